@@ -1,0 +1,1 @@
+"""The nouns that cross a border: ids, records, wire format, trust, spool layout, errors."""

@@ -1,0 +1,105 @@
+"""A user's client of central's REST API: standard library only, every call with a timeout."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any
+
+from bundle.errors import PulkError
+
+TIMEOUT_S = 30.0
+
+
+class NoAnswer(PulkError):
+    """Central did not answer. Check its address and whether it runs; calls may be repeated."""
+
+    code = "no-answer"
+    transient = True
+    what = "central does not answer: {reason}"
+    remedy = "check the address and that `pulk central serve` runs, then try again"
+
+
+class Refused(PulkError):
+    """Central answered with a refusal; its own words follow."""
+
+    code = "refused"
+    what = "{said}"
+
+
+class Client:
+    """One central, one token. Every method raises NoAnswer or Refused."""
+
+    def __init__(self, base: str, token: str) -> None:
+        """Speak to the central at a base URL with a bearer token."""
+        self.base = base
+        self._token = token
+
+    def health(self) -> Any:
+        """Return what central says of itself."""
+        return self.get("/health")
+
+    def submit(self, raw: bytes, idempotency_key: str) -> Any:
+        """Submit the canonical bytes of a dataset; the same key never submits twice."""
+        headers = {"Content-Type": "application/msgpack", "Idempotency-Key": idempotency_key}
+        return json.loads(self._ask("POST", "/datasets", raw, headers))
+
+    def counts(self, dataset: str) -> list[dict[str, Any]]:
+        """Return per step the tasks by verdict and what they used."""
+        answer = self.get(f"/datasets/{dataset}/counts")
+        return list(answer["steps"])
+
+    def task(self, dataset: str, job: int, step: int) -> dict[str, Any]:
+        """Return one task's verdict, attempts and provenance."""
+        return dict(self.get(f"/datasets/{dataset}/tasks/{job}/{step}"))
+
+    def file(self, sha256: str) -> bytes:
+        """Return the bytes of an output that travelled home."""
+        return self._ask("GET", f"/files/{sha256}")
+
+    def get(self, path: str, **query: Any) -> Any:
+        """Return the JSON document at a path; a query value of None is left out."""
+        given = {name: value for name, value in query.items() if value is not None}
+        tail = f"?{urllib.parse.urlencode(given)}" if given else ""
+        return json.loads(self._ask("GET", path + tail))
+
+    def post(self, path: str, body: Any, idempotency_key: str) -> Any:
+        """Post a JSON document; the same key never acts twice."""
+        headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}
+        return json.loads(self._ask("POST", path, json.dumps(body).encode(), headers))
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> bytes:
+        url = self.base.rstrip("/") + path
+        if not url.startswith(("http://", "https://")):
+            raise NoAnswer(where=url, reason="the address is neither http:// nor https://")
+        request = urllib.request.Request(  # noqa: S310  the scheme is checked above
+            url,
+            data=body,
+            method=method,
+            headers={"Authorization": f"Bearer {self._token}", **(headers or {})},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+                return bytes(answer.read())
+        except urllib.error.HTTPError as error:
+            raise Refused(where=url, said=_said(error)) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise NoAnswer(where=url, reason=str(error) or type(error).__name__) from error
+
+
+def _said(error: urllib.error.HTTPError) -> str:
+    text = error.read(65_536).decode(errors="replace")
+    try:
+        body = json.loads(text)
+        return f"{body['code']}: {body['what']}; {body['remedy']}"
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {error.code}: {text[:200]}"

@@ -1,0 +1,1 @@
+"""The records that bundles carry: leases, attempts in segments, seals, reports, receipts."""

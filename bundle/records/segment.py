@@ -1,0 +1,239 @@
+"""A segment: a pilot's sealed, immutable run of attempts at one lease; it counts exactly once.
+
+The same function builds it for the pilot that seals and for the relay that salvages a journal, so
+that both give the same attempts the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from bundle import canonical, shape
+from bundle.digest import digest
+from bundle.fates import FATES
+from bundle.ids import BundleId, DatasetId, LeaseId, PilotRun
+from bundle.limits import SEGMENT_LIMITS
+from bundle.records.attempt import Attempt, Usage
+
+_T = TypeVar("_T")
+
+ATTEMPT_NUMBERS = (
+    "job",
+    "step",
+    "generation",
+    "local",
+    "exit_code",
+    "signal",
+    "started_us",
+    "started_mono_us",
+    "ended_mono_us",
+    "slot",
+)
+USAGE_NUMBERS = Usage.__slots__
+COLUMNS = (
+    *ATTEMPT_NUMBERS,
+    *USAGE_NUMBERS,
+    "fate",
+    "consumed",
+    "outputs",
+    "software",
+    "evidence",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Where a pilot ran. `offline` is `namespace` or `none: <reason>`."""
+
+    name: str
+    kernel: str
+    cpu_model: str
+    cores: int
+    memory_mib: int
+    boot_id: str
+    python: str
+    pulk: str
+    offline: str
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentHeader:
+    """What all attempts of a segment share. `turn` counts how often the shard was claimed."""
+
+    pilot_run: PilotRun
+    lease: LeaseId
+    dataset: DatasetId
+    dataset_digest: bytes
+    work: BundleId
+    shard: int
+    turn: int
+    host: Host
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A header and its attempts. `complete`: nothing of the shard is left to do."""
+
+    header: SegmentHeader
+    attempts: tuple[Attempt, ...]
+    complete: bool
+    salvaged_at: int | None = None  # the journal's cut point in bytes, where a relay salvaged it
+
+
+def segment_digest(raw: bytes) -> bytes:
+    """Return the identity of a segment, equal to the digest of its chunk."""
+    return digest("chunk.segment", raw)
+
+
+def encode(segment: Segment) -> bytes:
+    """Return the canonical bytes: one column per field, digests and texts once in tables."""
+    digests: dict[bytes, int] = {}
+    texts: dict[str, int] = {}
+    rows = segment.attempts
+    columns: dict[str, list[Any]] = {
+        name: [getattr(a, name) for a in rows] for name in ATTEMPT_NUMBERS
+    }
+    columns |= {name: [getattr(a.usage, name) for a in rows] for name in USAGE_NUMBERS}
+    columns["fate"] = [FATES.index(a.fate) for a in rows]
+    columns["consumed"] = [[digests.setdefault(d, len(digests)) for d in a.consumed] for a in rows]
+    columns["outputs"] = [
+        [[digests.setdefault(d, len(digests)), size] for d, size in a.outputs] for a in rows
+    ]
+    columns["software"] = [texts.setdefault(a.software, len(texts)) for a in rows]
+    columns["evidence"] = [texts.setdefault(a.evidence, len(texts)) for a in rows]
+    return canonical.encode(
+        {
+            "header": header_to_wire(segment.header),
+            "complete": segment.complete,
+            "salvaged_at": segment.salvaged_at,
+            "columns": columns,
+            "digests": list(digests),
+            "texts": list(texts),
+        }
+    )
+
+
+def decode(raw: bytes) -> Segment:
+    """Read a segment's bytes. Raises NotCanonical or WrongShape."""
+    value = shape.Reader.of(canonical.decode(raw, SEGMENT_LIMITS, where="segment"), "segment")
+    columns = value.reader("columns")
+    digest_rows = shape.Reader(value.rows("digests"), "segment.digests")
+    digests = [digest_rows.bytes(place, 32) for place in range(len(digest_rows.value))]
+    texts = value.texts("texts")
+    width = [columns.rows(name) for name in COLUMNS]
+    if len({len(column) for column in width}) != 1:
+        raise shape.WrongShape(
+            where="segment.columns", expected="columns of one length", found="different lengths"
+        )
+    attempts = []
+    for place, row in enumerate(zip(*width, strict=True)):
+        cells = dict(zip(COLUMNS, row, strict=True))
+        reader = shape.Reader(cells, f"segment.columns[{place}]")
+        attempts.append(_attempt(reader, digests, texts))
+    salvaged_at = value.count("salvaged_at") if value.has("salvaged_at") else None
+    header = header_from_wire(value.reader("header"))
+    return Segment(header, tuple(attempts), value.flag("complete"), salvaged_at)
+
+
+def row_to_wire(attempt: Attempt) -> dict[str, Any]:
+    """Return one attempt alone as plain values, as a journal records it."""
+    row: dict[str, Any] = {name: getattr(attempt, name) for name in ATTEMPT_NUMBERS}
+    row |= {name: getattr(attempt.usage, name) for name in USAGE_NUMBERS}
+    row["fate"] = FATES.index(attempt.fate)
+    row["consumed"] = list(attempt.consumed)
+    row["outputs"] = [list(one) for one in attempt.outputs]
+    row["software"], row["evidence"] = attempt.software, attempt.evidence
+    return row
+
+
+def row_from_wire(row: shape.Reader) -> Attempt:
+    """Read one attempt alone. Raises WrongShape."""
+    consumed = shape.Reader(row.rows("consumed"), f"{row.where}.consumed")
+    return _made(
+        row,
+        tuple(consumed.bytes(place, 32) for place in range(len(consumed.value))),
+        tuple((one.bytes(0, 32), one.count(1)) for one in row.readers("outputs")),
+        row.text("software"),
+        row.text("evidence"),
+    )
+
+
+def header_to_wire(header: SegmentHeader) -> dict[str, Any]:
+    """Return the header as plain values."""
+    host = header.host
+    return {
+        "pilot_run": header.pilot_run,
+        "lease": header.lease,
+        "dataset": header.dataset,
+        "dataset_digest": header.dataset_digest,
+        "work": header.work,
+        "shard": header.shard,
+        "turn": header.turn,
+        "host": {name: getattr(host, name) for name in Host.__slots__},
+    }
+
+
+def header_from_wire(value: shape.Reader) -> SegmentHeader:
+    """Read a header. Raises WrongShape."""
+    host = value.reader("host")
+    return SegmentHeader(
+        pilot_run=PilotRun(value.bytes("pilot_run", 8)),
+        lease=LeaseId(value.bytes("lease", 16)),
+        dataset=DatasetId(value.text("dataset")),
+        dataset_digest=value.bytes("dataset_digest", 32),
+        work=BundleId(value.text("work")),
+        shard=value.count("shard"),
+        turn=value.count("turn"),
+        host=Host(
+            name=host.text("name"),
+            kernel=host.text("kernel"),
+            cpu_model=host.text("cpu_model"),
+            cores=host.count("cores"),
+            memory_mib=host.count("memory_mib"),
+            boot_id=host.text("boot_id"),
+            python=host.text("python"),
+            pulk=host.text("pulk"),
+            offline=host.text("offline"),
+        ),
+    )
+
+
+def _attempt(row: shape.Reader, digests: list[bytes], texts: tuple[str, ...]) -> Attempt:
+    return _made(
+        row,
+        tuple(_listed(digests, place, row) for place in row.counts("consumed")),
+        tuple(
+            (_listed(digests, one.count(0), row), one.count(1)) for one in row.readers("outputs")
+        ),
+        _listed(texts, row.count("software"), row),
+        _listed(texts, row.count("evidence"), row),
+    )
+
+
+def _made(
+    row: shape.Reader,
+    consumed: tuple[bytes, ...],
+    outputs: tuple[tuple[bytes, int], ...],
+    software: str,
+    evidence: str,
+) -> Attempt:
+    numbers = {name: row.count(name) for name in ATTEMPT_NUMBERS if name != "exit_code"}
+    return Attempt(
+        **numbers,
+        exit_code=row.integer("exit_code"),
+        fate=_listed(FATES, row.count("fate"), row),
+        usage=Usage(**{name: row.count(name) for name in USAGE_NUMBERS}),
+        consumed=consumed,
+        outputs=outputs,
+        software=software,
+        evidence=evidence,
+    )
+
+
+def _listed(table: Sequence[_T], place: int, row: shape.Reader) -> _T:
+    if place >= len(table):
+        found = f"{place} of {len(table)}"
+        raise shape.WrongShape(where=row.where, expected="a place inside a table", found=found)
+    return table[place]
