@@ -1,0 +1,1 @@
+"""The command line: one table of names; each command's package is loaded when it is called."""

@@ -1,0 +1,90 @@
+"""The signed header of a site's HTTP request: `PulkSite <certificate>.<created_us>.<signature>`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from bundle.ids import SiteName
+from bundle.trust.errors import KeyRevoked, RequestRefused, TrustRefused
+from bundle.trust.keys import Signer, verify
+from bundle.trust.trust_file import TrustView
+from bundle.wire.preauth import REQUEST_TYPE, pae
+
+SCHEME = "PulkSite"
+HEADER_CHARS_MAX = 8192
+
+
+def sign_request(
+    signer: Signer, certificate: bytes, method: str, path: str, created_us: int
+) -> str:
+    """Return the value of the `Authorization` header for one request of a site.
+
+    `path` is the request's path as sent (no scheme, host, query); `created_us` is UTC microseconds.
+    """
+    signature = signer.sign(_message(method, path, created_us))
+    return f"{SCHEME} {_text(certificate)}.{created_us}.{_text(signature)}"
+
+
+def check_request(
+    header: str | None,
+    trust: TrustView,
+    method: str,
+    path: str,
+    *,
+    now_us: int,
+    skew_max_us: int,
+) -> SiteName:
+    """Return the site that signed a request.
+
+    Raises:
+        RequestRefused: missing, malformed, too far from now, or forged.
+        KeyRevoked, UnknownRegistrar, CertificateRefused: the certificate gives no standing.
+    """
+    certificate, created_us, signature = _parse(header)
+    try:
+        site, key = trust.site_of(certificate, where="Authorization")
+    except TrustRefused as error:
+        error.where = error.where or "Authorization"
+        raise
+    if not verify(key, _message(method, path, created_us), signature):
+        raise RequestRefused(where=path, reason="it does not fit the method, path and time")
+    if abs(now_us - created_us) > skew_max_us:
+        seconds = (now_us - created_us) // 1_000_000
+        reason = f"it was made {seconds} s before now by this clock"
+        raise RequestRefused(where=path, reason=f"{reason}, at most {skew_max_us // 1_000_000}")
+    if trust.revocation_of(key) is not None:
+        raise KeyRevoked(where=path, key=key.hex(), site=site)
+    return site
+
+
+def _message(method: str, path: str, created_us: int) -> bytes:
+    return pae(REQUEST_TYPE, f"{method} {path} {created_us}".encode())
+
+
+def _parse(header: str | None) -> tuple[bytes, int, bytes]:
+    if not header:
+        raise RequestRefused(where="Authorization", reason="there is none")
+    scheme, _, rest = header.partition(" ")
+    match rest.split("."):
+        case [certificate, created, signature] if (
+            scheme == SCHEME
+            and len(header) <= HEADER_CHARS_MAX
+            and created.isascii()
+            and created.isdecimal()
+            and len(created) < 20
+        ):
+            try:
+                return _bytes(certificate), int(created), _bytes(signature)
+            except (binascii.Error, ValueError):
+                pass
+    reason = f"not of the form `{SCHEME} <certificate>.<created_us>.<signature>`"
+    raise RequestRefused(where="Authorization", reason=reason)
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)

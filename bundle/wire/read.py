@@ -1,0 +1,278 @@
+"""Reading a bundle: nothing unverified leaves this module, one chunk costs that chunk alone.
+
+`open_bundle` reads header, manifest, signatures and chunk table, and verifies in the order of
+docs/bundle-format.md up to the signatures. Chunks are read and verified when they are asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from bundle import canonical, shape
+from bundle.digest import chunk_start
+from bundle.ids import BundleId, SiteName
+from bundle.limits import BUNDLE_BYTES_MAX, MANIFEST_BYTES_MAX, SIGNATURES_BYTES_MAX, ParseLimits
+from bundle.trust.trust_file import TrustView
+from bundle.wire import codec, header
+from bundle.wire import manifest as manifests
+from bundle.wire.admit import Admitted, admit, check_kind
+from bundle.wire.entries import RECORD_CHUNK_BYTES_MAX
+from bundle.wire.errors import (
+    Bomb,
+    ChunkMismatch,
+    MalformedBundle,
+    NoSuchChunk,
+    NotABundleFile,
+    TooLarge,
+    WrongAudience,
+)
+from bundle.wire.header import Codec, Header, Place
+from bundle.wire.manifest import Kind, Manifest, bundle_id
+from bundle.wire.stored import Stored, read_at
+
+ENVELOPE_LIMITS = ParseLimits(MANIFEST_BYTES_MAX + SIGNATURES_BYTES_MAX + 128, 16)
+
+
+class OpenBundle:
+    """A verified bundle, open for reading its chunks. A context manager."""
+
+    def __init__(
+        self,
+        path: Path,
+        descriptor: int,
+        admitted: Admitted,
+        parts: tuple[bytes, bytes],
+        places: tuple[Place, ...],
+    ) -> None:
+        """Made by `open_bundle`; it owns the descriptor."""
+        self.path = path
+        self.manifest: Manifest = admitted.manifest
+        self.manifest_bytes, self.signatures_bytes = parts
+        self.id: BundleId = bundle_id(self.manifest_bytes)
+        self.signer_key: bytes = admitted.signer_key
+        self.site: SiteName | None = admitted.site
+        self.places = places
+        self._descriptor = descriptor
+
+    def __enter__(self) -> OpenBundle:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; chunks can no longer be read."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def find(self, kind: str, name: str | None = None) -> list[int]:
+        """Return the places of the chunks of a kind, and of a name where one is given."""
+        return [
+            place
+            for place, entry in enumerate(self.manifest.chunks)
+            if entry.kind == kind and name in (None, entry.name)
+        ]
+
+    def one(self, kind: str, name: str | None = None) -> int:
+        """Return the place of the first such chunk. Raises NoSuchChunk."""
+        found = self.find(kind, name)
+        if not found:
+            raise NoSuchChunk(where=str(self.path), kind=kind, name=name or "")
+        return found[0]
+
+    def chunk(self, place: int) -> bytes:
+        """Return a chunk's verified raw bytes. Raises ChunkMismatch, Bomb, TooLarge, Truncated."""
+        entry = self.manifest.chunks[place]
+        if entry.raw_bytes > RECORD_CHUNK_BYTES_MAX:
+            raise TooLarge(
+                where=str(self.path),
+                part=f"chunk {place}, to be held in memory,",
+                size=entry.raw_bytes,
+                size_max=RECORD_CHUNK_BYTES_MAX,
+            )
+        return b"".join(self._raw(place))
+
+    def copy_chunk(self, place: int, to: Path) -> None:
+        """Write a chunk's raw bytes to a file, streaming; `to` appears whole, synced, verified.
+
+        The folder's sync is the caller's. Raises ChunkMismatch, Bomb, Truncated, OSError.
+        """
+        part = to.with_name(f".{to.name[:64]}.{os.urandom(6).hex()}.part")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            with os.fdopen(os.open(part, flags, 0o600), "wb") as file:
+                for piece in self._raw(place):
+                    file.write(piece)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(to)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+    def check_chunk(self, place: int) -> None:
+        """Verify one chunk, streaming. Raises ChunkMismatch, Bomb, Truncated."""
+        for _ in self._raw(place):
+            pass
+
+    def check_all(self) -> None:
+        """Verify every chunk, streaming. Raises ChunkMismatch, Bomb, Truncated."""
+        for place in range(len(self.places)):
+            self.check_chunk(place)
+
+    def envelope(self) -> bytes:
+        """Return {kind, manifest, signatures}: what shows elsewhere that this was signed."""
+        return canonical.encode(
+            {
+                "kind": self.manifest.kind.value,
+                "manifest": self.manifest_bytes,
+                "signatures": self.signatures_bytes,
+            }
+        )
+
+    def _raw(self, number: int) -> Iterator[bytes]:
+        """Yield raw bytes; whoever takes them must drop them where this ends with an exception."""
+        place, entry = self.places[number], self.manifest.chunks[number]
+        where: dict[str, Any] = {"where": str(self.path), "place": number}
+        where |= {"kind": entry.kind, "name": entry.name}
+        stored = Stored(self._descriptor, place.at, place.stored_bytes, str(self.path))
+        if place.codec is Codec.ZSTD:
+            if stored.digest() != place.digest:
+                raise ChunkMismatch(reason="the stored bytes do not fit the chunk table", **where)
+            problem = codec.frame_problem(stored.read_at, place.stored_bytes, entry.raw_bytes)
+            if problem:
+                raise Bomb(reason=problem, **where)
+            pieces = codec.decompress(stored, entry.raw_bytes)
+        else:
+            pieces = iter(lambda: stored.read(codec.PIECE_BYTES), b"")
+        running, plain, size = chunk_start(entry.kind), hashlib.sha256(), 0
+        try:
+            for piece in pieces:
+                running.update(piece)
+                if place.codec is Codec.STORED:
+                    plain.update(piece)
+                size += len(piece)
+                if size > entry.raw_bytes:
+                    raise Bomb(reason="it expands beyond its declared size", **where)
+                yield piece
+        except ValueError as error:
+            raise ChunkMismatch(reason=str(error), **where) from error
+        if place.codec is Codec.STORED and plain.digest() != place.digest:
+            raise ChunkMismatch(reason="the stored bytes do not fit the chunk table", **where)
+        if size != entry.raw_bytes or running.digest() != entry.digest:
+            raise ChunkMismatch(reason="the raw bytes do not fit the manifest", **where)
+
+
+def open_bundle(
+    path: Path,
+    trust: TrustView,
+    *,
+    audience: str | None,
+    kinds: frozenset[Kind],
+    bytes_max: int = BUNDLE_BYTES_MAX,
+) -> OpenBundle:
+    """Verify a bundle up to its signatures and open it.
+
+    Args:
+        path: a plain file; links are not followed.
+        trust: whose signatures count.
+        audience: who reads: a site's name or "central"; None reads whatever it is meant for.
+        kinds: what is accepted here.
+        bytes_max: size beyond which the file is not even looked at.
+
+    Raises:
+        BundleRefused: a subclass that names what, where and what to do; some are Parkable.
+    """
+    where = str(path)
+    descriptor, size = open_plain(path, bytes_max)
+    try:
+        head, parts = read_parts(descriptor, size, where, kinds)
+        admitted = admit(head.kind, *parts, trust, kinds, where=where)
+        places = read_places(descriptor, head, admitted.manifest, where)
+        meant = admitted.manifest.audience
+        if audience is not None and meant not in ("", audience):
+            raise WrongAudience(where=where, audience=meant, here=audience)
+        return OpenBundle(path, descriptor, admitted, parts, places)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def verify_envelope(
+    raw: bytes, trust: TrustView, kinds: frozenset[Kind], *, where: str = "envelope"
+) -> tuple[BundleId, Manifest]:
+    """Verify what `OpenBundle.envelope` made. Raises BundleRefused."""
+    try:
+        value = shape.Reader.of(canonical.decode(raw, ENVELOPE_LIMITS), where)
+        kind = Kind(value.text("kind"))
+        manifest_bytes, signatures_bytes = value.bytes("manifest"), value.bytes("signatures")
+        if len(value.value) != 3:
+            raise shape.WrongShape(where=where, expected="three fields", found="others")
+    except (canonical.NotCanonical, shape.WrongShape, ValueError) as error:
+        raise MalformedBundle(where=where, part="envelope", reason=str(error)) from error
+    admitted = admit(kind, manifest_bytes, signatures_bytes, trust, kinds, where=where)
+    return bundle_id(manifest_bytes), admitted.manifest
+
+
+def peek_trust(path: Path) -> bytes:
+    """Return the trust chain in a bundle without verifying the bundle; empty where there is none.
+
+    For a site whose trust file is too old to know the signer: the chain carries its own signatures,
+    so `bundle.trust.trust_file.advance` decides; then the bundle is opened anew.
+    """
+    descriptor, size = open_plain(path, BUNDLE_BYTES_MAX)
+    try:
+        _, parts = read_parts(descriptor, size, str(path), frozenset(Kind))
+        return manifests.decode(parts[0], where=str(path)).trust
+    finally:
+        os.close(descriptor)
+
+
+def read_parts(
+    descriptor: int, size: int, where: str, kinds: frozenset[Kind]
+) -> tuple[Header, tuple[bytes, bytes]]:
+    """Return header, and raw manifest and signature bytes, nothing of them verified."""
+    head = header.unpack(
+        read_at(descriptor, 0, min(size, header.HEADER_BYTES), where), size, where=where
+    )
+    check_kind(head.kind, kinds, where)
+    raw = read_at(descriptor, header.HEADER_BYTES, head.table_at - header.HEADER_BYTES, where)
+    return head, (raw[: head.manifest_bytes], raw[head.manifest_bytes :])
+
+
+def read_places(descriptor: int, head: Header, manifest: Manifest, where: str) -> tuple[Place, ...]:
+    """Return where each chunk lies, the header and table checked against the manifest."""
+    if (head.format, head.reader_min) != (manifest.format, manifest.reader_min):
+        reason = "its versions are not the manifest's"
+        raise MalformedBundle(where=where, part="header", reason=reason)
+    table = read_at(descriptor, head.table_at, head.bodies_at - head.table_at, where)
+    return header.unpack_table(table, head, manifest.chunks, where=where)
+
+
+def open_plain(path: Path, bytes_max: int) -> tuple[int, int]:
+    """Return descriptor and size of a plain file. Raises NotABundleFile, TooLarge."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        raise NotABundleFile(where=str(path), reason=error.strerror or str(error)) from error
+    state = os.fstat(descriptor)
+    if not stat.S_ISREG(state.st_mode):
+        os.close(descriptor)
+        raise NotABundleFile(where=str(path), reason="it is no plain file")
+    if state.st_size > bytes_max:
+        os.close(descriptor)
+        raise TooLarge(where=str(path), part="the file", size=state.st_size, size_max=bytes_max)
+    return descriptor, state.st_size
