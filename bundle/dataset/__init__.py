@@ -1,0 +1,1 @@
+"""What a production request says: its document, steps, graph, macros, seeds, spec hashes."""

@@ -1,0 +1,78 @@
+"""From a `Dataset` back to the plain values of a document: what `pulk import` prints."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from bundle.dataset.spec import SCHEMA, Command, Dataset, Per, Request, Step
+
+
+def render(dataset: Dataset) -> dict[str, Any]:
+    """Return the document's values; `parse` of them gives an equal Dataset."""
+    made: dict[str, Any] = {"schema": SCHEMA, "name": dataset.name}
+    if dataset.description:
+        made["description"] = dataset.description
+    made |= {"jobs": dataset.jobs, "seed": dataset.seed}
+    if dataset.parameters:
+        made["parameters"] = dict(dataset.parameters)
+    if dataset.files:
+        made["files"] = {name: _file(content) for name, content in dataset.files}
+    made["steps"] = [_step(dataset, step) for step in dataset.steps]
+    return made
+
+
+def _file(content: bytes) -> dict[str, str]:
+    try:
+        return {"text": content.decode()}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(content).decode()}
+
+
+def _step(dataset: Dataset, step: Step) -> dict[str, Any]:
+    made: dict[str, Any] = {"name": step.name}
+    if step.per is Per.DATASET:
+        made["per"] = str(step.per)
+    made["needs"] = [dataset.steps[parent].name for parent in step.needs]
+    made["inputs"] = [_input(dataset, one.step, one.output, one.name) for one in step.inputs]
+    if step.generated:
+        made["generated"] = [
+            {"name": one.name, "size": one.size_bytes, "seed": one.seed} for one in step.generated
+        ]
+    if step.files:
+        made["files"] = list(step.files)
+    made["outputs"] = [
+        {"name": one.name, "keep": True} if one.keep else one.name for one in step.outputs
+    ]
+    if step.environment:
+        made["environment"] = dict(step.environment)
+    match step.run:
+        case Command(argv):
+            made["command"] = list(argv)
+        case _:
+            made["synthetic"] = {
+                "cpu": f"{step.run.cpu_ms}ms",
+                "wall": f"{step.run.wall_ms}ms",
+                "memory": f"{step.run.memory_mib}MiB",
+                "outputs": list(step.run.output_bytes),
+            }
+    made["request"] = _request(step.request)
+    made["failures_max"] = step.failures_max
+    return made
+
+
+def _input(dataset: Dataset, parent: int, output: int, name: str) -> Any:
+    source = dataset.steps[parent]
+    output_name = source.outputs[output].name
+    text = f"{source.name}:{output_name}"
+    return text if name == output_name else {"from": text, "as": name}
+
+
+def _request(ask: Request) -> dict[str, Any]:
+    return {
+        "cpu": ask.cpu_milli / 1000,
+        "gpu": ask.gpu_milli / 1000,
+        "memory": f"{ask.memory_mib}MiB",
+        "disk": f"{ask.disk_bytes}B",
+        "walltime": f"{ask.walltime_ms}ms",
+    }

@@ -1,0 +1,149 @@
+"""Macros: `$(name)` in arguments, environment and parameters, the same text on every try.
+
+`$(job)`, `$(jobs)`, `$(step)` (its index), `$(seed)` and `$(dataset_seed)` are built in; every
+other name is a parameter of the dataset, whose value may hold macros itself. `$$` is a literal
+dollar; a dollar before anything but `(` or `$` stays as it is. What does not resolve is an error,
+never text in a command line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from bundle.dataset.refusals import (
+    BeyondLimit,
+    DuplicateName,
+    ParameterCycle,
+    UnresolvedMacro,
+    meant,
+)
+from bundle.dataset.seeds import seed
+from bundle.dataset.spec import Command, Dataset, Step
+
+BUILT_IN = ("job", "jobs", "step", "seed", "dataset_seed")
+TEXT_CHARS_MAX = 128 * 1024  # what Linux allows one argument or variable
+DEPTH_MAX = 20
+
+_MACRO = re.compile(r"\$(?:\$|\(([^()$]*)(\))?)")
+
+
+def expand(text: str, dataset: Dataset, step: int, job: int) -> str:
+    """Return the text with every macro replaced.
+
+    Raises UnresolvedMacro, ParameterCycle, BeyondLimit.
+
+    Args:
+        text: an argument or the value of an environment variable.
+        dataset: gives the parameters and the seed.
+        step: index of the step.
+        job: index of the job, 0 for a step per dataset.
+    """
+    if "$" not in text:
+        return text
+    values = dict(dataset.parameters)
+    values |= {
+        "job": str(job),
+        "jobs": str(dataset.jobs),
+        "step": str(step),
+        "seed": str(seed(dataset.seed, job, step)),
+        "dataset_seed": str(dataset.seed),
+    }
+    return _expand(text, values, {}, ())
+
+
+def names_in(text: str, dataset: Dataset) -> frozenset[str]:
+    """Return the macros that a text refers to, through parameters as well."""
+    values = dict(dataset.parameters)
+    found: set[str] = set()
+    todo = [text]
+    while todo:
+        for match in _MACRO.finditer(todo.pop()):
+            name = match[1]
+            if name is not None and name not in found:
+                found.add(name)
+                todo.append(values.get(name, ""))
+    return frozenset(found)
+
+
+def texts(step: Step) -> Iterator[tuple[str, str]]:
+    """Yield every text of a step in which macros are allowed, with its path inside the step."""
+    if isinstance(step.run, Command):
+        for place, argument in enumerate(step.run.argv):
+            yield f"command[{place}]", argument
+    for name, value in step.environment:
+        yield f"environment.{name}", value
+
+
+def check(dataset: Dataset) -> None:
+    """Refuse a dataset in which any macro of any step would not resolve.
+
+    What a macro resolves to depends on the job, whether it resolves does not.
+    """
+    for name, value in dataset.parameters:
+        where = f"parameters.{name}"
+        if name in BUILT_IN:
+            raise DuplicateName(where=where, name=name, taken_by="a built-in macro")
+        if not re.fullmatch(r"[^()$]+", name):
+            raise UnresolvedMacro(
+                where=where, macro=f"$({name})", hint="use a name without ( ) and $"
+            )
+        _expand_at(where, value, dataset, 0)
+    for index, step in enumerate(dataset.steps):
+        for place, text in texts(step):
+            if "$" in text or len(text) > TEXT_CHARS_MAX:
+                _expand_at(f"steps[{index}].{place}", text, dataset, index)
+
+
+def _expand_at(where: str, text: str, dataset: Dataset, step: int) -> None:
+    try:
+        _limited(expand(text, dataset, step, 0))
+    except (UnresolvedMacro, ParameterCycle, BeyondLimit) as error:
+        raise type(error)(where=where, **error.fields) from None
+
+
+def _expand(text: str, values: dict[str, str], done: dict[str, str], path: tuple[str, ...]) -> str:
+    """Replace the macros of `text`; `done` keeps expanded parameters, `path` the names above."""
+    pieces: list[str] = []
+    size, at = 0, 0
+    for match in _MACRO.finditer(text):
+        piece = text[at : match.start()] + _value(match, values, done, path)
+        size += len(piece)
+        if size > TEXT_CHARS_MAX:
+            raise BeyondLimit(
+                quantity="the expanded text", found="longer", allowed=f"{TEXT_CHARS_MAX} characters"
+            )
+        pieces.append(piece)
+        at = match.end()
+    pieces.append(text[at:])
+    return _limited("".join(pieces))
+
+
+def _limited(text: str) -> str:
+    if len(text) > TEXT_CHARS_MAX:
+        raise BeyondLimit(
+            quantity="the expanded text",
+            found=f"{len(text)} characters",
+            allowed=f"{TEXT_CHARS_MAX} characters",
+        )
+    return text
+
+
+def _value(
+    match: re.Match[str], values: dict[str, str], done: dict[str, str], path: tuple[str, ...]
+) -> str:
+    name = match[1]
+    if name is None:
+        return "$"
+    if match[2] is None:
+        raise UnresolvedMacro(macro=match[0], hint="close it with ), or write $$( for the text $(")
+    if name not in values:
+        hint = meant(name, values, "define it under [parameters], or write $$( for the text $(")
+        raise UnresolvedMacro(macro=match[0], hint=hint)
+    if name in BUILT_IN:
+        return values[name]
+    if name in path or len(path) >= DEPTH_MAX:
+        raise ParameterCycle(names=" -> ".join(f"$({one})" for one in (*path, name)))
+    if name not in done:
+        done[name] = _expand(values[name], values, done, (*path, name))
+    return done[name]

@@ -1,0 +1,247 @@
+"""A dataset as frozen values, the form in which it is hashed, carried and run.
+
+`bundle.dataset.document` makes it from what a person wrote; `to_wire` and `from_wire` carry it.
+Integers have the units of their names; names of steps are labels, their index is the identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+from bundle import canonical, shape
+from bundle.digest import digest
+from bundle.limits import DOCUMENT_LIMITS
+
+SCHEMA = 1
+COUNTED_FAILURES_MAX = 3
+
+
+class Per(StrEnum):
+    """How often a step runs: once for each job, or once for the whole dataset (fan-in)."""
+
+    JOB = "job"
+    DATASET = "dataset"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A program and its arguments; `$(macro)` is expanded where it runs."""
+
+    argv: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Synthetic:
+    """A built-in payload: burn cpu, hold memory, read every input, write outputs of given sizes."""
+
+    cpu_ms: int
+    wall_ms: int
+    memory_mib: int
+    output_bytes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An output of a parent step, staged under `name` (`<job>/<name>` for a fan-in over jobs)."""
+
+    step: int
+    output: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """An input nobody produces: a file of seeded bytes that the site makes for itself."""
+
+    name: str
+    size_bytes: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A file that the task must leave behind; `keep` carries it home though others consume it."""
+
+    name: str
+    keep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one task asks of the node. Editing it never changes what the task computes."""
+
+    cpu_milli: int = 1000
+    gpu_milli: int = 0
+    memory_mib: int = 512
+    disk_bytes: int = 1 << 30
+    walltime_ms: int = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One node of the dataset's DAG. `needs` lists every parent, whether or not a file moves."""
+
+    name: str
+    run: Command | Synthetic
+    per: Per = Per.JOB
+    needs: tuple[int, ...] = ()
+    inputs: tuple[Input, ...] = ()
+    generated: tuple[Generated, ...] = ()
+    files: tuple[str, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    request: Request = field(default_factory=Request)
+    failures_max: int = COUNTED_FAILURES_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A production request: `jobs` times the DAG of `steps`, with everything that travels along."""
+
+    name: str
+    jobs: int
+    seed: int
+    steps: tuple[Step, ...]
+    description: str = ""
+    parameters: tuple[tuple[str, str], ...] = ()
+    files: tuple[tuple[str, bytes], ...] = ()
+
+    def tasks_of(self, step: int) -> int:
+        """Return how many tasks a step has."""
+        return self.jobs if self.steps[step].per is Per.JOB else 1
+
+    def tasks(self) -> int:
+        """Return how many tasks the dataset has."""
+        return sum(self.tasks_of(step) for step in range(len(self.steps)))
+
+
+def encode(dataset: Dataset) -> bytes:
+    """Return the canonical bytes of a dataset: the raw bytes of its chunk."""
+    return canonical.encode(to_wire(dataset))
+
+
+def decode(raw: bytes) -> Dataset:
+    """Read the canonical bytes of a dataset. Raises NotCanonical or canonical-shape errors."""
+    return from_wire(canonical.decode(raw, DOCUMENT_LIMITS, where="dataset"))
+
+
+def dataset_digest(raw: bytes) -> bytes:
+    """Return the digest of a dataset's canonical bytes, equal to the digest of its chunk."""
+    return digest("chunk.dataset", raw)
+
+
+def to_wire(dataset: Dataset) -> dict[str, Any]:
+    """Return the dataset as plain values for canonical encoding."""
+    return {
+        "schema": SCHEMA,
+        "name": dataset.name,
+        "description": dataset.description,
+        "jobs": dataset.jobs,
+        "seed": dataset.seed,
+        "parameters": dict(dataset.parameters),
+        "files": dict(dataset.files),
+        "steps": [_step_to_wire(step) for step in dataset.steps],
+    }
+
+
+def _step_to_wire(step: Step) -> dict[str, Any]:
+    match step.run:
+        case Command(argv):
+            run: dict[str, Any] = {"argv": list(argv)}
+        case Synthetic(cpu_ms, wall_ms, memory_mib, output_bytes):
+            run = {"cpu_ms": cpu_ms, "wall_ms": wall_ms, "memory_mib": memory_mib}
+            run["output_bytes"] = list(output_bytes)
+    ask = step.request
+    return {
+        "name": step.name,
+        "run": run,
+        "per": str(step.per),
+        "needs": list(step.needs),
+        "inputs": [[one.step, one.output, one.name] for one in step.inputs],
+        "generated": [[one.name, one.size_bytes, one.seed] for one in step.generated],
+        "files": list(step.files),
+        "outputs": [[one.name, one.keep] for one in step.outputs],
+        "environment": dict(step.environment),
+        "request": [
+            ask.cpu_milli,
+            ask.gpu_milli,
+            ask.memory_mib,
+            ask.disk_bytes,
+            ask.walltime_ms,
+        ],
+        "failures_max": step.failures_max,
+    }
+
+
+def from_wire(value: Any) -> Dataset:
+    """Read the plain values of a dataset. Raises WrongShape; the graph is checked elsewhere."""
+    reader = shape.Reader.of(value, "dataset")
+    if reader.count("schema") != SCHEMA:
+        found = str(reader.get("schema"))
+        raise shape.WrongShape(where="dataset.schema", expected=str(SCHEMA), found=found)
+    files = shape.Reader.of(reader.get("files"), "dataset.files")
+    return Dataset(
+        name=reader.text("name"),
+        jobs=reader.count("jobs"),
+        seed=reader.count("seed"),
+        steps=tuple(_step_from_wire(one) for one in reader.readers("steps")),
+        description=reader.text("description"),
+        parameters=tuple(reader.text_map("parameters").items()),
+        files=tuple((name, files.bytes(name)) for name in files.value),
+    )
+
+
+def _step_from_wire(reader: shape.Reader) -> Step:
+    run = reader.reader("run")
+    return Step(
+        name=reader.text("name"),
+        run=Command(run.texts("argv")) if run.has("argv") else _synthetic(run),
+        per=_per(reader),
+        needs=reader.counts("needs"),
+        inputs=tuple(Input(r.count(0), r.count(1), r.text(2)) for r in _rows(reader, "inputs", 3)),
+        generated=tuple(
+            Generated(r.text(0), r.count(1), r.count(2)) for r in _rows(reader, "generated", 3)
+        ),
+        files=reader.texts("files"),
+        outputs=tuple(Output(r.text(0), r.flag(1)) for r in _rows(reader, "outputs", 2)),
+        environment=tuple(reader.text_map("environment").items()),
+        request=_request(reader),
+        failures_max=reader.count("failures_max"),
+    )
+
+
+def _rows(reader: shape.Reader, key: str, count: int) -> Iterator[shape.Reader]:
+    """Yield the arrays inside an array; each must have exactly the given number of fields."""
+    for row in reader.readers(key):
+        if not isinstance(row.value, list) or len(row.value) != count:
+            found = f"{len(row.value)} fields"
+            raise shape.WrongShape(where=row.where, expected=f"{count} fields", found=found)
+        yield row
+
+
+def _request(reader: shape.Reader) -> Request:
+    numbers = reader.counts("request")
+    if len(numbers) != len(fields(Request)):
+        expected = f"{len(fields(Request))} integers"
+        where = f"{reader.where}.request"
+        raise shape.WrongShape(where=where, expected=expected, found=str(len(numbers)))
+    return Request(*numbers)
+
+
+def _synthetic(run: shape.Reader) -> Synthetic:
+    return Synthetic(
+        run.count("cpu_ms"),
+        run.count("wall_ms"),
+        run.count("memory_mib"),
+        run.counts("output_bytes"),
+    )
+
+
+def _per(reader: shape.Reader) -> Per:
+    word = reader.text("per")
+    if word not in set(Per):
+        raise shape.WrongShape(where=f"{reader.where}.per", expected="job or dataset", found=word)
+    return Per(word)

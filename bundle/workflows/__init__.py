@@ -1,0 +1,1 @@
+"""Workflows recorded elsewhere, read as datasets."""
