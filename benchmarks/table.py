@@ -1,0 +1,90 @@
+"""One row per thing measured, and the table and file they end in."""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A figure, and its ratio to a peer or floor measured in the same run."""
+
+    bench: str
+    what: str
+    figure: float
+    unit: str
+    against: str = ""
+    ratio: float | None = None
+    must: float | None = None
+    stretch: float | None = None
+    lower_is_better: bool = False
+
+    def verdict(self) -> str:
+        """Return how the ratio stands against its targets."""
+        if self.ratio is None or self.must is None:
+            return ""
+        sign = -1 if self.lower_is_better else 1
+        if self.stretch is not None and sign * self.ratio >= sign * self.stretch:
+            return "stretch reached"
+        return "must reached" if sign * self.ratio >= sign * self.must else "FALLS SHORT"
+
+
+def interleaved(rounds: int, measures: dict[str, Callable[[], float]]) -> dict[str, float]:
+    """Run every measure once per round, in turn, and return each one's median."""
+    figures: dict[str, list[float]] = {name: [] for name in measures}
+    for number in range(rounds):
+        for name, measure in measures.items():
+            started = time.monotonic()
+            figures[name].append(measure())
+            took_s = time.monotonic() - started
+            print(
+                f"  round {number + 1}/{rounds} {name}: {figures[name][-1]:.4g} ({took_s:.1f} s)",
+                file=sys.stderr,
+            )
+    return {name: statistics.median(values) for name, values in figures.items()}
+
+
+def show(rows: list[Row]) -> None:
+    """Print the table."""
+    table = Table(title="Pulk, measured in one run", title_justify="left")
+    for name in ("bench", "what", "figure", "against", "ratio", "must / stretch", ""):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        targets = "" if row.must is None else f"{row.must:g} / {row.stretch or 0:g}"
+        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+        table.add_row(
+            row.bench,
+            row.what,
+            f"{row.figure:,.4g} {row.unit}",
+            row.against,
+            ratio,
+            targets,
+            row.verdict(),
+        )
+    Console(width=150).print(table)
+
+
+def save(name: str, rows: list[Row]) -> Path:
+    """Write the rows of one bench as JSON and return where."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    body = {
+        "measured": time.strftime("%Y-%m-%d"),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "rows": [asdict(row) for row in rows],
+    }
+    path.write_text(json.dumps(body, indent=1) + "\n")
+    return path
