@@ -40,9 +40,10 @@ class ShardName:
         if len(lease) != 32 or not turn.isdecimal():
             return None
         try:
-            return cls(LeaseId(bytes.fromhex(lease)), int(turn))
+            found = cls(LeaseId(bytes.fromhex(lease)), int(turn))
         except ValueError:
             return None
+        return found if str(found) == text else None  # one shard, one spelling
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,10 @@ class SealName:
         if shard is None or not dot or ending != "seal" or len(pilot_run) != 16:
             return None
         try:
-            return cls(shard, PilotRun(bytes.fromhex(pilot_run)))
+            found = cls(shard, PilotRun(bytes.fromhex(pilot_run)))
         except ValueError:
             return None
+        return found if str(found) == text else None
 
 
 @dataclass(frozen=True, slots=True)

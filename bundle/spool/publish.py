@@ -113,7 +113,7 @@ def remove(path: Path) -> None:
     """Remove a file or a folder with all it holds, where it exists, durably."""
     try:
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            _remove_tree(path)
         else:
             path.unlink()
     except FileNotFoundError:
@@ -123,3 +123,16 @@ def remove(path: Path) -> None:
             raise
         return  # another process put a file there meanwhile: the next tick removes it
     fsync_folder(path.parent)
+
+
+def _remove_tree(path: Path) -> None:
+    """Remove a folder though a task may have taken its owner's rights to parts of it."""
+    try:
+        shutil.rmtree(path)
+    except PermissionError:
+        for folder, names, _ in os.walk(path):  # top down: each is unlocked before it is entered
+            for name in names:
+                inner = Path(folder, name)
+                if not inner.is_symlink():
+                    inner.chmod(FOLDER_MODE)
+        shutil.rmtree(path)

@@ -1,0 +1,1 @@
+"""The program on a compute node: shards -> slots -> attempts -> journal -> seal. No network."""

@@ -1,0 +1,182 @@
+"""Claiming shards by rename, and reading what a claimed shard needs: lease, dataset, what was."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bundle.dataset import spec
+from bundle.dataset.spec import Dataset
+from bundle.errors import PulkError
+from bundle.ids import BundleId, LeaseId, PilotRun
+from bundle.records import lease as leases
+from bundle.records import seal as seals
+from bundle.records import segment as segments
+from bundle.records.attempt import Attempt
+from bundle.records.lease import Lease
+from bundle.spool import publish, shard
+from bundle.spool.layout import SealName, ShardName, Spool
+from bundle.spool.shard import ShardFile
+from bundle.trust.trust_file import TrustView
+from bundle.wire.manifest import Kind
+from bundle.wire.read import OpenBundle, open_bundle
+from pilot.core.lineage import Earlier, settle
+
+OPEN_BUNDLES_MAX = 4
+
+log = logging.getLogger("pulk.pilot")
+
+
+class ShardUnusable(PulkError):
+    """A claimed shard cannot be run: its work bundle lacks or contradicts what the shard says.
+
+    The shard stays with the pilot's folder; compare the work bundle with `pulk bundle verify`.
+    """
+
+    code = "shard-unusable"
+    what = "the shard cannot be run: {reason}"
+    remedy = "check the work bundle with `pulk bundle verify`"
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A claimed shard with everything that is needed to run it."""
+
+    file: ShardFile
+    lease: Lease
+    dataset: Dataset
+    earlier: Earlier
+
+
+class Claims:
+    """What this pilot may claim and has opened. Bundles and datasets are kept while in use."""
+
+    def __init__(self, spool: Spool, pilot_run: PilotRun) -> None:
+        """Read nothing yet; the trust file is read with each work bundle."""
+        self._spool = spool
+        self._pilot_run = pilot_run
+        self._bundles: OrderedDict[BundleId, OpenBundle] = OrderedDict()
+        self._datasets: OrderedDict[bytes, Dataset] = OrderedDict()
+
+    def claim(self, now_us: int, salt: bytes) -> ShardFile | None:
+        """Claim one shard that may still be started; None where there is none.
+
+        `salt` decides who tries which shard first, so that pilots do not all race for one.
+        """
+        for name in sorted(self._offered(), key=lambda one: _mixed(one, salt)):
+            here = self._spool.claimable(name)
+            try:
+                offered = shard.decode(here.read_bytes(), where=str(here))
+            except FileNotFoundError:
+                continue
+            except PulkError as error:
+                log.warning("unreadable shard file", extra={"reason": error.text()})
+                continue
+            if 0 < offered.start_before_us <= now_us:
+                continue
+            held = self._spool.held_shard(self._pilot_run, name)
+            if publish.claim(here, held):
+                publish.fsync_folder(held.parent)
+                return offered
+        return None
+
+    def open(self, file: ShardFile) -> Claimed:
+        """Read a claimed shard's lease, dataset and earlier seals. Raises PulkError."""
+        bundle = self._bundle(file.bundle)
+        lease = self._lease(bundle, file.shard, file.lease)
+        dataset = self._dataset(bundle, lease)
+        found = self._seals(file.bundle)
+        own = self._attempts(file.bundle, found.get(lease.lease, ()))
+        needed = []
+        for number in lease.needs:
+            other = self._lease(bundle, number, None)
+            if other.dataset == lease.dataset:
+                names = found.get(other.lease, ())
+                needed.append((other, self._attempts(file.bundle, names)))
+        earlier = settle(dataset, lease, own, needed)
+        return Claimed(file, lease, dataset, earlier)
+
+    def close(self) -> None:
+        """Close every bundle."""
+        for bundle in self._bundles.values():
+            bundle.close()
+        self._bundles.clear()
+
+    def _offered(self) -> list[ShardName]:
+        paths = self._spool.folder("claimable").glob("*.shard")
+        parsed = (ShardName.parse(path.stem) for path in paths)
+        return [name for name in parsed if name is not None]
+
+    def _bundle(self, bundle_id: BundleId) -> OpenBundle:
+        known = self._bundles.get(bundle_id)
+        if known is not None:
+            self._bundles.move_to_end(bundle_id)
+            return known
+        path = self._spool.work_bundle(bundle_id)
+        trust = TrustView.load(self._spool.trust)
+        bundle = open_bundle(path, trust, audience=None, kinds=frozenset({Kind.WORK}))
+        if bundle.id != bundle_id:
+            bundle.close()
+            raise ShardUnusable(where=str(path), reason=f"the file is bundle {bundle.id}")
+        self._bundles[bundle_id] = bundle
+        if len(self._bundles) > OPEN_BUNDLES_MAX:
+            self._bundles.popitem(last=False)[1].close()
+        return bundle
+
+    def _lease(self, bundle: OpenBundle, number: int, wanted: LeaseId | None) -> Lease:
+        """Return a shard's lease; it lies at its number among the leases, as a rule."""
+        places = bundle.find("lease")
+        likely = places[number : number + 1]
+        for place in [*likely, *(one for one in places if one not in likely)]:
+            lease = leases.decode(bundle.chunk(place))
+            if lease.shard == number and wanted in (None, lease.lease):
+                return lease
+        raise ShardUnusable(where=str(bundle.path), reason=f"there is no lease of shard {number}")
+
+    def _dataset(self, bundle: OpenBundle, lease: Lease) -> Dataset:
+        known = self._datasets.get(lease.dataset_digest)
+        if known is not None:
+            self._datasets.move_to_end(lease.dataset_digest)
+            return known
+        for place in bundle.find("dataset"):
+            if bundle.manifest.chunks[place].digest == lease.dataset_digest:
+                dataset = spec.decode(bundle.chunk(place))
+                self._datasets[lease.dataset_digest] = dataset
+                if len(self._datasets) > OPEN_BUNDLES_MAX:
+                    self._datasets.popitem(last=False)
+                return dataset
+        raise ShardUnusable(where=str(bundle.path), reason="the lease's dataset is not in it")
+
+    def _seals(self, bundle: BundleId) -> dict[LeaseId, set[SealName]]:
+        """Return the names of every seal there is, by lease."""
+        found: dict[LeaseId, set[SealName]] = {}
+        for folder in (self._spool.folder("sealed"), self._spool.kept_seals(bundle)):
+            names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+            for name in filter(None, map(SealName.parse, names)):
+                found.setdefault(name.shard.lease, set()).add(name)
+        return found
+
+    def _attempts(self, bundle: BundleId, names: Iterable[SealName]) -> list[Attempt]:
+        """Return the attempts of seals in order of turn; an unreadable seal is passed over."""
+        attempts: list[Attempt] = []
+        for name in sorted(names, key=lambda one: (one.shard.turn, one.pilot_run)):
+            # The relay moves a seal from the first place to the second.
+            for path in (self._spool.seal(name), self._spool.kept_seals(bundle) / str(name)):
+                try:
+                    seal = seals.decode(path.read_bytes(), where=str(path))
+                    segment = segments.decode(seal.segment)
+                except FileNotFoundError:
+                    continue
+                except PulkError as error:
+                    log.warning("unreadable seal", extra={"reason": error.text()})
+                    continue
+                if segment.header.lease == name.shard.lease:
+                    attempts += segment.attempts
+                break
+        return attempts
+
+
+def _mixed(name: ShardName, salt: bytes) -> bytes:
+    return bytes(one ^ other for one, other in zip(name.lease, salt, strict=False))

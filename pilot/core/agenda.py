@@ -1,0 +1,219 @@
+"""The agenda of one shard: what is ready, running, done, and what can never be.
+
+Every event costs the edges of one task and a heap's logarithm, so that ten thousand steps with a
+fan-in of thousands are nothing special. The object changes in place, but decides from its
+arguments alone: no clock, no files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum, auto
+from heapq import heapify, heappop, heappush
+
+from bundle.dataset import graph
+from bundle.dataset.spec import Dataset, Per
+from bundle.fates import Fate, counts
+from bundle.records.lease import Lease
+from pilot.core.lineage import Earlier, Outcome, Outputs, Place, consumed
+from pilot.core.packing import Room, wanted
+
+LOOK_AHEAD = 32  # ready tasks looked at for one that fits
+PASSED_OVER_MAX = 64  # starts that may overtake a task too big for the room left
+SITES_OWN_MAX = 3  # a task that was lost so often is not tried again by this pilot
+
+
+class State(IntEnum):
+    """Where a leased task stands on this node."""
+
+    WAITING = 0
+    READY = auto()
+    RUNNING = auto()
+    DONE = auto()
+    EXHAUSTED = auto()  # its retry budget is spent, or the site lost it too often
+    BLOCKED = auto()  # a parent cannot succeed here
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A task to start: where it stands in the dataset, what it takes, what it consumes."""
+
+    place: Place
+    generation: int
+    room: Room
+    consumed: tuple[bytes, ...]
+
+
+class Agenda:
+    """What of one shard can be started next, and when nothing is left."""
+
+    def __init__(self, dataset: Dataset, lease: Lease, earlier: Earlier, node: Room) -> None:
+        """Lay out a shard. Costs the edges of its tasks."""
+        self.dataset = dataset
+        self.outcomes = dict(earlier.outcomes)
+        self._node = node
+        self._failures = dict(earlier.spent)
+        self._lost: dict[Place, int] = {}
+        self._children = graph.children_steps(dataset)
+        self._levels = _levels(dataset)
+        self._generations = {
+            (task.step, task.job): generation for task, generation in lease.tasks()
+        }
+        self._jobs: dict[int, list[int]] = {}
+        for step, job in self._generations:
+            self._jobs.setdefault(step, []).append(job)
+        self._missing: dict[Place, int] = {}
+        self._ready: list[tuple[int, int, int]] = []
+        self._states: dict[Place, State] = {}
+        self._counts = [0] * len(State)
+        self._passed_over = 0
+        self._lay_out()
+
+    @property
+    def complete(self) -> bool:
+        """Whether no task of the shard can make progress here any more."""
+        return not self._counts[State.READY] and not self._counts[State.RUNNING]
+
+    def count(self, state: State) -> int:
+        """Return how many tasks stand in a state."""
+        return self._counts[state]
+
+    def state(self, place: Place) -> State:
+        """Return where a leased task stands."""
+        return self._states[place]
+
+    def next(self, room: Room) -> Start | None:
+        """Take the task to start next in the room that is left, or None.
+
+        Depth first along a job, lowest job first. A task that does not fit is overtaken by those
+        that do, but not for ever.
+        """
+        looked: list[tuple[int, int, int]] = []
+        found: Place | None = None
+        ahead = LOOK_AHEAD if self._passed_over < PASSED_OVER_MAX else 1
+        while self._ready and len(looked) < ahead:
+            entry = heappop(self._ready)
+            place = (entry[2], entry[0])
+            if room.fits(self._wanted(place)):
+                found = place
+                break
+            looked.append(entry)
+        for entry in looked:
+            heappush(self._ready, entry)
+        if found is None:
+            return None
+        self._passed_over = self._passed_over + 1 if looked else 0
+        self._move(found, State.RUNNING)
+        return Start(
+            found,
+            self._generations[found],
+            self._wanted(found),
+            consumed(self.dataset, found, self.outcomes),
+        )
+
+    def put_back(self, place: Place) -> None:
+        """Take a running task back that was not begun; nothing happened to it."""
+        self._move(place, State.WAITING)
+        self._make_ready(place)
+
+    def ended(self, place: Place, fate: Fate, outputs: Outputs = ()) -> None:
+        """Take note that a running task's attempt ended; its children or a retry become ready."""
+        if self._states[place] is not State.RUNNING:
+            raise ValueError(f"{place} is not running")
+        if fate is Fate.SUCCESS:
+            self._move(place, State.DONE)
+            self.outcomes[place] = Outcome.of(outputs)
+            for child in self._children_of(place):
+                self._arrived(child)
+            return
+        tally = self._failures if counts(fate) else self._lost
+        tally[place] = tally.get(place, 0) + 1
+        if self._spent(place) or self._lost.get(place, 0) >= SITES_OWN_MAX:
+            self._move(place, State.EXHAUSTED)
+            self._block(self._children_of(place))
+        else:
+            self._move(place, State.WAITING)
+            self._make_ready(place)
+
+    def _lay_out(self) -> None:
+        for place in self._generations:
+            self._states[place] = State.WAITING
+            self._counts[State.WAITING] += 1
+        stuck: list[Place] = []
+        for place in self._generations:
+            if place in self.outcomes:
+                self._move(place, State.DONE)
+            elif self._spent(place):
+                self._move(place, State.EXHAUSTED)
+                stuck.extend(self._children_of(place))
+            else:
+                missing = [
+                    parent
+                    for parent in graph.parents(self.dataset, *place)
+                    if parent not in self.outcomes
+                ]
+                self._missing[place] = len(missing)
+                if any(parent not in self._generations for parent in missing):
+                    stuck.append(place)
+        self._block(stuck)
+        for place, missing_count in self._missing.items():
+            if not missing_count and self._states[place] is State.WAITING:
+                self._make_ready(place, push=False)
+        heapify(self._ready)
+
+    def _arrived(self, place: Place) -> None:
+        """A parent's outcome is there now."""
+        if self._states[place] is State.WAITING:
+            self._missing[place] -= 1
+            if not self._missing[place]:
+                self._make_ready(place)
+
+    def _make_ready(self, place: Place, *, push: bool = True) -> None:
+        self._move(place, State.READY)
+        step, job = place
+        entry = (job, -self._levels[step], step)
+        if push:
+            heappush(self._ready, entry)
+        else:
+            self._ready.append(entry)
+
+    def _block(self, places: Iterable[Place]) -> None:
+        todo = list(places)
+        while todo:
+            place = todo.pop()
+            if self._states[place] is State.WAITING:
+                self._move(place, State.BLOCKED)
+                todo.extend(self._children_of(place))
+
+    def _children_of(self, place: Place) -> Iterator[Place]:
+        """Yield the leased tasks that need this one."""
+        step, job = place
+        whole = self.dataset.steps[step].per is Per.DATASET
+        for child in self._children[step]:
+            if self.dataset.steps[child].per is Per.DATASET:
+                candidates: Iterable[int] = (0,)
+            else:
+                candidates = self._jobs.get(child, ()) if whole else (job,)
+            for child_job in candidates:
+                if (child, child_job) in self._generations:
+                    yield child, child_job
+
+    def _spent(self, place: Place) -> bool:
+        return self._failures.get(place, 0) >= self.dataset.steps[place[0]].failures_max
+
+    def _wanted(self, place: Place) -> Room:
+        return wanted(self.dataset.steps[place[0]].request, self._node)
+
+    def _move(self, place: Place, state: State) -> None:
+        self._counts[self._states[place]] -= 1
+        self._counts[state] += 1
+        self._states[place] = state
+
+
+def _levels(dataset: Dataset) -> list[int]:
+    """Return for each step how many steps lie above it at most."""
+    levels = [0] * len(dataset.steps)
+    for step in graph.order(dataset):
+        levels[step] = 1 + max((levels[parent] for parent in dataset.steps[step].needs), default=-1)
+    return levels

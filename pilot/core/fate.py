@@ -1,0 +1,102 @@
+"""From what a slot saw of an attempt to its fate, with one line of evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from bundle.fates import Fate
+
+SIGXFSZ = 25
+SIGKILL = 9
+EVIDENCE_CHARS_MAX = 300
+
+
+class Stop(StrEnum):
+    """Why a running task was stopped; empty where nobody stopped it."""
+
+    NONE = ""
+    WALLTIME = "walltime"
+    MEMORY = "memory"
+    DISK = "disk"
+    PREEMPTED = "preempted"
+    ALLOCATION_END = "allocation-end"
+    CANCELLED = "cancelled"
+
+
+_STOPPED = {
+    Stop.WALLTIME: Fate.TIME_LIMIT,
+    Stop.MEMORY: Fate.OOM,
+    Stop.DISK: Fate.DISK_LIMIT,
+    Stop.PREEMPTED: Fate.PREEMPTED,
+    Stop.ALLOCATION_END: Fate.ALLOCATION_END,
+    Stop.CANCELLED: Fate.CANCELLED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a slot saw of one attempt.
+
+    `exit_code` is -1 and `signal` > 0 where a signal ended the command; both are -1 and 0 where
+    it never started. `no_routes` counts packets that found no way out of the slot's namespace.
+    """
+
+    exit_code: int
+    signal: int
+    stop: Stop = Stop.NONE
+    stop_evidence: str = ""
+    stage_in: str = ""  # what failed before the command started
+    not_started: str = ""  # why the command could not be started
+    stage_out: str = ""  # what was wrong with the outputs of a command that exited 0
+    no_routes: int = 0
+    kernel_oom: bool = False  # the kernel's count of its own kills rose meanwhile
+    last_line: str = ""  # of the log
+
+
+_FIELDS = Seen.__slots__
+
+
+def seen_from_wire(value: Mapping[str, Any]) -> Seen:
+    """Read what a slot reports."""
+    fields = {name: value[name] for name in _FIELDS if name in value}
+    if "stop" in fields:
+        fields["stop"] = Stop(fields["stop"])
+    return Seen(**fields)
+
+
+def judge(seen: Seen) -> tuple[Fate, str]:
+    """Return the fate and its evidence: nothing for a success, else one line."""
+    fate, evidence = _judge(seen)
+    return fate, " ".join(evidence.split())[:EVIDENCE_CHARS_MAX]
+
+
+def _judge(seen: Seen) -> tuple[Fate, str]:
+    if seen.stage_in:
+        return Fate.STAGE_IN, seen.stage_in
+    if seen.not_started:
+        return Fate.PAYLOAD_ERROR, seen.not_started
+    if seen.stop is not Stop.NONE and (seen.exit_code or seen.signal):
+        return _STOPPED[seen.stop], seen.stop_evidence or str(seen.stop)
+    if seen.exit_code == 0 and not seen.signal:
+        return (Fate.STAGE_OUT, seen.stage_out) if seen.stage_out else (Fate.SUCCESS, "")
+    if seen.no_routes:
+        tried = f"{seen.no_routes} packet(s) to addresses outside the node found no route"
+        return Fate.NETWORK_DENIED, _with_line(f"{tried}; {_ending(seen)}", seen)
+    if seen.signal == SIGXFSZ:
+        return Fate.DISK_LIMIT, _with_line("a file grew beyond the task's disk request", seen)
+    if seen.signal == SIGKILL and seen.kernel_oom:
+        return Fate.OOM, "killed while the kernel ran out of memory"
+    if seen.signal:
+        return Fate.SIGNAL, _with_line(_ending(seen), seen)
+    return Fate.PAYLOAD_ERROR, _with_line(_ending(seen), seen)
+
+
+def _ending(seen: Seen) -> str:
+    return f"signal {seen.signal}" if seen.signal else f"exit {seen.exit_code}"
+
+
+def _with_line(text: str, seen: Seen) -> str:
+    return f"{text}: {seen.last_line}" if seen.last_line else text

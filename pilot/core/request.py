@@ -1,0 +1,105 @@
+"""What a slot is asked to do for one attempt, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bundle.dataset import macros
+from bundle.dataset.seeds import seed
+from bundle.dataset.spec import Command, Dataset, Per, Step, Synthetic
+from bundle.ids import AttemptKey
+from pilot.core.lineage import Outcome, Place
+from pilot.core.packing import Room
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What a site gives every task: the search path of commands, and variables of its own."""
+
+    task_path: str = "/usr/local/bin:/usr/bin:/bin"
+    environment: tuple[tuple[str, str], ...] = ()
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment that every task starts from."""
+        return {"PATH": self.task_path, "LANG": "C.UTF-8"} | dict(self.environment)
+
+
+def request(
+    dataset: Dataset,
+    place: Place,
+    attempt: AttemptKey,
+    outcomes: Mapping[Place, Outcome],
+    variables: Mapping[str, str],
+    node: Room,
+) -> dict[str, Any]:
+    """Return the request for one attempt.
+
+    Macros are expanded, files are named by digest. `variables` is `Site.variables()`. Raises
+    DatasetRefused where a macro does not resolve.
+    """
+    index, job = place
+    step = dataset.steps[index]
+    ask = step.request
+    message: dict[str, Any] = {
+        "local": attempt.local,
+        "walltime_ms": ask.walltime_ms,
+        "memory_mib": min(ask.memory_mib, node.memory_mib),
+        "disk_bytes": ask.disk_bytes,
+        "env": _environment(dataset, step, place, attempt, variables),
+        "outputs": [one.name for one in step.outputs],
+    }
+    match step.run:
+        case Command(argv):
+            message["argv"] = [macros.expand(text, dataset, index, job) for text in argv]
+        case Synthetic(cpu_ms, wall_ms, memory_mib, output_bytes):
+            message["synthetic"] = [cpu_ms, wall_ms, memory_mib, list(output_bytes)]
+    if step.inputs:
+        message["inputs"] = _inputs(dataset, step, job, outcomes)
+    if step.generated:
+        message["generated"] = [[one.name, one.size_bytes, one.seed] for one in step.generated]
+    if step.files:
+        contents = dict(dataset.files)
+        message["files"] = [[name, contents[name]] for name in step.files]
+    return message
+
+
+def _environment(
+    dataset: Dataset,
+    step: Step,
+    place: Place,
+    attempt: AttemptKey,
+    variables: Mapping[str, str],
+) -> dict[str, str]:
+    index, job = place
+    environment = {
+        **variables,
+        "PULK_TASK": str(attempt.task),
+        "PULK_DATASET": attempt.task.dataset,
+        "PULK_JOB": str(job),
+        "PULK_STEP": str(index),
+        "PULK_ATTEMPT": str(attempt),
+        "PULK_SEED": str(seed(dataset.seed, job, index)),
+    }
+    for name, text in step.environment:
+        environment[name] = macros.expand(text, dataset, index, job)
+    return environment
+
+
+def _inputs(
+    dataset: Dataset, step: Step, job: int, outcomes: Mapping[Place, Outcome]
+) -> list[tuple[str, bytes, int]]:
+    """Return (name in the task's directory, file digest, size) for every input."""
+    rows: list[tuple[str, bytes, int]] = []
+    for one in step.inputs:
+        if dataset.steps[one.step].per is Per.DATASET:
+            sources = [(0, one.name)]
+        elif step.per is Per.DATASET:
+            sources = [(every, f"{every}/{one.name}") for every in range(dataset.jobs)]
+        else:
+            sources = [(job, one.name)]
+        for source, name in sources:
+            digest, size = outcomes[one.step, source].outputs[one.output]
+            rows.append((name, digest, size))
+    return rows

@@ -1,0 +1,81 @@
+"""Killing and reaping everything that a task started, and what it used.
+
+The slot is a subreaper: whatever a task leaves behind, however it detached itself, becomes the
+slot's own child.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import sys
+import time
+from dataclasses import dataclass
+
+from pilot import linux
+
+SWEEP_S_MAX = 10.0
+
+
+@dataclass(slots=True)
+class Ended:
+    """How a task's first process ended, and what all of its processes used."""
+
+    status: int
+    cpu_s: float = 0.0
+    maxrss_bytes: int = 0
+    read_bytes: int = 0
+    written_bytes: int = 0
+
+    def add(self, usage: resource.struct_rusage) -> None:
+        """Add what one reaped process (and the children it waited for) used."""
+        self.cpu_s += usage.ru_utime + usage.ru_stime
+        self.maxrss_bytes = max(self.maxrss_bytes, usage.ru_maxrss * 1024)
+
+
+def sweep(ended: Ended | None = None) -> None:
+    """Kill and reap every process below this one; their usage is added to `ended`.
+
+    Ends this process where something cannot be killed: the pilot starts a new slot.
+    """
+    give_up_s = time.monotonic() + SWEEP_S_MAX
+    pause_s = 0.0005
+    while True:
+        try:
+            pid, _, usage = os.wait4(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid:
+            if ended is not None:
+                ended.add(usage)
+            continue
+        kill_all()
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, 0.05)
+        if time.monotonic() > give_up_s:
+            sys.exit("a process of the task cannot be killed")
+
+
+def kill_all() -> None:
+    """Kill every process below this one."""
+    for pid in linux.descendants(os.getpid()):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def signal_group(pid: int, number: signal.Signals) -> None:
+    """Signal a task's process group."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+def own_peak_bytes(ended: Ended, seen_bytes: int) -> int:
+    """Return the kernel's figure for a task's peak memory, unless it is the slot's own.
+
+    Between fork and exec a child has the slot's memory, and that counts into its maximum; so a
+    small task that nobody looked at in time is given this upper bound.
+    """
+    slot_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return 0 if ended.maxrss_bytes <= slot_bytes and seen_bytes else ended.maxrss_bytes

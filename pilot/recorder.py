@@ -1,0 +1,169 @@
+"""The recorder: one thread that makes what happened durable, in groups, in order.
+
+Outputs first, then the journal that names them; an attempt is finished when `committed` says so.
+The pilot's loop never waits for a disk. A seal follows all records of its shard, because the
+thread takes its orders one after the other.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bundle.errors import PulkError
+from bundle.limits import MIB
+from bundle.records.attempt import Attempt
+from bundle.records.segment import SegmentHeader
+from bundle.records.telemetry import Sample
+from bundle.spool import publish, records
+from bundle.spool.journal import JournalWriter
+from bundle.spool.layout import ShardName, Spool
+from bundle.spool.shard import ShardFile
+from bundle.trust.keys import Signer
+from pilot import linux, seal
+from pilot.seal import Recorded
+
+GROUP_ATTEMPTS_MAX = 1_000  # the loop hands over a group before it is larger
+ATTEMPTS_FULL = 4_000  # of ATTEMPTS_PER_SEGMENT_MAX: what is unsealed is held in memory
+LOG_BYTES_PER_SEGMENT_MAX = 16 * MIB
+CONSUMED_PER_SEGMENT_MAX = 1_000_000
+
+log = logging.getLogger("pulk.pilot")
+
+
+class RecorderFailed(PulkError):
+    """The spool could not be written: quota, space, or a filesystem gone read-only.
+
+    What was committed stays; the relay salvages the journals. Make room and start a pilot again.
+    """
+
+    code = "recorder-failed"
+    transient = True
+    what = "the spool could not be written: {reason}"
+    remedy = "make room on the spool's filesystem; the relay salvages what was recorded"
+
+
+@dataclass(slots=True)
+class Group:
+    """Records that become durable together. `shard` numbers are the recorder's keys."""
+
+    attempts: list[tuple[int, Attempt, bytes]] = field(default_factory=list)
+    samples: list[tuple[int, Sample]] = field(default_factory=list)
+
+
+class Recorder:
+    """Takes orders from the pilot's loop; `committed` and `failure` tell how far it came."""
+
+    def __init__(self, spool: Spool, signer: Signer, wake: Callable[[], None]) -> None:
+        """Start the thread. `wake` is called after each order is done."""
+        self._spool = spool
+        self._signer = signer
+        self._wake = wake
+        self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._open: dict[int, tuple[Recorded, JournalWriter, ShardFile]] = {}
+        self._data = os.open(spool.folder("data"), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.committed = 0  # attempts whose record is durable
+        self.failure: Exception | None = None
+        self._thread = threading.Thread(target=self._serve, name="recorder", daemon=True)
+        self._thread.start()
+
+    def open(self, key: int, header: SegmentHeader, held: ShardFile) -> None:
+        """Order a journal for a claimed shard."""
+        self._orders.put(lambda: self._open_journal(key, header, held))
+
+    def record(self, group: Group) -> None:
+        """Order a group commit."""
+        self._orders.put(lambda: self._commit(group))
+
+    def seal(self, key: int, *, complete: bool) -> None:
+        """Order the last seal of a shard; the shard is given up."""
+        self._orders.put(lambda: self._seal(key, complete))
+
+    def close(self) -> None:
+        """Wait until every order is done. Raises RecorderFailed."""
+        self._orders.put(None)
+        self._thread.join()
+        os.close(self._data)
+        if self.failure is not None:
+            raise RecorderFailed(where=str(self._spool.root), reason=str(self.failure))
+
+    def _serve(self) -> None:
+        while (order := self._orders.get()) is not None:
+            if self.failure is None:
+                try:
+                    order()
+                except Exception as error:  # whatever it is, nothing more may be promised
+                    log.error("recorder failed", extra={"reason": str(error)})
+                    self.failure = error
+            self._wake()
+
+    def _open_journal(self, key: int, header: SegmentHeader, held: ShardFile) -> None:
+        name = ShardName(header.lease, header.turn)
+        journal = JournalWriter(self._spool.journal(header.pilot_run, name))
+        journal.append(records.header_record(header))
+        journal.commit()
+        publish.fsync_folder(self._spool.claimed(header.pilot_run))
+        self._open[key] = (Recorded(header), journal, held)
+
+    def _commit(self, group: Group) -> None:
+        outputs = [file for _, attempt, _ in group.attempts for file, _ in attempt.outputs]
+        if outputs:
+            self._sync_outputs(outputs)
+        touched: set[int] = set()
+        for key, attempt, text in group.attempts:
+            self._open[key][1].append(records.attempt_record(attempt, text))
+            touched.add(key)
+        for key, sample in group.samples:
+            self._open[key][1].append(records.sample_record((sample,)))
+            touched.add(key)
+        for key in touched:
+            self._open[key][1].commit()
+        for key, attempt, text in group.attempts:
+            self._open[key][0].add(attempt, text)
+        for key, sample in group.samples:
+            self._open[key][0].samples.append(sample)
+        self.committed += len(group.attempts)
+        for key in touched:
+            self._rotate_where_full(key)
+
+    def _sync_outputs(self, outputs: list[bytes]) -> None:
+        try:
+            linux.sync_filesystem(self._data)
+        except OSError:  # a filesystem without it: each file, then each folder
+            paths = {self._spool.data(file) for file in outputs}
+            for path in paths:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+            for folder in {path.parent for path in paths}:
+                publish.fsync_folder(folder)
+            publish.fsync_folder(self._spool.folder("data"))
+
+    def _rotate_where_full(self, key: int) -> None:
+        """Seal a full segment and go on with the shard as its next turn."""
+        recorded, journal, held = self._open[key]
+        if (
+            len(recorded.attempts) < ATTEMPTS_FULL
+            and recorded.log_bytes < LOG_BYTES_PER_SEGMENT_MAX
+            and recorded.consumed < CONSUMED_PER_SEGMENT_MAX
+        ):
+            return
+        journal.close()
+        later = seal.next_turn(self._spool, recorded.header, held)
+        raw = seal.encode(recorded, self._signer, complete=False)
+        seal.publish_seal(self._spool, recorded, raw)
+        seal.let_go(self._spool, recorded.header)
+        self._open_journal(key, later, held)
+
+    def _seal(self, key: int, complete: bool) -> None:
+        recorded, journal, _ = self._open.pop(key)
+        journal.close()
+        raw = seal.encode(recorded, self._signer, complete=complete)
+        seal.publish_seal(self._spool, recorded, raw)
+        seal.let_go(self._spool, recorded.header)

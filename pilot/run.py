@@ -1,0 +1,256 @@
+"""The pilot's loop: claim shards, keep the slots busy, record how attempts end, seal.
+
+One thread over selectors decides; slots run the tasks, the recorder makes durable. An attempt's
+children may start before its record is durable; a shard is sealed only after all its records.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import signal
+import socket
+import time
+
+from bundle.errors import PulkError
+from bundle.ids import PilotRun
+from bundle.records import seal as seals
+from bundle.records.attempt import Attempt
+from bundle.records.seal import Claim
+from bundle.records.segment import SegmentHeader
+from bundle.spool import publish
+from bundle.spool.layout import Spool
+from bundle.trust.keys import MemoryKey
+from pilot import node
+from pilot.attempts import GROUP_S, Gathering, OpenShard
+from pilot.claims import Claimed, Claims
+from pilot.core.agenda import Agenda
+from pilot.core.fate import Stop
+from pilot.core.request import Site
+from pilot.dispatch import Dispatch
+from pilot.recorder import Recorder
+from pilot.slots import Slots
+
+LOOK_FOR_SHARDS_S = 0.1
+LOOK_FOR_SHARDS_S_MAX = 1.0
+SAMPLE_S = 5.0
+SLOW_S = 1.0  # the loop looks at the drain file so often
+
+log = logging.getLogger("pulk.pilot")
+
+
+class Pilot:
+    """One pilot run."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        slots: Slots,
+        pilot_run: PilotRun,
+        batch_id: str,
+        site: Site,
+        idle_s: float,
+    ) -> None:
+        """Make the pilot's key; its slots were forked before."""
+        self._spool = spool
+        self._slots = slots
+        self._pilot_run = pilot_run
+        self._batch_id = batch_id
+        self._idle_s = idle_s
+        self._signer = MemoryKey.generate()
+        self._selector = selectors.DefaultSelector()
+        self._node = node.whole_room()
+        self._samples = node.Samples(spool.root)
+        self._claims = Claims(spool, pilot_run)
+        self._shards: dict[int, OpenShard] = {}
+        self._keys = 0
+        self._dispatch = Dispatch(slots, self._selector, pilot_run, site, self._node, self._on_end)
+        self._gathering = Gathering()
+        self._told_to_end = False
+        self._starts_no_more = False
+        self._stopped = False
+        now_s = time.monotonic()
+        self._last_work_s = self._next_claim_s = self._next_drain_look_s = now_s
+        self._claim_interval_s = LOOK_FOR_SHARDS_S
+        self._next_sample_s = now_s + SLOW_S
+        self._bell, self._bell_rope = socket.socketpair()
+        for end in (self._bell, self._bell_rope):
+            end.setblocking(False)
+
+    def run(self) -> None:
+        """Work until there is nothing to do for `idle_s`, or until drained. Raises PulkError."""
+        self._selector.register(self._bell, selectors.EVENT_READ, None)
+        self._listen_for_signals()
+        try:
+            self._host = node.describe(self._dispatch.settle_in())
+        except PulkError:
+            publish.remove(self._spool.claimed(self._pilot_run))
+            raise
+        self._write_claim()
+        self._recorder = Recorder(self._spool, self._signer, self._ring)
+        try:
+            while True:
+                self._fill()
+                if self._is_over():
+                    break
+                for key, _ in self._selector.select(self._pause_s()):
+                    self._on_ready(key.data)
+                self._tick()
+        finally:
+            self._slots.close()
+            self._flush()
+            self._recorder.close()
+        self._claims.close()
+        self._leave()
+
+    # -- coming and going ----------------------------------------------------------------
+
+    def _write_claim(self) -> None:
+        claim = Claim(
+            pilot_run=self._pilot_run,
+            pilot_key=self._signer.public,
+            batch_id=self._batch_id,
+            host=self._host.name,
+            boot_id=self._host.boot_id,
+            pid=os.getpid(),
+            started_us=time.time_ns() // 1000,
+            slots=len(self._slots.all),
+            offline=self._host.offline,
+        )
+        path = self._spool.claim(self._pilot_run)
+        publish.write_new_file(self._spool.folder("tmp"), path, seals.encode_claim(claim))
+        facts = {"pilot_run": self._pilot_run.hex(), "offline": self._host.offline}
+        log.info("pilot started", extra=facts)
+
+    def _leave(self) -> None:
+        """Remove the pilot's folder, unless it holds a shard that could not be run."""
+        folder = self._spool.claimed(self._pilot_run)
+        if not any(folder.glob("*.shard")):
+            publish.remove(folder)
+        log.info("pilot ended", extra={"attempts": self._recorder.committed})
+
+    def _listen_for_signals(self) -> None:
+        def on_signal(_number: int, _frame: object) -> None:
+            self._told_to_end = True
+
+        signal.set_wakeup_fd(self._bell_rope.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, on_signal)
+
+    def _ring(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # full: the loop has been woken already
+            self._bell_rope.send(b"\0")
+
+    def _is_over(self) -> bool:
+        if self._recorder.failure is not None:
+            return True
+        if self._shards:
+            return False
+        return self._starts_no_more or time.monotonic() - self._last_work_s >= self._idle_s
+
+    # -- the loop's parts ----------------------------------------------------------------
+
+    def _fill(self) -> None:
+        """Start tasks while there are free slots, claiming shards where the open ones have none."""
+        while self._dispatch.has_free_slot and not self._starts_no_more:
+            if not self._dispatch.start_some(self._shards.values()) and not self._claim_one():
+                return
+
+    def _pause_s(self) -> float:
+        """Return how long the loop may sleep."""
+        now_s = time.monotonic()
+        wake_s = min(now_s + SLOW_S, self._next_sample_s)
+        if self._gathering.group.attempts:
+            wake_s = min(wake_s, self._gathering.since_s + GROUP_S)
+        if self._dispatch.has_free_slot and not self._starts_no_more:
+            wake_s = min(wake_s, self._next_claim_s)
+        return max(0.0, wake_s - now_s)
+
+    def _on_ready(self, number: int | None) -> None:
+        if number is not None:
+            self._dispatch.on_ready(number)
+            return
+        with contextlib.suppress(BlockingIOError):
+            self._bell.recv(4096)
+
+    def _tick(self) -> None:
+        now_s = time.monotonic()
+        if self._told_to_end and not self._stopped:
+            self._starts_no_more = self._stopped = True
+            self._dispatch.stop(Stop.PREEMPTED, "the pilot was told to end")
+        if now_s >= self._next_drain_look_s:
+            self._next_drain_look_s = now_s + SLOW_S
+            self._starts_no_more = self._starts_no_more or self._spool.drain.exists()
+        if now_s >= self._next_sample_s:
+            self._next_sample_s = now_s + SAMPLE_S
+            self._sample()
+        if self._gathering.is_due(now_s):
+            self._flush()
+        self._seal_what_is_over()
+
+    def _claim_one(self) -> bool:
+        """Claim and open a shard; it may turn out to have nothing to start."""
+        now_s = time.monotonic()
+        if now_s < self._next_claim_s or len(self._shards) > 2 * len(self._slots.all):
+            return False
+        file = self._claims.claim(time.time_ns() // 1000, self._pilot_run * 2)
+        if file is None:
+            self._claim_interval_s = min(2 * self._claim_interval_s, LOOK_FOR_SHARDS_S_MAX)
+            self._next_claim_s = now_s + self._claim_interval_s
+            return False
+        self._claim_interval_s = LOOK_FOR_SHARDS_S
+        self._last_work_s = now_s
+        try:
+            claimed = self._claims.open(file)
+        except (PulkError, OSError) as error:
+            log.error("shard unusable", extra={"shard": str(file.name), "reason": str(error)})
+            return True
+        self._keys += 1
+        agenda = Agenda(claimed.dataset, claimed.lease, claimed.earlier, self._node)
+        self._shards[self._keys] = OpenShard(self._keys, claimed, agenda)
+        self._recorder.open(self._keys, self._header(claimed), file)
+        return True
+
+    def _header(self, claimed: Claimed) -> SegmentHeader:
+        lease, file = claimed.lease, claimed.file
+        return SegmentHeader(
+            pilot_run=self._pilot_run,
+            lease=lease.lease,
+            dataset=lease.dataset,
+            dataset_digest=lease.dataset_digest,
+            work=file.bundle,
+            shard=file.shard,
+            turn=file.turn,
+            host=self._host,
+        )
+
+    # -- recording -----------------------------------------------------------------------
+
+    def _on_end(self, shard: OpenShard, attempt: Attempt, text: bytes) -> None:
+        self._gathering.add(shard.key, attempt, text)
+        self._last_work_s = time.monotonic()
+
+    def _flush(self) -> None:
+        if self._gathering.group.attempts or self._gathering.group.samples:
+            self._recorder.record(self._gathering.group)
+            self._gathering = Gathering()
+
+    def _sample(self) -> None:
+        if self._shards:
+            sample = self._samples.take(len(self._dispatch.running))
+            self._gathering.group.samples.append((next(iter(self._shards)), sample))
+
+    def _seal_what_is_over(self) -> None:
+        """Seal shards in which nothing runs and nothing will be started here."""
+        now_us = time.time_ns() // 1000
+        for shard in list(self._shards.values()):
+            if shard.running:
+                continue
+            complete = shard.agenda.complete
+            if complete or self._starts_no_more or not shard.may_start(now_us):
+                self._flush()
+                self._recorder.seal(shard.key, complete=complete)
+                del self._shards[shard.key]
+                self._next_claim_s = time.monotonic()

@@ -1,0 +1,293 @@
+"""A slot: a small process that runs one task at a time, with nothing but loopback.
+
+It is forked from the pilot before the pilot makes its key, so that no task ever descends from a
+process that held it. It adopts and kills whatever a task leaves behind; when the pilot ends, it
+kills its task and ends too.
+"""
+
+# Descriptors and plain names here, not Path: this runs for every task.
+# ruff: noqa: PTH208
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import resource
+import select
+import signal
+import socket
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pilot import linux, offline, reap, stage, synthetic
+from pilot.core.fate import Stop
+from pilot.messages import Channel
+from pilot.search import Commands
+from pilot.slot_log import SlotLog
+from pilot.watch import MIB, Watch
+
+TERM_GRACE_S = 5.0
+SOFTWARE_FILE = ".pulk-software"
+SOFTWARE_BYTES_MAX = 16 << 10
+SHORT_S = 0.02  # a success shorter than this costs no look at the network's counters
+FILE_BYTES_MIN = 1 << 20  # a log must fit even where a task asks for no disk
+
+# Python ignores these; what it ignores, its children would ignore.
+_DEFAULTS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Slot:
+    """The process's side of a slot."""
+
+    def __init__(self, channel: Channel, folder: Path, data: Path, pilot: int) -> None:
+        """Settle in: own directory, own log, own network namespace. Tells the pilot how it went."""
+        self._channel = channel
+        self._folder = folder
+        self._data = data
+        self._pilot = pilot
+        linux.become_subreaper()
+        signal.signal(signal.SIGTERM, self._on_term)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        linux.die_with_parent(signal.SIGTERM)
+        if os.getppid() != pilot:
+            self._leave()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._log = SlotLog(folder.with_suffix(".log"))
+        os.chdir(folder)
+        stage.empty()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        self._commands = Commands()
+        self._batch: deque[dict[str, Any]] = deque()
+        self._replies: list[dict[str, Any]] = []
+        self._poll = select.poll()
+        self._poll.register(channel.socket, select.POLLIN)
+        word = offline.enter()
+        self._no_routes = offline.NoRoutes()
+        self._tried = self._no_routes.count()
+        self._oom_kills = linux.kernel_oom_kills()
+        gc.collect()
+        gc.freeze()
+        channel.send({"hello": word})
+
+    def serve(self) -> NoReturn:
+        """Run what the pilot asks for until it is gone."""
+        while True:
+            message = self._channel.receive()
+            if message is None:
+                self._leave()
+            self._batch.extend(message.get("tasks", ()))  # a stop came too late for its task
+            while self._batch:
+                self._replies.append(self._attempt(self._batch.popleft()))
+                if self._left:
+                    stage.empty()
+            self._report()
+
+    def _report(self) -> None:
+        """Tell what ended, and hand back what was not begun."""
+        if self._replies or self._batch:
+            back = [request["local"] for request in self._batch]
+            self._channel.send({"ended": self._replies, "back": back})
+            self._replies.clear()
+            self._batch.clear()
+
+    def _attempt(self, request: dict[str, Any]) -> dict[str, Any]:
+        reply: dict[str, Any] = {
+            "local": request["local"],
+            "exit_code": -1,
+            "signal": 0,
+            "started_us": time.time_ns() // 1000,
+            "started_mono_us": time.monotonic_ns() // 1000,
+        }
+        self._log.clear()
+        self._left = True
+        began_s = time.monotonic()
+        try:
+            stage.bring(request, self._data)
+        except stage.NotStaged as error:
+            reply["stage_in"] = error.what.format(**error.fields)
+        else:
+            self._run(request, reply)
+        if reply["exit_code"] or time.monotonic() - began_s > SHORT_S:
+            tried = self._no_routes.count()
+            reply["no_routes"], self._tried = tried - self._tried, tried
+        if self._log.size():
+            reply["log"], reply["last_line"] = self._log.read(), self._log.last_line()
+        reply["ended_mono_us"] = time.monotonic_ns() // 1000
+        return reply
+
+    def _run(self, request: dict[str, Any], reply: dict[str, Any]) -> None:
+        watch = Watch(request["memory_mib"], request["disk_bytes"])
+        began_s = time.monotonic()
+        try:
+            pid = self._start(request)
+        except OSError as error:
+            reply["not_started"] = f"{request['argv'][0]}: {error.strerror or error}"
+            reply["exit_code"] = 127 if isinstance(error, FileNotFoundError) else 126
+            return
+        moves = bool(request["outputs"]) or "inputs" in request or "generated" in request
+        ended = self._await(pid, watch, request["walltime_ms"] / 1000, reply, moves=moves)
+        reap.sweep(ended)
+        reply["wall_ms"] = round(1000 * (time.monotonic() - began_s))
+        if os.WIFSIGNALED(ended.status):
+            reply["signal"] = os.WTERMSIG(ended.status)
+            kills, self._oom_kills = self._oom_kills, linux.kernel_oom_kills()
+            reply["kernel_oom"] = self._oom_kills > kills
+        else:
+            reply["exit_code"] = os.WEXITSTATUS(ended.status)
+        self._finish(request, reply, ended, watch)
+
+    def _finish(
+        self, request: dict[str, Any], reply: dict[str, Any], ended: reap.Ended, watch: Watch
+    ) -> None:
+        self._left = bool(os.listdir())
+        if self._left:
+            watch.look_at_end(self._log.size())
+            reply["software"] = _software()
+        if request["outputs"] and reply["exit_code"] == 0:
+            try:
+                reply["outputs"] = stage.take(request["outputs"], self._data)
+            except stage.NotStaged as error:
+                reply["stage_out"] = error.what.format(**error.fields)
+        peak = max(watch.memory_peak_bytes, reap.own_peak_bytes(ended, watch.memory_peak_bytes))
+        reply["usage"] = {
+            "cpu_ms": round(1000 * ended.cpu_s),
+            "memory_peak_mib": -(-peak // MIB),
+            "disk_peak_bytes": watch.disk_peak_bytes,
+            "read_bytes": ended.read_bytes,
+            "written_bytes": ended.written_bytes,
+        }
+
+    def _start(self, request: dict[str, Any]) -> int:
+        environment = request["env"]
+        here = str(self._folder)
+        environment["HOME"] = environment["TMPDIR"] = here
+        environment["PULK_SOFTWARE"] = f"{here}/{SOFTWARE_FILE}"
+        if "synthetic" in request:
+            pid = self._fork(request, environment)
+        else:
+            argv = request["argv"]
+            program = self._commands.find(argv[0], environment["PATH"])
+            pid = os.posix_spawn(
+                program, argv, environment, setpgroup=0, setsigmask=(), setsigdef=_DEFAULTS
+            )
+        limit = max(request["disk_bytes"], FILE_BYTES_MIN)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, limit))
+        return pid
+
+    def _fork(self, request: dict[str, Any], environment: dict[str, str]) -> int:
+        pid = os.fork()
+        if pid:
+            with contextlib.suppress(OSError):
+                os.setpgid(pid, pid)
+            return pid
+        status = 1
+        try:
+            with contextlib.suppress(OSError):
+                os.setpgid(0, 0)
+            for number in _DEFAULTS:
+                signal.signal(number, signal.SIG_DFL)
+            self._channel.socket.close()
+            inputs = [row[0] for row in request.get("inputs", ())]
+            inputs += [row[0] for row in request.get("generated", ())]
+            inputs += [row[0] for row in request.get("files", ())]
+            synthetic.run(request["synthetic"], inputs, request["outputs"], environment)
+            status = 0
+        except BaseException as error:  # a fork of the slot must never return into its loop
+            os.write(2, f"{type(error).__name__}: {error}\n".encode())
+        finally:
+            with contextlib.suppress(OSError):
+                synthetic.tell_ledger(environment, status)
+            os._exit(status)
+
+    def _await(
+        self, pid: int, watch: Watch, walltime_s: float, reply: dict[str, Any], *, moves: bool
+    ) -> reap.Ended:
+        """Wait for the task's first process, within limits, until it is reaped."""
+        descriptor = os.pidfd_open(pid)
+        self._poll.register(descriptor, select.POLLIN)
+        time_limit_s = time.monotonic() + walltime_s
+        kill_at_s = float("inf")
+        try:
+            while True:
+                wake_s = min(watch.next_look_s, kill_at_s, time_limit_s)
+                left_ms = max(0.0, wake_s - time.monotonic()) * 1000 + 1
+                ready = [one for one, _ in self._poll.poll(left_ms)]
+                if descriptor in ready:
+                    break
+                stop, evidence = Stop.NONE, ""
+                if ready:
+                    stop, evidence = self._asked(reply["local"])
+                now_s = time.monotonic()
+                if now_s >= watch.next_look_s and kill_at_s == float("inf"):
+                    self._report()  # this one is not short: nothing should wait behind it
+                    stop, evidence = _first(stop, evidence, watch.look(self._log.size()))
+                if now_s >= time_limit_s:
+                    time_limit_s = float("inf")
+                    limit = (Stop.WALLTIME, f"ran longer than {round(1000 * walltime_s)} ms")
+                    stop, evidence = _first(stop, evidence, limit)
+                if stop is not Stop.NONE and "stop" not in reply:
+                    reply["stop"], reply["stop_evidence"] = str(stop), evidence
+                    kill_at_s = now_s if stop is Stop.MEMORY else now_s + TERM_GRACE_S
+                    reap.signal_group(pid, signal.SIGTERM)
+                if now_s >= kill_at_s:
+                    reap.kill_all()
+                    kill_at_s = now_s + 1
+        finally:
+            self._poll.unregister(descriptor)
+            os.close(descriptor)
+        moved = (0, 0)
+        if watch.has_looked or moves:
+            moved = linux.read_and_written_bytes(pid)  # still there until it is reaped
+        _, status, usage = os.wait4(pid, 0)
+        ended = reap.Ended(status, read_bytes=moved[0], written_bytes=moved[1])
+        ended.add(usage)
+        return ended
+
+    def _asked(self, local: int) -> tuple[Stop, str]:
+        """Read what the pilot says while a task runs."""
+        messages = self._channel.arrived()
+        if messages is None:
+            self._leave()
+        for message in messages:
+            if message.get("stop") and message.get("local", local) == local:
+                self._report()
+                return Stop(message["stop"]), message["evidence"]
+        return Stop.NONE, ""
+
+    def _on_term(self, _number: int, _frame: object) -> None:
+        # A scheduler that signals the whole group means the pilot: it decides what is stopped.
+        if os.getppid() != self._pilot:
+            self._leave()
+
+    def _leave(self) -> NoReturn:
+        """End with everything that runs here: the pilot is gone or wants no more."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        reap.sweep()
+        os._exit(0)
+
+
+def _first(stop: Stop, evidence: str, other: tuple[Stop, str]) -> tuple[Stop, str]:
+    return (stop, evidence) if stop is not Stop.NONE else other
+
+
+def _software() -> str:
+    """Return what the payload said it ran, as sorted `name==version` words."""
+    try:
+        descriptor = os.open(SOFTWARE_FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    with os.fdopen(descriptor, "rb") as file:
+        words = file.read(SOFTWARE_BYTES_MAX).decode(errors="replace").split()
+    return " ".join(sorted({word for word in words if 0 < word.find("==") < len(word) - 2}))
+
+
+def main(arguments: list[str]) -> NoReturn:
+    """Serve as a slot in a fresh interpreter: socket, folder, data folder, the pilot's pid."""
+    descriptor, folder, data, pilot = arguments
+    end = socket.socket(fileno=int(descriptor))
+    end.set_inheritable(False)
+    Slot(Channel(end), Path(folder), Path(data), int(pilot)).serve()

@@ -1,0 +1,154 @@
+"""The pilot's side of its slots: forks them, talks to them, replaces one that died."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pilot import linux
+from pilot.messages import Channel
+
+GO_S_MAX = 15.0  # a slot that is told to go sweeps its task first
+_FRESH = (
+    "import sys; sys.path[:] = sys.argv[1].split('\\n'); "
+    "from pilot.slot import main; main(sys.argv[2:])"
+)
+
+log = logging.getLogger("pulk.pilot")
+
+
+@dataclass(slots=True)
+class Slot:
+    """One slot as the pilot sees it. `offline` is empty until the slot said how it settled in."""
+
+    number: int
+    pid: int
+    channel: Channel
+    offline: str = ""
+
+    def send(self, message: dict[str, Any]) -> bool:
+        """Send a message; False where the slot is gone."""
+        try:
+            self.channel.send(message)
+        except OSError:
+            return False
+        return True
+
+
+class Slots:
+    """All slots of a pilot."""
+
+    def __init__(self, folder: Path, data: Path, count: int) -> None:
+        """Fork the slots; call it before anything secret or large is in memory."""
+        self._folder = folder
+        self._data = data
+        self.all: dict[int, Slot] = {}
+        linux.become_subreaper()
+        for number in range(count):
+            self.all[number] = self._forked(number)
+
+    def replace(self, number: int) -> str:
+        """Start a new slot in place of a dead one, once all that ran in it is dead.
+
+        Returns how the old one ended. The new one is a fresh interpreter: a fork would carry the
+        pilot's key.
+        """
+        old = self.all[number]
+        old.channel.socket.close()
+        ending = _reaped(old.pid)
+        self._kill_strays(except_pids={slot.pid for slot in self.all.values()} - {old.pid})
+        log.warning("slot ended", extra={"slot": number, "how": ending})
+        self.all[number] = self._fresh(number)
+        return ending
+
+    def close(self) -> None:
+        """Let every slot go; whatever it ran dies with it."""
+        for slot in self.all.values():
+            slot.channel.socket.close()
+        for slot in self.all.values():
+            _reaped(slot.pid)
+        self._kill_strays(except_pids=set())
+
+    def _forked(self, number: int) -> Slot:
+        pilot = os.getpid()
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                ours.close()
+                for other in self.all.values():
+                    other.channel.socket.close()
+                from pilot.slot import Slot as Served
+
+                Served(Channel(theirs), self._place(number), self._data, pilot).serve()
+            except BaseException as error:  # a fork must never return into the pilot
+                with contextlib.suppress(OSError):
+                    os.write(2, f"slot {number}: {type(error).__name__}: {error}\n".encode())
+            finally:
+                os._exit(1)
+        theirs.close()
+        return Slot(number, pid, Channel(ours))
+
+    def _fresh(self, number: int) -> Slot:
+        ours, theirs = socket.socketpair()
+        arguments = [
+            sys.executable,
+            "-I",
+            "-c",
+            _FRESH,
+            "\n".join(sys.path),
+            str(theirs.fileno()),
+            str(self._place(number)),
+            str(self._data),
+            str(os.getpid()),
+        ]
+        theirs.set_inheritable(True)
+        try:
+            pid = os.posix_spawn(sys.executable, arguments, os.environ)
+        finally:
+            theirs.close()
+        return Slot(number, pid, Channel(ours))
+
+    def _place(self, number: int) -> Path:
+        return self._folder / str(number)
+
+    def _kill_strays(self, except_pids: set[int]) -> None:
+        """Kill what a dead slot left to the pilot, which adopts orphans as the slots do."""
+        give_up_s = time.monotonic() + GO_S_MAX
+        while time.monotonic() < give_up_s:
+            strays = [pid for pid in linux.children(os.getpid()) if pid not in except_pids]
+            if not strays:
+                return
+            for stray in strays:
+                for pid in (*linux.descendants(stray), stray):
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(stray, os.WNOHANG)
+            time.sleep(0.002)
+
+
+def _reaped(pid: int) -> str:
+    """Wait for a slot that lost its pilot's end of the socket; kill it where it does not go."""
+    give_up_s = time.monotonic() + GO_S_MAX
+    while True:
+        try:
+            found, status = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            return "reaped already"
+        if found:
+            if os.WIFSIGNALED(status):
+                return f"signal {os.WTERMSIG(status)}"
+            return f"exit {os.WEXITSTATUS(status)}"
+        if time.monotonic() > give_up_s:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.002)

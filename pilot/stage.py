@@ -1,0 +1,228 @@
+"""Files into a slot's directory and out of it; the current directory is the slot's.
+
+What comes in is hashed while it is copied; what goes out is hashed once everything of the task is
+dead, then moved under its digest. Nothing here follows a link that a task could have made.
+"""
+
+# Descriptors and plain names here, not Path: this runs for every task.
+# ruff: noqa: PTH101, PTH102, PTH103, PTH108, PTH112, PTH116, PTH120, PTH123, PTH208
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from bundle.errors import PulkError
+
+PIECE_BYTES = 1 << 20
+DATA_MODE = 0o444
+FOLDER_MODE = 0o700
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class NotStaged(PulkError):
+    """An input is missing or damaged, or an output is missing or no plain file of the task's own.
+
+    For an input look at the spool's `data/`, for an output at the task's log.
+    """
+
+    code = "not-staged"
+    what = "{name}: {reason}"
+    remedy = "for an input look at the spool's data folder, for an output at the task's log"
+
+
+def bring(request: dict[str, Any], data: Path) -> None:
+    """Put every input of a request into the current directory. Raises NotStaged."""
+    try:
+        for name, digest, size in request.get("inputs", ()):
+            _bring_file(data, name, digest, size)
+        for name, size, seed in request.get("generated", ()):
+            _copy(_generated(data, size, seed), name, size)
+        for name, content in request.get("files", ()):
+            with os.fdopen(_new(name, 0o755), "wb") as file:
+                file.write(content)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise NotStaged(name=error.filename or "stage-in", reason=reason) from error
+
+
+def take(names: Sequence[str], data: Path) -> list[tuple[bytes, int]]:
+    """Move the declared outputs under their digests; all or none. Raises NotStaged.
+
+    Returns (file digest, size in bytes) in declared order.
+    """
+    with contextlib.ExitStack() as stack:
+        found = [stack.enter_context(_found(name)) for name in names]
+        hashed = [(_hashed(descriptor), os.fstat(descriptor).st_size) for descriptor, _ in found]
+        for (descriptor, folder), name, (digest, _) in zip(found, names, hashed, strict=True):
+            try:
+                _move(descriptor, folder, name.rpartition("/")[2], digest, data)
+            except OSError as error:
+                reason = f"could not be kept: {error.strerror or error}"
+                raise NotStaged(name=name, reason=reason) from error
+    return hashed
+
+
+def empty() -> None:
+    """Remove everything in the current directory, whatever its modes are."""
+    for name in os.listdir():
+        try:
+            os.unlink(name)
+        except (IsADirectoryError, PermissionError):
+            shutil.rmtree(name, onerror=_unlock)
+
+
+def used_bytes(folder: str = ".") -> int:
+    """Return the disk space that a folder's files take."""
+    total = 0
+    todo = [folder]
+    while todo:
+        try:
+            with os.scandir(todo.pop()) as entries:
+                for entry in entries:
+                    with contextlib.suppress(OSError):
+                        total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        todo.append(entry.path)
+        except OSError:
+            continue
+    return total
+
+
+def seeded(key: bytes, size: int) -> Iterator[bytes]:
+    """Yield `size` bytes that depend on the key alone, in pieces of at most a MiB."""
+    for start in range(0, size, PIECE_BYTES):
+        block = hashlib.shake_128(key + start.to_bytes(8, "big"))
+        yield block.digest(min(PIECE_BYTES, size - start))
+
+
+def data_path(data: Path, digest: bytes) -> str:
+    """Return where a file lies under its digest; as `Spool.data`, but quick."""
+    name = digest.hex()
+    return f"{data}/{name[:2]}/{name}"
+
+
+def _bring_file(data: Path, name: str, digest: bytes, size: int) -> None:
+    source = data_path(data, digest)
+    try:
+        found = _copy(source, name, size)
+    except FileNotFoundError:
+        raise NotStaged(name=name, reason=f"{source} is missing") from None
+    if found != digest:
+        raise NotStaged(name=name, reason=f"{source} is damaged: its digest is {found.hex()}")
+
+
+def _copy(source: str, name: str, size: int) -> bytes:
+    """Copy into the directory and return the digest of what was copied."""
+    running = hashlib.sha256()
+    copied = 0
+    reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with os.fdopen(_new(name, 0o644), "wb", buffering=0) as file:
+            while piece := os.read(reading, PIECE_BYTES):
+                running.update(piece)
+                file.write(piece)
+                copied += len(piece)
+    finally:
+        os.close(reading)
+    if copied != size:
+        raise NotStaged(name=name, reason=f"{source} has {copied} bytes, not {size}")
+    return running.digest()
+
+
+def _generated(data: Path, size: int, seed: int) -> str:
+    """Return the path of a generated input, made once for the spool.
+
+    Its content follows from seed and size; it carries no promise, so a file of the wrong size
+    (a node that lost power) is made again.
+    """
+    path = f"{data}/generated/{seed}-{size}"
+    with contextlib.suppress(FileNotFoundError):
+        if os.stat(path).st_size == size:
+            return path
+    os.makedirs(f"{data}/generated", FOLDER_MODE, exist_ok=True)
+    part = f"{path}.{os.getpid()}.part"
+    with open(part, "wb") as file:
+        for piece in seeded(f"generated:{seed}:".encode(), size):
+            file.write(piece)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(part, path)
+    return path
+
+
+def _new(name: str, mode: int) -> int:
+    folder = name.rpartition("/")[0]
+    if folder:
+        os.makedirs(folder, FOLDER_MODE, exist_ok=True)
+    return os.open(name, _NEW, mode)
+
+
+@contextlib.contextmanager
+def _found(name: str) -> Iterator[tuple[int, int]]:
+    """Open a declared output and its folder. Raises NotStaged unless it is a plain file inside."""
+    *folders, last = name.split("/")
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = _opened(stack, ".", _FOLDER, None)
+            for part in folders:
+                folder = _opened(stack, part, _FOLDER, folder)
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = _opened(stack, last, flags, folder)
+        except FileNotFoundError:
+            raise NotStaged(name=name, reason="the declared output is missing") from None
+        except OSError as error:
+            reason = f"the declared output is no plain file of the task ({error.strerror})"
+            raise NotStaged(name=name, reason=reason) from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise NotStaged(name=name, reason="the declared output is no plain file")
+        yield descriptor, folder
+
+
+def _opened(stack: contextlib.ExitStack, name: str, flags: int, folder: int | None) -> int:
+    descriptor = os.open(name, flags, dir_fd=folder)
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _hashed(descriptor: int) -> bytes:
+    running = hashlib.sha256()
+    while piece := os.read(descriptor, PIECE_BYTES):
+        running.update(piece)
+    return running.digest()
+
+
+def _move(descriptor: int, folder: int, name: str, digest: bytes, data: Path) -> None:
+    target = data_path(data, digest)
+    if os.fstat(descriptor).st_nlink != 1:  # another name of it could still change it
+        copy = f".pulk-copy-{digest.hex()}"
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        with os.fdopen(os.open(copy, _NEW, DATA_MODE, dir_fd=folder), "wb") as file:
+            while piece := os.read(descriptor, PIECE_BYTES):
+                file.write(piece)
+        name = copy
+    os.chmod(name, DATA_MODE, dir_fd=folder)
+    try:
+        os.rename(name, target, src_dir_fd=folder)
+    except FileNotFoundError:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(os.path.dirname(target), FOLDER_MODE)
+        os.rename(name, target, src_dir_fd=folder)
+
+
+def _unlock(function: Any, path: str, _: Any) -> None:
+    """Make a folder that a task locked removable, then try again."""
+    os.chmod(os.path.dirname(path) or ".", FOLDER_MODE)
+    if function in (os.scandir, os.open, os.lstat) or os.path.isdir(path):
+        os.chmod(path, FOLDER_MODE)
+        shutil.rmtree(path)
+    else:
+        function(path)

@@ -1,0 +1,186 @@
+"""The agenda orders a shard's tasks: parents first, within the node, within the retry budget."""
+
+from __future__ import annotations
+
+import random
+import time
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bundle.dataset import graph
+from bundle.dataset.spec import Command, Dataset, Per, Request, Step
+from bundle.fates import Fate, counts
+from bundle.ids import DatasetId, LeaseId
+from bundle.intervals import IntervalSet
+from bundle.records.lease import Block, Lease, Pinned
+from pilot.core.agenda import SITES_OWN_MAX, Agenda, Start, State
+from pilot.core.lineage import Earlier, Place, settle
+from pilot.core.packing import Room
+
+NODE = Room(4000, 8192)
+NAME = DatasetId("a" * 26)
+
+
+def lease_of(
+    data: Dataset,
+    places: set[Place] | None = None,
+    pins: tuple[Pinned, ...] = (),
+    spent: tuple[tuple[int, int, int], ...] = (),
+) -> Lease:
+    blocks = []
+    for step in range(len(data.steps)):
+        jobs = [
+            job for job in range(data.tasks_of(step)) if places is None or (step, job) in places
+        ]
+        if jobs:
+            blocks.append(Block(1, IntervalSet.of(jobs), (step,)))
+    return Lease(LeaseId(bytes(16)), NAME, bytes(32), 0, tuple(blocks), (), (), (), pins, spent, 0)
+
+
+def agenda_of(data: Dataset, lease: Lease | None = None, node: Room = NODE) -> Agenda:
+    lease = lease_of(data) if lease is None else lease
+    return Agenda(data, lease, settle(data, lease, ()), node)
+
+
+def step_of(index: int, *needs: int, per: Per = Per.JOB, **request: int) -> Step:
+    return Step(
+        f"s{index}", Command(("true",)), per, needs, request=Request(**request), failures_max=2
+    )
+
+
+@st.composite
+def datasets(draw: st.DrawFn) -> Dataset:
+    count = draw(st.integers(1, 8))
+    steps = []
+    for index in range(count):
+        needs = draw(st.sets(st.integers(0, index - 1), max_size=3)) if index else set()
+        steps.append(
+            step_of(
+                index,
+                *sorted(needs),
+                per=draw(st.sampled_from([Per.JOB, Per.JOB, Per.DATASET])),
+                cpu_milli=draw(st.sampled_from([500, 1000, 3000, 9000])),
+                memory_mib=draw(st.sampled_from([1, 4096, 9000])),
+            )
+        )
+    return Dataset("d", draw(st.integers(1, 4)), 1, tuple(steps))
+
+
+FATES = [Fate.SUCCESS] * 6 + [Fate.PAYLOAD_ERROR, Fate.OOM, Fate.NODE_FAILURE]
+
+
+@settings(suppress_health_check=[HealthCheck.large_base_example, HealthCheck.too_slow])
+@given(datasets(), st.integers(1, 5), st.randoms(use_true_random=False))
+def test_any_dag_runs_parents_first_within_slots_node_and_budget(
+    data: Dataset, slots: int, draws: random.Random
+) -> None:
+    agenda = agenda_of(data)
+    running: dict[Place, Start] = {}
+    tries: dict[Place, list[Fate]] = {}
+    room = NODE
+    while True:
+        while len(running) < slots and (start := agenda.next(room)):
+            parents = graph.parents(data, *start.place)
+            assert all(agenda.state(parent) is State.DONE for parent in parents)
+            assert start.consumed == tuple(agenda.outcomes[parent].digest for parent in parents)
+            assert start.place not in running
+            running[start.place] = start
+            room = room.less(start.room)
+            assert room.cpu_milli >= 0 and room.memory_mib >= 0
+        assert agenda.complete == (not running)  # nothing runs, so nothing fits an empty node
+        if not running:
+            break
+        place = draws.choice(sorted(running))
+        if draws.randrange(10) == 0:
+            room = room.plus(running.pop(place).room)
+            agenda.put_back(place)
+            continue
+        fate = draws.choice(FATES)
+        start = running.pop(place)
+        room = room.plus(start.room)
+        tries.setdefault(place, []).append(fate)
+        agenda.ended(place, fate, ((bytes([len(tries[place])]) * 32, 1),))
+    for step in range(len(data.steps)):
+        for job in range(data.tasks_of(step)):
+            seen = tries.get((step, job), [])
+            assert sum(map(counts, seen)) <= data.steps[step].failures_max
+            assert seen.count(Fate.NODE_FAILURE) <= SITES_OWN_MAX
+            assert seen.count(Fate.SUCCESS) <= 1
+            expected = State.DONE if Fate.SUCCESS in seen else State.EXHAUSTED
+            assert agenda.state((step, job)) is (expected if seen else State.BLOCKED)
+            if not seen:
+                parents = graph.parents(data, step, job)
+                assert any(agenda.state(parent) is not State.DONE for parent in parents)
+
+
+def test_a_job_is_run_to_its_end_before_the_next_one_begins() -> None:
+    agenda = agenda_of(Dataset("d", 3, 1, (step_of(0), step_of(1, 0), step_of(2, 1))))
+    seen = []
+    while start := agenda.next(NODE):
+        seen.append(start.place)
+        agenda.ended(start.place, Fate.SUCCESS)
+    assert seen == [(step, job) for job in range(3) for step in range(3)]
+
+
+def test_failures_spent_elsewhere_leave_fewer_tries() -> None:
+    data = Dataset("d", 2, 1, (step_of(0),))
+    agenda = agenda_of(data, lease_of(data, spent=((0, 0, 1), (1, 0, 2))))
+    assert agenda.state((0, 1)) is State.EXHAUSTED
+    start = agenda.next(NODE)
+    assert start is not None and start.place == (0, 0)
+    agenda.ended((0, 0), Fate.PAYLOAD_ERROR)
+    assert agenda.complete and agenda.state((0, 0)) is State.EXHAUSTED
+
+
+def test_a_parent_in_no_known_shard_blocks_its_children() -> None:
+    data = Dataset("d", 1, 1, (step_of(0), step_of(1, 0), step_of(2, 1)))
+    agenda = agenda_of(data, lease_of(data, {(1, 0), (2, 0)}))
+    assert agenda.complete
+    assert agenda.count(State.BLOCKED) == 2
+
+
+def test_a_pinned_parent_is_built_upon() -> None:
+    data = Dataset("d", 1, 1, (step_of(0), step_of(1, 0)))
+    pin = Pinned(0, 0, 1, "", ((b"x" * 32, 5),))
+    agenda = agenda_of(data, lease_of(data, {(1, 0)}, pins=(pin,)))
+    start = agenda.next(NODE)
+    assert start is not None and start.place == (1, 0) and len(start.consumed) == 1
+
+
+def test_a_task_larger_than_the_node_runs_alone() -> None:
+    data = Dataset("d", 2, 1, (step_of(0, cpu_milli=64_000, memory_mib=1 << 20),))
+    agenda = agenda_of(data)
+    start = agenda.next(NODE)
+    assert start is not None and start.room == NODE
+    assert agenda.next(NODE.less(start.room)) is None
+
+
+def test_small_tasks_overtake_a_large_one_but_not_for_ever() -> None:
+    data = Dataset("d", 500, 1, (step_of(0, cpu_milli=1), step_of(1, cpu_milli=4000)))
+    agenda = agenda_of(data)
+    room, started = Room(3000, 8192), []
+    while start := agenda.next(room):
+        started.append(start.place[0])
+    assert 0 < len(started) < 500
+    freed = agenda.next(NODE)
+    assert freed is not None and freed.place[0] == 1
+
+
+def test_ten_thousand_steps_with_a_fan_in_of_six_thousand_take_a_moment() -> None:
+    wide = tuple(step_of(index, per=Per.DATASET) for index in range(6000))
+    join = step_of(6000, *range(6000), per=Per.DATASET)
+    tail = tuple(step_of(6001 + index, 6000 + index, per=Per.DATASET) for index in range(4000))
+    data = Dataset("d", 1, 1, (*wide, join, *tail))
+    began_s = time.process_time()
+    agenda = agenda_of(data)
+    while start := agenda.next(NODE):
+        agenda.ended(start.place, Fate.SUCCESS)
+    assert agenda.count(State.DONE) == 10_001
+    assert time.process_time() - began_s < 4  # quadratic cost would take minutes
+
+
+def test_nothing_is_known_to_be_done_without_an_outcome() -> None:
+    data = Dataset("d", 1, 1, (step_of(0),))
+    agenda = Agenda(data, lease_of(data), Earlier({}, {}), NODE)
+    assert agenda.state((0, 0)) is State.READY

@@ -1,0 +1,37 @@
+"""A pilot reads the one file it is given, and only its own part of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pilot.config import ConfigRefused, load
+from pilot.core.request import Site
+
+
+def test_without_a_file_tasks_get_the_systems_path() -> None:
+    assert load(None) == Site()
+    assert Site().variables()["PATH"] == "/usr/local/bin:/usr/bin:/bin"
+
+
+def test_the_relays_part_of_the_file_is_left_to_the_relay(tmp_path: Path) -> None:
+    path = tmp_path / "relay.toml"
+    path.write_text('[site]\nname = "x"\n[tasks]\npath = "/opt/bin"\n[task_environment]\nA = "b"\n')
+    assert load(path) == Site("/opt/bin", (("A", "b"),))
+
+
+@pytest.mark.parametrize(
+    "text", ["[tasks", "tasks = 3", "[tasks]\npath = 3", "[task_environment]\nA = 3"]
+)
+def test_an_unusable_file_is_refused_with_its_place(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "relay.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigRefused) as refused:
+        load(path)
+    assert str(path) in refused.value.where and refused.value.remedy
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigRefused):
+        load(tmp_path / "none.toml")

@@ -1,0 +1,129 @@
+"""Processes killed at any moment: nothing recorded is lost, nothing of a task is left running."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from bundle.dataset.spec import Output, Step
+from bundle.fates import Fate
+from bundle.spool.journal import read_journal
+from bundle.spool.records import Journaled, read_records
+from pilot import linux
+from tests.pilot.site_folder import SiteFolder, dataset, fates, instant, python, shell, small
+from tests.pilot.test_shards import until
+
+NAP = Step("nap", instant(2000, wall_ms=5), outputs=(Output("o"),), request=small())
+
+
+def journal_of(site: SiteFolder) -> Journaled:
+    """Read the one journal that a killed pilot left."""
+    paths = list(site.spool.folder("claimed").glob("*/*.journal"))
+    if not paths:
+        return Journaled(None, (), {}, ())
+    return read_records(read_journal(paths[0]).records)
+
+
+def gone(pid: int) -> bool:
+    """Return whether a process ended (its parent may not have noticed)."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return True
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_pilot_killed_at_a_random_moment_leaves_what_it_recorded(
+    site: SiteFolder, seed: int
+) -> None:
+    ledger = site.root / "ledger"
+    lease = site.offered(dataset(NAP, jobs=400))
+    draw = random.Random(seed)
+    with site.start(slots=2, idle_s=30, PULK_LEDGER=str(ledger)) as process:
+        until(lambda: ledger.exists() or process.poll() is not None)
+        time.sleep(draw.uniform(0, 1.2))
+        family = linux.descendants(process.pid)
+        process.kill()
+    until(lambda: all(gone(pid) for pid in family))
+    journaled = journal_of(site)
+    assert not site.seals(lease)
+    ended = {line.split()[0].rsplit(":", 1)[1] for line in ledger.read_text().splitlines()}
+    for attempt in journaled.attempts:
+        assert attempt.fate is Fate.SUCCESS and str(attempt.local) in ended
+        for digest, size in attempt.outputs:
+            assert site.spool.data(digest).stat().st_size == size
+
+
+def test_a_record_follows_its_task_within_the_stated_window(site: SiteFolder) -> None:
+    slow = Step("slow", shell("test $PULK_JOB = 0 || sleep 30; echo x > o"), outputs=(Output("o"),))
+    site.offered(dataset(slow, jobs=2))
+    with site.start(slots=1, idle_s=30) as process:
+        until(lambda: len(journal_of(site).attempts) == 1, limit_s=3)
+        process.kill()
+    assert fates(journal_of(site).attempts) == [Fate.SUCCESS]
+
+
+def test_the_tasks_of_a_killed_pilot_die_with_it(site: SiteFolder) -> None:
+    marker = site.root / "pids"
+    code = f"(setsid sleep 300 & echo $! >> {marker}); echo $$ >> {marker}; exec sleep 300"
+    site.offered(dataset(Step("sleeps", shell(code), request=small())))
+    with site.start(slots=1, idle_s=30) as process:
+        until(lambda: marker.exists() and len(marker.read_text().split()) == 2)
+        process.kill()
+    until(lambda: all(gone(int(pid)) for pid in marker.read_text().split()))
+
+
+def test_a_killed_slot_is_replaced_and_its_task_tried_again(site: SiteFolder) -> None:
+    marker = site.root / "pids"
+    code = f"echo $$ >> {marker}; test $(wc -l < {marker}) = 2 || exec sleep 300"
+    lease = site.offered(dataset(Step("once", shell(code), failures_max=1)))
+    with site.start(slots=1, idle_s=1) as process:
+        until(lambda: marker.exists() and marker.read_text().strip())
+        (task,) = map(int, marker.read_text().split())
+        parent = int(Path(f"/proc/{task}/stat").read_text().rpartition(")")[2].split()[1])
+        assert parent != process.pid
+        os.kill(parent, signal.SIGKILL)
+        assert process.wait(30) == 0
+    assert gone(task)
+    first, second = site.attempts(lease)
+    assert first.fate is Fate.NODE_FAILURE and "signal 9" in first.evidence
+    assert second.fate is Fate.SUCCESS
+
+
+def test_a_task_that_kills_its_slot_is_given_up_after_a_few_tries(site: SiteFolder) -> None:
+    code = "import os, signal; os.kill(os.getppid(), signal.SIGKILL)"
+    lease = site.offered(dataset(Step("poison", python(code), request=small())))
+    site.run(slots=1)
+    ((_, _, segment),) = site.seals(lease)
+    assert segment.complete and fates(segment.attempts) == [Fate.NODE_FAILURE] * 3
+
+
+def test_a_term_signal_to_the_whole_group_stops_tasks_and_seals(site: SiteFolder) -> None:
+    started = site.root / "started"
+    code = f"touch {started}; exec sleep 60"
+    lease = site.offered(dataset(Step("sleeps", shell(code), request=small())))
+    with site.start(slots=2, idle_s=30) as process:
+        until(started.exists)
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(20) == 0
+    ((_, _, segment),) = site.seals(lease)
+    assert fates(segment.attempts) == [Fate.PREEMPTED] and not segment.complete
+
+
+def test_a_full_disk_ends_the_pilot_and_keeps_what_was_recorded(site: SiteFolder) -> None:
+    lease = site.offered(dataset(NAP, jobs=2000))
+    with site.start(slots=2, idle_s=30) as process:
+        until(lambda: len(journal_of(site).attempts) > 0)
+        (journal,) = site.spool.folder("claimed").glob("*/*.journal")
+        import resource
+
+        size = journal.stat().st_size
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+        assert process.wait(30) == 75
+    assert not site.seals(lease) and len(journal_of(site).attempts) > 0
+    assert list(site.spool.folder("claimed").glob("*/*.shard"))
