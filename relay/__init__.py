@@ -1,0 +1,1 @@
+"""The relay: carries bundles past the border, keeps custody, offers shards, starts pilots."""

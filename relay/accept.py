@@ -1,0 +1,267 @@
+"""Accepting work bundles: all of one or nothing of it, once, whatever is repeated or lost.
+
+Order: verify everything, data under its digests, the folder `work/<id>` by one rename, receipts and
+what central says of itself, `seen`; last the file in `in/` goes. Each stage is synced and may be
+repeated: after a crash the next tick starts again with the file in `in/`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from bundle.errors import PulkError
+from bundle.ids import BundleId, DatasetId, LeaseId
+from bundle.records import lease as leases
+from bundle.records.lease import Lease
+from bundle.spool import publish
+from bundle.spool.layout import ShardName
+from bundle.trust import trust_file
+from bundle.trust.errors import TrustRefused
+from bundle.trust.quickstart import save_trust
+from bundle.trust.trust_file import TrustView
+from bundle.wire.errors import UnknownKey
+from bundle.wire.manifest import Kind
+from bundle.wire.read import OpenBundle, open_bundle, peek_trust
+from relay import custody, quarantine, state, works
+from relay.core.shards import ShardPlan
+from relay.errors import NoSpace
+from relay.home import Home, now_us
+from relay.listing import names
+from relay.works import Work
+
+_LOG = logging.getLogger(__name__)
+INODES_SPARE = 16
+DATA_MODE = 0o444
+
+
+class WorkRefused(PulkError):
+    """A signed work bundle contradicts itself. Central must make it again."""
+
+    code = "work-refused"
+    what = "the work bundle can't be run: {reason}"
+    remedy = "tell central's operator; nothing of it was used"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What a pass over `in/` brought: bundles taken, shards new here, bundles refused."""
+
+    bundles: int = 0
+    shards: int = 0
+    refused: int = 0
+
+    def __add__(self, other: Accepted) -> Accepted:
+        return Accepted(
+            self.bundles + other.bundles,
+            self.shards + other.shards,
+            self.refused + other.refused,
+        )
+
+
+def accept_all(home: Home) -> Accepted:
+    """Take every bundle in `in/`; what is refused goes to quarantine with its reason."""
+    before = home.trust().version
+    total = _pass(home)
+    if home.trust().version > before:
+        for refused in quarantine.every(home.spool):
+            if refused.code == UnknownKey.code:
+                quarantine.release(refused, home.spool.folder("in") / refused.path.name)
+        total += _pass(home)
+    return total
+
+
+def is_known(home: Home, bundle: BundleId) -> bool:
+    """Return whether a bundle need not be fetched: it was dealt with, waits, or keeps failing."""
+    if state.is_seen(home.spool, bundle) or (home.spool.folder("in") / f"{bundle}.pulk").exists():
+        return True
+    return (home.spool.folder("quarantine") / f"3.{bundle}.pulk").exists()
+
+
+def _pass(home: Home) -> Accepted:
+    total = Accepted()
+    files = [name for name in names(home.spool.folder("in")) if name.endswith(".pulk")]
+    known: set[LeaseId] = set()
+    if files:
+        known.update(plan.lease for work in works.live(home.spool) for plan in work.plans)
+    for name in files:
+        total += _accept_file(home, home.spool.folder("in") / name, known)
+    return total
+
+
+def _accept_file(home: Home, path: Path, known: set[LeaseId]) -> Accepted:
+    try:
+        shards = _accept(home, path, known)
+    except NoSpace as error:
+        _LOG.warning("no space for a bundle", extra={"reason": error.text()})
+        state.note_refusal(home.spool, path.stem, error.code)
+        return Accepted(refused=1)
+    except PulkError as error:
+        if not path.exists() and not path.is_symlink():
+            return Accepted()  # another tick took it
+        _LOG.error("bundle refused", extra={"reason": error.text()})
+        quarantine.put(home.spool, path, error)
+        state.note_refusal(home.spool, path.stem, error.code)
+        return Accepted(refused=1)
+    publish.remove(path)
+    return Accepted(bundles=1, shards=shards)
+
+
+def _accept(home: Home, path: Path, known: set[LeaseId]) -> int:
+    """Take one bundle and return how many shards are new; their leases are added to `known`."""
+    with _open(home, path) as bundle:
+        bundle.check_all()  # before anything changes: a bundle is whole or refused
+        promised = _leases(bundle)
+        shards = 0
+        if not state.is_seen(home.spool, bundle.id) and not home.spool.work(bundle.id).exists():
+            fresh = _fresh(home, bundle, promised, known)
+            if fresh:
+                _check_space(home, bundle, len(fresh))
+                _bring_data(home, bundle)
+                shards = _make_work(home, path, bundle, fresh)
+                known.update(lease.lease for lease in fresh)
+        _hear(home, bundle)
+        state.note_seen(home.spool, bundle.id)
+    return shards
+
+
+def _open(home: Home, path: Path) -> OpenBundle:
+    """Open a work bundle for this site; a trust chain inside may make its signer known."""
+    kinds = frozenset({Kind.WORK})
+    try:
+        return open_bundle(path, home.trust(), audience=home.site, kinds=kinds)
+    except UnknownKey:
+        if not _advance_trust(home, peek_trust(path), str(path)):
+            raise
+        return open_bundle(path, home.trust(), audience=home.site, kinds=kinds)
+
+
+def _advance_trust(home: Home, chain: bytes, where: str) -> bool:
+    """Follow a trust chain, which carries its own signatures; return whether it led on."""
+    if not chain:
+        return False
+    current: TrustView = home.trust()
+    try:
+        found = trust_file.advance(current.trust, chain, where=where)
+    except TrustRefused as error:
+        _LOG.error("trust update refused", extra={"reason": error.text()})
+        state.note_refusal(home.spool, Path(where).stem, error.code)
+        return False
+    if found.version > current.version:
+        save_trust(home.spool.trust, found.raw)
+        return True
+    return False
+
+
+def _leases(bundle: OpenBundle) -> list[Lease]:
+    """Return the leases, checked for what would leave a shard waiting for ever."""
+    found = [leases.decode(bundle.chunk(place)) for place in bundle.find("lease")]
+    documents = {bundle.manifest.chunks[place].digest for place in bundle.find("dataset")}
+    numbers = {lease.shard for lease in found}
+    reason = ""
+    if len({lease.lease for lease in found}) < len(found) or len(numbers) < len(found):
+        reason = "a lease or a shard is in it twice"
+    elif any(not numbers.issuperset(lease.needs) for lease in found):
+        reason = "a shard needs one that is not in it"
+    elif any(lease.dataset_digest not in documents for lease in found):
+        reason = "a dataset document is missing"
+    if reason:
+        raise WorkRefused(where=str(bundle.path), reason=reason)
+    return found
+
+
+def _fresh(
+    home: Home, bundle: OpenBundle, promised: list[Lease], live: set[LeaseId]
+) -> list[Lease]:
+    """Return the leases to run: known nowhere here, ended nowhere, of no deleted dataset."""
+    known = live | state.ended_leases(home.spool, (lease.lease for lease in promised))
+    deleted: set[DatasetId] = set(state.read_central(home.spool).tombstones)
+    deleted.update(bundle.manifest.tombstones)
+    fresh = [one for one in promised if one.lease not in known and one.dataset not in deleted]
+    left = {lease.shard for lease in promised} - {lease.shard for lease in fresh}
+    # A need that another bundle already answered can't be waited for here.
+    return [one for one in fresh if left.isdisjoint(one.needs)]
+
+
+def _check_space(home: Home, bundle: OpenBundle, shards: int) -> None:
+    """Raise NoSpace unless the bytes and inodes that the configuration keeps stay free."""
+    disk, keep = os.statvfs(home.spool.root), home.config.spool
+    data = bundle.find("data")
+    need = sum(bundle.manifest.chunks[place].raw_bytes for place in data)
+    free = disk.f_bavail * disk.f_frsize
+    where = str(bundle.path)
+    if free - need < keep.free_bytes_min:
+        kept = keep.free_bytes_min
+        raise NoSpace(where=where, unit="bytes", need=need, free=free, kept=kept)
+    inodes = len(data) + 2 * shards + INODES_SPARE
+    if disk.f_files and disk.f_favail - inodes < keep.free_inodes_min:
+        free, kept = disk.f_favail, keep.free_inodes_min
+        raise NoSpace(where=where, unit="inodes", need=inodes, free=free, kept=kept)
+
+
+def _bring_data(home: Home, bundle: OpenBundle) -> None:
+    """Copy data chunks under their digests, verified while they are copied, read-only."""
+    for place in bundle.find("data"):
+        entry = bundle.manifest.chunks[place]
+        target = home.spool.data(entry.digest)
+        with contextlib.suppress(FileNotFoundError):
+            if target.stat().st_size == entry.raw_bytes:
+                continue
+        part = home.tmp / f"data-{os.getpid()}-{os.urandom(6).hex()}"
+        bundle.copy_chunk(place, part)
+        part.chmod(DATA_MODE)
+        publish.make_folder(target.parent)
+        publish.publish(part, target)
+
+
+def _make_work(home: Home, path: Path, bundle: OpenBundle, fresh: list[Lease]) -> int:
+    """Make `work/<id>` with all shards waiting, and give it its name by one rename."""
+    accepted_us = now_us()
+    plans = tuple(_plan(lease, accepted_us, bundle.manifest.lifetime_ms) for lease in fresh)
+    data = tuple(bundle.manifest.chunks[place].digest for place in bundle.find("data"))
+    work = Work(bundle.id, accepted_us, plans, data)
+    made = home.tmp / f"work-{os.getpid()}-{os.urandom(6).hex()}"
+    for folder in (made, made / "waiting", made / "ended", made / "sealed"):
+        folder.mkdir(mode=publish.FOLDER_MODE)
+    os.link(path, made / "bundle.pulk", follow_symlinks=False)
+    for plan in plans:
+        raw = works.shard_bytes(bundle.id, plan, turn=1)
+        name = f"{ShardName(LeaseId(plan.lease), 1)}.shard"
+        os.replace(publish.stage(home.tmp, raw), made / "waiting" / name)
+    publish.fsync_folder(made / "waiting")
+    publish.write_file(home.tmp, made / works.ACCEPTED, works.encode(work))
+    try:
+        publish.publish(made, home.spool.work(bundle.id))
+    except OSError as error:
+        shutil.rmtree(made, ignore_errors=True)
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return 0  # another tick accepted it first
+    return len(plans)
+
+
+def _plan(lease: Lease, accepted_us: int, lifetime_ms: int) -> ShardPlan:
+    limits_ms = [limit for limit in (lease.duration_ms, lifetime_ms) if limit]
+    start_before_us = accepted_us + min(limits_ms) * 1000 if limits_ms else 0
+    return ShardPlan(
+        lease=lease.lease,
+        shard=lease.shard,
+        dataset=lease.dataset,
+        needs=lease.needs,
+        tasks=lease.count(),
+        start_before_us=start_before_us,
+    )
+
+
+def _hear(home: Home, bundle: OpenBundle) -> None:
+    """Take what rides along: trust, receipts, rules, tombstones, the number itself."""
+    manifest = bundle.manifest
+    _advance_trust(home, manifest.trust, str(bundle.path))
+    custody.apply_receipts(home.spool, manifest)
+    state.hear_central(home.spool, manifest, now_us())
+    state.note_received(home.spool, manifest.stream, manifest.sequence)

@@ -1,0 +1,1 @@
+"""Carriers: the same bundle files over HTTPS or over a directory."""

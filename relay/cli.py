@@ -1,0 +1,200 @@
+"""`pulk relay`: the site's side."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+FOLDER = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+
+
+@click.group("relay")
+@click.option("-v", "--verbose", is_flag=True, help="Say on stderr what is done.")
+def group(verbose: bool) -> None:
+    """The site's side: custody, spool, pilots on demand."""
+    os.umask(0o077)
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(stream=sys.stderr, level=level, format="%(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_Words())
+
+
+@group.command()
+@FOLDER
+@click.option("--site", required=True, help="The site's name: lower case letters, digits, dashes.")
+@click.option("--central", "url", default="", help="Central's address; without it, by stick.")
+@AS_JSON
+def init(folder: Path, site: str, url: str, as_json: bool) -> None:
+    """Make a relay in DIR and its enrolment request; shows the fingerprint to read out."""
+    from relay import enrol
+
+    made = enrol.init(folder, site, url)
+    about = {"request": str(made.request), "fingerprint": made.fingerprint}
+    _say(
+        about,
+        f"request:     {made.request}\nfingerprint: {made.fingerprint}\n"
+        "Give the request to central's administrator and compare the fingerprint by phone.",
+        as_json,
+    )
+
+
+@group.command()
+@FOLDER
+@click.argument("answer", type=click.Path(path_type=Path))
+@click.option("--root", "root_words", required=True, help="The root's words, from the phone.")
+@AS_JSON
+def accept(folder: Path, answer: Path, root_words: str, as_json: bool) -> None:
+    """Take central's ANSWER after comparing the root's fingerprint."""
+    from relay import enrol
+
+    site = enrol.accept(folder, answer, root_words)
+    _say({"site": site, "enrolled": True}, f"enrolled as {site}", as_json)
+
+
+@group.command()
+@FOLDER
+@AS_JSON
+def tick(folder: Path, as_json: bool) -> None:
+    """Do everything once: collect, send, fetch, offer, start pilots."""
+    from relay.home import open_home
+    from relay.tick import tick as once
+
+    done = once(open_home(folder)).document()
+    words = ", ".join(f"{name} {value}" for name, value in done.items() if value)
+    _say(done, words or "nothing to do", as_json)
+
+
+@group.command()
+@FOLDER
+@click.option("--interval", default=60.0, show_default=True, help="Seconds between two ticks.")
+@click.option("--until-idle", is_flag=True, help="End when nothing is left to do.")
+def run(folder: Path, interval: float, until_idle: bool) -> None:
+    """Tick in a loop until SIGTERM."""
+    from relay.home import open_home
+    from relay.loop import run as loop
+
+    loop(open_home(folder), max(0.01, interval), until_idle=until_idle)
+
+
+@group.command()
+@FOLDER
+@AS_JSON
+def status(folder: Path, as_json: bool) -> None:
+    """Show what is here, what runs, what waits."""
+    from relay.home import open_home
+    from relay.status import status as look
+
+    about = look(open_home(folder))
+    _say(about, _status_words(about), as_json)
+
+
+@group.command()
+@FOLDER
+@AS_JSON
+def salvage(folder: Path, as_json: bool) -> None:
+    """Seal what dead pilots left and offer their shards again."""
+    from relay import lock, works
+    from relay.home import make_spool, open_home
+    from relay.salvage import salvage as save
+
+    home = open_home(folder)
+    make_spool(home.spool)
+    with lock.held(home):
+        count = save(home, works.live(home.spool), home.adapter.survey())
+    _say({"salvaged": count}, f"{count} pilots salvaged", as_json)
+
+
+@group.command("export")
+@FOLDER
+@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--again", is_flag=True, help="Also what was sent before and has no receipt.")
+@AS_JSON
+def export_command(folder: Path, target: Path, again: bool, as_json: bool) -> None:
+    """Copy what is to be sent to the directory OUT, read back before it counts as sent."""
+    from relay.exchange import export_to
+    from relay.home import open_home
+
+    done = export_to(open_home(folder), target, again=again)
+    _say({"bundles": done.bundles, "left": done.left}, f"{done.bundles} bundles copied", as_json)
+
+
+@group.command("import")
+@FOLDER
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@AS_JSON
+def import_command(folder: Path, source: Path, as_json: bool) -> None:
+    """Take the work bundles in the directory IN."""
+    from relay.exchange import import_from
+    from relay.home import open_home
+
+    done = import_from(open_home(folder), source)
+    about = {"bundles": done.bundles, "shards": done.shards, "refused": done.refused}
+    words = f"{done.bundles} bundles taken, {done.shards} shards, {done.refused} refused"
+    _say(about, words, as_json)
+
+
+@group.command()
+@FOLDER
+@AS_JSON
+def doctor(folder: Path, as_json: bool) -> None:
+    """Look at what may go wrong here."""
+    from relay.doctor import examine
+    from relay.home import make_spool, open_home
+
+    home = open_home(folder)
+    make_spool(home.spool)
+    findings = examine(home)
+    rows = [{"name": f.name, "found": f.found, "remedy": f.remedy} for f in findings]
+    words = "\n".join(
+        f"{'!' if f.remedy else ' '} {f.name}: {f.found}{f'; {f.remedy}' if f.remedy else ''}"
+        for f in findings
+    )
+    _say({"ok": not any(f.remedy for f in findings), "findings": rows}, words, as_json)
+
+
+class _Words(logging.Formatter):
+    """One line: the fixed words, then the facts."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        facts = {k: v for k, v in vars(record).items() if k not in _PLAIN and k != "message"}
+        line = " ".join([record.getMessage(), *(f"{k}={v}" for k, v in facts.items())])
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+_PLAIN = frozenset(vars(logging.makeLogRecord({})))
+
+
+def _status_words(about: dict[str, Any]) -> str:
+    lines = [f"site {about['site']}, stream {about['stream'][:8]}"]
+    heard = about["central"]["heard_s"]
+    lines.append("central never heard of" if heard is None else f"central heard {heard} s ago")
+    lines += [
+        f"work {w['id'][:12]}: {w['complete']} of {w['shards']} shards complete, "
+        f"{w['open_tasks']} of {w['tasks']} tasks open, {w['age_s']} s old"
+        for w in about["work"]
+    ]
+    lines.append(
+        f"shards on offer {about['shards']['claimable']}, seals waiting {about['shards']['sealed']}"
+    )
+    lines += [
+        f"pilot {c['pilot_run']}: {c['state']}, {len(c['shards'])} shards, {c['age_s']} s"
+        for c in about["claims"]
+    ]
+    lines += [
+        f"{place}: {sum(b['kinds'].values())} bundles"
+        for place, b in about["bundles"].items()
+        if b["kinds"]
+    ]
+    lines += [f"quarantine: {q['file']}: {q['reason']}" for q in about["quarantine"]]
+    return "\n".join(lines)
+
+
+def _say(about: dict[str, Any], words: str, as_json: bool) -> None:
+    click.echo(json.dumps(about) if as_json else words)

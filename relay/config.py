@@ -1,0 +1,123 @@
+"""relay.toml: what a site's operator decides. An unknown key is an error."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from relay.errors import ConfigRefused
+
+NAME = "relay.toml"
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Seconds = Annotated[float, Field(ge=0, le=10 * 365 * 86400)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SiteSection(_Section):
+    """Who this site is: the name that central certified."""
+
+    name: str
+
+
+class CentralSection(_Section):
+    """Where central is; without `url` bundles travel by `export` and `import`."""
+
+    url: str = ""
+    timeout_s: Seconds = 30.0
+
+
+class SpoolSection(_Section):
+    """Where the spool lies (relative to relay.toml) and how much of its disk is kept free."""
+
+    path: str = "."
+    free_bytes_min: Count = 1 << 30
+    free_inodes_min: Count = 10_000
+
+
+class PilotsSection(_Section):
+    """How many pilots at once, and what each is told. `slots` 0: one for each core."""
+
+    count: Count = 1
+    slots: Count = 0
+    idle_s: Seconds = 60.0
+    turns_max: Annotated[int, Field(ge=1, le=9999)] = 100
+    command: tuple[str, ...] = ()  # instead of this interpreter's `pulk pilot run`
+
+
+class CapacitySection(_Section):
+    """How much unfinished work the site wants to hold at once. `bundles` 0: no limit."""
+
+    tasks_wanted: Count = 1000
+    bundles: Count = 0
+
+
+class CarrySection(_Section):
+    """When to send again what no receipt covers, and how often to report without news."""
+
+    resend_after_s: Seconds = 3600.0
+    resend_gap_after_s: Seconds = 10.0
+    resend_unanswered_after_s: Seconds = 30.0
+    report_after_s: Seconds = 300.0
+    telemetry: bool = True
+
+
+class TasksSection(_Section):
+    """What tasks see of this site: the PATH they run with. Read by the pilot."""
+
+    path: str = ""
+
+
+class Config(_Section):
+    """The whole file. `tasks` and `task_environment` are the pilot's."""
+
+    site: SiteSection
+    central: CentralSection = CentralSection()
+    spool: SpoolSection = SpoolSection()
+    pilots: PilotsSection = PilotsSection()
+    capacity: CapacitySection = CapacitySection()
+    carry: CarrySection = CarrySection()
+    tasks: TasksSection = TasksSection()
+    task_environment: dict[str, str] = {}
+
+    @property
+    def slots(self) -> int:
+        """Slots of one pilot."""
+        return self.pilots.slots or len(os.sched_getaffinity(0))
+
+
+def load(path: Path) -> Config:
+    """Read the file. Raises ConfigRefused, which names the key."""
+    try:
+        with path.open("rb") as file:
+            value = tomllib.load(file)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigRefused(where=str(path), key="file", reason=reason) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigRefused(where=str(path), key="TOML", reason=str(error)) from error
+    try:
+        return Config.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigRefused(where=str(path), key=key, reason=first["msg"]) from error
+
+
+def text_of(site: str, url: str) -> str:
+    """Return the text of a first relay.toml; both were checked to need no escaping."""
+    central = f'url = "{url}"' if url else '# url = "https://central.example"  # else by stick'
+    return (
+        f'[site]\nname = "{site}"\n\n'
+        f"[central]\n{central}\n\n"
+        f"[pilots]\ncount = 1\n# slots = 0  # one for each core\nidle_s = 60\n\n"
+        f"[capacity]\ntasks_wanted = 1000\n\n"
+        f'[tasks]\n# path = "/usr/local/bin:/usr/bin:/bin"\n\n'
+        f"[task_environment]\n"
+    )

@@ -1,0 +1,1 @@
+"""What a relay decides, as pure functions of frozen values."""

@@ -1,0 +1,75 @@
+"""A first look at what may go wrong at this site; each line says what and what to do."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from relay.home import Home
+
+SHARED = frozenset(
+    {"nfs", "nfs4", "lustre", "gpfs", "beegfs", "fuse.sshfs", "ceph", "smb3", "cifs"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `remedy` is empty where it is well."""
+
+    name: str
+    found: str
+    remedy: str = ""
+
+
+def examine(home: Home) -> list[Finding]:
+    """Look at disk, rename, link, modes and clock of the spool's filesystem."""
+    disk, keep = os.statvfs(home.spool.root), home.config.spool
+    free = disk.f_bavail * disk.f_frsize
+    kind = filesystem_of(home.spool.root)
+    mode = home.spool.root.stat().st_mode & 0o777
+    return [
+        Finding(
+            "free bytes",
+            str(free),
+            "" if free > keep.free_bytes_min else "free space, or lower [spool] free_bytes_min",
+        ),
+        Finding("filesystem", f"{kind}{' (shared)' if kind in SHARED else ''}"),
+        Finding("folder mode", f"{mode:03o}", "run chmod 700 on it" if mode & 0o077 else ""),
+        _links(home),
+        Finding("trust version", str(home.trust().version)),
+    ]
+
+
+def filesystem_of(path: Path) -> str:
+    """Return the type of the filesystem that holds a path, `unknown` where it can't be told."""
+    best = ("", "unknown")
+    try:
+        lines = Path("/proc/self/mounts").read_text(errors="replace").splitlines()
+    except OSError:
+        return best[1]
+    for line in lines:
+        point, kind = line.split(" ")[1:3]
+        point = point.replace("\\040", " ")
+        if path.is_relative_to(point) and len(point) >= len(best[0]):
+            best = (point, kind)
+    return best[1]
+
+
+def _links(home: Home) -> Finding:
+    """Check that a name can be taken exclusively by link, on which numbering rests."""
+    first, second = home.tmp / f"link-{os.getpid()}-a", home.tmp / f"link-{os.getpid()}-b"
+    try:
+        first.write_bytes(b"")
+        os.link(first, second)
+        try:
+            os.link(first, second)
+            return Finding("hard links", "not exclusive", "put [spool] path on another filesystem")
+        except FileExistsError:
+            return Finding("hard links", "exclusive")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return Finding("hard links", reason, "put [spool] path on another filesystem")
+    finally:
+        first.unlink(missing_ok=True)
+        second.unlink(missing_ok=True)

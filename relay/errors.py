@@ -1,0 +1,80 @@
+"""Why a relay refuses, or asks to be run again later."""
+
+from __future__ import annotations
+
+from bundle.errors import PulkError
+
+
+class ConfigRefused(PulkError):
+    """relay.toml is missing, not TOML, or has an unknown key or a value out of bounds."""
+
+    code = "config-refused"
+    what = "{key}: {reason}"
+    remedy = "correct that line; nothing was changed"
+
+
+class NotEnrolled(PulkError):
+    """The folder has no certificate yet: central's answer to the request was not accepted."""
+
+    code = "not-enrolled"
+    what = "this site is not enrolled yet"
+    remedy = "run `pulk relay accept` with the answer of `pulk central enrol`"
+
+
+class AlreadyMade(PulkError):
+    """`relay init` found a relay there. Its key is never replaced."""
+
+    code = "already-made"
+    what = "there is a relay already"
+    remedy = "use another folder, or go on with this one"
+
+
+class OtherTick(PulkError):
+    """Another tick works in this folder right now. Wait; two at once would be harmless."""
+
+    code = "other-tick"
+    transient = True
+    what = "another tick is at work: process {pid} on {host}, for {age_s} s"
+    remedy = "try again when it has ended; after a crash it is cleared by itself"
+
+
+class NoSpace(PulkError):
+    """A work bundle would not leave the free bytes or inodes that the configuration keeps."""
+
+    code = "no-space"
+    transient = True
+    what = "it needs {need} more {unit}, {free} are free and {kept} are kept"
+    remedy = "free space or lower [spool] in relay.toml; it is tried again at every tick"
+
+
+class CarryFailed(PulkError):
+    """Central could not be reached or did not answer as central does. Everything is kept."""
+
+    code = "carry-failed"
+    transient = True
+    what = "{method} failed: {reason}"
+    remedy = "check the network, the proxy and the address; the next tick tries again"
+
+
+class SealRefused(PulkError):
+    """A seal in the spool is not what its pilot signed, or belongs to no lease held here."""
+
+    code = "seal-refused"
+    what = "the seal cannot be used: {reason}"
+    remedy = "it lies in quarantine; its shard is offered again"
+
+
+class JournalRefused(PulkError):
+    """A dead pilot's journal, or its last part, cannot be read: it was cut by a crash."""
+
+    code = "journal-refused"
+    what = "not readable from byte {at} on: {reason}"
+    remedy = "what comes before counts; the rest lies in quarantine and its tasks run again"
+
+
+class OutputMissing(PulkError):
+    """An output that should travel home is gone from the spool, or changed."""
+
+    code = "output-missing"
+    what = "output {file} of lease {lease} is {reason}"
+    remedy = "the attempt travels without it; reset the task at central if the file is needed"

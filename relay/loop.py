@@ -1,0 +1,54 @@
+"""The daemon: the same tick in a loop, ended by SIGTERM between two ticks or when idle."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from types import FrameType
+
+from bundle.errors import PulkError
+from relay.home import Home
+from relay.tick import Ticked, tick
+
+_LOG = logging.getLogger(__name__)
+IDLE_TICKS = 2  # in a row, before `--until-idle` believes it
+
+
+def run(home: Home, interval_s: float, *, until_idle: bool) -> int:
+    """Tick until SIGTERM or SIGINT, or until nothing is left; return how many ticks.
+
+    What is transient (another tick, a full disk, no network) is tried again at the next tick.
+    """
+    stop = threading.Event()
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask_to_stop)
+    ticks = idle = 0
+    while not stop.is_set():
+        ticks += 1
+        done = _tick(home)
+        idle = idle + 1 if done is not None and done.idle else 0
+        if until_idle and idle >= IDLE_TICKS:
+            break
+        stop.wait(interval_s)
+    return ticks
+
+
+def _tick(home: Home) -> Ticked | None:
+    try:
+        done = tick(home)
+    except PulkError as error:
+        if not error.transient:
+            raise
+        _LOG.warning("tick put off", extra={"reason": error.text()})
+        return None
+    except OSError as error:  # a disk that is full or away: files keep everything until then
+        _LOG.error("tick failed", extra={"reason": str(error)})
+        return None
+    _LOG.debug("tick", extra=done.document())
+    return done

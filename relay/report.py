@@ -1,0 +1,102 @@
+"""Reports: what the site wants and holds, told when it changed or after a while."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+
+from bundle.digest import digest
+from bundle.records import report as reports
+from bundle.records.report import HeldWork, Report
+from bundle.wire.manifest import Kind
+from bundle.wire.write import ChunkSource, write_bundle
+from relay import custody, state, stream, works
+from relay.core.custody import Place
+from relay.home import Home, now_us
+from relay.results import draft_of
+from relay.stream import Record
+from relay.works import Work
+from site_adapters.contract import PilotState, PilotView
+
+
+def report(home: Home, live: list[Work], views: Mapping[str, PilotView], *, force: bool) -> bool:
+    """Publish a report where there is news, or the last one is old, or `force`; True if so.
+
+    One that still waits in `out/` is not followed by another: nobody would read the first.
+    """
+    told = state.read_refusals(home.spool)
+    now = now_us()
+    said = _report(home, live, views, told, now)
+    news = _news(said)
+    last = state.read_map(state.folder(home.spool) / "reported")
+    if last is not None and not force:
+        waited_us = now - last.count("at_us")
+        is_old = not 0 <= waited_us < home.config.carry.report_after_s * 1_000_000
+        if not is_old and last.bytes("news") == news:
+            return False
+    if any(h.kind is Kind.REPORT and h.place is Place.OUT for h in custody.every_held(home.spool)):
+        return False
+    stream.publish_next(home.spool, _draft(home, said))
+    value = {"at_us": now, "news": news}
+    state.write_map(home.spool, state.folder(home.spool) / "reported", value)
+    state.forget_refusals(home.spool, told)
+    return True
+
+
+def _report(
+    home: Home,
+    live: list[Work],
+    views: Mapping[str, PilotView],
+    refused: tuple[tuple[str, str], ...],
+    now: int,
+) -> Report:
+    return Report(
+        at_us=now,
+        tasks_wanted=_wanted(home, live),
+        slots=home.config.pilots.count * home.config.slots,
+        pilots_running=sum(view.state is PilotState.RUNNING for view in views.values()),
+        held=tuple(_held(home, work) for work in live),
+        profile=tuple(sorted(_profile().items())),
+        refused=refused,
+    )
+
+
+def _wanted(home: Home, live: list[Work]) -> int:
+    capacity = home.config.capacity
+    is_full = 0 < capacity.bundles <= len(live)
+    return 0 if is_full else capacity.tasks_wanted
+
+
+def _held(home: Home, work: Work) -> HeldWork:
+    over = works.ended(home.spool, work.id).all()
+    open_tasks = sum(plan.tasks for plan in work.plans if plan.lease not in over)
+    return HeldWork(work.id, len(work.plans), len(over), open_tasks)
+
+
+def _profile() -> dict[str, str]:
+    return {
+        "cores": str(os.cpu_count() or 0),
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+    }
+
+
+def _news(said: Report) -> bytes:
+    """Return a digest over what is worth a report of its own; times and running pilots are not."""
+    bare = Report(0, said.tasks_wanted, said.slots, 0, said.held, said.profile, said.refused)
+    return digest("report-news", reports.encode(bare))
+
+
+def _draft(home: Home, said: Report) -> stream.Draft:
+    def draft(sequence: int, previous: bytes) -> tuple[Path, Record] | None:
+        number = stream.current(home.spool)
+        path = home.tmp / f"report-{os.getpid()}-{os.urandom(6).hex()}"
+        manifest = draft_of(home, Kind.REPORT, number, sequence, previous)
+        chunk = ChunkSource(reports.CHUNK, reports.CHUNK, 1, reports.encode(said))
+        made = write_bundle(path, manifest, [chunk], home.signer)
+        return path, Record(number, sequence, made, Kind.REPORT)
+
+    return draft

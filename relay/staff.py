@@ -1,0 +1,115 @@
+"""Starting pilots for the shards on offer, and forgetting those that are gone."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bundle.spool.layout import Spool
+from relay import claims, state, works
+from relay import config as configs
+from relay.core.staffing import Staff, plan_starts
+from relay.home import Home, now_us
+from relay.salvage import state_of
+from site_adapters.contract import PilotRequest, PilotState, PilotView, SubmitFailed
+from site_adapters.local import pilot_command
+
+_LOG = logging.getLogger(__name__)
+GONE_KEPT = 10  # folders of ended pilots, with their logs
+ALIVE = frozenset({PilotState.WAITING, PilotState.RUNNING, PilotState.UNKNOWN})
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """What staffing remembers between ticks: how often it started since the offers changed."""
+
+    offers: bytes = b""
+    barren_starts: int = 0
+    started_us: int = 0
+
+
+def staff(home: Home, views: Mapping[str, PilotView]) -> int:
+    """Start as many pilots as the shards on offer need; return how many were started."""
+    offers = sorted(str(shard) for shard in works.shards_in(home.spool.folder("claimable")))
+    if not offers:
+        return 0
+    digest = hashlib.sha256("\n".join(offers).encode()).digest()
+    memory = _read(home.spool)
+    if memory.offers != digest:
+        memory = _Memory(digest, 0, memory.started_us)
+    busy, idle = _count(home, views)
+    number = plan_starts(
+        Staff(
+            claimable=len(offers),
+            busy=busy,
+            idle=idle,
+            pilots_max=home.config.pilots.count,
+            barren_starts=memory.barren_starts,
+            since_start_ms=(now_us() - memory.started_us) // 1000,
+        )
+    )
+    if number:  # before they start: a crash must not let them be started without end
+        _write(home.spool, _Memory(digest, memory.barren_starts + number, now_us()))
+    return sum(_start(home) for _ in range(number))
+
+
+def drop_gone(home: Home, views: Mapping[str, PilotView]) -> None:
+    """Forget ended pilots beyond the newest few, whose logs may still be read."""
+    held = {
+        claim.batch_id
+        for run in claims.pilot_runs(home.spool)
+        if (claim := claims.read(home.spool, run))
+    }
+    gone = [
+        view
+        for view in views.values()
+        if view.state is PilotState.ABSENT and view.batch_id not in held
+    ]
+    for view in sorted(gone, key=lambda view: view.submitted_us)[:-GONE_KEPT]:
+        home.adapter.forget(view.batch_id)
+
+
+def _count(home: Home, views: Mapping[str, PilotView]) -> tuple[int, int]:
+    """Return how many pilots hold a shard, and how many wait or run without one."""
+    alive = {view.batch_id for view in views.values() if view.state in ALIVE}
+    busy: set[str] = set()
+    by_hand = 0
+    for run in claims.pilot_runs(home.spool):
+        claim = claims.read(home.spool, run)
+        if claim is None or state_of(claim, views) not in ALIVE:
+            continue
+        holds = any(works.shards_in(home.spool.claimed(run)))
+        if claim.batch_id in alive:
+            busy.update({claim.batch_id} if holds else ())
+        elif not holds:
+            by_hand += 1
+    return len(busy), len(alive - busy) + by_hand
+
+
+def _start(home: Home) -> bool:
+    name = f"{home.site}-{now_us() // 1_000_000}-{os.urandom(5).hex()}"
+    pilots = home.config.pilots
+    command = pilots.command or pilot_command(home.spool.root, home.config.slots, pilots.idle_s)
+    argv = (*command, "--config", str(home.folder / configs.NAME))
+    try:
+        batch_id = home.adapter.submit(PilotRequest(name, argv, home.folder))
+    except SubmitFailed as error:
+        _LOG.error("pilot not started", extra={"reason": error.text()})
+        return False
+    _LOG.info("pilot started", extra={"batch_id": batch_id})
+    return True
+
+
+def _read(spool: Spool) -> _Memory:
+    value = state.read_map(state.folder(spool) / "staff")
+    if value is None:
+        return _Memory()
+    return _Memory(value.bytes("offers"), value.count("barren_starts"), value.count("started_us"))
+
+
+def _write(spool: Spool, memory: _Memory) -> None:
+    value = {name: getattr(memory, name) for name in _Memory.__slots__}
+    state.write_map(spool, state.folder(spool) / "staff", value)

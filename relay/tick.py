@@ -1,0 +1,156 @@
+"""One tick: everything a relay does, once. State is files; after a kill anywhere, tick again.
+
+Order: lock, recover, collect, salvage, results, offer, report, carry, accept, offer, staff, retire.
+Trouble on the way to central (CarryFailed) is only told: the rest of a tick needs no network.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from relay import accept, claims, custody, lock, offer, retire, stream, works
+from relay.carrier.contract import Carrier
+from relay.carrier.http import HttpCarrier
+from relay.collect import Collected, collect
+from relay.core.custody import LOSSY, Deed, Place
+from relay.errors import CarryFailed
+from relay.home import Home, make_spool
+from relay.report import report
+from relay.results import publish_results
+from relay.salvage import salvage
+from relay.sources import Sources
+from relay.staff import drop_gone, staff
+from relay.stream import Record
+from relay.works import Work
+from site_adapters.contract import PilotView
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """What one tick did. `trouble`: why central could not be reached, or nothing.
+
+    `idle`: nothing is left to do here: no work, nothing to send, nothing that is not safe.
+    """
+
+    collected: int = 0
+    salvaged: int = 0
+    offered: int = 0
+    results: int = 0
+    sent: int = 0
+    freed: int = 0
+    fetched: int = 0
+    accepted: int = 0
+    refused: int = 0
+    started: int = 0
+    retired: int = 0
+    idle: bool = False
+    trouble: str = ""
+
+    def document(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return asdict(self)
+
+
+def tick(home: Home) -> Ticked:
+    """Do everything once. Raises OtherTick, and PulkError where the spool itself is unusable."""
+    make_spool(home.spool)
+    with lock.held(home):
+        stream.recover(home.spool)
+        views = home.adapter.survey()
+        live = works.live(home.spool)
+        claims.remember(home.spool)
+        collected, salvaged, results = gather(home, live, views)
+        offered = offer.offer(home, live)
+        report(home, live, views, force=False)
+        carrier = carrier_of(home)
+        done, fetched, trouble = _carry(home, carrier)
+        taken = accept.accept_all(home)
+        if taken.bundles:
+            custody.tend(home, None)  # the receipts that just came
+            live = works.live(home.spool)
+            offered += offer.offer(home, live)
+        started = staff(home, views)
+        retired = retire.retire(home, live)
+        _tidy(home, views)
+        return Ticked(
+            collected=collected,
+            salvaged=salvaged,
+            offered=offered,
+            results=len(results),
+            sent=done[Deed.SEND],
+            freed=done[Deed.DELETE],
+            fetched=fetched,
+            accepted=taken.bundles,
+            refused=taken.refused,
+            started=started,
+            retired=retired,
+            idle=not trouble and not fetched and _is_idle(home),
+            trouble=trouble,
+        )
+
+
+def gather(
+    home: Home, live: list[Work], views: Mapping[str, PilotView]
+) -> tuple[int, int, list[Record]]:
+    """Collect seals, salvage dead pilots, pack result bundles.
+
+    Returns how many seals and pilots, and the new bundles.
+    """
+    with Sources(home.spool, home.trust(), home.site) as sources:
+        found: dict[str, Collected] = {one.path.name: one for one in collect(home, live, sources)}
+        salvaged = salvage(home, live, views)
+        if salvaged:  # the seals that salvage made
+            found = {one.path.name: one for one in collect(home, live, sources)} | found
+        results = publish_results(home, list(found.values()), sources) if found else []
+    return len(found), salvaged, results
+
+
+def carrier_of(home: Home) -> Carrier | None:
+    """Return the carrier that relay.toml names; None where bundles travel by stick."""
+    central = home.config.central
+    if not central.url:
+        return None
+    return HttpCarrier(central.url, home.site, home.signer, home.certificate, central.timeout_s)
+
+
+def _carry(home: Home, carrier: Carrier | None) -> tuple[dict[Deed, int], int, str]:
+    """Send and fetch; return the deeds, how many files came, and any trouble in words."""
+    done, fetched = dict.fromkeys(Deed, 0), 0
+    try:
+        done = custody.tend(home, carrier)
+        if carrier is not None:
+            for _ in fetch(home, carrier):
+                fetched += 1
+    except CarryFailed as error:
+        _LOG.warning("central not reached", extra={"reason": error.text()})
+        return done, fetched, error.text()
+    return done, fetched, ""
+
+
+def fetch(home: Home, carrier: Carrier) -> list[str]:
+    """Bring what the carrier has into `in/`; return the file names."""
+    into = home.spool.folder("in")
+    return [path.name for path in carrier.fetch(lambda one: accept.is_known(home, one), into)]
+
+
+def _tidy(home: Home, views: Mapping[str, PilotView]) -> None:
+    claims.forget(home.spool)
+    drop_gone(home, views)
+    retire.sweep_tmp(home)
+
+
+def _is_idle(home: Home) -> bool:
+    spool = home.spool
+    if works.ids(spool) or any(spool.folder("in").iterdir()):
+        return False
+    if any(spool.folder("sealed").iterdir()):
+        return False
+    if any(spool.claim(run).exists() for run in claims.pilot_runs(spool)):
+        return False
+    held = custody.every_held(spool)
+    return not any(one.kind not in LOSSY and one.place is not Place.REJECTED for one in held)

@@ -1,0 +1,1 @@
+"""How a relay starts pilots at a site: one contract, one adapter per scheduler."""

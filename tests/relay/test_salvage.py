@@ -1,0 +1,214 @@
+"""Salvage: what a dead pilot journaled counts once, whatever byte its journal ends at."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bundle.fates import Fate
+from bundle.records import seal as seals
+from bundle.records.attempt import Attempt
+from bundle.records.segment import Segment
+from bundle.spool import records
+from bundle.spool.journal import frame_of, read_journal
+from bundle.spool.layout import ShardName
+from bundle.trust.keys import MemoryKey
+from relay import quarantine
+from relay.home import now_us
+from relay.salvage import state_of
+from relay.tick import tick
+from site_adapters import process
+from site_adapters.contract import PilotState
+from tests.relay.world import Pilot, World, make_world
+
+
+def dead_pilot(world: World) -> Pilot:
+    """Return a pilot whose process is gone, as this machine can tell."""
+    return world.pilot(host=platform.node(), boot_id="an earlier boot")
+
+
+def salvaged(world: World) -> list[Segment]:
+    found = world.results(world.out("out", "sent"))
+    return [segment for one in found for segment in one.segments]
+
+
+def test_a_killed_pilots_tasks_count_and_the_rest_is_offered_again(world: World) -> None:
+    lease = world.lease(0, range(4))
+    world.deliver(world.pack(lease))
+    tick(world.home)
+    pilot = dead_pilot(world)
+    header = pilot.take()
+    assert header is not None
+    path, attempts = pilot.journal(header, [0, 1])
+    size = path.stat().st_size
+    assert tick(world.home).salvaged == 1
+    (segment,) = salvaged(world)
+    assert segment.attempts == tuple(attempts)
+    assert (segment.salvaged_at, segment.complete) == (size, False)
+    assert [path.stem for path in world.out("claimable")] == [str(ShardName(lease.lease, 2))]
+    assert not world.out("claimed")
+    (result,) = world.results(world.out("out", "sent"))
+    (entry,) = result.manifest.segments
+    assert (entry.pilot_key, entry.pilot_signature) == (pilot.key.public, b"")
+    assert entry.batch_id == "by-hand"
+
+
+def test_a_pilot_that_may_still_live_is_left_alone(world: World) -> None:
+    world.deliver(world.pack(world.lease(0, range(4))))
+    tick(world.home)
+    pilot = world.pilot()  # on another host: unknown
+    header = pilot.take()
+    assert header is not None
+    pilot.journal(header, [0])
+    assert tick(world.home).salvaged == 0
+    assert not salvaged(world)
+
+
+def test_a_journal_cut_at_every_byte_of_its_last_record_loses_that_record_only(
+    world: World,
+) -> None:
+    probe = frame_of(records.attempt_record(_ended(1), b"log 1"))
+    cuts = range(len(probe) + 1)
+    world.deliver(world.pack(*(world.lease(n, [0, 1], returns=()) for n in cuts)))
+    tick(world.home)
+    expected, torn = {}, set()
+    for cut in cuts:
+        pilot = dead_pilot(world)
+        header = pilot.take()
+        assert header is not None
+        path, attempts = pilot.journal(header, [0, 1])
+        last = len(frame_of(records.attempt_record(attempts[1], b"log 1")))
+        assert last == len(probe)
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) - last + cut])
+        expected[pilot.run] = tuple(attempts) if cut == last else (attempts[0],)
+        if 0 < cut < last:
+            torn.add(whole[-last:][:cut])
+    assert tick(world.home).salvaged == len(cuts)
+    assert {s.header.pilot_run: s.attempts for s in salvaged(world)} == expected
+    assert {one.path.read_bytes() for one in quarantine.every(world.spool)} == torn
+
+
+def _ended(job: int) -> Attempt:
+    outputs = ((bytes(32), 15),)
+    return Attempt(job, 0, 0, job, Fate.SUCCESS, 0, 0, 1, 1, 2, 0, outputs=outputs)
+
+
+def test_a_pilot_killed_between_seal_and_clean_up_is_not_counted_twice(world: World) -> None:
+    world.deliver(world.pack(world.lease(0, range(2))))
+    tick(world.home)
+    pilot = dead_pilot(world)
+    header = pilot.take()
+    assert header is not None
+    journal, attempts = pilot.journal(header, [0, 1])
+    held = world.spool.held_shard(pilot.run, pilot.name(header).shard)
+    kept = {path: path.read_bytes() for path in (journal, held)}
+    pilot.seal(header, attempts)
+    for path, raw in kept.items():
+        path.write_bytes(raw)
+    tick(world.home)
+    tick(world.home)
+    (segment,) = salvaged(world)
+    assert segment.salvaged_at is None
+    assert not world.out("claimable", "claimed")
+
+
+def test_a_pilot_that_died_before_its_first_task_ended_leaves_no_seal(world: World) -> None:
+    lease = world.lease(0, range(2))
+    world.deliver(world.pack(lease))
+    tick(world.home)
+    pilot = dead_pilot(world)
+    header = pilot.take()
+    assert header is not None
+    pilot.journal(header, [])
+    tick(world.home)
+    assert not salvaged(world)
+    assert [path.stem for path in world.out("claimable")] == [str(ShardName(lease.lease, 2))]
+
+
+def test_an_unreadable_journal_goes_to_quarantine_whole(world: World) -> None:
+    world.deliver(world.pack(world.lease(0, range(2))))
+    tick(world.home)
+    pilot = dead_pilot(world)
+    header = pilot.take()
+    assert header is not None
+    path, _ = pilot.journal(header, [0])
+    path.write_bytes(frame_of({"kind": "header", "header": {}}))
+    raw = path.read_bytes()
+    tick(world.home)
+    (refused,) = quarantine.every(world.spool)
+    assert refused.path.read_bytes() == raw
+    assert len(world.out("claimable")) == 1
+
+
+def test_a_shard_that_kills_every_pilot_is_given_up_after_its_turns(tmp_path: Path) -> None:
+    world = make_world(tmp_path, "[pilots]\ncount = 0\nturns_max = 3\n")
+    world.deliver(world.pack(world.lease(0, [0])))
+    tick(world.home)
+    turns = 0
+    while world.out("claimable"):
+        assert dead_pilot(world).take() is not None
+        turns += 1
+        tick(world.home)
+    assert turns == 3
+
+
+def test_whether_a_pilot_lives_is_told_by_pid_and_start(world: World) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"])
+    try:
+        me = {"host": platform.node(), "boot_id": process.boot_id(), "pid": child.pid}
+        pilot = world.pilot(**me)
+        raw = world.spool.claim(pilot.run).read_bytes()
+        claim = seals.decode_claim(raw, where="claim")
+        assert state_of(claim, {}) is PilotState.ABSENT  # it says it started in 1970
+        assert state_of(replace(claim, started_us=now_us()), {}) is PilotState.RUNNING
+    finally:
+        child.kill()
+        child.wait()
+    assert state_of(replace(claim, started_us=now_us()), {}) is PilotState.ABSENT
+
+
+@pytest.mark.parametrize("harm", ["signature", "lease", "garbage", "name"])
+def test_a_bad_seal_is_set_aside_and_its_shard_offered_again(world: World, harm: str) -> None:
+    lease = world.lease(0, range(2))
+    world.deliver(world.pack(lease))
+    tick(world.home)
+    pilot = world.pilot()
+    header = pilot.take()
+    assert header is not None
+    _, attempts = pilot.journal(header, [0, 1])
+    if harm == "signature":
+        path = pilot.seal(header, attempts, key=MemoryKey.generate())
+    elif harm == "lease":
+        path = pilot.seal(header, [replace(attempts[0], job=99)])
+    else:
+        path = pilot.seal(header, attempts)
+    if harm == "garbage":
+        path.write_bytes(b"garbage")
+    if harm == "name":
+        path.rename(path.with_name(f"{ShardName(lease.lease, 7)}-{os.urandom(8).hex()}.seal"))
+    tick(world.home)
+    (refused,) = quarantine.every(world.spool)
+    assert refused.code in ("seal-refused", "not-canonical")
+    assert not salvaged(world)
+    assert [one.stem[:32] for one in world.out("claimable")] == [lease.lease.hex()]
+
+
+def test_a_salvaged_log_travels(world: World) -> None:
+    world.deliver(world.pack(world.lease(0, [0])))
+    tick(world.home)
+    pilot = dead_pilot(world)
+    header = pilot.take()
+    assert header is not None
+    path, _ = pilot.journal(header, [0])
+    assert read_journal(path).records[1]["log"] == b"log 0"
+    tick(world.home)
+    (result,) = world.results(world.out("out", "sent"))
+    assert [chunk.kind for chunk in result.manifest.chunks].count("logs") == 1
+    assert result.segments[0].attempts[0].fate is Fate.SUCCESS

@@ -1,0 +1,219 @@
+"""The contract of `site_adapters.contract`, the same sentences for every adapter."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from site_adapters import process
+from site_adapters.contract import Adapter, PilotRequest, PilotState, SubmitFailed
+from site_adapters.local import LocalAdapter
+
+Make = Callable[[], Adapter]
+WAIT_S = 10.0
+SLEEPER = "import time; time.sleep(60)"
+PARENT = (
+    "import subprocess, sys, time\n"
+    "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+    "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'],\n"
+    "    start_new_session=True, env={'PULK_ATTEMPT': 'x:feed:0'})\n"
+    "open(sys.argv[1], 'w').close(); time.sleep(60)\n"
+)
+
+
+@pytest.fixture(params=[LocalAdapter])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
+    """Makes an adapter as a new relay process would: from its files alone."""
+    kind: type[LocalAdapter] = request.param
+    folder = tmp_path / "pilots"
+    yield lambda: kind(folder)
+    adapter = kind(folder)
+    for batch_id in adapter.survey():
+        adapter.clear(batch_id, ":feed:")
+
+
+def python(code: str, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-I", "-c", code, *arguments, "{batch_id}")
+
+
+def wait_for(adapter: Adapter, batch_id: str, state: PilotState) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while adapter.survey()[batch_id].state is not state:
+        assert time.monotonic() < deadline, adapter.survey()
+        time.sleep(0.01)
+
+
+def test_a_pilot_is_seen_running_and_then_absent(make: Make, tmp_path: Path) -> None:
+    code = "import sys, time; open(sys.argv[1], 'w').write(sys.argv[2]); time.sleep(0.3)"
+    said = tmp_path / "said"
+    batch_id = make().submit(PilotRequest("one", python(code, str(said)), tmp_path))
+    wait_for(make(), batch_id, PilotState.RUNNING)
+    wait_for(make(), batch_id, PilotState.ABSENT)
+    assert said.read_text() == batch_id
+
+
+def test_submitting_a_name_again_starts_nothing_and_gives_the_same_id(
+    make: Make, tmp_path: Path
+) -> None:
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    code = "import os, sys; open(sys.argv[1] + '/' + str(os.getpid()), 'w').close()"
+    request = PilotRequest("one", python(code, str(marks)), tmp_path)
+    ids = {make().submit(request) for _ in range(5)}
+    assert len(ids) == 1
+    wait_for(make(), ids.pop(), PilotState.ABSENT)
+    assert len(list(marks.iterdir())) == 1
+
+
+def test_submitting_from_several_processes_at_once_starts_one_pilot(
+    make: Make, tmp_path: Path
+) -> None:
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    code = "import os, sys; open(sys.argv[1] + '/' + str(os.getpid()), 'w').close()"
+    request = PilotRequest("one", python(code, str(marks)), tmp_path)
+    forks = multiprocessing.get_context("fork")
+    others = [forks.Process(target=make().submit, args=(request,)) for _ in range(4)]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join(WAIT_S)
+    (batch_id,) = make().survey()
+    wait_for(make(), batch_id, PilotState.ABSENT)
+    assert len(list(marks.iterdir())) == 1
+
+
+def test_clearing_ends_the_pilot_its_children_and_what_carries_its_mark(
+    make: Make, tmp_path: Path
+) -> None:
+    ready = tmp_path / "ready"
+    batch_id = make().submit(PilotRequest("one", python(PARENT, str(ready)), tmp_path))
+    deadline = time.monotonic() + WAIT_S
+    while not ready.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    (view,) = make().survey().values()
+    leader = [p for p in process.every() if batch_id.encode() in process.arguments_of(p.pid)]
+    session = {p.pid for p in process.every() if p.session == leader[0].pid and p.alive}
+    marked = {
+        p.pid
+        for p in process.every()
+        if b":feed:" in process.environment_of(p.pid) and p.alive and p.pid not in session
+    }
+    assert len(session) == 2
+    assert len(marked) == 1
+    assert make().clear(view.batch_id, ":feed:")
+    assert not [p for p in process.every() if p.pid in session | marked and p.alive]
+    wait_for(make(), batch_id, PilotState.ABSENT)
+
+
+def test_cancelling_asks_the_pilot_alone(make: Make, tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    code = (
+        "import signal, sys, time\n"
+        "def end(*_): open(sys.argv[1], 'w').close(); sys.exit()\n"
+        "signal.signal(signal.SIGTERM, end); open(sys.argv[1] + '.ready', 'w').close()\n"
+        "time.sleep(60)\n"
+    )
+    batch_id = make().submit(PilotRequest("one", python(code, str(said)), tmp_path))
+    deadline = time.monotonic() + WAIT_S
+    while not said.with_name("said.ready").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    make().cancel([batch_id, "local:nobody", "nonsense"])
+    wait_for(make(), batch_id, PilotState.ABSENT)
+    assert said.exists()
+
+
+def test_only_an_absent_pilot_is_forgotten(make: Make, tmp_path: Path) -> None:
+    batch_id = make().submit(PilotRequest("one", python(SLEEPER), tmp_path))
+    wait_for(make(), batch_id, PilotState.RUNNING)
+    make().forget(batch_id)
+    assert batch_id in make().survey()
+    assert make().clear(batch_id, "")
+    make().forget(batch_id)
+    assert batch_id not in make().survey()
+
+
+def test_an_id_that_is_not_known_clears_nothing(make: Make) -> None:
+    assert not make().clear("local:nobody", "")
+    assert not make().clear("slurm:17", ":feed:")
+    make().forget("local:nobody")
+
+
+def test_a_name_that_could_leave_the_folder_is_refused(make: Make, tmp_path: Path) -> None:
+    for name in ("", "..", "../evil", "a/b", ".hidden", "x" * 200):
+        with pytest.raises(SubmitFailed):
+            make().submit(PilotRequest(name, python(SLEEPER), tmp_path))
+
+
+def test_a_command_that_cannot_start_leaves_an_absent_pilot(make: Make, tmp_path: Path) -> None:
+    batch_id = make().submit(PilotRequest("one", ("/nowhere/program", "{batch_id}"), tmp_path))
+    wait_for(make(), batch_id, PilotState.ABSENT)
+
+
+# ---- what is the local adapter's own
+
+
+def test_a_reused_pid_is_not_taken_for_the_pilot(tmp_path: Path) -> None:
+    adapter = LocalAdapter(tmp_path / "pilots")
+    batch_id = adapter.submit(PilotRequest("one", python("pass"), tmp_path))
+    wait_for(adapter, batch_id, PilotState.ABSENT)
+    other = subprocess.Popen([sys.executable, "-c", SLEEPER], start_new_session=True)
+    try:
+        record = tmp_path / "pilots" / "one" / "process"
+        fields = record.read_text().split(" ")
+        record.write_text(" ".join([str(other.pid), *fields[1:]]))  # its pid, another start time
+        assert adapter.survey()[batch_id].state is PilotState.ABSENT
+        assert adapter.clear(batch_id, "")
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_another_hosts_pilot_is_unknown_and_an_earlier_boots_is_absent(tmp_path: Path) -> None:
+    adapter = LocalAdapter(tmp_path / "pilots")
+    batch_id = adapter.submit(PilotRequest("one", python(SLEEPER), tmp_path))
+    wait_for(adapter, batch_id, PilotState.RUNNING)
+    request = tmp_path / "pilots" / "one" / "request"
+    about = json.loads(request.read_text())
+    request.write_text(json.dumps(about | {"host": "other"}))
+    assert adapter.survey()[batch_id].state is PilotState.UNKNOWN
+    assert not adapter.clear(batch_id, "")
+    request.write_text(json.dumps(about | {"boot_id": "earlier"}))
+    assert adapter.survey()[batch_id].state is PilotState.ABSENT
+    request.write_text(json.dumps(about))
+    assert adapter.clear(batch_id, "")
+
+
+def test_damaged_files_of_a_pilot_are_passed_over(tmp_path: Path) -> None:
+    home = tmp_path / "pilots" / "one"
+    home.mkdir(parents=True)
+    (home / "request").write_text("{")
+    assert LocalAdapter(tmp_path / "pilots").survey() == {}
+
+
+def test_a_line_of_stat_is_read_whatever_the_name_of_the_program_is() -> None:
+    line = "7 (a) b) (c) S 1 5 5 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4242 0"
+    assert process.parse_stat(line) == process.Process(7, 4242, 5, "S")
+    for wrong in ("", "7 (a", "x (a) S 1", "7 (a) S 1 5 five"):
+        with pytest.raises(ValueError):
+            process.parse_stat(wrong)
+
+
+def test_the_pilot_leads_a_session_of_its_own(tmp_path: Path) -> None:
+    adapter = LocalAdapter(tmp_path / "pilots")
+    batch_id = adapter.submit(PilotRequest("one", python(SLEEPER), tmp_path))
+    wait_for(adapter, batch_id, PilotState.RUNNING)
+    pid = int((tmp_path / "pilots" / "one" / "process").read_text().split()[0])
+    assert os.getsid(pid) == pid
+    assert adapter.clear(batch_id, "")
