@@ -1,0 +1,1 @@
+"""The authority: facts, merge, planner, archive, REST."""

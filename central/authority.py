@@ -1,0 +1,222 @@
+"""The one authority: bundles and requests in, facts and bundles out, one transaction at a time.
+
+A bundle is verified, authorised, archived and merged, its disposition stored, all of it durable,
+before anybody hears an answer. Every public method may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+from bundle.ids import BundleId, DatasetId, Epoch, SiteName, Task
+from bundle.intervals import IntervalSet
+from bundle.trust import certificate, enrolment, fingerprint
+from bundle.trust.certificate import Certificate
+from bundle.trust.keys import KeyFile, Role
+from bundle.trust.request import check_request
+from central import absorb, pack, requests, views
+from central.absorb import Disposition
+from central.archive import Archive
+from central.config import Config
+from central.core.facts import ControlWord
+from central.errors import Unauthorised, UnknownBundle
+from central.home import Home
+from central.pack import OutBundle
+from central.requests import Submitted
+from central.store.sqlite import SqliteStore
+from central.views import FilePlace
+from central.workings import Workings, load_signer, new_epoch
+
+SKEW_US_MAX = 300_000_000
+ADMIN = "admin"
+
+__all__ = ["Authority", "Disposition", "FilePlace", "OutBundle", "Submitted"]
+
+
+class Authority:
+    """See the module. Made by `open`; closed by `close`."""
+
+    def __init__(self, workings: Workings) -> None:
+        """Take over workings that nobody else uses."""
+        self._w = workings
+        self._lock = threading.RLock()
+        self._packer = pack.Packer(workings)
+        self._views = views.Views(workings)
+
+    @classmethod
+    def open(cls, home: Home, config: Config, *, clock_us: Callable[[], int]) -> Self:
+        """Open a central and merge what a crash left archived but not merged.
+
+        Raises BadFilesystem, WrongSchema, DatabaseBusy, KeyFileRefused, TrustRefused.
+        """
+        store = SqliteStore(home.database)
+        archive = Archive(home.archive, config.archive.copies)
+        signer = load_signer(home.central_key)
+        workings = Workings(home, config, store, archive, signer, _epoch(store), clock_us)
+        _take_token(workings)
+        absorb.recover(workings)
+        return cls(workings)
+
+    def close(self) -> None:
+        """Close the store."""
+        with self._lock:
+            self._w.store.close()
+
+    def submit(self, raw: bytes, *, idempotency_key: str, token_id: int) -> Submitted:
+        """Take a dataset's canonical document. Raises DatasetRefused, IdempotencyConflict."""
+        with self._lock:
+            return requests.submit(self._w, raw, idempotency_key, token_id)
+
+    def control(
+        self,
+        dataset: DatasetId,
+        control: ControlWord,
+        jobs: IntervalSet | None,
+        steps: tuple[int, ...] | None,
+        *,
+        idempotency_key: str,
+        token_id: int,
+    ) -> int:
+        """Apply a control; return how many tasks it covers.
+
+        Raises UnknownDataset, BadControl, IdempotencyConflict.
+        """
+        key = (token_id, idempotency_key)
+        with self._lock:
+            return requests.control(self._w, dataset, control, jobs, steps, key)
+
+    def absorb(self, path: Path) -> Disposition:
+        """Take a bundle file; the caller may remove it afterwards. Never raises for its content."""
+        with self._lock:
+            return absorb.absorb(self._w, path)
+
+    def outbox(self, site: SiteName) -> list[OutBundle]:
+        """Return what a site is to fetch; packs new work where its newest report wants it."""
+        with self._lock:
+            return self._packer.outbox(site)
+
+    def outgoing(self, site: SiteName, bundle: BundleId) -> Path:
+        """Return the file of one of central's bundles for a site. Raises UnknownBundle."""
+        with self._lock:
+            row = self._w.store.bundles.bundle(bundle)
+            path = self._w.archive.path(bundle)
+            if row is None or row.kind != "work" or row.audience != site or not path.exists():
+                raise UnknownBundle(bundle=bundle, site=site)
+            return path
+
+    def pack(self, site: SiteName, tasks: int) -> OutBundle | None:
+        """Pack up to `tasks` tasks, and whatever news there are, for a site now."""
+        with self._lock:
+            return self._packer.pack(site, tasks)
+
+    def enrol(self, request: bytes, fingerprint_words: str) -> bytes:
+        """Certify a site whose fingerprint was compared by phone; return the answer file.
+
+        Raises EnrolmentRefused, WrongFingerprint, WeakKey, CertificateRefused, MalformedTrust.
+        """
+        with self._lock:
+            asked = enrolment.check_request(request, where="request")
+            fingerprint.require(fingerprint_words, asked.fingerprint, where="request")
+            registrar = KeyFile.load(self._w.home.registrar_key, Role.REGISTRAR)
+            now_us = self._w.clock_us()
+            issued = certificate.issue(
+                Certificate(asked.site, asked.key, now_us, now_us), registrar
+            )
+            with self._w.store.transaction():
+                self._w.store.bundles.enrol(asked.site, asked.key, now_us)
+            return enrolment.make_answer(issued, self._w.trust.trust.raw)
+
+    def check_site_request(self, header: str, method: str, path: str) -> SiteName:
+        """Return the site that signed a request. Raises RequestRefused, KeyRevoked, ...."""
+        with self._lock:
+            trust, now_us = self._w.trust, self._w.clock_us()
+        return check_request(header, trust, method, path, now_us=now_us, skew_max_us=SKEW_US_MAX)
+
+    def token(self, bearer: str) -> int:
+        """Return the number of a token, compared in constant time. Raises Unauthorised."""
+        given = _token_digest(bearer)
+        with self._lock:
+            known = self._w.store.people.tokens()
+        found = [no for no, digest in known if hmac.compare_digest(digest, given)]
+        if not found:
+            raise Unauthorised()
+        return found[0]
+
+    def datasets(self) -> list[dict[str, Any]]:
+        """Return all datasets as plain values."""
+        with self._lock:
+            return self._views.datasets()
+
+    def dataset(self, dataset: DatasetId) -> dict[str, Any]:
+        """Return one dataset as plain values. Raises UnknownDataset."""
+        with self._lock:
+            return self._views.dataset(dataset)
+
+    def counts(self, dataset: DatasetId) -> dict[str, Any]:
+        """Return per step the tasks by verdict and the usage. Raises UnknownDataset."""
+        with self._lock:
+            return self._views.counts(dataset)
+
+    def attempts(
+        self,
+        dataset: DatasetId,
+        *,
+        step: int | None,
+        job: int | None,
+        fate: str | None,
+        limit: int,
+        after: int | str | None,
+    ) -> dict[str, Any]:
+        """Return a page of attempts and where the next one starts. Raises UnknownDataset."""
+        with self._lock:
+            return self._views.attempts(dataset, step, job, fate, limit, int(after or 0))
+
+    def task(self, task: Task) -> dict[str, Any]:
+        """Return one task's verdict, attempts and provenance. Raises UnknownTask."""
+        with self._lock:
+            return self._views.task(task)
+
+    def file(self, sha256: bytes) -> FilePlace:
+        """Return where an output lies that travelled home. Raises UnknownFile."""
+        with self._lock:
+            return self._views.file(sha256)
+
+    def health(self) -> dict[str, Any]:
+        """Return how central is."""
+        with self._lock:
+            return self._views.health()
+
+    def sites(self) -> list[dict[str, Any]]:
+        """Return all sites as plain values."""
+        with self._lock:
+            return self._views.sites()
+
+
+def _epoch(store: SqliteStore) -> Epoch:
+    """Return the epoch of this database, made with its first opening."""
+    people = store.people
+    nonce, counter = people.meta("epoch.nonce"), people.meta("epoch.counter")
+    if nonce is not None and counter is not None:
+        return Epoch(int(counter), nonce)
+    with store.transaction():
+        epoch = new_epoch(store.bundles.epoch_max() + 1)
+        people.set_meta("epoch.nonce", epoch.nonce)
+        people.set_meta("epoch.counter", str(epoch.counter).encode())
+    return epoch
+
+
+def _take_token(workings: Workings) -> None:
+    """Know the first token by its digest alone, once."""
+    path = workings.home.token
+    if path.exists() and not workings.store.people.tokens():
+        with workings.store.transaction():
+            workings.store.people.add_token(_token_digest(path.read_text().strip()), ADMIN)
+
+
+def _token_digest(bearer: str) -> bytes:
+    return hashlib.sha256(bearer.encode(errors="replace")).digest()

@@ -1,0 +1,127 @@
+"""central.toml: what central's administrator decides. An unknown key is an error.
+
+Each value can be set by a variable too: PULK_<SECTION>_<KEY>, for example PULK_HTTP_PORT.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bundle.errors import PulkError
+from bundle.limits import BUNDLE_BYTES_MAX
+
+NAME = "central.toml"
+PREFIX = "PULK_"
+
+
+class ConfigRefused(PulkError):
+    """central.toml is unreadable, not TOML, or has an unknown key or a value out of bounds."""
+
+    code = "config-refused"
+    what = "{key}: {reason}"
+    remedy = "correct that line or variable; nothing was changed"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ArchiveSection(_Section):
+    """On how many different devices a bundle must lie before a site may delete it."""
+
+    copies: Annotated[int, Field(ge=1, le=16)] = 1
+
+
+class PlannerSection(_Section):
+    """How work is cut and for how long it is promised."""
+
+    shard_tasks_max: Annotated[int, Field(ge=1, le=10_000)] = 200
+    bundle_tasks_max: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
+    lease_hours: Annotated[float, Field(gt=0, le=10 * 365 * 24)] = 48.0
+    tasks_wanted_default: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+
+
+class HttpSection(_Section):
+    """Where the server listens and what it takes at once. `port` 0: any free one."""
+
+    host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    upload_bytes_max: Annotated[int, Field(ge=1, le=BUNDLE_BYTES_MAX)] = BUNDLE_BYTES_MAX
+    concurrent_uploads: Annotated[int, Field(ge=1, le=1024)] = 8
+
+
+class Config(_Section):
+    """The whole file."""
+
+    archive: ArchiveSection = ArchiveSection()
+    planner: PlannerSection = PlannerSection()
+    http: HttpSection = HttpSection()
+
+
+def load(path: Path, environment: Mapping[str, str] | None = None) -> Config:
+    """Read the file, then the variables; without a file the defaults hold.
+
+    Raises ConfigRefused, which names the key or the variable.
+    """
+    value = _with_variables(_read(path), os.environ if environment is None else environment)
+    try:
+        return Config.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigRefused(where=str(path), key=key, reason=first["msg"]) from error
+
+
+def text_of(copies: int) -> str:
+    """Return the text of a first central.toml."""
+    planner, http = PlannerSection(), HttpSection()
+    return f"""\
+# What is commented out is the default. Variables win: PULK_<SECTION>_<KEY>.
+
+[archive]
+copies = {copies}  # devices that must hold a bundle before a site may delete it
+
+[planner]
+# shard_tasks_max = {planner.shard_tasks_max}  # tasks that one pilot claims at a time
+# bundle_tasks_max = {planner.bundle_tasks_max}
+# lease_hours = {planner.lease_hours}  # how long a site may go on starting them
+# tasks_wanted_default = {planner.tasks_wanted_default}  # for sites that never reported
+
+[http]
+# host = "{http.host}"  # put a TLS proxy in front before you open it to a network
+# port = {http.port}  # 0: any free one; the file `address` names it
+# upload_bytes_max = {http.upload_bytes_max}
+# concurrent_uploads = {http.concurrent_uploads}
+"""
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigRefused(where=str(path), key="file", reason=reason) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigRefused(where=str(path), key="TOML", reason=str(error)) from error
+
+
+def _with_variables(value: dict[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the values with those of the environment laid over them."""
+    merged = dict(value)
+    for section, field in Config.model_fields.items():
+        model = field.annotation
+        assert isinstance(model, type) and issubclass(model, BaseModel)  # noqa: S101
+        for key in model.model_fields:
+            given = environment.get(f"{PREFIX}{section}_{key}".upper())
+            if given is not None and isinstance(merged.setdefault(section, {}), dict):
+                merged[section] = {**merged[section], key: given}
+    return merged

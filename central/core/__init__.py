@@ -1,0 +1,1 @@
+"""Pure decisions of central: verdicts, merging, planning, receipts, the state hash."""

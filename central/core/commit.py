@@ -1,0 +1,114 @@
+"""What one commit of central's own says: submissions, controls, pins. Its bundle signs it.
+
+Epoch and number of the commit stand in the manifest. `remembered` are answers to idempotency keys,
+so that a crash between the commit and the database never lets a request act twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bundle import canonical, shape
+from bundle.ids import DatasetId, Epoch, parse_attempt
+from bundle.intervals import IntervalSet
+from bundle.limits import LEASE_LIMITS
+from central.core.facts import Control, ControlWord, Pin
+
+CHUNK = "facts"  # kind and name of its chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A dataset whose document travels as a chunk of the same commit."""
+
+    dataset: DatasetId
+    digest: bytes
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """An answer that was given to an idempotency key."""
+
+    token: int
+    key: str
+    request: bytes
+    answer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The facts of one commit."""
+
+    submissions: tuple[Submission, ...] = ()
+    controls: tuple[tuple[DatasetId, Control], ...] = ()
+    pins: tuple[tuple[DatasetId, Pin], ...] = ()
+    remembered: tuple[Remembered, ...] = ()
+
+    def count(self) -> int:
+        """Return how many facts it holds."""
+        return len(self.submissions) + len(self.controls) + len(self.pins)
+
+
+def encode(commit: Commit) -> bytes:
+    """Return the raw bytes of a commit's chunk."""
+    return canonical.encode(
+        {
+            "submissions": [[one.dataset, one.digest, one.at_us] for one in commit.submissions],
+            "controls": [
+                [dataset, one.word.value, _regions_to_wire(one)] for dataset, one in commit.controls
+            ],
+            "pins": [[one.generation, one.attempt, one.outcome] for _, one in commit.pins],
+            "remembered": [
+                [one.token, one.key, one.request, one.answer] for one in commit.remembered
+            ],
+        }
+    )
+
+
+def decode(raw: bytes, epoch: Epoch, number: int) -> Commit:
+    """Read a commit's chunk; epoch and number are its manifest's.
+
+    Raises NotCanonical, WrongShape, MalformedId.
+    """
+    value = shape.Reader.of(canonical.decode(raw, LEASE_LIMITS, where=CHUNK), CHUNK)
+    return Commit(
+        submissions=tuple(
+            Submission(DatasetId(row.text(0)), row.bytes(1, 32), row.count(2))
+            for row in value.readers("submissions")
+        ),
+        controls=tuple(_control(row, epoch, number) for row in value.readers("controls")),
+        pins=tuple(_pin(row, epoch, number) for row in value.readers("pins")),
+        remembered=tuple(
+            Remembered(row.count(0), row.text(1), row.bytes(2), row.bytes(3))
+            for row in value.readers("remembered")
+        ),
+    )
+
+
+def _regions_to_wire(control: Control) -> Any:
+    if control.regions is None:
+        return None
+    return [[step, jobs.to_wire()] for step, jobs in control.regions]
+
+
+def _control(row: shape.Reader, epoch: Epoch, number: int) -> tuple[DatasetId, Control]:
+    word = row.text(1)
+    if word not in set(ControlWord):
+        raise shape.WrongShape(where=row.where, expected="a control", found=repr(word[:40]))
+    regions = None
+    if row.get(2) is not None:
+        regions = tuple((one.count(0), _jobs(one)) for one in row.readers(2))
+    return DatasetId(row.text(0)), Control(ControlWord(word), regions, epoch, number)
+
+
+def _jobs(row: shape.Reader) -> IntervalSet:
+    return IntervalSet.from_wire([run.count(0), run.count(1)] for run in row.readers(1))
+
+
+def _pin(row: shape.Reader, epoch: Epoch, number: int) -> tuple[DatasetId, Pin]:
+    name = row.text(1)
+    task = parse_attempt(name).task
+    pin = Pin(task.step, task.job, row.count(0), name, row.bytes(2, 32), epoch, number)
+    return task.dataset, pin

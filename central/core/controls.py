@@ -1,0 +1,132 @@
+"""Controls of one dataset, joined: generation, cancelled, suspended, removed, for any task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bundle.ids import Epoch
+from bundle.intervals import IntervalSet
+from central.core.facts import Control, ControlWord, Place
+from central.core.shape import Shape
+
+_ONE = IntervalSet(((0, 1),))
+_PAIRS = {
+    ControlWord.SUSPEND: (ControlWord.SUSPEND, ControlWord.RESUME),
+    ControlWord.CANCEL: (ControlWord.CANCEL, ControlWord.UNCANCEL),
+}
+
+__all__ = ["NOTHING", "ControlWord", "Controls", "Standing", "make_control", "make_reset"]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What controls say of a task. `generation` counts the resets that cover it."""
+
+    generation: int = 0
+    suspended: bool = False
+    cancelled: bool = False
+    removed: bool = False
+
+    def word(self) -> str:
+        """Return the controls in force as words, for the state hash."""
+        names = ("suspended", "cancelled", "removed")
+        return " ".join(name for name in names if getattr(self, name))
+
+
+NOTHING = Standing()
+
+
+class Controls:
+    """All controls of a dataset; the newest (epoch, commit) of a pair is in force."""
+
+    def __init__(self, controls: Iterable[Control] = ()) -> None:
+        """Join controls, in any order, repeats allowed."""
+        unique = {(one.epoch, one.commit, one.word, one.regions): one for one in controls}
+        self.all: tuple[Control, ...] = tuple(
+            sorted(unique.values(), key=lambda one: (one.epoch, one.commit, one.word))
+        )
+        self._partial = any(one.regions is not None for one in self.all)
+        self._whole = _standing([one for one in self.all if one.regions is None])
+
+    def standing(self, place: Place) -> Standing:
+        """Return what is in force for a task."""
+        if not self._partial:
+            return self._whole
+        return _standing([one for one in self.all if one.covers(place)])
+
+    @property
+    def whole(self) -> Standing:
+        """What is in force for tasks that no control names."""
+        return self._whole
+
+
+def make_control(
+    shape: Shape,
+    word: ControlWord,
+    steps: Iterable[int] | None,
+    jobs: IntervalSet | None,
+    epoch: Epoch,
+    commit: int,
+) -> Control:
+    """Return a control with its region spelled out; a reset cascades to all descendants.
+
+    A step per dataset is meant where `steps` names it, or where neither is given.
+    """
+    if word is ControlWord.TOMBSTONE or (steps is None and jobs is None):
+        return Control(word, None, epoch, commit)
+    everything = IntervalSet(((0, shape.dataset.jobs),))
+    wanted = everything if jobs is None else jobs & everything
+    region: dict[int, IntervalSet] = {}
+    for step in range(len(shape.whole)) if steps is None else sorted(set(steps)):
+        if not shape.whole[step]:
+            region[step] = wanted
+        elif steps is not None:
+            region[step] = _ONE
+    if word is ControlWord.RESET:
+        _cascade(shape, region)
+    regions = tuple((step, region[step]) for step in sorted(region) if region[step].spans)
+    return Control(word, regions, epoch, commit)
+
+
+def make_reset(shape: Shape, places: Iterable[Place], epoch: Epoch, commit: int) -> Control:
+    """Return the reset of single tasks and all their descendants."""
+    jobs: dict[int, list[int]] = {}
+    for step, job in places:
+        jobs.setdefault(step, []).append(job)
+    region = {step: IntervalSet.of(numbers) for step, numbers in jobs.items()}
+    _cascade(shape, region)
+    regions = tuple((step, region[step]) for step in sorted(region))
+    return Control(ControlWord.RESET, regions, epoch, commit)
+
+
+def _standing(covering: list[Control]) -> Standing:
+    if not covering:
+        return NOTHING
+    words = [one.word for one in covering]  # ascending by (epoch, commit)
+    return Standing(
+        generation=words.count(ControlWord.RESET),
+        suspended=_last(words, ControlWord.SUSPEND),
+        cancelled=_last(words, ControlWord.CANCEL),
+        removed=ControlWord.TOMBSTONE in words,
+    )
+
+
+def _last(words: list[ControlWord], which: ControlWord) -> bool:
+    pair = [word for word in words if word in _PAIRS[which]]
+    return bool(pair) and pair[-1] is which
+
+
+def _cascade(shape: Shape, region: dict[int, IntervalSet]) -> None:
+    everything = IntervalSet(((0, shape.dataset.jobs),))
+    for step in shape.order:
+        if step not in region or not region[step].spans:
+            continue
+        for child in shape.children[step]:
+            if shape.whole[child]:
+                reached = _ONE
+            elif shape.whole[step]:
+                reached = everything
+            else:
+                reached = region[step]
+            region[child] = region.get(child, IntervalSet()) | reached

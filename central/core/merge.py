@@ -1,0 +1,449 @@
+"""The merge: facts join by set union, touched tasks are judged again, what changed is told.
+
+A change of a task's outcome, or of its being done, reaches its children, level by level, so each
+task is judged once. What lies in the store is asked for through `Source`, many tasks at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import NamedTuple, Protocol
+
+from bundle.digest import digest
+from bundle.ids import DatasetId, Epoch
+from bundle.intervals import IntervalSet
+from central.core import verdict as verdicts
+from central.core.controls import Controls, Standing
+from central.core.facts import AttemptFact, Pin, Place, TaskRow, Verdict
+from central.core.shape import Shape
+from central.core.verdict import Judgement, TaskFacts
+from central.errors import Unbalanced
+
+_NOBODY = IntervalSet()
+LEASED_FOR_NOW_US = 1  # a stored verdict doesn't depend on the clock: a row's lease is live
+
+
+class StepCounts(NamedTuple):
+    """How many rows of a step have each verdict, and how many have an outcome."""
+
+    verdicts: Mapping[Verdict, int]
+    known: int
+
+
+class Source(Protocol):
+    """The facts of one dataset as they are stored; each call is a few queries at most."""
+
+    def load_rows(self, places: Collection[Place]) -> Iterable[TaskRow]:
+        """Return the rows of those tasks that have one."""
+
+    def load_attempts(self, places: Collection[Place]) -> Iterable[AttemptFact]:
+        """Return all attempts at tasks."""
+
+    def load_pins(self, places: Collection[Place]) -> Iterable[Pin]:
+        """Return all pins of tasks."""
+
+    def load_outcomes(self, step: int) -> Iterable[tuple[int, bytes]]:
+        """Return (job, outcome) of every task of a step that has one."""
+
+    def load_counts(self, steps: Collection[int]) -> Mapping[int, StepCounts]:
+        """Return how many rows steps have; those without any may be left out."""
+
+
+@dataclass(slots=True)
+class UsageSum:
+    """What the counted attempts of a step used; the peak is a maximum, the rest are sums."""
+
+    attempts: int = 0
+    wall_ms: int = 0
+    cpu_ms: int = 0
+    read_bytes: int = 0
+    written_bytes: int = 0
+    memory_peak_mib: int = 0
+
+    def add(self, one: AttemptFact, sign: int = 1) -> None:
+        """Count an attempt, or take it back."""
+        self.attempts += sign
+        self.wall_ms += sign * one.wall_ms
+        self.cpu_ms += sign * one.cpu_ms
+        self.read_bytes += sign * one.read_bytes
+        self.written_bytes += sign * one.written_bytes
+        self.memory_peak_mib = max(self.memory_peak_mib, one.memory_peak_mib)
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a merge adds to the store: new facts, changed rows, counters by difference."""
+
+    rows: dict[Place, TaskRow] = field(default_factory=dict)
+    counts: dict[tuple[int, Verdict], int] = field(default_factory=dict)
+    known: dict[int, int] = field(default_factory=dict)
+    usage: dict[int, UsageSum] = field(default_factory=dict)
+    attempts: list[AttemptFact] = field(default_factory=list)
+    pins: list[Pin] = field(default_factory=list)
+    made_pins: list[Pin] = field(default_factory=list)  # those of `pins` that central makes now
+    touched_jobs: set[int] = field(default_factory=set)  # whose first row per job this makes
+    contradicted: list[AttemptFact] = field(default_factory=list)  # a key with two contents
+
+
+class Merge:
+    """One join of new facts into the known ones of a dataset."""
+
+    def __init__(
+        self,
+        dataset: DatasetId,
+        shape: Shape,
+        controls: Controls,
+        source: Source,
+        commit: tuple[Epoch, int] | None = None,
+        touched: IntervalSet = _NOBODY,
+    ) -> None:
+        """Start from what `source` holds.
+
+        Args:
+            dataset: its id, for names of attempts.
+            shape: its document.
+            controls: all its controls, those included that are new with this merge.
+            source: what is stored.
+            commit: where central's pins go; None where it replays and makes none of its own.
+            touched: jobs of which a task per job has a row already.
+        """
+        self._dataset, self.shape, self._controls, self._source = dataset, shape, controls, source
+        self._commit, self._touched = commit, touched
+        self._roots = [n for n, needs in enumerate(shape.needs) if not (needs or shape.whole[n])]
+        self._forced: set[Place] = set()
+        self._rows: dict[Place, TaskRow | None] = {}
+        self._attempts: dict[Place, list[AttemptFact]] = {}
+        self._pins: dict[Place, list[Pin]] = {}
+        self._counts: dict[int, dict[Verdict, int]] = {}
+        self._known: dict[int, int] = {}
+        self._leases: dict[Place, int] = {}
+        self._fan_in: dict[int, bytes] = {}
+        self._pending: dict[int, set[Place]] = {}
+        self._levels: list[int] = []
+        self.changes = Changes()
+
+    def add_attempts(self, facts: Iterable[AttemptFact]) -> None:
+        """Join attempts; those that are known already change nothing."""
+        by_place: dict[Place, list[AttemptFact]] = {}
+        for one in facts:
+            by_place.setdefault((one.step, one.job), []).append(one)
+        self._want_rows(by_place)
+        self._want_facts(by_place)
+        for place, arrived in by_place.items():
+            self._join(place, arrived)
+        self._forced.update(by_place)  # facts are looked for where there is a row
+        self.touch(by_place)
+
+    def add_pins(self, pins: Iterable[Pin]) -> None:
+        """Join pins."""
+        arrived = list(pins)
+        places = {(one.step, one.job) for one in arrived}
+        self._want_rows(places)
+        self._want_facts(places)
+        for pin in arrived:
+            known = self._pins.setdefault((pin.step, pin.job), [])
+            if pin not in known:
+                known.append(pin)
+                self.changes.pins.append(pin)
+        self._forced.update(places)
+        self.touch(places)
+
+    def set_leases(self, leases: Mapping[Place, tuple[int, int]]) -> None:
+        """Note live leases: (lease's number, generation); number 0 is none."""
+        for place, (lease, generation) in leases.items():
+            if not lease or generation == self._controls.standing(place).generation:
+                self._leases[place] = lease
+        self.touch(leases)
+
+    def end_leases(self, places: Iterable[Place], ended: Collection[int]) -> None:
+        """Note that leases ended; a place that another lease covers now keeps that one."""
+        learned = [place for place, lease in self._leases.items() if lease in ended]
+        self._leases.update(dict.fromkeys(learned, 0))
+        touched = list(places)
+        self._want_rows(touched)
+        for place in touched:
+            row = self._rows[place]
+            if place not in self._leases and row is not None and row.lease in ended:
+                self._leases[place] = 0
+        self.touch(touched + learned)
+
+    def touch(self, places: Iterable[Place]) -> None:
+        """Have tasks judged again."""
+        levels, pending = self.shape.levels, self._pending
+        for place in places:
+            level = levels[place[0]]
+            if level not in pending:
+                pending[level] = set()
+                heappush(self._levels, level)
+            pending[level].add(place)
+
+    def settle(self) -> Changes:
+        """Judge what was touched, and what that reaches; return all that changed."""
+        touched = set().union(*self._pending.values()) if self._pending else set()
+        self._want_family(touched)
+        while self._levels:
+            level = heappop(self._levels)
+            places = self._pending.pop(level)
+            self._want_family(places, children=False)
+            self._want_counts(place[0] for place in places)
+            self._want_facts(place for place in places if self._rows.get(place))
+            for place in places:
+                self._judge(place)
+        self._balance()
+        return self.changes
+
+    def _want_rows(self, places: Iterable[Place]) -> None:
+        missing = {place for place in places if place not in self._rows}
+        if missing:
+            self._rows.update(dict.fromkeys(missing))
+            for row in self._source.load_rows(missing):
+                self._rows[row.step, row.job] = row
+
+    def _want_counts(self, steps: Iterable[int]) -> None:
+        """Load the counters of steps, and of those that they need every job of."""
+        shape = self.shape
+        wanted = set(steps)
+        for step in tuple(wanted):
+            if shape.whole[step]:
+                wanted.update(one for one in shape.needs[step] if not shape.whole[one])
+        wanted.difference_update(self._counts)
+        if wanted:
+            loaded = self._source.load_counts(wanted)
+            for step in wanted:
+                found = loaded.get(step)
+                self._counts[step] = dict(found.verdicts) if found else {}
+                self._known[step] = found.known if found else 0
+
+    def _want_facts(self, places: Iterable[Place]) -> None:
+        missing = {place for place in places if place not in self._attempts}
+        self._attempts.update((place, []) for place in missing)
+        for place in missing:
+            self._pins.setdefault(place, [])
+        stored = {place for place in missing if self._rows.get(place)}
+        if stored:
+            for one in self._source.load_attempts(stored):
+                self._attempts[one.step, one.job].append(one)
+            for pin in self._source.load_pins(stored):
+                self._pins[pin.step, pin.job].append(pin)
+
+    def _want_family(self, places: Collection[Place], *, children: bool = True) -> None:
+        """Load the rows of tasks, of their parents, and of single children, in one go."""
+        shape = self.shape
+        wanted = set(places)
+        if children:
+            for place in places:
+                if not shape.whole[place[0]]:
+                    wanted.update(shape.children_of(place))
+        for place in tuple(wanted):
+            if place[0] < len(shape.needs) and shape.needs[place[0]]:
+                wanted.update(shape.parents(place))
+        self._want_rows(wanted)
+
+    def _join(self, place: Place, arrived: list[AttemptFact]) -> None:
+        known = self._attempts[place]
+        contents = {one.content for one in known}
+        fresh = {one.content: one for one in arrived if one.content not in contents}
+        if not fresh:
+            return
+        usage = self.changes.usage.setdefault(place[0], UsageSum())
+        before = {one.content for one in verdicts.counted(known)}
+        joined = [*known, *fresh.values()]
+        after = {one.content for one in verdicts.counted(joined)}
+        for one in joined:
+            if one.content in after and one.content not in before:
+                usage.add(one)
+            elif one.content in before and one.content not in after:
+                usage.add(one, -1)
+        if len(after) < len(joined):
+            self.changes.contradicted.extend(fresh.values())
+        known.extend(fresh.values())
+        self.changes.attempts.extend(fresh.values())
+
+    def _judge(self, place: Place) -> None:
+        old = self._rows.get(place)
+        standing = self._controls.standing(place)
+        lease = self._lease_of(place, old, standing)
+        judgement = self._judgement(place, standing, lease)
+        if judgement.rivals and self._commit is not None:
+            self._pin(place, standing, judgement, old)
+            judgement = self._judgement(place, standing, lease)
+        row = TaskRow(
+            *place,
+            standing.generation,
+            judgement.verdict,
+            judgement.outcome,
+            judgement.failures,
+            0 if judgement.verdict is Verdict.DONE else lease,
+        )
+        if row == old or (
+            old is None and place not in self._forced and row == self._implied(place)
+        ):
+            return
+        if old is None and not self.shape.whole[place[0]]:
+            self._open_job(place[1])
+        self._rows[place] = self.changes.rows[place] = row
+        self._count(old, row)
+        was_done = old is not None and old.verdict is Verdict.DONE
+        had = old.outcome if old else b""
+        if row.outcome != had or was_done != (row.verdict is Verdict.DONE):
+            self.touch(self.shape.children_of(place))
+
+    def _open_job(self, job: int) -> None:
+        """Give rows to all that a job's first row leaves ready, for the planner finds rows."""
+        if job in self.changes.touched_jobs or job in self._touched:
+            return
+        self.changes.touched_jobs.add(job)
+        places = [(step, job) for step in self._roots]
+        self._forced.update(places)
+        self.touch(places)
+
+    def _lease_of(self, place: Place, old: TaskRow | None, standing: Standing) -> int:
+        if place in self._leases:
+            return self._leases[place]
+        if old is None or old.generation != standing.generation:
+            return 0
+        return old.lease
+
+    def _judgement(self, place: Place, standing: Standing, lease: int) -> Judgement:
+        attempts, pins = self._attempts.get(place, ()), self._pins.get(place, ())
+        step = place[0]
+        facts = TaskFacts(
+            spec_hash=self.shape.spec_hash(step) if attempts else b"",
+            failures_max=self.shape.dataset.steps[step].failures_max,
+            lineage=self._lineage(place) if attempts or pins else None,
+            parents_done=self._parents_done(place),
+            attempts=attempts,
+            pins=pins,
+            standing=standing,
+            leased_until_us=LEASED_FOR_NOW_US if lease else 0,
+        )
+        return verdicts.verdict(facts, now_us=0)
+
+    def _implied(self, place: Place) -> TaskRow:
+        """Return the row of a task that nothing has happened to."""
+        return implied_row(self.shape, self._controls, place)
+
+    def _parents_done(self, place: Place) -> bool:
+        shape, rows, step = self.shape, self._rows, place[0]
+        for parent in shape.parents(place):
+            row = rows.get(parent)
+            if row is None or row.verdict is not Verdict.DONE:
+                return False
+        if not shape.whole[step]:
+            return True
+        jobs = shape.dataset.jobs
+        return all(
+            shape.whole[parent] or self._counts.get(parent, {}).get(Verdict.DONE, 0) == jobs
+            for parent in shape.needs[step]
+        )
+
+    def _lineage(self, place: Place) -> bytes | None:
+        """Return the digest over the parents' outcomes, or None while one is missing."""
+        shape, rows = self.shape, self._rows
+        step, job = place
+        parts: list[bytes] = []
+        for parent in shape.needs[step]:
+            if shape.is_fan_in(step, parent):
+                outcomes = self._outcomes(parent)
+                if outcomes is None:
+                    return None
+                parts.append(outcomes)
+                continue
+            row = rows.get((parent, 0 if shape.whole[parent] else job))
+            if row is None or not row.outcome:
+                return None
+            parts.append(row.outcome)
+        return digest("lineage", b"".join(parts))
+
+    def _outcomes(self, step: int) -> bytes | None:
+        """Return the outcomes of all jobs of a step, one after the other, once all are known."""
+        if self._known.get(step, 0) != self.shape.dataset.jobs:
+            return None
+        if step not in self._fan_in:
+            outcomes = dict(self._source.load_outcomes(step))
+            for place, row in self.changes.rows.items():
+                if place[0] == step:
+                    outcomes[place[1]] = row.outcome
+            self._fan_in[step] = b"".join(outcomes[job] for job in sorted(outcomes))
+        return self._fan_in[step]
+
+    def _pin(
+        self, place: Place, standing: Standing, judgement: Judgement, old: TaskRow | None
+    ) -> None:
+        """Make the pin for the choice in force, so that it never moves."""
+        if self._commit is None:
+            return
+        in_force = old is not None and old.generation == standing.generation
+        outcome = old.outcome if old and in_force and old.outcome else judgement.rivals[0]
+        if outcome not in judgement.rivals:
+            outcome = judgement.rivals[0]
+        key = min(
+            one.name(self._dataset)
+            for one in self._attempts[place]
+            if one.outcome == outcome and one.generation == standing.generation
+        )
+        pin = Pin(*place, standing.generation, key, outcome, *self._commit)
+        self._pins[place].append(pin)
+        self.changes.pins.append(pin)
+        self.changes.made_pins.append(pin)
+
+    def _count(self, old: TaskRow | None, new: TaskRow) -> None:
+        step, changed = new.step, self.changes
+        counts = self._counts[step]
+        known = bool(new.outcome) - bool(old.outcome if old else b"")
+        if known:
+            changed.known[step] = changed.known.get(step, 0) + known
+            self._known[step] += known
+        if old is not None and old.verdict is new.verdict:
+            return
+        for word, sign in ((old.verdict if old else None, -1), (new.verdict, 1)):
+            if word is not None:
+                counts[word] = counts.get(word, 0) + sign
+                key = (step, word)
+                changed.counts[key] = changed.counts.get(key, 0) + sign
+
+    def _balance(self) -> None:
+        """Invariant I1: the buckets of a step add up, or nothing is committed."""
+        for step in {step for step, _ in self.changes.counts}:
+            counts = self._counts[step]
+            tasks = self.shape.dataset.tasks_of(step)
+            if min(counts.values()) < 0 or sum(counts.values()) > tasks:
+                raise Unbalanced(where=f"{self._dataset} step {step}", counts=counts, tasks=tasks)
+
+
+def implied_row(shape: Shape, controls: Controls, place: Place) -> TaskRow:
+    """Return what the config implies for a task that nothing has happened to."""
+    whole = controls.whole
+    facts = TaskFacts(b"", 1, None, parents_done=not shape.needs[place[0]], standing=whole)
+    return TaskRow(*place, whole.generation, verdicts.verdict(facts, 0).verdict, b"", 0, 0)
+
+
+class NoFacts:
+    """A `Source` of a dataset of which nothing is stored."""
+
+    def load_rows(self, places: Collection[Place]) -> Iterable[TaskRow]:
+        """See `Source`."""
+        del places
+        return ()
+
+    def load_attempts(self, places: Collection[Place]) -> Iterable[AttemptFact]:
+        """See `Source`."""
+        del places
+        return ()
+
+    def load_pins(self, places: Collection[Place]) -> Iterable[Pin]:
+        """See `Source`."""
+        del places
+        return ()
+
+    def load_outcomes(self, step: int) -> Iterable[tuple[int, bytes]]:
+        """See `Source`."""
+        del step
+        return ()
+
+    def load_counts(self, steps: Collection[int]) -> Mapping[int, StepCounts]:
+        """See `Source`."""
+        del steps
+        return {}

@@ -1,0 +1,94 @@
+"""A first look at what may go wrong at central; each line says what and what to do."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sqlite3
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import aiohttp
+
+from bundle.trust import quickstart
+from bundle.trust.trust_file import TrustView
+from central.config import Config
+from central.home import Home
+
+FREE_BYTES_MIN = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `remedy` is empty where it is well."""
+
+    name: str
+    found: str
+    remedy: str = ""
+
+
+def examine(home: Home, config: Config) -> list[Finding]:
+    """Look at copies, keys, modes, disk and versions; nothing is changed."""
+    return [
+        _copies(config),
+        *_root_keys(home),
+        *(_private(path) for path in (home.central_key, home.registrar_key, home.token)),
+        _folder(home.root),
+        _free(home.root),
+        Finding("trust version", str(TrustView.load(home.trust).version)),
+        Finding("pulk", _pulk()),
+        Finding("python", platform.python_version()),
+        Finding("sqlite", sqlite3.sqlite_version),
+        Finding("aiohttp", aiohttp.__version__),
+    ]
+
+
+def _copies(config: Config) -> Finding:
+    copies = config.archive.copies
+    if copies == 1:
+        remedy = "a lost disk loses results that sites were told to delete: back the archive up"
+        return Finding("archive copies", "1: safe on a single disk", remedy)
+    return Finding("archive copies", str(copies))
+
+
+def _root_keys(home: Home) -> list[Finding]:
+    trust = TrustView.load(home.trust).trust
+    found = [
+        Finding(
+            "root keys",
+            f"{trust.threshold} of {len(trust.roots)}",
+            "" if trust.threshold > 1 else "one stolen key is enough: sign trust with 2 of 3",
+        )
+    ]
+    for place in (home.root / quickstart.ROOT_KEY, home.root_dir / quickstart.ROOT_KEY):
+        if place.exists():
+            remedy = "move it to a stick that is locked away; the server never reads it"
+            found.append(Finding("root key", f"on this machine: {place}", remedy))
+    return found
+
+
+def _private(path: Path) -> Finding:
+    try:
+        mode = path.stat().st_mode & 0o777
+    except OSError as error:
+        return Finding(path.name, error.strerror or str(error), "put it back from the backup")
+    return Finding(path.name, f"{mode:03o}", f"run chmod 600 {path}" if mode & 0o077 else "")
+
+
+def _folder(path: Path) -> Finding:
+    mode = path.stat().st_mode & 0o777
+    return Finding("folder mode", f"{mode:03o}", f"run chmod 700 {path}" if mode & 0o077 else "")
+
+
+def _free(path: Path) -> Finding:
+    disk = os.statvfs(path)
+    free = disk.f_bavail * disk.f_frsize
+    return Finding("free bytes", str(free), "" if free > FREE_BYTES_MIN else "free space")
+
+
+def _pulk() -> str:
+    try:
+        return version("pulk")
+    except PackageNotFoundError:
+        return "from an unpacked tree"

@@ -1,0 +1,151 @@
+"""What central refuses, and what it can't do now."""
+
+from __future__ import annotations
+
+from bundle.errors import PulkError
+from bundle.wire.errors import BundleRefused, Parkable
+
+
+class ForeignLease(BundleRefused):
+    """A site reports on a lease that was given to another site."""
+
+    code = "foreign-lease"
+    what = "lease {lease} was given to site {owner}, not to {site}"
+    remedy = "look at the site's key: it can vouch for its own leases only; nothing was changed"
+
+
+class OutsideLease(BundleRefused):
+    """A segment holds an attempt at a task that its lease does not hold."""
+
+    code = "outside-lease"
+    what = "segment {segment}: {reason}"
+    remedy = "look at the site's pilots; nothing of the bundle was used"
+
+
+class MalformedContent(BundleRefused):
+    """A bundle's chunks and its signed manifest contradict each other."""
+
+    code = "malformed-content"
+    what = "{reason}"
+    remedy = "have the sender make it again with a current version; nothing of it was used"
+
+
+class TooManyAttempts(BundleRefused):
+    """A result bundle holds more attempts than one transaction may take."""
+
+    code = "too-many-attempts"
+    what = "{found} attempts, at most {most}"
+    remedy = "have the site put less into one bundle; nothing of it was used"
+
+
+class MissingLease(BundleRefused, Parkable):
+    """A result rests on a work manifest or lease that is neither known here nor in the bundle."""
+
+    code = "missing-lease"
+    what = "lease {lease} is not known here and the bundle does not bring it"
+    remedy = "keep it: it is merged once the bundle that introduces the lease arrives"
+
+
+class MissingDataset(BundleRefused, Parkable):
+    """A bundle rests on a dataset document that is neither known here nor in the bundle."""
+
+    code = "missing-dataset"
+    what = "dataset {dataset} is not known here and the bundle does not bring it"
+    remedy = "keep it: it is merged once the document arrives"
+
+
+class Unbalanced(PulkError):
+    """Counters and tasks disagree: a bug. Nothing was committed; run `pulk central fsck`."""
+
+    code = "unbalanced"
+    what = "the counts {counts} do not fit {tasks} tasks"
+    remedy = "run `pulk central fsck` and report this; nothing was changed"
+
+
+class BadFilesystem(PulkError):
+    """SQLite loses data on network filesystems; put the folder on a local disk."""
+
+    code = "bad-filesystem"
+    what = "the database lies on {kind}, where SQLite's locks can't be trusted"
+    remedy = "put central's folder on a local disk (copies of the archive may lie elsewhere)"
+
+
+class WrongSchema(PulkError):
+    """The database was written by another version. Rebuild it from the archive, or upgrade."""
+
+    code = "wrong-schema"
+    what = "the database has schema {found}, this program uses {expected}"
+    remedy = "install the version that wrote it, or run `pulk central rebuild` from its archive"
+
+
+class DatabaseBusy(PulkError):
+    """Another process holds the database for long. Try again."""
+
+    code = "database-busy"
+    transient = True
+    what = "the database is held by another process: {reason}"
+    remedy = "try again"
+
+
+class UnknownDataset(PulkError):
+    """There is no dataset of that id."""
+
+    code = "unknown-dataset"
+    what = "there is no dataset {dataset}"
+    remedy = "list them with `pulk dataset list`"
+
+
+class UnknownTask(PulkError):
+    """The dataset has no such step or job."""
+
+    code = "unknown-task"
+    what = "there is no task {task}"
+    remedy = "look at the dataset's counts for its steps and jobs"
+
+
+class UnknownFile(PulkError):
+    """No bundle brought a file of that digest."""
+
+    code = "unknown-file"
+    what = "no file {sha256} has travelled home"
+    remedy = "outputs of final steps, kept outputs and inputs of other bundles travel home"
+
+
+class UnknownBundle(PulkError):
+    """There is no such bundle for this site."""
+
+    code = "unknown-bundle"
+    what = "there is no bundle {bundle} for site {site}"
+    remedy = "ask for the outbox again"
+
+
+class Unauthorised(PulkError):
+    """The request carries no valid token."""
+
+    code = "unauthorised"
+    what = "the request carries no valid token"
+    remedy = "use the token that `pulk central init` wrote to admin.token"
+
+
+class Forbidden(PulkError):
+    """The request is signed or meant for somebody else."""
+
+    code = "forbidden"
+    what = "{reason}"
+    remedy = "use the site's own address and key"
+
+
+class BadControl(PulkError):
+    """A control names steps or jobs that the dataset has not."""
+
+    code = "bad-control"
+    what = "{reason}"
+    remedy = "look at the dataset's counts for its steps and jobs; nothing was changed"
+
+
+class IdempotencyConflict(PulkError):
+    """An idempotency key came again with another request."""
+
+    code = "idempotency-conflict"
+    what = "the idempotency key was used for another request"
+    remedy = "make a new key for a new request"

@@ -1,0 +1,42 @@
+"""The application: every route of the table, behind identification and translation of errors."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from central.authority import Authority
+from central.config import Config
+from central.home import Home
+from central.http import datasets, exchange, files, health
+from central.http.auth import identified
+from central.http.budget import Budgets
+from central.http.errors import translate
+from central.http.route import Asked, Route, Service
+
+ROUTES: tuple[Route, ...] = (
+    *exchange.ROUTES,
+    *datasets.ROUTES,
+    *files.ROUTES,
+    *health.ROUTES,
+)
+
+
+def make_app(authority: Authority, home: Home, config: Config, budgets: Budgets) -> web.Application:
+    """Return the application. Bodies are never decompressed: run it with auto_decompress=False."""
+    service = Service(authority, home, config, budgets)
+    app = web.Application(middlewares=[translate])
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, _answering(route, service))
+    return app
+
+
+def _answering(
+    route: Route, service: Service
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked = Asked(service, request, route.budget(service.budgets))
+        return await route.answer(await identified(asked, route.access))
+
+    return answer

@@ -1,0 +1,191 @@
+"""Errors of the HTTP side, and the one place where an error becomes a status."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sqlite3
+from collections.abc import Awaitable, Callable
+
+from aiohttp import hdrs, web
+
+from bundle.errors import PulkError
+from bundle.trust import errors as trust_errors
+from central import errors
+from central.http.answer import as_json
+
+RETRY_AFTER_S_MIN = 1
+RETRY_AFTER_S_MAX = 10
+_LOG = logging.getLogger(__name__)
+_Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Busy(PulkError):
+    """Too many requests of this kind run and wait. Nothing was done; try again."""
+
+    code = "busy"
+    transient = True
+    what = "too many requests wait for {what_for}"
+    remedy = "try again after the seconds in Retry-After"
+
+
+class StorageTrouble(PulkError):
+    """Central's disk or database did not do what was asked: full, read-only or broken."""
+
+    code = "storage-trouble"
+    transient = True
+    what = "central cannot use its storage now"
+    remedy = "tell central's administrator; keep what you have and try again later"
+
+
+class Internal(PulkError):
+    """Central met something that it does not expect: a bug. Its log has the whole of it."""
+
+    code = "internal"
+    what = "central failed"
+    remedy = "report it with the time; central's log says more"
+
+
+class UnknownRoute(PulkError):
+    """The address is none of central's, or not with this method."""
+
+    code = "unknown-route"
+    what = "{method} here answers nothing"
+    remedy = "check the address; docs/operate-central.md lists the routes"
+
+
+class HttpRefused(PulkError):
+    """HTTP itself was used in a way that this server refuses. See the status."""
+
+    code = "http-refused"
+    what = "{reason}"
+    remedy = "correct the request"
+
+
+class RequestMalformed(PulkError):
+    """Part of a request does not have the form that it must have."""
+
+    code = "request-malformed"
+    what = "{reason}"
+    remedy = "correct the request; nothing was changed"
+
+
+class WrongMediaType(PulkError):
+    """The body's Content-Type is not the one that the route takes."""
+
+    code = "wrong-media-type"
+    what = "the body is {found}, it must be {wanted}"
+    remedy = "send it as {wanted}"
+
+
+class EncodingRefused(PulkError):
+    """The body is compressed on the way; bundles are compressed inside, under their digests."""
+
+    code = "encoding-refused"
+    what = "the request has a Content-Encoding"
+    remedy = "send the body as it is"
+
+
+class LengthRequired(PulkError):
+    """The request does not say how long its body is."""
+
+    code = "length-required"
+    what = "the request has no Content-Length"
+    remedy = "send the whole body with its length, not in chunks"
+
+
+class BodyTooLarge(PulkError):
+    """The body is larger than this route takes."""
+
+    code = "body-too-large"
+    what = "the body has {size_bytes} bytes, at most {size_bytes_max}"
+    remedy = "split it, or raise [http] upload_bytes_max at central"
+
+
+class BodyTooSlow(PulkError):
+    """The body did not come in time. Nothing of it was kept."""
+
+    code = "body-too-slow"
+    what = "{found_bytes} of {size_bytes} bytes came in time"
+    remedy = "send it again over a better line"
+
+
+class BodyBroken(PulkError):
+    """The body's length is not the declared one. Nothing of it was kept."""
+
+    code = "body-broken"
+    what = "{found_bytes} of {size_bytes} bytes came"
+    remedy = "send it again"
+
+
+STATUS: tuple[tuple[type[PulkError], int], ...] = (
+    (errors.UnknownDataset, 404),
+    (errors.UnknownTask, 404),
+    (errors.UnknownBundle, 404),
+    (errors.UnknownFile, 404),
+    (UnknownRoute, 404),
+    (errors.Unauthorised, 401),
+    (trust_errors.RequestRefused, 401),
+    (trust_errors.KeyRevoked, 401),
+    (trust_errors.UnknownRegistrar, 401),
+    (trust_errors.CertificateRefused, 401),
+    (trust_errors.WeakKey, 401),
+    (errors.Forbidden, 403),
+    (errors.IdempotencyConflict, 409),
+    (BodyTooSlow, 408),
+    (LengthRequired, 411),
+    (BodyTooLarge, 413),
+    (WrongMediaType, 415),
+    (EncodingRefused, 415),
+    (errors.Unbalanced, 500),
+    (Internal, 500),
+)
+"""First match counts; what is not here is 503 where it is transient, else 400."""
+
+
+def status_of(error: PulkError) -> int:
+    """Return the HTTP status of a refusal."""
+    for kind, status in STATUS:
+        if isinstance(error, kind):
+            return status
+    return 503 if error.transient else 400
+
+
+def answer_of(error: PulkError, status: int | None = None) -> web.Response:
+    """Return the answer that carries a refusal."""
+    status = status_of(error) if status is None else status
+    answer = as_json(error.diagnostics(), status)
+    if status == 503:
+        spread = RETRY_AFTER_S_MAX - RETRY_AFTER_S_MIN + 1
+        answer.headers[hdrs.RETRY_AFTER] = str(RETRY_AFTER_S_MIN + secrets.randbelow(spread))
+    if status == 401:
+        answer.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
+    if status in (408, 411, 413, 415):
+        answer.force_close()  # what is left of the body would be read as the next request
+    return answer
+
+
+@web.middleware
+async def translate(request: web.Request, handler: _Answer) -> web.StreamResponse:
+    """Answer every error as JSON; what nobody declared is logged in full and told in one word."""
+    try:
+        return await handler(request)
+    except PulkError as error:
+        if status_of(error) >= 500:
+            _LOG.warning("could not answer", extra={"route": request.path, "reason": error.text()})
+        return answer_of(error)
+    except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
+        refusal = answer_of(UnknownRoute(where=request.path, method=request.method), error.status)
+        if hdrs.ALLOW in error.headers:
+            refusal.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
+        return refusal
+    except web.HTTPException as error:
+        return answer_of(HttpRefused(where=request.path, reason=error.reason), error.status)
+    except ConnectionError:
+        raise  # the client is gone: nobody to answer
+    except (OSError, sqlite3.Error) as error:
+        _LOG.exception("storage trouble", extra={"route": request.path})
+        return answer_of(StorageTrouble(where=type(error).__name__))
+    except Exception:
+        _LOG.exception("failed", extra={"route": request.path})
+        return answer_of(Internal())

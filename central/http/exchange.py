@@ -1,0 +1,56 @@
+"""What sites bring and fetch: the same bundles that travel on a stick."""
+
+from __future__ import annotations
+
+import logging
+
+from aiohttp import web
+
+from bundle.ids import BundleId
+from central.home import upload_place
+from central.http import body
+from central.http.answer import as_json
+from central.http.route import Access, Asked, Route
+
+_LOG = logging.getLogger(__name__)
+
+
+async def bring(asked: Asked) -> web.StreamResponse:
+    """Take one bundle; the answer is advisory, only the signed receipt counts."""
+    service, request = asked.service, asked.request
+    size_max = service.config.http.upload_bytes_max
+    body.declared_bytes(request, size_max)  # before waiting for a place
+    async with (
+        service.budgets.uploads.place(),
+        body.received(request, size_max, upload_place(service.home)) as path,
+    ):
+        found = await asked.budget.run(asked.authority.absorb, path)
+    facts = {"site": asked.site, "outcome": str(found.outcome), "code": found.code}
+    _LOG.info("bundle came", extra={**facts, "bundle": found.bundle or asked.part("bundle")})
+    return as_json(
+        {"disposition": str(found.outcome), "code": found.code, "text": found.text}
+        | {"bundle": found.bundle}
+    )
+
+
+async def outbox(asked: Asked) -> web.StreamResponse:
+    """List what is there for the site; new work may be packed for it now."""
+    found = await asked.budget.run(asked.authority.outbox, asked.site)
+    rows = [{"id": b.id, "bytes": b.size_bytes, "sequence": b.sequence} for b in found]
+    return as_json({"bundles": rows})
+
+
+async def fetch(asked: Asked) -> web.StreamResponse:
+    """Send one bundle of the site's outbox; ranges are honoured, so a transfer can go on."""
+    bundle = BundleId(asked.part("bundle"))
+    path = await asked.budget.run(asked.authority.outgoing, asked.site, bundle)
+    headers = {"Content-Type": "application/octet-stream", "Cache-Control": "no-transform"}
+    return web.FileResponse(path, headers=headers)
+
+
+BUNDLE = "/exchange/{site}/{bundle:[0-9a-f]{64}}"
+ROUTES = (
+    Route("PUT", BUNDLE, Access.SITE, lambda b: b.completions, bring),
+    Route("GET", "/exchange/{site}/outbox", Access.SITE, lambda b: b.work, outbox),
+    Route("GET", BUNDLE, Access.SITE, lambda b: b.work, fetch),
+)

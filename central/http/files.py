@@ -1,0 +1,39 @@
+"""Outputs that travelled home, out of the archived bundle that brought them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aiohttp import web
+
+from bundle.trust.trust_file import TrustView
+from bundle.wire.manifest import Kind
+from bundle.wire.read import open_bundle
+from central.home import upload_place
+from central.http.route import Access, Asked, Route
+
+KINDS = frozenset({Kind.RESULT, Kind.DATA})
+
+
+async def send(asked: Asked) -> web.StreamResponse:
+    """Send one output by its SHA-256; all of it is verified before the first byte leaves."""
+    name = asked.part("sha256")
+    home = asked.service.home
+    place = await asked.budget.run(asked.authority.file, bytes.fromhex(name))
+    copy = upload_place(home)
+    try:
+        await asked.budget.run(_copy, place.bundle_path, place.place, home.trust, copy)
+        headers = {"Content-Type": "application/octet-stream", "Cache-Control": "no-transform"}
+        answer = web.FileResponse(copy, headers=headers)
+        await answer.prepare(asked.request)  # sends all of it
+        return answer
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def _copy(bundle: Path, place: int, trust: Path, to: Path) -> None:
+    with open_bundle(bundle, TrustView.load(trust), audience=None, kinds=KINDS) as opened:
+        opened.copy_chunk(place, to)
+
+
+ROUTES = (Route("GET", "/files/{sha256:[0-9a-f]{64}}", Access.USER, lambda b: b.files, send),)

@@ -1,0 +1,261 @@
+"""Reading a verified bundle into facts: everything is checked here, nothing is changed.
+
+A result bundle explains itself: the work manifest that central signed, the lease chunks that it
+lists, and the dataset documents travel in it, so that a central that forgot them learns them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from bundle.errors import PulkError
+from bundle.fates import Fate
+from bundle.ids import BundleId, LeaseId, SiteName
+from bundle.limits import ATTEMPTS_PER_BUNDLE_MAX, ATTEMPTS_PER_SEGMENT_MAX
+from bundle.records import lease as leases
+from bundle.records import segment as segments
+from bundle.records.attempt import Attempt, outcome_digest
+from bundle.records.lease import Lease
+from bundle.records.segment import Segment
+from bundle.wire.entries import SegmentEntry
+from bundle.wire.errors import BundleRefused
+from bundle.wire.manifest import Kind, Manifest
+from bundle.wire.read import OpenBundle, verify_envelope
+from central.core.facts import AttemptFact, attempt_fact
+from central.core.shape import Shape
+from central.errors import (
+    ForeignLease,
+    MalformedContent,
+    MissingDataset,
+    MissingLease,
+    OutsideLease,
+    TooManyAttempts,
+)
+from central.store.protocol import FileRow, Outputs, WorkRow
+from central.workings import Workings
+
+RECORDS = frozenset({"work-manifest", "lease", "dataset", "segment"})
+LISTED = frozenset({"lease", "dataset"})
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLease:
+    """A lease and the work manifest that lists its chunk."""
+
+    lease: Lease
+    raw: bytes
+    digest: bytes
+    work: WorkRow
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSegment:
+    """A segment that is new here, and the facts of its attempts."""
+
+    entry: SegmentEntry
+    segment: Segment
+    place: int
+    facts: tuple[AttemptFact, ...]
+
+
+@dataclass(slots=True)
+class Found:
+    """What a bundle brings."""
+
+    works: dict[BundleId, WorkRow] = field(default_factory=dict)
+    documents: dict[bytes, bytes] = field(default_factory=dict)
+    leases: dict[LeaseId, FoundLease] = field(default_factory=dict)
+    segments: list[FoundSegment] = field(default_factory=list)
+    outcomes: dict[bytes, Outputs] = field(default_factory=dict)
+    files: list[FileRow] = field(default_factory=list)  # number of the bundle still 0
+
+
+def read_result(workings: Workings, bundle: OpenBundle) -> Found:
+    """Return what a result bundle brings.
+
+    Raises:
+        MissingLease, MissingDataset: it rests on what has not arrived (Parkable).
+        ForeignLease, OutsideLease, TooManyAttempts, MalformedContent: it is refused.
+        BundleRefused: a chunk is damaged.
+    """
+    found = Found()
+    _read_records(workings, bundle, found)
+    _read_segments(workings, bundle, found)
+    for place, entry in enumerate(bundle.manifest.chunks):
+        if entry.kind not in RECORDS:
+            bundle.check_chunk(place)
+        if entry.kind == "data":
+            found.files.append(FileRow(entry.digest, 0, place, entry.raw_bytes))
+    return found
+
+
+def read_work(bundle: OpenBundle) -> Found:
+    """Return what one of central's own work bundles brings."""
+    found = Found()
+    manifest = bundle.manifest
+    work = work_row(bundle.id, manifest)
+    found.works[bundle.id] = work
+    for place, entry in enumerate(manifest.chunks):
+        if entry.kind == "dataset":
+            found.documents[entry.digest] = bundle.chunk(place)
+        elif entry.kind == "lease":
+            raw = bundle.chunk(place)
+            lease = _lease(bundle, raw)
+            found.leases[lease.lease] = FoundLease(lease, raw, entry.digest, work)
+    return found
+
+
+def work_row(bundle: BundleId, manifest: Manifest) -> WorkRow:
+    """Return what is kept of a work manifest."""
+    listed = frozenset(entry.digest for entry in manifest.chunks if entry.kind in LISTED)
+    site = SiteName(manifest.audience)
+    return WorkRow(bundle, site, manifest.created_us, manifest.lifetime_ms, listed)
+
+
+def _read_records(workings: Workings, bundle: OpenBundle, found: Found) -> None:
+    """Take work manifests, documents, and leases that a work manifest lists."""
+    for place in bundle.find("work-manifest"):
+        raw = bundle.chunk(place)
+        where = f"{bundle.path} work manifest"
+        kinds = frozenset({Kind.WORK})
+        work, manifest = verify_envelope(raw, workings.trust, kinds, where=where)
+        found.works[work] = work_row(work, manifest)
+    for place in bundle.find("dataset"):
+        found.documents[bundle.manifest.chunks[place].digest] = bundle.chunk(place)
+    named = {entry.work for entry in bundle.manifest.segments}
+    works = dict(found.works)
+    for name in sorted(named - works.keys()):
+        known = workings.store.datasets.work(name)
+        if known is not None:
+            works[name] = known
+    for place in bundle.find("lease"):
+        entry = bundle.manifest.chunks[place]
+        raw = bundle.chunk(place)
+        lease = _lease(bundle, raw)
+        work_of = next((one for one in works.values() if entry.digest in one.chunks), None)
+        if work_of is not None:
+            found.leases[lease.lease] = FoundLease(lease, raw, entry.digest, work_of)
+
+
+def _lease(bundle: OpenBundle, raw: bytes) -> Lease:
+    try:
+        return leases.decode(raw)
+    except PulkError as error:
+        raise MalformedContent(where=str(bundle.path), reason=error.text()) from error
+
+
+def _read_segments(workings: Workings, bundle: OpenBundle, found: Found) -> None:
+    where = str(bundle.path)
+    places = {bundle.manifest.chunks[place].digest: place for place in bundle.find("segment")}
+    entries = bundle.manifest.segments
+    known = workings.store.datasets.known_segments([entry.digest for entry in entries])
+    readers: dict[LeaseId, _SegmentReader] = {}
+    total = 0
+    if len({entry.digest for entry in entries}) < len(entries):
+        raise MalformedContent(where=where, reason="a segment is listed twice")
+    for entry in entries:
+        if entry.digest not in places:
+            raise MalformedContent(where=where, reason=f"segment {entry.digest.hex()} is not in it")
+        if entry.lease not in readers:
+            readers[entry.lease] = _reader(workings, bundle, found, entry)
+        readers[entry.lease].authorise(entry, bundle)
+        if entry.digest in known:
+            bundle.check_chunk(places[entry.digest])
+            continue
+        place = places[entry.digest]
+        one = readers[entry.lease].read(entry, place, bundle)
+        total += len(one.facts)
+        if total > ATTEMPTS_PER_BUNDLE_MAX:
+            raise TooManyAttempts(where=where, found=total, most=ATTEMPTS_PER_BUNDLE_MAX)
+        found.segments.append(one)
+        _note_outcomes(found, one.segment.attempts)
+
+
+def _reader(
+    workings: Workings, bundle: OpenBundle, found: Found, entry: SegmentEntry
+) -> _SegmentReader:
+    """Return what reads the segments of one lease. Raises MissingLease, MissingDataset."""
+    row = workings.store.datasets.lease(entry.lease)
+    learned = found.leases.get(entry.lease)
+    if row is not None:
+        lease, owner, work = leases.decode(row.raw), row.site, row.work
+    elif learned is not None:
+        lease, owner, work = learned.lease, learned.work.site, learned.work.id
+    else:
+        raise MissingLease(where=str(bundle.path), lease=entry.lease.hex())
+    raw = found.documents.get(lease.dataset_digest)
+    try:
+        shape = workings.shape(lease.dataset_digest, raw)
+    except MissingDataset:
+        raise MissingDataset(where=str(bundle.path), dataset=lease.dataset) from None
+    return _SegmentReader(lease, owner, work, shape)
+
+
+class _SegmentReader:
+    """Reads the segments of one lease and holds them to it."""
+
+    def __init__(self, lease: Lease, owner: SiteName, work: BundleId, shape: Shape) -> None:
+        self._lease, self._owner, self._work, self._shape = lease, owner, work, shape
+        self._hashes = dict(lease.spec_hashes)
+        self._generations = {
+            (task.step, task.job): generation for task, generation in lease.tasks()
+        }
+
+    def authorise(self, entry: SegmentEntry, bundle: OpenBundle) -> None:
+        """Raise ForeignLease unless the site that signed the bundle was given the lease."""
+        if bundle.site != self._owner:
+            raise ForeignLease(
+                where=str(bundle.path), lease=entry.lease.hex(), owner=self._owner, site=bundle.site
+            )
+        if entry.work != self._work:
+            raise OutsideLease(
+                where=str(bundle.path),
+                segment=entry.digest.hex(),
+                reason=f"its lease is of work bundle {self._work}, not {entry.work}",
+            )
+
+    def read(self, entry: SegmentEntry, place: int, bundle: OpenBundle) -> FoundSegment:
+        """Return a segment's facts. Raises OutsideLease, MalformedContent, BundleRefused."""
+        where = str(bundle.path)
+        try:
+            segment = segments.decode(bundle.chunk(place))
+        except BundleRefused:
+            raise
+        except PulkError as error:
+            raise MalformedContent(where=where, reason=error.text()) from error
+        problem = self._problem(entry, segment)
+        if problem:
+            raise OutsideLease(where=where, segment=entry.digest.hex(), reason=problem)
+        facts = tuple(
+            attempt_fact(one, entry.lease, entry.pilot_run, self._hashes[one.step])
+            for one in segment.attempts
+        )
+        return FoundSegment(entry, segment, place, facts)
+
+    def _problem(self, entry: SegmentEntry, segment: Segment) -> str:
+        """Return why a segment does not stand for its lease, or nothing."""
+        header, lease = segment.header, self._lease
+        if (header.lease, header.pilot_run, header.work) != (
+            entry.lease, entry.pilot_run, entry.work,
+        ):  # fmt: skip
+            return "its header names another lease, pilot or work bundle than the manifest"
+        if (header.dataset, header.dataset_digest) != (lease.dataset, lease.dataset_digest):
+            return "its header names another dataset than the lease"
+        if len(segment.attempts) > ATTEMPTS_PER_SEGMENT_MAX:
+            return f"{len(segment.attempts)} attempts, at most {ATTEMPTS_PER_SEGMENT_MAX}"
+        steps = self._shape.dataset.steps
+        for one in segment.attempts:
+            if self._generations.get((one.step, one.job)) != one.generation:
+                return f"job {one.job} step {one.step} generation {one.generation} is not leased"
+            if one.step not in self._hashes or not self._shape.holds((one.step, one.job)):
+                return f"job {one.job} step {one.step} is no task of the dataset"
+            if one.fate is Fate.SUCCESS and len(one.outputs) != len(steps[one.step].outputs):
+                return f"job {one.job} step {one.step} has {len(one.outputs)} outputs"
+        return ""
+
+
+def _note_outcomes(found: Found, attempts: Iterable[Attempt]) -> None:
+    for one in attempts:
+        if one.fate is Fate.SUCCESS:
+            found.outcomes[outcome_digest(one.outputs)] = one.outputs

@@ -1,0 +1,226 @@
+"""Packing: a plan becomes leases and one signed work bundle; receipts ride in every bundle.
+
+A work bundle is itself the commit that records its leases and pins: archived before the database
+knows of it, and merged from the archive like any other.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bundle import canonical
+from bundle.digest import chunk_digest
+from bundle.ids import LEASE_ID_BYTES, BundleId, LeaseId, SiteName, StreamId
+from bundle.intervals import IntervalSet
+from bundle.limits import MANIFEST_LIMITS, MIB
+from bundle.records import lease as leases
+from bundle.records import report as reports
+from bundle.records.lease import Lease
+from bundle.trust import trust_file
+from bundle.wire.entries import Rules
+from bundle.wire.manifest import Kind
+from bundle.wire.read import open_bundle
+from bundle.wire.write import ChunkSource
+from central import planning, requests
+from central.absorb import join_work
+from central.intake import Found, FoundLease
+from central.joining import EXPIRED, Joining
+from central.planning import Planned
+from central.store.protocol import FileRow, WorkRow
+from central.workings import Workings
+
+REPLANS_MAX = 8  # after a reset of tasks whose outputs are nowhere
+HELD_IN_MEMORY_BYTES_MAX = 1 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class OutBundle:
+    """One of central's bundles for a site."""
+
+    id: BundleId
+    size_bytes: int
+    sequence: int
+
+
+class Packer:
+    """Packs for sites; used under the authority's lock."""
+
+    def __init__(self, workings: Workings) -> None:
+        """Pack from these workings."""
+        self._w = workings
+        self._nothing: dict[SiteName, int] = {}  # version at which there was nothing to plan
+
+    def outbox(self, site: SiteName) -> list[OutBundle]:
+        """Return what a site is to fetch; packs first where it wants more or there are news."""
+        self._expire()
+        row = self._w.store.bundles.site(site)
+        tasks = self._wanted(site, row.report)
+        if tasks or row.news > row.told:
+            self.pack(site, tasks)
+        return self._waiting(site)
+
+    def pack(self, site: SiteName, tasks: int) -> OutBundle | None:
+        """Pack up to `tasks` tasks and all news; None where there is neither."""
+        self._expire()
+        planned = self._plan(site, tasks) if tasks > 0 else []
+        row = self._w.store.bundles.site(site)
+        if not planned and row.news <= row.told:
+            return None
+        return self._write(site, planned)
+
+    def _expire(self) -> None:
+        """End the leases whose deadline has passed."""
+        expired = self._w.store.datasets.expired(self._w.clock_us())
+        if expired:
+            with self._w.store.transaction():
+                joining = Joining(self._w, live=True)
+                joining.end_leases(expired, EXPIRED)
+                joining.finish(0, {})
+
+    def _wanted(self, site: SiteName, raw: bytes) -> int:
+        """Return how many tasks to pack for a site now; it wants them in portions."""
+        holds = self._w.config.planner.tasks_wanted_default
+        if raw:
+            holds = reports.decode(raw).tasks_wanted
+        leased = self._w.store.tasks.leased_by(site)
+        missing = min(holds - leased, self._w.config.planner.bundle_tasks_max)
+        if missing <= 0 or (leased and 4 * missing < holds):
+            return 0
+        return missing
+
+    def _plan(self, site: SiteName, tasks: int) -> list[Planned]:
+        """Return what to lease; tasks whose inputs are nowhere have their makers reset first."""
+        for _ in range(REPLANS_MAX):
+            if self._nothing.get(site) == self._w.version:
+                return []
+            planned, lost = planning.plan(self._w, tasks)
+            for dataset, places in lost:
+                requests.reset(self._w, dataset, places)
+            if not lost:
+                if not planned:
+                    self._nothing[site] = self._w.version
+                return planned
+        return []
+
+    def _write(self, site: SiteName, planned: list[Planned]) -> OutBundle:
+        w = self._w
+        stream = w.stream_to(site)
+        with w.store.transaction(), ExitStack() as stack:
+            found, chunks = _leases(w, planned)
+            number = w.store.bundles.head(w.epoch) + 1
+            draft = replace(
+                w.draft(Kind.WORK, stream, number, site),
+                receipts=tuple(w.store.bundles.receipts(site)),
+                rules=Rules(),
+                tombstones=tuple(w.store.datasets.tombstones()),
+                trust=trust_file.encode_chain([w.trust.trust.raw]),
+            )
+
+            def join(bundle: BundleId, no: int) -> None:
+                joining = Joining(w, live=True)
+                listed = frozenset(
+                    [one.digest for one in found.leases.values()] + list(found.documents)
+                )
+                work = WorkRow(bundle, site, draft.created_us, draft.lifetime_ms, listed)
+                for lease, one in found.leases.items():
+                    found.leases[lease] = replace(one, work=work)
+                join_work(joining, draft.with_chunks(()), found)
+                joining.finish(no, {})
+                w.store.bundles.set_told(site)
+
+            files = {file.digest: file for one in planned for file in one.files}
+            data = _data(w, files.values(), stack)
+            bundle = w.publish(draft, (*chunks, *data), len(found.leases), join)
+        size_bytes = w.archive.path(bundle).stat().st_size
+        return OutBundle(bundle, size_bytes, draft.sequence)
+
+    def _waiting(self, site: SiteName) -> list[OutBundle]:
+        """Return works with live leases, and the newest bundle, that did not arrive yet."""
+        bundles = self._w.store.bundles
+        received = _received(bundles.site(site).received)
+        wanted: dict[BundleId, None] = {}
+        for _, work, stream, sequence in self._w.store.datasets.live_of_site(site):
+            if sequence not in received.get(stream, IntervalSet()):
+                wanted[work] = None
+        stream = self._w.stream_to(site)
+        last = bundles.last_of_stream(stream)
+        if last is not None and last[0] not in received.get(stream, IntervalSet()):
+            wanted[last[1]] = None
+        rows = [row for one in wanted if (row := bundles.bundle(one)) is not None]
+        return [
+            OutBundle(row.id, row.size_bytes, row.sequence)
+            for row in sorted(rows, key=lambda row: (row.created_us, row.sequence))
+        ]
+
+
+def _leases(w: Workings, planned: list[Planned]) -> tuple[Found, list[ChunkSource]]:
+    """Give every planned shard its lease; return them with their chunks and documents."""
+    found = Found()
+    chunks: list[ChunkSource] = []
+    duration_ms = int(w.config.planner.lease_hours * 3_600_000)
+    number = 0
+    for one in planned:
+        base = number
+        document = w.store.datasets.document(one.dataset.digest)
+        assert document is not None  # noqa: S101  it was planned from it
+        if one.dataset.digest not in found.documents:
+            found.documents[one.dataset.digest] = document
+            chunks.append(ChunkSource("dataset", one.dataset.id, 1, document))
+        for shard in one.shards:
+            lease = Lease(
+                lease=LeaseId(os.urandom(LEASE_ID_BYTES)),
+                dataset=one.dataset.id,
+                dataset_digest=one.dataset.digest,
+                shard=number,
+                blocks=shard.blocks,
+                spec_hashes=tuple(
+                    (step, one.shape.spec_hash(step)) for step in sorted(shard.steps())
+                ),
+                needs=tuple(base + need for need in shard.needs),
+                returns=shard.returns,
+                pins=tuple(one.pins[place] for place in shard.outside),
+                spent=tuple(
+                    (job, step, one.spent[step, job])
+                    for (step, job), _ in shard.places()
+                    if (step, job) in one.spent
+                ),
+                duration_ms=duration_ms,
+            )
+            raw = leases.encode(lease)
+            digest = chunk_digest("lease", raw)
+            unknown = WorkRow(BundleId(""), SiteName(""), 0, 0, frozenset())
+            found.leases[lease.lease] = FoundLease(lease, raw, digest, unknown)
+            chunks.append(ChunkSource("lease", lease.lease.hex(), lease.count(), raw))
+            number += 1
+    return found, chunks
+
+
+def _data(w: Workings, files: Iterable[FileRow], stack: ExitStack) -> Iterator[ChunkSource]:
+    """Yield files out of the archive as chunks; large ones pass through a file until the end."""
+    by_bundle: dict[int, list[FileRow]] = {}
+    for file in files:
+        by_bundle.setdefault(file.bundle, []).append(file)
+    for no, wanted in sorted(by_bundle.items()):
+        path = w.archive.path(w.store.bundles.bundle_id(no))
+        kinds = frozenset({Kind.RESULT, Kind.DATA})
+        with open_bundle(path, w.trust, audience=None, kinds=kinds) as bundle:
+            for file in sorted(wanted, key=lambda one: one.place):
+                raw: bytes | Path
+                if file.size_bytes <= HELD_IN_MEMORY_BYTES_MAX:
+                    raw = bundle.chunk(file.place)
+                else:
+                    raw = w.home.uploads / f"{os.getpid()}-{os.urandom(8).hex()}"
+                    stack.callback(raw.unlink, missing_ok=True)
+                    bundle.copy_chunk(file.place, raw)
+                yield ChunkSource("data", file.digest.hex(), 0, raw)
+
+
+def _received(raw: bytes) -> dict[StreamId, IntervalSet]:
+    if not raw:
+        return {}
+    rows = canonical.decode(raw, MANIFEST_LIMITS, where="received")
+    return {StreamId(stream): IntervalSet.from_wire(runs) for stream, runs in rows}

@@ -1,0 +1,149 @@
+"""From the store to the planner and back: views of datasets, pins and files for what it chose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bundle.intervals import IntervalSet
+from bundle.records.lease import Pinned
+from central.core import plan as planner
+from central.core import shards as cutter
+from central.core.facts import Place, TaskRow, Verdict
+from central.core.plan import View
+from central.core.shape import Shape
+from central.core.shards import Shard
+from central.store.protocol import DatasetRow, FileRow, Outputs
+from central.workings import Workings
+
+BEGUN_PLACES_MAX = 200_000  # rows of begun jobs that one plan looks at
+ENDED = (Verdict.DONE, Verdict.FAILED, Verdict.CANCELLED, Verdict.REMOVED)
+
+Lost = list[tuple[DatasetRow, list[Place]]]
+
+
+@dataclass(slots=True)
+class Planned:
+    """What a bundle takes from one dataset. `spent`: counted failures of its tasks so far."""
+
+    dataset: DatasetRow
+    shape: Shape
+    shards: list[Shard]
+    spent: dict[Place, int] = field(default_factory=dict)
+    pins: dict[Place, Pinned] = field(default_factory=dict)
+    files: list[FileRow] = field(default_factory=list)
+
+
+def plan(workings: Workings, tasks_max: int) -> tuple[list[Planned], Lost]:
+    """Return what to lease, oldest dataset first, or what must be made anew before that.
+
+    The second is not empty where tasks are done but their outputs, which others need now, lie
+    neither here nor at the site that will run those: then nothing is planned.
+    """
+    planned: list[Planned] = []
+    lost: Lost = []
+    room = tasks_max
+    for row in workings.store.datasets.datasets():
+        if room <= 0:
+            break
+        one, missing = _plan_dataset(workings, row, room)
+        if missing:
+            lost.append((row, missing))
+        elif one is not None:
+            planned.append(one)
+            room -= sum(block_tasks(shard) for shard in one.shards)
+    return ([], lost) if lost else (planned, lost)
+
+
+def block_tasks(shard: Shard) -> int:
+    """Return how many tasks a shard has."""
+    return sum(len(block.jobs) * len(block.steps) for block in shard.blocks)
+
+
+def _plan_dataset(
+    workings: Workings, row: DatasetRow, room: int
+) -> tuple[Planned | None, list[Place]]:
+    counts = workings.store.tasks.steps(row.no)
+    words = tuple(Verdict)
+    ended = sum(one.verdicts[words.index(word)] for one in counts for word in ENDED)
+    if ended >= row.tasks:
+        return None, []
+    shape = workings.shape(row.digest)
+    done = {one.step: one.verdicts[words.index(Verdict.DONE)] for one in counts}
+    view = _view(workings, row, shape, done, room)
+    limit = workings.config.planner.shard_tasks_max
+    chosen = planner.select(view, room, limit)
+    if not chosen.count():
+        return None, []
+    shards = cutter.cut(view, chosen, limit)
+    spent = {place: one.failures for place, one in view.rows.items() if one.failures}
+    planned = Planned(row, shape, shards, spent)
+    return planned, _bring_outside(workings, planned)
+
+
+def _view(
+    workings: Workings, row: DatasetRow, shape: Shape, done: dict[int, int], room: int
+) -> View:
+    tasks = workings.store.tasks
+    ready = tasks.ready(row.no, room)
+    jobs = sorted({job for step, job in ready if not shape.whole[step]})
+    begun = tuple(jobs[: max(1, BEGUN_PLACES_MAX // row.steps)])
+    rows = {one.place: one for one in tasks.rows(row.no, planner.looked_at(shape, begun))}
+    fresh = IntervalSet(((0, row.jobs),)) - row.touched
+    return View(shape, workings.controls(row), fresh, begun, rows, done)
+
+
+def _bring_outside(workings: Workings, planned: Planned) -> list[Place]:
+    """Find pins and files for parents that were done before; return those whose files are lost."""
+    outside = sorted({place for shard in planned.shards for place in shard.outside})
+    if not outside:
+        return []
+    tasks, dataset = workings.store.tasks, planned.dataset
+    rows = {one.place: one for one in tasks.rows(dataset.no, outside)}
+    outcomes = tasks.outcomes({row.outcome for row in rows.values()})
+    planned.pins = _pins(workings, dataset, rows, outcomes)
+    wanted = _wanted_files(planned)
+    needed = {
+        place: [planned.pins[place].outputs[number] for number in numbers]
+        for place, numbers in wanted.items()
+    }
+    digests = {file for files in needed.values() for file, _ in files}
+    found = tasks.files(digests)
+    planned.files = list(found.values())
+    return [place for place, files in needed.items() if any(file not in found for file, _ in files)]
+
+
+def _pins(
+    workings: Workings,
+    dataset: DatasetRow,
+    rows: dict[Place, TaskRow],
+    outcomes: dict[bytes, Outputs],
+) -> dict[Place, Pinned]:
+    """Return for each parent which success its children build upon."""
+    keys = workings.store.tasks.success_keys(dataset, rows)
+    for pin in workings.store.tasks.source(dataset.no).load_pins(rows):
+        keys.setdefault((pin.step, pin.job, pin.generation, pin.outcome), pin.attempt)
+    return {
+        place: Pinned(
+            row.job,
+            row.step,
+            row.generation,
+            keys[row.step, row.job, row.generation, row.outcome],
+            outcomes[row.outcome],
+        )
+        for place, row in rows.items()
+    }
+
+
+def _wanted_files(planned: Planned) -> dict[Place, set[int]]:
+    """Return which outputs (by their number) of outside parents the shards read."""
+    steps = planned.shape.dataset.steps
+    wanted: dict[Place, set[int]] = {}
+    for shard in planned.shards:
+        reads: dict[int, set[int]] = {}
+        for step in shard.steps():
+            for one in steps[step].inputs:
+                reads.setdefault(one.step, set()).add(one.output)
+        for place in shard.outside:
+            if place[0] in reads:
+                wanted.setdefault(place, set()).update(reads[place[0]])
+    return wanted

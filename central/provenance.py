@@ -1,0 +1,199 @@
+"""The story of one task: where its outputs come from, as the archive tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from bundle.dataset import macros
+from bundle.dataset.seeds import seed
+from bundle.dataset.spec import Command, Dataset, Per
+from bundle.fates import FATES, Fate
+from bundle.ids import AttemptKey, BundleId, LeaseId, PilotRun, Task
+from bundle.records import segment as segments
+from bundle.records.attempt import Attempt
+from bundle.records.segment import Segment
+from bundle.wire.manifest import Kind
+from bundle.wire.read import open_bundle
+from central.core.facts import Place, TaskRow
+from central.core.merge import implied_row
+from central.core.shape import Shape
+from central.errors import UnknownTask
+from central.store.protocol import DatasetRow, Outputs
+from central.workings import Workings
+
+ATTEMPTS_MAX = 50
+
+
+def story(workings: Workings, task: Task) -> dict[str, Any]:
+    """Return verdict, attempts, inputs and outputs by digest, and where and how it ran."""
+    row = workings.dataset(task.dataset)
+    shape = workings.shape(row.digest)
+    place = (task.step, task.job)
+    if not shape.holds(place):
+        raise UnknownTask(task=str(task))
+    tasks = workings.store.tasks
+    known = tasks.rows(row.no, [place])
+    state = known[0] if known else implied_row(shape, workings.controls(row), place)
+    pages = tasks.page(row.no, task.step, task.job, None, 0, ATTEMPTS_MAX)
+    parents = _parents(shape, place)
+    rows = {one.place: one for one in tasks.rows(row.no, [*parents, place])}
+    outcomes = tasks.outcomes({one.outcome for one in rows.values() if one.outcome})
+    found: dict[str, Any] = {
+        "task": str(task),
+        "dataset": task.dataset,
+        "job": task.job,
+        "step": task.step,
+        "name": shape.dataset.steps[task.step].name,
+        "verdict": state.verdict.value,
+        "generation": state.generation,
+        "failures": state.failures,
+        "outcome": state.outcome.hex(),
+        "command": _command(shape.dataset, task),
+        "seed": seed(shape.dataset.seed, task.job, task.step),
+        "inputs": _inputs(shape, task, rows, outcomes),
+        "consumed": [
+            {"task": f"{task.dataset}/{job}/{step}", "outcome": rows[step, job].outcome.hex()}
+            for step, job in parents
+            if (step, job) in rows and rows[step, job].outcome
+        ],
+        "outputs": _outputs(shape, task.step, outcomes.get(state.outcome, ())),
+    }
+    return found | _attempts(workings, row, task, state, pages)
+
+
+def attempt_row(dataset: DatasetRow, page: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one attempt of a page as plain values."""
+    task = Task(dataset.id, page["job"], page["step"])
+    lease, run = LeaseId(page["id"]), PilotRun(page["pilot_run"])
+    return {
+        "no": page["no"],
+        "attempt": str(AttemptKey(task, page["generation"], lease, run, page["local"])),
+        "job": page["job"],
+        "step": page["step"],
+        "generation": page["generation"],
+        "fate": FATES[page["fate"]].value,
+        "site": page["site"],
+        "pilot_run": page["pilot_run"].hex(),
+        "outcome": page["outcome"].hex(),
+        "wall_ms": page["wall_ms"],
+        "cpu_ms": page["cpu_ms"],
+        "memory_peak_mib": page["memory_peak_mib"],
+        "disk_peak_bytes": page["disk_peak_bytes"],
+        "read_bytes": page["read_bytes"],
+        "written_bytes": page["written_bytes"],
+        "segment": page["digest"].hex(),
+    }
+
+
+def iso(at_us: int) -> str | None:
+    """Return UTC microseconds as text; None for 0."""
+    if not at_us:
+        return None
+    return datetime.fromtimestamp(at_us / 1_000_000, UTC).isoformat(timespec="milliseconds")
+
+
+def _attempts(
+    workings: Workings,
+    row: DatasetRow,
+    task: Task,
+    state: TaskRow,
+    pages: Any,
+) -> dict[str, Any]:
+    """Return all attempts in detail, and beside them how the canonical one ran."""
+    attempts: list[dict[str, Any]] = []
+    canonical: dict[str, Any] = {}
+    read: dict[int, tuple[BundleId, Segment]] = {}
+    for page in pages:
+        key = page["bundle"] * 1_000_000 + page["place"]
+        if key not in read:
+            read[key] = _segment(workings, page["bundle"], page["place"])
+        bundle, segment = read[key]
+        one = attempt_row(row, page) | {"result_bundle": bundle}
+        detail = _detail(task, page, segment)
+        if detail is not None:
+            one |= _ran(detail, segment)
+        attempts.append(one)
+        is_canonical = (
+            page["fate"] == FATES.index(Fate.SUCCESS)
+            and page["outcome"] == state.outcome
+            and page["generation"] == state.generation
+        )
+        if is_canonical and not canonical:
+            canonical = one
+    shown = ("started", "host", "software", "site", "pilot_run", "wall_ms", "cpu_ms", "attempt")
+    best = canonical or (attempts[-1] if attempts else {})
+    return {name: best.get(name) for name in shown} | {"attempts": attempts}
+
+
+def _segment(workings: Workings, no: int, place: int) -> tuple[BundleId, Segment]:
+    bundle = workings.store.bundles.bundle_id(no)
+    path = workings.archive.path(bundle)
+    with open_bundle(path, workings.trust, audience=None, kinds=frozenset({Kind.RESULT})) as found:
+        return bundle, segments.decode(found.chunk(place))
+
+
+def _detail(task: Task, page: Mapping[str, Any], segment: Segment) -> Attempt | None:
+    for one in segment.attempts:
+        if (one.job, one.step, one.local) == (task.job, task.step, page["local"]):
+            return one
+    return None
+
+
+def _ran(attempt: Attempt, segment: Segment) -> dict[str, Any]:
+    host = segment.header.host
+    return {
+        "started": iso(attempt.started_us),
+        "exit_code": attempt.exit_code,
+        "signal": attempt.signal,
+        "slot": attempt.slot,
+        "software": attempt.software,
+        "evidence": attempt.evidence,
+        "salvaged": segment.salvaged_at is not None,
+        "host": {name: getattr(host, name) for name in type(host).__slots__},
+    }
+
+
+def _parents(shape: Shape, place: Place) -> list[Place]:
+    found = list(shape.parents(place))
+    for parent in shape.needs[place[0]]:
+        if shape.is_fan_in(place[0], parent):
+            found += [(parent, job) for job in range(shape.dataset.jobs)]
+    return sorted(found)
+
+
+def _inputs(
+    shape: Shape, task: Task, rows: Mapping[Place, TaskRow], outcomes: Mapping[bytes, Outputs]
+) -> list[dict[str, Any]]:
+    """Return every staged file by name and digest, and the task that made it."""
+    steps = shape.dataset.steps
+    found = []
+    for one in steps[task.step].inputs:
+        fan_in = shape.is_fan_in(task.step, one.step)
+        job = 0 if steps[one.step].per is Per.DATASET else task.job
+        for parent_job in range(shape.dataset.jobs) if fan_in else (job,):
+            row = rows.get((one.step, parent_job))
+            outputs = outcomes.get(row.outcome, ()) if row else ()
+            if one.output < len(outputs):
+                file, size = outputs[one.output]
+                name = f"{parent_job}/{one.name}" if fan_in else one.name
+                made_by = f"{task.dataset}/{parent_job}/{one.step}"
+                about = {"name": name, "sha256": file.hex(), "bytes": size}
+                found.append(about | {"task": made_by, "step": steps[one.step].name})
+    return found
+
+
+def _outputs(shape: Shape, step: int, outputs: Outputs) -> list[dict[str, Any]]:
+    names = [one.name for one in shape.dataset.steps[step].outputs]
+    return [
+        {"name": name, "sha256": file.hex(), "bytes": size}
+        for name, (file, size) in zip(names, outputs, strict=False)
+    ]
+
+
+def _command(dataset: Dataset, task: Task) -> list[str]:
+    step = dataset.steps[task.step]
+    if isinstance(step.run, Command):
+        return [macros.expand(text, dataset, task.step, task.job) for text in step.run.argv]
+    return ["synthetic", f"cpu {step.run.cpu_ms} ms", f"memory {step.run.memory_mib} MiB"]

@@ -1,0 +1,73 @@
+"""Rebuild: a fresh central's database from an archive and a trust file, whatever the order.
+
+It replays: bundles are verified and merged as they were, but no pin or commit is made. Keys, tokens
+and configuration are not in an archive: put them back before the result serves.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+from bundle.spool import publish
+from bundle.trust import trust_file
+from central.absorb import absorb
+from central.archive import Archive, bundle_files
+from central.config import Config, load
+from central.core.receipts import Outcome
+from central.fsck import examine
+from central.home import AlreadyMade, Home, make_folders
+from central.store.sqlite import SqliteStore
+from central.workings import Workings, new_epoch
+
+
+def rebuild(
+    home: Home, archive: Path, trust: Path, *, shuffle: int | None, repeat: int
+) -> dict[str, Any]:
+    """Merge every bundle of an archive into a fresh folder; return what fsck says of it.
+
+    Args:
+        home: a folder without a database; keys and central.toml may lie there already.
+        archive: the folder of bundles; nothing in it is changed.
+        trust: the trust file to verify with.
+        shuffle: a seed: merge in a random order; None is the order of names.
+        repeat: how often each bundle is merged.
+
+    Raises AlreadyMade, TrustRefused.
+    """
+    if home.database.exists():
+        raise AlreadyMade(where=str(home.root))
+    raw = trust_file.load(trust).raw
+    publish.make_folder(home.root)
+    make_folders(home)
+    if not home.trust.exists():
+        publish.write_file(home.root, home.trust, raw)
+    files = list(bundle_files(archive)) * repeat
+    if shuffle is not None:
+        random.Random(shuffle).shuffle(files)  # noqa: S311  an order, not a secret
+    config = load(home.config) if home.config.exists() else Config()
+    store = SqliteStore(home.database)
+    try:
+        kept = Archive(home.archive, config.archive.copies)
+        workings = Workings(home, config, store, kept, None, new_epoch(0), lambda: 0)
+        outcomes = dict.fromkeys(Outcome, 0)
+        for path in files:
+            outcomes[_replay(workings, path)] += 1
+        with store.transaction():
+            found = examine(workings)
+    finally:
+        store.close()
+    told = {outcome.value: count for outcome, count in outcomes.items()}
+    return {"files": len(files), **told, **found}
+
+
+def _replay(workings: Workings, path: Path) -> Outcome:
+    copy = workings.home.uploads / f"{os.getpid()}-{os.urandom(8).hex()}"
+    try:
+        shutil.copyfile(path, copy)
+        return absorb(workings, copy, live=False).outcome
+    finally:
+        copy.unlink(missing_ok=True)

@@ -1,0 +1,141 @@
+"""What users ask: submissions and controls, each a commit, each acting once per idempotency key."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bundle import canonical, shape
+from bundle.dataset import spec
+from bundle.digest import digest
+from bundle.ids import DATASET_ID_BYTES, BundleId, DatasetId, dataset_id
+from bundle.intervals import IntervalSet
+from bundle.limits import SMALL_LIMITS
+from central.core.commit import Commit, Remembered, Submission
+from central.core.controls import ControlWord, make_control, make_reset
+from central.core.facts import Control, Place
+from central.errors import BadControl, IdempotencyConflict
+from central.joining import Joining, publish_commit
+from central.store.protocol import DatasetRow
+from central.workings import Workings
+
+Key = tuple[int, str]  # token's number and idempotency key
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A dataset that central has taken."""
+
+    id: DatasetId
+    digest: bytes
+    tasks: int
+    jobs: int
+
+
+def submit(workings: Workings, raw: bytes, key: str, token: int) -> Submitted:
+    """Take a dataset's canonical document; the same key gives the same dataset.
+
+    Raises NotCanonical, WrongShape, DatasetRefused, IdempotencyConflict.
+    """
+    document_digest = spec.dataset_digest(raw)
+    of = workings.shape(document_digest, raw)  # decodes and checks
+    with workings.store.transaction():
+        known = _answer(workings, (token, key), document_digest)
+        if known is not None:
+            dataset = DatasetId(known.text("dataset"))
+        else:
+            dataset = _submit(workings, raw, document_digest, (token, key))
+    return Submitted(dataset, document_digest, of.dataset.tasks(), of.dataset.jobs)
+
+
+def _submit(workings: Workings, raw: bytes, document_digest: bytes, key: Key) -> DatasetId:
+    """Inside a transaction: make the commit, add the dataset."""
+    dataset = dataset_id(os.urandom(DATASET_ID_BYTES))
+    now_us = workings.clock_us()
+    answer = canonical.encode({"dataset": dataset})
+    commit = Commit(
+        submissions=(Submission(dataset, document_digest, now_us),),
+        remembered=(Remembered(*key, document_digest, answer),),
+    )
+
+    def join(bundle: BundleId, no: int) -> None:
+        del bundle, no
+        row = Joining(workings, live=True).learn_dataset(dataset, document_digest, raw)
+        workings.store.datasets.set_submitted(row.no, now_us)
+        workings.store.people.remember(*key, document_digest, answer)
+
+    number = workings.store.bundles.head(workings.epoch) + 1
+    publish_commit(workings, commit, number, [(dataset, raw)], join)
+    workings.version += 1
+    return dataset
+
+
+def control(
+    workings: Workings,
+    dataset: DatasetId,
+    word: ControlWord,
+    jobs: IntervalSet | None,
+    steps: tuple[int, ...] | None,
+    key: Key | None,
+) -> int:
+    """Apply a control; return how many tasks it covers.
+
+    Raises UnknownDataset, BadControl, IdempotencyConflict.
+    """
+    row = workings.dataset(dataset)
+    of = workings.shape(row.digest)
+    if steps is not None and any(not 0 <= step < row.steps for step in steps):
+        raise BadControl(where=dataset, reason=f"there are steps 0 to {row.steps - 1}")
+    if jobs is not None and jobs.spans and jobs.spans[-1][1] > row.jobs:
+        raise BadControl(where=dataset, reason=f"there are jobs 0 to {row.jobs - 1}")
+    asked = [dataset, word.value, jobs.to_wire() if jobs else None, list(steps) if steps else None]
+    request = digest("control", canonical.encode(asked))
+    with workings.store.transaction():
+        known = _answer(workings, key, request) if key else None
+        if known is not None:
+            return known.count("tasks")
+        number = workings.store.bundles.head(workings.epoch) + 1
+        made = make_control(of, word, steps, jobs, workings.epoch, number)
+        return _commit_control(workings, row, made, (key, request) if key else None)
+
+
+def reset(workings: Workings, dataset: DatasetRow, places: Iterable[Place]) -> int:
+    """Reset single tasks with all their descendants; return how many tasks that covers."""
+    with workings.store.transaction():
+        number = workings.store.bundles.head(workings.epoch) + 1
+        of = workings.shape(dataset.digest)
+        made = make_reset(of, places, workings.epoch, number)
+        return _commit_control(workings, dataset, made, None)
+
+
+def _commit_control(
+    workings: Workings, dataset: DatasetRow, made: Control, asked: tuple[Key, bytes] | None
+) -> int:
+    """Inside a transaction: make the commit of a control, join it, remember the answer."""
+    regions = made.regions
+    covered = dataset.tasks if regions is None else sum(len(jobs) for _, jobs in regions)
+    answer = canonical.encode({"tasks": covered})
+    remembered = (Remembered(*asked[0], asked[1], answer),) if asked else ()
+    commit = Commit(controls=((dataset.id, made),), remembered=remembered)
+
+    def join(bundle: BundleId, no: int) -> None:
+        del bundle
+        joining = Joining(workings, live=True)
+        joining.add_control(dataset, made)
+        joining.finish(no, {})
+        for one in remembered:
+            workings.store.people.remember(one.token, one.key, one.request, one.answer)
+
+    publish_commit(workings, commit, made.commit, join=join)
+    return covered
+
+
+def _answer(workings: Workings, key: Key, request: bytes) -> shape.Reader | None:
+    """Return the answer that was given to this key. Raises IdempotencyConflict."""
+    found = workings.store.people.remembered(*key)
+    if found is None:
+        return None
+    if found[0] != request:
+        raise IdempotencyConflict(where=key[1])
+    return shape.Reader.of(canonical.decode(found[1], SMALL_LIMITS), "answer")

@@ -1,0 +1,154 @@
+"""Bundles, streams and sites, in SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlite_utils import Database
+
+from bundle import canonical, shape
+from bundle.ids import BundleId, Epoch, SiteName, StreamId
+from bundle.limits import MANIFEST_LIMITS
+from bundle.records import receipt as receipts
+from bundle.records.receipt import StreamReceipt
+from central.store.protocol import BundleRow, SiteRow
+from central.store.queries import queries
+
+_SQL = queries("bundles")
+
+
+class SqliteBundles:
+    """See `protocol.Bundles`."""
+
+    def __init__(self, database: Database) -> None:
+        """Work on an open database."""
+        self._db = database
+
+    def bundle(self, bundle: BundleId) -> BundleRow | None:
+        """See `protocol.Bundles`."""
+        row = self._db.execute(_SQL["bundle"], (bundle,)).fetchone()
+        return _bundle(row) if row else None
+
+    def bundle_id(self, no: int) -> BundleId:
+        """See `protocol.Bundles`."""
+        return BundleId(self._db.execute(_SQL["bundle_by_no"], (no,)).fetchone()[0])
+
+    def add_bundle(self, row: BundleRow) -> int:
+        """See `protocol.Bundles`."""
+        epoch = row.epoch or Epoch(0, b"")
+        values = (*row[:4], row.stream, row.sequence, epoch.counter, epoch.nonce, *row[7:14])
+        return int(
+            self._db.execute(_SQL["add_bundle"], (*values, int(row.safe), row.missing)).lastrowid
+            or 0
+        )
+
+    def set_outcome(
+        self, no: int, outcome: str, code: str, text: str, *, safe: bool, missing: str = ""
+    ) -> None:
+        """See `protocol.Bundles`."""
+        self._db.execute(_SQL["set_outcome"], (outcome, code, text, int(safe), missing, no))
+
+    def merged_ids(self) -> set[BundleId]:
+        """See `protocol.Bundles`."""
+        return {BundleId(row[0]) for row in self._db.execute(_SQL["ids"])}
+
+    def parked(self) -> list[BundleRow]:
+        """See `protocol.Bundles`."""
+        return [_bundle(row) for row in self._db.execute(_SQL["parked"]).fetchall()]
+
+    def merged(self) -> Iterator[BundleRow]:
+        """See `protocol.Bundles`."""
+        return (_bundle(row) for row in self._db.execute(_SQL["merged"]))
+
+    def kinds(self) -> list[tuple[str, bool, str, int]]:
+        """See `protocol.Bundles`."""
+        return [(kind, bool(has), out, n) for kind, has, out, n in self._db.execute(_SQL["kinds"])]
+
+    def head(self, epoch: Epoch) -> int:
+        """See `protocol.Bundles`."""
+        return int(self._db.execute(_SQL["head"], tuple(epoch)).fetchone()[0])
+
+    def epoch_max(self) -> int:
+        """See `protocol.Bundles`."""
+        return int(self._db.execute(_SQL["epoch_max"]).fetchone()[0])
+
+    def last_of_stream(self, stream: StreamId) -> tuple[int, BundleId] | None:
+        """See `protocol.Bundles`."""
+        row = self._db.execute(_SQL["last_of_stream"], (stream,)).fetchone()
+        return (row[0], BundleId(row[1])) if row else None
+
+    def receipts(self, producer: str) -> list[StreamReceipt]:
+        """See `protocol.Bundles`."""
+        found = self._db.execute(_SQL["receipts"], (producer,)).fetchall()
+        return [_receipt(raw) for _, raw in found]
+
+    def receipt(self, stream: StreamId) -> StreamReceipt:
+        """See `protocol.Bundles`."""
+        row = self._db.execute(_SQL["receipt"], (stream,)).fetchone()
+        return _receipt(row[0]) if row else StreamReceipt(stream)
+
+    def save_receipt(self, producer: str, receipt: StreamReceipt) -> None:
+        """See `protocol.Bundles`."""
+        raw = canonical.encode(receipts.to_wire(receipt))
+        self._db.execute(_SQL["save_receipt"], (receipt.stream, producer, raw))
+
+    def tally(self, name: str) -> None:
+        """See `protocol.Bundles`."""
+        self._db.execute(_SQL["tally"], (name,))
+
+    def tallies(self) -> dict[str, int]:
+        """See `protocol.Bundles`."""
+        return dict(self._db.execute(_SQL["tallies"]).fetchall())
+
+    def site(self, name: SiteName) -> SiteRow:
+        """See `protocol.Bundles`."""
+        row = self._db.execute(_SQL["site"], (name,)).fetchone()
+        return _site(row) if row else SiteRow(name, b"", 0, b"", 0, b"", 0, 0, 0)
+
+    def sites(self) -> list[SiteRow]:
+        """See `protocol.Bundles`."""
+        return [_site(row) for row in self._db.execute(_SQL["sites"]).fetchall()]
+
+    def enrol(self, name: SiteName, key: bytes, at_us: int) -> None:
+        """See `protocol.Bundles`."""
+        self._db.execute(_SQL["enrol"], (name, key, at_us))
+
+    def set_report(self, name: SiteName, raw: bytes, at_us: int) -> None:
+        """See `protocol.Bundles`."""
+        self._meet(name)
+        self._db.execute(_SQL["set_report"], (raw, at_us, name))
+
+    def set_received(self, name: SiteName, raw: bytes, at_us: int) -> None:
+        """See `protocol.Bundles`."""
+        self._meet(name)
+        self._db.execute(_SQL["set_received"], (raw, at_us, name))
+
+    def add_news(self, name: SiteName) -> None:
+        """See `protocol.Bundles`."""
+        self._meet(name)
+        self._db.execute(_SQL["add_news"], (name,))
+
+    def set_told(self, name: SiteName) -> None:
+        """See `protocol.Bundles`."""
+        self._db.execute(_SQL["set_told"], (name,))
+
+    def _meet(self, name: SiteName) -> None:
+        self._db.execute(_SQL["meet"], (name,))
+
+
+def _bundle(row: tuple[Any, ...]) -> BundleRow:
+    epoch = Epoch(row[6], row[7]) if row[7] else None
+    return BundleRow._make(
+        (*row[:4], StreamId(row[4]), row[5], epoch, *row[8:15], bool(row[15]), *row[16:])
+    )
+
+
+def _receipt(raw: bytes) -> StreamReceipt:
+    value = canonical.decode(raw, MANIFEST_LIMITS, where="receipt")
+    return receipts.from_wire(shape.Reader.of(value, "receipt"))
+
+
+def _site(row: tuple[Any, ...]) -> SiteRow:
+    key, report, received = (row[place] or b"" for place in (1, 3, 5))
+    return SiteRow(SiteName(row[0]), key, row[2], report, row[4], received, *row[6:])

@@ -1,0 +1,149 @@
+"""What every part of central works with, and the few things they all ask for."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bundle.dataset import graph, spec
+from bundle.digest import digest
+from bundle.ids import EPOCH_NONCE_BYTES, BundleId, DatasetId, Epoch, SiteName, StreamId
+from bundle.trust.keys import KeyFile, Role
+from bundle.trust.trust_file import TrustView
+from bundle.wire.manifest import CENTRAL, Kind, ManifestDraft
+from bundle.wire.write import ChunkSource, write_bundle
+from central.archive import Archive
+from central.config import Config
+from central.core.controls import Controls
+from central.core.shape import Shape
+from central.errors import MissingDataset, UnknownDataset
+from central.home import Home
+from central.store.protocol import BundleRow, DatasetRow, Store
+
+SHAPES_MAX = 32  # datasets whose documents are kept decoded
+
+
+@dataclass(slots=True)
+class Workings:
+    """One central at work. Used by one thread at a time."""
+
+    home: Home
+    config: Config
+    store: Store
+    archive: Archive
+    signer: KeyFile | None  # None: it replays an archive and makes nothing of its own
+    epoch: Epoch
+    clock_us: Callable[[], int]
+    version: int = 0  # raised by every transaction that changed something
+    _shapes: OrderedDict[bytes, Shape] = field(default_factory=OrderedDict)
+    _trust: tuple[int, TrustView] | None = None
+
+    @property
+    def trust(self) -> TrustView:
+        """The trust file as it is now."""
+        changed_ns = self.home.trust.stat().st_mtime_ns
+        if self._trust is None or self._trust[0] != changed_ns:
+            self._trust = (changed_ns, TrustView.load(self.home.trust))
+        return self._trust[1]
+
+    def shape(self, digest: bytes, raw: bytes | None = None) -> Shape:
+        """Return a dataset's shape by its document's digest. Raises MissingDataset."""
+        found = self._shapes.get(digest)
+        if found is None:
+            raw = self.store.datasets.document(digest) if raw is None else raw
+            if raw is None:
+                raise MissingDataset(dataset=digest.hex())
+            found = Shape(spec.decode(raw), digest)
+            graph.check(found.dataset)
+            self._shapes[digest] = found
+            if len(self._shapes) > SHAPES_MAX:
+                self._shapes.popitem(last=False)
+        self._shapes.move_to_end(digest)
+        return found
+
+    def dataset(self, dataset: DatasetId) -> DatasetRow:
+        """Return a dataset's row. Raises UnknownDataset."""
+        row = self.store.datasets.dataset(dataset)
+        if row is None:
+            raise UnknownDataset(dataset=dataset)
+        return row
+
+    def controls(self, row: DatasetRow) -> Controls:
+        """Return all controls of a dataset, joined."""
+        return Controls(self.store.datasets.controls(row.no))
+
+    def stream_to(self, site: SiteName) -> StreamId:
+        """Return the stream of this epoch's bundles to a site."""
+        return StreamId(digest("stream", self.epoch.nonce + site.encode())[:16])
+
+    @property
+    def commits(self) -> StreamId:
+        """The stream of this epoch's commits."""
+        return StreamId(self.epoch.nonce)
+
+    def draft(self, kind: Kind, stream: StreamId, commit: int, audience: str = "") -> ManifestDraft:
+        """Return the manifest of central's next bundle in a stream; inside a transaction only."""
+        last = self.store.bundles.last_of_stream(stream)
+        return ManifestDraft(
+            kind=kind,
+            producer=CENTRAL,
+            stream=stream,
+            sequence=last[0] + 1 if last else 0,
+            created_us=self.clock_us(),
+            previous=bytes.fromhex(last[1]) if last else b"",
+            epoch=self.epoch,
+            commit=commit,
+            audience=audience,
+        )
+
+    def publish(
+        self,
+        draft: ManifestDraft,
+        chunks: Iterable[ChunkSource],
+        leases: int = 0,
+        join: Callable[[BundleId, int], None] | None = None,
+    ) -> BundleId:
+        """Write one of central's own bundles, join what it says, archive it.
+
+        Inside a transaction. `join` gets the bundle's id and number before it is archived, so that
+        what can't be joined is never in the archive.
+        """
+        assert self.signer is not None  # noqa: S101  who replays never comes here
+        path = self.home.uploads / f"{os.getpid()}-{os.urandom(8).hex()}"
+        try:
+            bundle = write_bundle(path, draft, chunks, self.signer)
+            row = BundleRow(
+                id=bundle,
+                kind=draft.kind.value,
+                producer=draft.producer,
+                audience=draft.audience,
+                stream=draft.stream,
+                sequence=draft.sequence,
+                epoch=draft.epoch,
+                commit=draft.commit,
+                created_us=draft.created_us,
+                size_bytes=path.stat().st_size,
+                leases=leases,
+                outcome="merged",
+                safe=self.archive.is_safe,
+            )
+            no = self.store.bundles.add_bundle(row)
+            if join is not None:
+                join(bundle, no)
+            self.archive.put(path, bundle)
+        finally:
+            path.unlink(missing_ok=True)
+        return bundle
+
+
+def load_signer(path: Path) -> KeyFile:
+    """Read central's key. Raises KeyFileRefused."""
+    return KeyFile.load(path, Role.CENTRAL)
+
+
+def new_epoch(counter: int) -> Epoch:
+    """Return a new epoch."""
+    return Epoch(counter, os.urandom(EPOCH_NONCE_BYTES))
