@@ -31,7 +31,8 @@ lint: $(READY)
 	$(BIN)/lint-imports --no-logo
 
 campaign: $(READY)
-	$(BIN)/pytest -m campaign --timeout 0
+	@mkdir -p .campaign
+	$(BIN)/pytest -m campaign --timeout 0 --junitxml .campaign/report.xml
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

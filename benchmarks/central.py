@@ -52,14 +52,14 @@ def _pulk_us() -> float:
     with tempfile.TemporaryDirectory(prefix="pulk-bench-") as name:
         folder = Path(name)
         central_dir, root_words = init_central(folder)
-        with (central_dir / "central.toml").open("a") as config:
-            config.write(f"\n[planner]\nshard_tasks_max = {BUNDLE_TASKS}\n")
+        (central_dir / "central.toml").write_text(f"[planner]\nshard_tasks_max = {BUNDLE_TASKS}\n")
+        site = ScriptedSite("bench", folder, central_dir, root_words)
         with _served(central_dir) as server:
             client = Client(
                 (central_dir / "address").read_text().strip(),
                 (central_dir / "admin.token").read_text().strip(),
             )
-            site = ScriptedSite("bench", folder, central_dir, root_words)
+            site.base = client.base
             dataset = Dataset("bench", TASKS, 1, (Step("run", Command(("/bin/true",))),))
             dataset_id = client.submit(spec.encode(dataset), os.urandom(16).hex())["id"]
             before = _cpu_s(server)

@@ -7,6 +7,7 @@ file's digest, which is the plain SHA-256 of its bytes, so that `sha256sum` show
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ READ_BYTES = 1 << 20
 
 def digest(kind: str, data: bytes) -> bytes:
     """Return the 32 bytes SHA-256 over `pulk:<kind>:1\\n` and the data."""
-    return bytes(start(kind, data).digest())
+    return hashlib.sha256(_prefix(kind) + data).digest()
 
 
 def start(kind: str, data: bytes = b"") -> Any:
     """Start a digest of a kind that is fed piece by piece (`update`, `digest`)."""
-    running = hashlib.sha256(f"pulk:{kind}:1\n".encode())
+    running = hashlib.sha256(_prefix(kind))
     running.update(data)
     return running
 
@@ -41,3 +42,8 @@ def file_digest(path: Path) -> bytes:
     """Return the plain SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
+
+
+@cache
+def _prefix(kind: str) -> bytes:
+    return f"pulk:{kind}:1\n".encode()

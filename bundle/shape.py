@@ -80,8 +80,20 @@ class Reader:
 
     def counts(self, key: str | int) -> tuple[int, ...]:
         """Return an array of integers >= 0."""
-        inner = Reader(self.rows(key), self._at(key))
-        return tuple(inner.count(place) for place in range(len(inner.value)))
+        numbers = self.integers(key)
+        if numbers and min(numbers) < 0:
+            inner = Reader(numbers, self._at(key))
+            for place in range(len(numbers)):
+                inner.count(place)
+        return numbers
+
+    def integers(self, key: str | int) -> tuple[int, ...]:
+        """Return an array of integers of any sign."""
+        numbers = self.rows(key)
+        if set(map(type, numbers)) - {int}:
+            inner = Reader(numbers, self._at(key))
+            return tuple(inner.integer(place) for place in range(len(numbers)))
+        return tuple(numbers)
 
     def texts(self, key: str | int) -> tuple[str, ...]:
         """Return an array of text."""

@@ -59,7 +59,7 @@ def command(
     document = load(dataset)
     if jobs is not None:
         document = replace(document, jobs=min(jobs, document.jobs))
-    root = root or Path(tempfile.mkdtemp(prefix="pulk-rehearsal-"))
+    root = (root or Path(tempfile.mkdtemp(prefix="pulk-rehearsal-"))).absolute()
     harm = Harm(kills=random_kills(seed, kills, within))
     summary, _ = rehearse(document, root, shape_for(document, slots, pilots), harm, as_json=as_json)
     if summary["failed"] or not report.sound(summary):

@@ -18,18 +18,25 @@ SEAL_PAYLOAD_TYPE = "pulk/segment/1"
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """A segment's raw bytes with its signature, and the logs and telemetry that go with it."""
+    """A segment's raw bytes with its signature, and the logs and telemetry that go with it.
+
+    `batch_id` is that of the pilot's claim, which may be gone when the seal is collected.
+    """
 
     segment: bytes
     pilot_key: bytes  # 32 bytes, public
     signature: bytes  # 64 bytes over the segment's digest; empty where a relay salvaged it
     logs: bytes  # see `encode_logs`
     telemetry: bytes  # see `bundle.records.telemetry`
+    batch_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Who works in `claimed/<pilot_run>/`, written by the pilot before it claims a shard."""
+    """Who works in `claimed/<pilot_run>/`, written by the pilot before it claims a shard.
+
+    `start_ticks` (field 22 of /proc/PID/stat) tells its process from a later one of the same pid.
+    """
 
     pilot_run: PilotRun
     pilot_key: bytes
@@ -37,6 +44,7 @@ class Claim:
     host: str
     boot_id: str
     pid: int
+    start_ticks: int
     started_us: int
     slots: int
     offline: str
@@ -56,6 +64,7 @@ def decode(raw: bytes, *, where: str) -> Seal:
         signature=value.bytes("signature"),
         logs=value.bytes("logs"),
         telemetry=value.bytes("telemetry"),
+        batch_id=value.text("batch_id"),
     )
 
 
@@ -74,6 +83,7 @@ def decode_claim(raw: bytes, *, where: str) -> Claim:
         host=value.text("host"),
         boot_id=value.text("boot_id"),
         pid=value.count("pid"),
+        start_ticks=value.count("start_ticks"),
         started_us=value.count("started_us"),
         slots=value.count("slots"),
         offline=value.text("offline"),

@@ -32,6 +32,7 @@ ATTEMPT_NUMBERS = (
     "slot",
 )
 USAGE_NUMBERS = Usage.__slots__
+_COUNTED = (*(name for name in ATTEMPT_NUMBERS if name != "exit_code"), *USAGE_NUMBERS)
 COLUMNS = (
     *ATTEMPT_NUMBERS,
     *USAGE_NUMBERS,
@@ -116,22 +117,31 @@ def encode(segment: Segment) -> bytes:
 
 
 def decode(raw: bytes) -> Segment:
-    """Read a segment's bytes. Raises NotCanonical or WrongShape."""
+    """Read a segment's bytes, column by column. Raises NotCanonical or WrongShape."""
     value = shape.Reader.of(canonical.decode(raw, SEGMENT_LIMITS, where="segment"), "segment")
     columns = value.reader("columns")
     digest_rows = shape.Reader(value.rows("digests"), "segment.digests")
     digests = [digest_rows.bytes(place, 32) for place in range(len(digest_rows.value))]
     texts = value.texts("texts")
-    width = [columns.rows(name) for name in COLUMNS]
-    if len({len(column) for column in width}) != 1:
+    numbers = {name: columns.counts(name) for name in _COUNTED}
+    numbers["exit_code"] = columns.integers("exit_code")
+    usage = list(map(Usage, *(numbers[name] for name in USAGE_NUMBERS)))
+    if len({len(columns.rows(name)) for name in COLUMNS}) != 1:
         raise shape.WrongShape(
             where="segment.columns", expected="columns of one length", found="different lengths"
         )
-    attempts = []
-    for place, row in enumerate(zip(*width, strict=True)):
-        cells = dict(zip(COLUMNS, row, strict=True))
-        reader = shape.Reader(cells, f"segment.columns[{place}]")
-        attempts.append(_attempt(reader, digests, texts))
+    attempts = map(
+        Attempt,
+        *(numbers[name] for name in ("job", "step", "generation", "local")),
+        _looked_up(FATES, columns, "fate"),
+        *(numbers[name] for name in ("exit_code", "signal", "started_us", "started_mono_us")),
+        *(numbers[name] for name in ("ended_mono_us", "slot")),
+        usage,
+        _consumed(columns, digests),
+        _outputs(columns, digests),
+        _looked_up(texts, columns, "software"),
+        _looked_up(texts, columns, "evidence"),
+    )
     salvaged_at = value.count("salvaged_at") if value.has("salvaged_at") else None
     header = header_from_wire(value.reader("header"))
     return Segment(header, tuple(attempts), value.flag("complete"), salvaged_at)
@@ -200,16 +210,40 @@ def header_from_wire(value: shape.Reader) -> SegmentHeader:
     )
 
 
-def _attempt(row: shape.Reader, digests: list[bytes], texts: tuple[str, ...]) -> Attempt:
-    return _made(
-        row,
-        tuple(_listed(digests, place, row) for place in row.counts("consumed")),
-        tuple(
-            (_listed(digests, one.count(0), row), one.count(1)) for one in row.readers("outputs")
-        ),
-        _listed(texts, row.count("software"), row),
-        _listed(texts, row.count("evidence"), row),
-    )
+def _looked_up(table: Sequence[_T], columns: shape.Reader, name: str) -> list[_T]:
+    places = columns.counts(name)
+    if places and max(places) >= len(table):
+        where, found = f"{columns.where}.{name}", f"{max(places)} of {len(table)}"
+        raise shape.WrongShape(where=where, expected="a place inside a table", found=found)
+    return [table[place] for place in places]
+
+
+def _consumed(columns: shape.Reader, digests: list[bytes]) -> list[tuple[bytes, ...]]:
+    rows = shape.Reader(columns.rows("consumed"), f"{columns.where}.consumed")
+    return [
+        tuple(_listed(digests, place, rows) for place in rows.counts(row))
+        if rows.value[row]
+        else ()
+        for row in _sound_rows(rows)
+    ]
+
+
+def _outputs(columns: shape.Reader, digests: list[bytes]) -> list[tuple[tuple[bytes, int], ...]]:
+    rows = shape.Reader(columns.rows("outputs"), f"{columns.where}.outputs")
+    return [
+        tuple((_listed(digests, r.count(0), r), r.count(1)) for r in rows.readers(row))
+        if rows.value[row]
+        else ()
+        for row in _sound_rows(rows)
+    ]
+
+
+def _sound_rows(rows: shape.Reader) -> range:
+    """Return the places of an array of arrays; a row that is none is refused by name."""
+    for place, row in enumerate(rows.value):
+        if type(row) is not list:
+            rows.rows(place)
+    return range(len(rows.value))
 
 
 def _made(

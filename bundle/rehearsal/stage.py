@@ -101,6 +101,8 @@ def _write_relay_config(spool: Path, shape: Shape, url: str, ledger: Path) -> No
         f'[site]\nname = "{SITE}"\n'
         f'[central]\nurl = "{url}"\n'
         f"[pilots]\ncount = {shape.pilots}\nslots = {shape.slots}\nidle_s = 3\n"
+        "[carry]\nresend_gap_after_s = 1\nresend_unanswered_after_s = 2\nresend_after_s = 15\n"
+        "report_after_s = 2\n"
         f"[capacity]\ntasks_wanted = {shape.tasks_wanted}\n"
         f'[tasks]\npath = "{shape.task_path}"\n'
         f'[task_environment]\nPULK_LEDGER = "{ledger}"\n'

@@ -62,10 +62,14 @@ def stage(tmp: Path, data: bytes, *, mode: int = FILE_MODE) -> Path:
     path = tmp / f"{os.getpid()}-{os.urandom(8).hex()}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        path.unlink(missing_ok=True)  # a full disk must not be filled with attempts to write
+        raise
     return path
 
 
@@ -77,12 +81,18 @@ def publish_new(staged: Path, target: Path) -> None:
     try:
         os.link(staged, target)
     except FileExistsError:
-        same = target.stat().st_ino == staged.stat().st_ino
-        if not same:
+        if not _is_same(staged, target):
             staged.unlink(missing_ok=True)
             raise AlreadyThere(where=str(target)) from None
     staged.unlink(missing_ok=True)
     fsync_folder(target.parent)
+
+
+def _is_same(staged: Path, target: Path) -> bool:
+    try:
+        return staged.samefile(target)
+    except FileNotFoundError:
+        return False  # its owner has just taken it away
 
 
 def publish(staged: Path, target: Path) -> None:
