@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any
 
 from bundle.errors import PulkError
 from bundle.intervals import IntervalSet
 from bundle.wire.errors import BundleRefused
+from bundle.wire.manifest import CENTRALS_OWN
 from bundle.wire.read import open_bundle
 from central import config as configs
 from central.absorb import KINDS
 from central.archive import Archive
 from central.core import state_hash as hashes
+from central.core.changes import Changes, UsageSum, implied_row
 from central.core.controls import Controls
 from central.core.facts import AttemptFact, Place, TaskRow, Verdict
-from central.core.merge import Changes, Merge, NoFacts, UsageSum, implied_row
+from central.core.merge import Merge
 from central.core.shape import Shape
+from central.core.source import NoFacts
 from central.home import Home, NoCentral
 from central.store.protocol import DatasetRow
 from central.store.sqlite import SqliteStore
@@ -176,15 +179,23 @@ def _records(
 
 
 def _examine_archive(workings: Workings, found: Examined) -> None:
-    """Every merged bundle must lie in the archive, readable and under its own id."""
+    """Every merged bundle must lie in the archive under its own id, central's own in one chain."""
+    chains: dict[bytes, list[tuple[int, str, str]]] = {}
     for row in workings.store.bundles.merged():
         path = workings.archive.path(row.id)
         try:
             with open_bundle(path, workings.trust, audience=None, kinds=KINDS) as bundle:
                 if bundle.id != row.id:
                     found.note(f"archive: {path} holds bundle {bundle.id}")
+                if bundle.manifest.kind in CENTRALS_OWN:
+                    link = (row.sequence, row.id, bundle.manifest.previous.hex())
+                    chains.setdefault(row.stream, []).append(link)
         except BundleRefused as error:
             found.note(f"archive: {error.text()}")
+    for stream, chain in chains.items():
+        for (_, before, _), (number, _, previous) in pairwise(sorted(chain)):
+            if previous != before:
+                found.note(f"stream {stream.hex()}: {number} does not follow bundle {before}")
 
 
 def _bundles(workings: Workings) -> dict[str, int]:

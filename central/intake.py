@@ -20,7 +20,7 @@ from bundle.records.lease import Lease
 from bundle.records.segment import Segment
 from bundle.wire.entries import SegmentEntry
 from bundle.wire.errors import BundleRefused
-from bundle.wire.manifest import Kind, Manifest
+from bundle.wire.manifest import ChunkEntry, Kind, Manifest
 from bundle.wire.read import OpenBundle, verify_envelope
 from central.core.facts import AttemptFact, attempt_fact
 from central.core.shape import Shape
@@ -114,28 +114,50 @@ def work_row(bundle: BundleId, manifest: Manifest) -> WorkRow:
 
 
 def _read_records(workings: Workings, bundle: OpenBundle, found: Found) -> None:
-    """Take work manifests, documents, and leases that a work manifest lists."""
+    """Take work manifests, documents, and leases that a work manifest lists.
+
+    What is known already is checked for damage and passed over: its first copy was verified.
+    """
+    store, chunks = workings.store.datasets, bundle.manifest.chunks
     for place in bundle.find("work-manifest"):
-        raw = bundle.chunk(place)
+        if store.work(BundleId(chunks[place].name)) is not None:
+            bundle.check_chunk(place)
+            continue
         where = f"{bundle.path} work manifest"
         kinds = frozenset({Kind.WORK})
+        raw = bundle.chunk(place)
         work, manifest = verify_envelope(raw, workings.trust, kinds, where=where)
         found.works[work] = work_row(work, manifest)
     for place in bundle.find("dataset"):
-        found.documents[bundle.manifest.chunks[place].digest] = bundle.chunk(place)
-    named = {entry.work for entry in bundle.manifest.segments}
+        if store.has_document(chunks[place].digest):
+            bundle.check_chunk(place)
+        else:
+            found.documents[chunks[place].digest] = bundle.chunk(place)
     works = dict(found.works)
-    for name in sorted(named - works.keys()):
-        known = workings.store.datasets.work(name)
+    for name in {entry.work for entry in bundle.manifest.segments} - works.keys():
+        known = store.work(name)
         if known is not None:
             works[name] = known
     for place in bundle.find("lease"):
-        entry = bundle.manifest.chunks[place]
+        entry = chunks[place]
+        if _is_known_lease(workings, entry):
+            bundle.check_chunk(place)
+            continue
         raw = bundle.chunk(place)
         lease = _lease(bundle, raw)
         work_of = next((one for one in works.values() if entry.digest in one.chunks), None)
         if work_of is not None:
             found.leases[lease.lease] = FoundLease(lease, raw, entry.digest, work_of)
+
+
+def _is_known_lease(workings: Workings, entry: ChunkEntry) -> bool:
+    """Return whether a lease chunk is one that is known; its name is only a hint where to look."""
+    try:
+        name = LeaseId(bytes.fromhex(entry.name))
+    except ValueError:
+        return False
+    row = workings.store.datasets.lease(name)
+    return row is not None and row.digest == entry.digest
 
 
 def _lease(bundle: OpenBundle, raw: bytes) -> Lease:
@@ -179,7 +201,7 @@ def _reader(
     row = workings.store.datasets.lease(entry.lease)
     learned = found.leases.get(entry.lease)
     if row is not None:
-        lease, owner, work = leases.decode(row.raw), row.site, row.work
+        lease, owner, work = workings.lease(row), row.site, row.work
     elif learned is not None:
         lease, owner, work = learned.lease, learned.work.site, learned.work.id
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 from bundle.dataset import spec
 from bundle.ids import BundleId, DatasetId, Epoch
@@ -19,6 +20,22 @@ from central.store.protocol import DatasetRow, LeaseRow, WorkRow
 from central.workings import Workings
 
 COMPLETE, EXPIRED, GONE = "complete", "expired", "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class NewPins:
+    """Pins that a merge made, and the commit that is to state them."""
+
+    pins: tuple[tuple[DatasetId, Pin], ...] = ()
+    commit: int = 0
+
+
+@dataclass(slots=True)
+class Merged:
+    """A bundle that is being merged: its number, and pins to be published after it."""
+
+    no: int
+    pins: NewPins = field(default_factory=NewPins)
 
 
 class Joining:
@@ -145,14 +162,28 @@ class Joining:
 
     def finish(self, bundle: int, segments: dict[bytes, int]) -> None:
         """Judge what was touched and write all that changed; pins become a commit of their own."""
+        publish_pins(self._w, self.settle(bundle, segments))
+
+    def settle(self, bundle: int, segments: dict[bytes, int]) -> NewPins:
+        """Judge what was touched and write all that changed; return the pins to be published.
+
+        Args:
+            bundle: number of the bundle that brought the facts.
+            segments: number of the segment by attempt's content.
+        """
         pins: list[tuple[DatasetId, Pin]] = []
         for no, merge in self._merges.items():
             changes = merge.settle()
             pins += [(self._rows[no].id, pin) for pin in changes.made_pins]
             self._store.tasks.save(self._rows[no], changes, segments, bundle)
-        if pins:
-            publish_commit(self._w, Commit(pins=tuple(pins)), self._commit)
         self._w.version += 1
+        return NewPins(tuple(pins), self._commit)
+
+
+def publish_pins(workings: Workings, made: NewPins) -> None:
+    """Publish the pins that a merge made; inside its transaction."""
+    if made.pins:
+        publish_commit(workings, Commit(pins=made.pins), made.commit)
 
 
 def publish_commit(

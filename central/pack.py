@@ -26,7 +26,7 @@ from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
 from bundle.wire.write import ChunkSource
 from central import planning, requests
-from central.absorb import join_work
+from central.arriving import join_work
 from central.intake import Found, FoundLease
 from central.joining import EXPIRED, Joining
 from central.planning import Planned

@@ -16,8 +16,8 @@ from bundle.records.attempt import Attempt
 from bundle.records.segment import Segment
 from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
+from central.core.changes import implied_row
 from central.core.facts import Place, TaskRow
-from central.core.merge import implied_row
 from central.core.shape import Shape
 from central.errors import UnknownTask
 from central.store.protocol import DatasetRow, Outputs

@@ -11,8 +11,8 @@ from bundle.ids import DatasetId, Task
 from bundle.intervals import IntervalSet
 from bundle.records import report as reports
 from central import provenance
+from central.core.changes import implied_row
 from central.core.facts import Verdict
-from central.core.merge import implied_row
 from central.errors import UnknownFile
 from central.store.protocol import DatasetRow, StepRow
 from central.workings import Workings

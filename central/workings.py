@@ -11,6 +11,8 @@ from pathlib import Path
 from bundle.dataset import graph, spec
 from bundle.digest import digest
 from bundle.ids import EPOCH_NONCE_BYTES, BundleId, DatasetId, Epoch, SiteName, StreamId
+from bundle.records import lease as leases
+from bundle.records.lease import Lease
 from bundle.trust.keys import KeyFile, Role
 from bundle.trust.trust_file import TrustView
 from bundle.wire.manifest import CENTRAL, Kind, ManifestDraft
@@ -21,8 +23,9 @@ from central.core.controls import Controls
 from central.core.shape import Shape
 from central.errors import MissingDataset, UnknownDataset
 from central.home import Home
-from central.store.protocol import BundleRow, DatasetRow, Store
+from central.store.protocol import BundleRow, DatasetRow, LeaseRow, Store
 
+LEASES_MAX = 128  # leases that are kept decoded
 SHAPES_MAX = 32  # datasets whose documents are kept decoded
 
 
@@ -39,6 +42,7 @@ class Workings:
     clock_us: Callable[[], int]
     version: int = 0  # raised by every transaction that changed something
     _shapes: OrderedDict[bytes, Shape] = field(default_factory=OrderedDict)
+    _leases: OrderedDict[bytes, Lease] = field(default_factory=OrderedDict)
     _trust: tuple[int, TrustView] | None = None
 
     @property
@@ -62,6 +66,15 @@ class Workings:
             if len(self._shapes) > SHAPES_MAX:
                 self._shapes.popitem(last=False)
         self._shapes.move_to_end(digest)
+        return found
+
+    def lease(self, row: LeaseRow) -> Lease:
+        """Return what a known lease says."""
+        found = self._leases.get(row.digest)
+        if found is None:
+            found = self._leases[row.digest] = leases.decode(row.raw)
+            if len(self._leases) > LEASES_MAX:
+                self._leases.popitem(last=False)
         return found
 
     def dataset(self, dataset: DatasetId) -> DatasetRow:

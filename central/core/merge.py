@@ -7,84 +7,22 @@ task is judged once. What lies in the store is asked for through `Source`, many 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from typing import NamedTuple, Protocol
 
 from bundle.digest import digest
 from bundle.ids import DatasetId, Epoch
 from bundle.intervals import IntervalSet
 from central.core import verdict as verdicts
+from central.core.changes import Changes, UsageSum, implied_row
 from central.core.controls import Controls, Standing
 from central.core.facts import AttemptFact, Pin, Place, TaskRow, Verdict
 from central.core.shape import Shape
+from central.core.source import Source
 from central.core.verdict import Judgement, TaskFacts
 from central.errors import Unbalanced
 
 _NOBODY = IntervalSet()
 LEASED_FOR_NOW_US = 1  # a stored verdict doesn't depend on the clock: a row's lease is live
-
-
-class StepCounts(NamedTuple):
-    """How many rows of a step have each verdict, and how many have an outcome."""
-
-    verdicts: Mapping[Verdict, int]
-    known: int
-
-
-class Source(Protocol):
-    """The facts of one dataset as they are stored; each call is a few queries at most."""
-
-    def load_rows(self, places: Collection[Place]) -> Iterable[TaskRow]:
-        """Return the rows of those tasks that have one."""
-
-    def load_attempts(self, places: Collection[Place]) -> Iterable[AttemptFact]:
-        """Return all attempts at tasks."""
-
-    def load_pins(self, places: Collection[Place]) -> Iterable[Pin]:
-        """Return all pins of tasks."""
-
-    def load_outcomes(self, step: int) -> Iterable[tuple[int, bytes]]:
-        """Return (job, outcome) of every task of a step that has one."""
-
-    def load_counts(self, steps: Collection[int]) -> Mapping[int, StepCounts]:
-        """Return how many rows steps have; those without any may be left out."""
-
-
-@dataclass(slots=True)
-class UsageSum:
-    """What the counted attempts of a step used; the peak is a maximum, the rest are sums."""
-
-    attempts: int = 0
-    wall_ms: int = 0
-    cpu_ms: int = 0
-    read_bytes: int = 0
-    written_bytes: int = 0
-    memory_peak_mib: int = 0
-
-    def add(self, one: AttemptFact, sign: int = 1) -> None:
-        """Count an attempt, or take it back."""
-        self.attempts += sign
-        self.wall_ms += sign * one.wall_ms
-        self.cpu_ms += sign * one.cpu_ms
-        self.read_bytes += sign * one.read_bytes
-        self.written_bytes += sign * one.written_bytes
-        self.memory_peak_mib = max(self.memory_peak_mib, one.memory_peak_mib)
-
-
-@dataclass(slots=True)
-class Changes:
-    """What a merge adds to the store: new facts, changed rows, counters by difference."""
-
-    rows: dict[Place, TaskRow] = field(default_factory=dict)
-    counts: dict[tuple[int, Verdict], int] = field(default_factory=dict)
-    known: dict[int, int] = field(default_factory=dict)
-    usage: dict[int, UsageSum] = field(default_factory=dict)
-    attempts: list[AttemptFact] = field(default_factory=list)
-    pins: list[Pin] = field(default_factory=list)
-    made_pins: list[Pin] = field(default_factory=list)  # those of `pins` that central makes now
-    touched_jobs: set[int] = field(default_factory=set)  # whose first row per job this makes
-    contradicted: list[AttemptFact] = field(default_factory=list)  # a key with two contents
 
 
 class Merge:
@@ -411,39 +349,3 @@ class Merge:
             tasks = self.shape.dataset.tasks_of(step)
             if min(counts.values()) < 0 or sum(counts.values()) > tasks:
                 raise Unbalanced(where=f"{self._dataset} step {step}", counts=counts, tasks=tasks)
-
-
-def implied_row(shape: Shape, controls: Controls, place: Place) -> TaskRow:
-    """Return what the config implies for a task that nothing has happened to."""
-    whole = controls.whole
-    facts = TaskFacts(b"", 1, None, parents_done=not shape.needs[place[0]], standing=whole)
-    return TaskRow(*place, whole.generation, verdicts.verdict(facts, 0).verdict, b"", 0, 0)
-
-
-class NoFacts:
-    """A `Source` of a dataset of which nothing is stored."""
-
-    def load_rows(self, places: Collection[Place]) -> Iterable[TaskRow]:
-        """See `Source`."""
-        del places
-        return ()
-
-    def load_attempts(self, places: Collection[Place]) -> Iterable[AttemptFact]:
-        """See `Source`."""
-        del places
-        return ()
-
-    def load_pins(self, places: Collection[Place]) -> Iterable[Pin]:
-        """See `Source`."""
-        del places
-        return ()
-
-    def load_outcomes(self, step: int) -> Iterable[tuple[int, bytes]]:
-        """See `Source`."""
-        del step
-        return ()
-
-    def load_counts(self, steps: Collection[int]) -> Mapping[int, StepCounts]:
-        """See `Source`."""
-        del steps
-        return {}

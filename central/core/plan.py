@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from bundle.intervals import IntervalSet
+from central.core.changes import implied_row
 from central.core.controls import Controls
 from central.core.facts import Place, TaskRow, Verdict
-from central.core.merge import implied_row
 from central.core.shape import Shape
 
 

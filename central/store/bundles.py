@@ -12,7 +12,7 @@ from bundle.ids import BundleId, Epoch, SiteName, StreamId
 from bundle.limits import MANIFEST_LIMITS
 from bundle.records import receipt as receipts
 from bundle.records.receipt import StreamReceipt
-from central.store.protocol import BundleRow, SiteRow
+from central.store.protocol import BundleRow, SiteRow, Word
 from central.store.queries import queries
 
 _SQL = queries("bundles")
@@ -78,6 +78,11 @@ class SqliteBundles:
         row = self._db.execute(_SQL["last_of_stream"], (stream,)).fetchone()
         return (row[0], BundleId(row[1])) if row else None
 
+    def rivals(self, row: BundleRow) -> list[BundleId]:
+        """See `protocol.Bundles`."""
+        found = self._db.execute(_SQL["rivals"], (row.stream, row.sequence, row.id))
+        return [BundleId(one[0]) for one in found]
+
     def receipts(self, producer: str) -> list[StreamReceipt]:
         """See `protocol.Bundles`."""
         found = self._db.execute(_SQL["receipts"], (producer,)).fetchall()
@@ -104,7 +109,7 @@ class SqliteBundles:
     def site(self, name: SiteName) -> SiteRow:
         """See `protocol.Bundles`."""
         row = self._db.execute(_SQL["site"], (name,)).fetchone()
-        return _site(row) if row else SiteRow(name, b"", 0, b"", 0, b"", 0, 0, 0)
+        return _site(row) if row else SiteRow(name, b"", 0, b"", Word(), b"", Word(), 0, 0)
 
     def sites(self) -> list[SiteRow]:
         """See `protocol.Bundles`."""
@@ -114,15 +119,15 @@ class SqliteBundles:
         """See `protocol.Bundles`."""
         self._db.execute(_SQL["enrol"], (name, key, at_us))
 
-    def set_report(self, name: SiteName, raw: bytes, at_us: int) -> None:
+    def set_report(self, name: SiteName, raw: bytes, word: Word) -> None:
         """See `protocol.Bundles`."""
         self._meet(name)
-        self._db.execute(_SQL["set_report"], (raw, at_us, name))
+        self._db.execute(_SQL["set_report"], (raw, canonical.encode(word), name))
 
-    def set_received(self, name: SiteName, raw: bytes, at_us: int) -> None:
+    def set_received(self, name: SiteName, raw: bytes, word: Word) -> None:
         """See `protocol.Bundles`."""
         self._meet(name)
-        self._db.execute(_SQL["set_received"], (raw, at_us, name))
+        self._db.execute(_SQL["set_received"], (raw, canonical.encode(word), name))
 
     def add_news(self, name: SiteName) -> None:
         """See `protocol.Bundles`."""
@@ -150,5 +155,12 @@ def _receipt(raw: bytes) -> StreamReceipt:
 
 
 def _site(row: tuple[Any, ...]) -> SiteRow:
-    key, report, received = (row[place] or b"" for place in (1, 3, 5))
-    return SiteRow(SiteName(row[0]), key, row[2], report, row[4], received, *row[6:])
+    name, key, enrolled_us, report, reported, received, receiving, told, news = row
+    site = SiteName(name)
+    return SiteRow(
+        site, key, enrolled_us, report, _word(reported), received, _word(receiving), told, news
+    )
+
+
+def _word(raw: bytes) -> Word:
+    return Word(*canonical.decode(raw, MANIFEST_LIMITS, where="site")) if raw else Word()

@@ -32,6 +32,10 @@ class SqliteDatasets:
         row = self._db.execute(_SQL["document"], (digest,)).fetchone()
         return bytes(row[0]) if row else None
 
+    def has_document(self, digest: bytes) -> bool:
+        """See `protocol.Datasets`."""
+        return self._db.execute(_SQL["has_document"], (digest,)).fetchone() is not None
+
     def add_document(self, digest: bytes, raw: bytes) -> None:
         """See `protocol.Datasets`."""
         self._db.execute(_SQL["add_document"], (digest, raw))

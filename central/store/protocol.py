@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, Protocol
 from bundle.ids import BundleId, DatasetId, Epoch, LeaseId, SiteName, StreamId
 from bundle.intervals import IntervalSet
 from bundle.records.receipt import StreamReceipt
+from central.core.changes import Changes, UsageSum
 from central.core.facts import AttemptFact, Control, Pin, Place, TaskRow
-from central.core.merge import Changes, Source, UsageSum
+from central.core.source import Source
 
 Outputs = tuple[tuple[bytes, int], ...]
 
@@ -41,6 +42,20 @@ class BundleRow(NamedTuple):
     no: int = 0
 
 
+class Word(NamedTuple):
+    """When a site said something: by its stream's order, across streams by its clock."""
+
+    stream: bytes = b""
+    sequence: int = -1
+    created_us: int = 0
+
+    def is_newer_than(self, other: Word) -> bool:
+        """Return whether this was said later; a clock set back does not silence a site."""
+        if self.stream == other.stream:
+            return self.sequence > other.sequence
+        return self.created_us > other.created_us
+
+
 class SiteRow(NamedTuple):
     """One site: its newest report, what it received of central's streams, and what is news."""
 
@@ -48,9 +63,9 @@ class SiteRow(NamedTuple):
     key: bytes
     enrolled_us: int
     report: bytes
-    report_us: int
+    report_word: Word
     received: bytes
-    received_us: int
+    received_word: Word
     told: int
     news: int
 
@@ -163,6 +178,9 @@ class Bundles(Protocol):
     def last_of_stream(self, stream: StreamId) -> tuple[int, BundleId] | None:
         """Return the highest sequence of a stream and its bundle."""
 
+    def rivals(self, row: BundleRow) -> list[BundleId]:
+        """Return other bundles that claim the same place of the same stream."""
+
     def receipts(self, producer: str) -> list[StreamReceipt]:
         """Return the receipts of all of a site's streams."""
 
@@ -187,10 +205,10 @@ class Bundles(Protocol):
     def enrol(self, name: SiteName, key: bytes, at_us: int) -> None:
         """Note a certificate."""
 
-    def set_report(self, name: SiteName, raw: bytes, at_us: int) -> None:
+    def set_report(self, name: SiteName, raw: bytes, word: Word) -> None:
         """Replace a site's newest report."""
 
-    def set_received(self, name: SiteName, raw: bytes, at_us: int) -> None:
+    def set_received(self, name: SiteName, raw: bytes, word: Word) -> None:
         """Replace what a site says it received."""
 
     def add_news(self, name: SiteName) -> None:
@@ -205,6 +223,9 @@ class Datasets(Protocol):
 
     def document(self, digest: bytes) -> bytes | None:
         """Return a dataset document."""
+
+    def has_document(self, digest: bytes) -> bool:
+        """Return whether a dataset document is here."""
 
     def add_document(self, digest: bytes, raw: bytes) -> None:
         """Add a document; known ones change nothing."""

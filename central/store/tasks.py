@@ -12,8 +12,9 @@ from bundle.fates import FATES
 from bundle.ids import AttemptKey, Epoch, LeaseId, PilotRun, SiteName, Task
 from bundle.intervals import IntervalSet
 from bundle.limits import SEGMENT_LIMITS
+from central.core.changes import Changes, UsageSum
 from central.core.facts import AttemptFact, Pin, Place, TaskRow, Verdict
-from central.core.merge import Changes, StepCounts, UsageSum
+from central.core.source import StepCounts
 from central.store import wanted
 from central.store.protocol import DatasetRow, FileRow, Outputs, StepRow
 from central.store.queries import queries

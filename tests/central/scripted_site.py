@@ -211,9 +211,9 @@ class ScriptedSite:
                     preface[key] = ChunkSource(kind, name, 1, data)
         if told:
             self.told |= preface.keys()
-        data = [ChunkSource("data", key.hex(), 0, files[key]) for key in sorted(files)]
+        outputs = [ChunkSource("data", key.hex(), 0, files[key]) for key in sorted(files)]
         draft = replace(self.draft(Kind.RESULT), segments=tuple(entries))
-        return self.write(replace(draft, **changes), [*preface.values(), *chunks, *data])
+        return self.write(replace(draft, **changes), [*preface.values(), *chunks, *outputs])
 
     def report(self, tasks_wanted: int) -> Path:
         """Pack a report of what it wants and holds."""
@@ -246,7 +246,7 @@ class ScriptedSite:
 
     def work_all(self, authority: Authority, tasks_wanted: int = 1000, **how: Any) -> list[Path]:
         """Report, fetch, play every shard, bring results; until there is nothing more."""
-        brought = []
+        brought: list[Path] = []
         while True:
             assert authority.absorb(self.report(tasks_wanted)).outcome == "merged"
             fetched = [one for one in self.fetch(authority) if one.leases]

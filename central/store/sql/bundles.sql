@@ -42,6 +42,9 @@ SELECT coalesce(max(epoch_counter), 0) FROM bundle
 -- name: last_of_stream
 SELECT sequence, id FROM bundle WHERE stream = ? ORDER BY sequence DESC LIMIT 1
 
+-- name: rivals
+SELECT id FROM bundle WHERE stream = ? AND sequence = ? AND id <> ?
+
 -- name: receipts
 SELECT stream, receipt FROM stream WHERE producer = ? ORDER BY stream
 
@@ -59,11 +62,11 @@ INSERT INTO tally (name, count) VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET c
 SELECT name, count FROM tally
 
 -- name: site
-SELECT name, key, enrolled_us, report, report_us, received, received_us, told, news
+SELECT name, key, enrolled_us, report, report_word, received, received_word, told, news
 FROM site WHERE name = ?
 
 -- name: sites
-SELECT name, key, enrolled_us, report, report_us, received, received_us, told, news
+SELECT name, key, enrolled_us, report, report_word, received, received_word, told, news
 FROM site ORDER BY name
 
 -- name: enrol
@@ -74,10 +77,10 @@ ON CONFLICT (name) DO UPDATE SET key = excluded.key, enrolled_us = excluded.enro
 INSERT INTO site (name) VALUES (?) ON CONFLICT DO NOTHING
 
 -- name: set_report
-UPDATE site SET report = ?, report_us = ? WHERE name = ?
+UPDATE site SET report = ?, report_word = ? WHERE name = ?
 
 -- name: set_received
-UPDATE site SET received = ?, received_us = ? WHERE name = ?
+UPDATE site SET received = ?, received_word = ? WHERE name = ?
 
 -- name: add_news
 UPDATE site SET news = news + 1 WHERE name = ?

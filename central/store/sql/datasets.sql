@@ -1,6 +1,9 @@
 -- name: document
 SELECT raw FROM document WHERE digest = ?
 
+-- name: has_document
+SELECT 1 FROM document WHERE digest = ?
+
 -- name: add_document
 INSERT INTO document (digest, raw) VALUES (?, ?) ON CONFLICT DO NOTHING
 

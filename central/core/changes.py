@@ -1,0 +1,54 @@
+"""What a merge adds: new facts, changed rows, counters by difference; and what needs no row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from central.core import verdict as verdicts
+from central.core.controls import Controls
+from central.core.facts import AttemptFact, Pin, Place, TaskRow, Verdict
+from central.core.shape import Shape
+from central.core.verdict import TaskFacts
+
+
+@dataclass(slots=True)
+class UsageSum:
+    """What the counted attempts of a step used; the peak is a maximum, the rest are sums."""
+
+    attempts: int = 0
+    wall_ms: int = 0
+    cpu_ms: int = 0
+    read_bytes: int = 0
+    written_bytes: int = 0
+    memory_peak_mib: int = 0
+
+    def add(self, one: AttemptFact, sign: int = 1) -> None:
+        """Count an attempt, or take it back."""
+        self.attempts += sign
+        self.wall_ms += sign * one.wall_ms
+        self.cpu_ms += sign * one.cpu_ms
+        self.read_bytes += sign * one.read_bytes
+        self.written_bytes += sign * one.written_bytes
+        self.memory_peak_mib = max(self.memory_peak_mib, one.memory_peak_mib)
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a merge adds to the store: new facts, changed rows, counters by difference."""
+
+    rows: dict[Place, TaskRow] = field(default_factory=dict)
+    counts: dict[tuple[int, Verdict], int] = field(default_factory=dict)
+    known: dict[int, int] = field(default_factory=dict)
+    usage: dict[int, UsageSum] = field(default_factory=dict)
+    attempts: list[AttemptFact] = field(default_factory=list)
+    pins: list[Pin] = field(default_factory=list)
+    made_pins: list[Pin] = field(default_factory=list)  # those of `pins` that central makes now
+    touched_jobs: set[int] = field(default_factory=set)  # whose first row per job this makes
+    contradicted: list[AttemptFact] = field(default_factory=list)  # a key with two contents
+
+
+def implied_row(shape: Shape, controls: Controls, place: Place) -> TaskRow:
+    """Return what the config implies for a task that nothing has happened to."""
+    whole = controls.whole
+    facts = TaskFacts(b"", 1, None, parents_done=not shape.needs[place[0]], standing=whole)
+    return TaskRow(*place, whole.generation, verdicts.verdict(facts, 0).verdict, b"", 0, 0)

@@ -1,0 +1,114 @@
+"""What is not merged: parked until something lands, or refused into quarantine; nothing is lost."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bundle.ids import BundleId, DatasetId, LeaseId
+from bundle.spool import publish
+from bundle.wire.errors import BundleRefused, Parkable
+from bundle.wire.manifest import Manifest
+from bundle.wire.read import OpenBundle
+from central.archive import SUFFIX
+from central.core.receipts import Outcome
+from central.errors import MissingDataset, MissingLease
+from central.noting import bundle_row, note_receipt
+from central.store.protocol import BundleRow
+from central.workings import Workings
+
+STRANGER = "unverified"  # starts the names of files that are kept without a known signer
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Disposition:
+    """What became of a bundle. `bundle` is None where not even its signature could be checked."""
+
+    outcome: Outcome
+    code: str = ""
+    text: str = ""
+    bundle: BundleId | None = None
+
+
+def refuse(
+    workings: Workings, bundle: OpenBundle, row: BundleRow | None, error: BundleRefused
+) -> Disposition:
+    """Keep a verified bundle that can't be merged (now), and tell its site by receipt."""
+    outcome = Outcome.PARKED if isinstance(error, Parkable) else Outcome.REFUSED
+    folder = workings.home.parked if outcome is Outcome.PARKED else workings.home.quarantine
+    _keep(bundle.path, folder / f"{bundle.id}{SUFFIX}")
+    text = error.text()
+    with workings.store.transaction():
+        if row is None:
+            fresh = bundle_row(bundle, outcome, error.code, text)
+            missing = _missing(error, bundle.manifest)
+            workings.store.bundles.add_bundle(fresh._replace(missing=missing))
+        else:
+            missing = _missing(error, bundle.manifest)
+            bundles = workings.store.bundles
+            bundles.set_outcome(row.no, outcome, error.code, text, safe=False, missing=missing)
+        note_receipt(workings, bundle.manifest, outcome, error.code)
+    if row is not None and outcome is Outcome.REFUSED:
+        publish.remove(workings.home.parked / f"{bundle.id}{SUFFIX}")
+    _LOG.warning("bundle not merged", extra={"outcome": outcome.value, "reason": text})
+    return Disposition(outcome, error.code, text, bundle.id)
+
+
+def set_aside(workings: Workings, path: Path, error: BundleRefused) -> Disposition:
+    """Keep a file of which not even the signature holds; nothing is told by receipt."""
+    parkable = isinstance(error, Parkable)
+    folder = workings.home.parked if parkable else workings.home.quarantine
+    _keep(path, folder / f"{STRANGER}-{error.code}-{os.urandom(8).hex()}{SUFFIX}")
+    if not parkable:
+        with workings.store.transaction():
+            workings.store.bundles.tally("rejected")
+    _LOG.warning("bundle set aside", extra={"reason": error.text()})
+    outcome = Outcome.PARKED if parkable else Outcome.REFUSED
+    return Disposition(outcome, error.code, error.text())
+
+
+def unblocked(workings: Workings) -> Iterator[Path]:
+    """Yield the files of parked bundles that what landed may have unblocked."""
+    for row in workings.store.bundles.parked():
+        path = workings.home.parked / f"{row.id}{SUFFIX}"
+        if path.exists() and _may_go(workings, row):
+            yield path
+
+
+def strangers(workings: Workings) -> list[Path]:
+    """Return the parked files whose signer was not known; nothing of them is verified."""
+    return sorted(workings.home.parked.glob(f"{STRANGER}-*{SUFFIX}"))
+
+
+def _keep(source: Path, target: Path) -> None:
+    if source != target and not target.exists():
+        os.link(source, target, follow_symlinks=False)
+        publish.fsync_folder(target.parent)
+
+
+def _missing(error: BundleRefused, manifest: Manifest) -> str:
+    """Return what would unblock a parked bundle, in words for `_may_go`."""
+    match error:
+        case MissingLease():
+            lease = str(error.fields["lease"])
+            of = {entry.work for entry in manifest.segments if entry.lease.hex() == lease}
+            return " ".join(("lease", lease, *sorted(of)))
+        case MissingDataset():
+            return f"dataset {error.fields['dataset']}"
+    return ""
+
+
+def _may_go(workings: Workings, row: BundleRow) -> bool:
+    """Return whether what a parked bundle missed is there now; True where that is not known."""
+    datasets = workings.store.datasets
+    match row.missing.split():
+        case ["lease", lease, *works]:
+            known = datasets.lease(LeaseId(bytes.fromhex(lease))) is not None
+            return known or any(datasets.work(BundleId(work)) is not None for work in works)
+        case ["dataset", dataset]:
+            return datasets.dataset(DatasetId(dataset)) is not None
+    return True

@@ -1,0 +1,125 @@
+"""A dataset's facts in memory: the smallest real keeper of facts that a merge can work with."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from bundle.ids import DatasetId, Epoch
+from bundle.intervals import IntervalSet
+from central.core import state_hash as hashes
+from central.core.changes import Changes, UsageSum, implied_row
+from central.core.controls import Controls
+from central.core.facts import AttemptFact, Control, Pin, Place, TaskRow, Verdict
+from central.core.merge import Merge
+from central.core.shape import Shape
+from central.core.source import StepCounts
+
+DATASET = DatasetId("a" * 26)
+EPOCH = Epoch(1, b"n" * 16)
+
+
+class Memory:
+    """Keeps what merges change; a `Source` for the next one."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self.rows: dict[Place, TaskRow] = {}
+        self.attempts: list[AttemptFact] = []
+        self.pins: list[Pin] = []
+        self.controls: list[Control] = []
+        self.counts: dict[tuple[int, Verdict], int] = {}
+        self.known: dict[int, int] = {}
+        self.usage: dict[int, UsageSum] = {}
+        self.touched = IntervalSet()
+
+    def load_rows(self, places: Collection[Place]) -> Iterable[TaskRow]:
+        return [self.rows[place] for place in places if place in self.rows]
+
+    def load_attempts(self, places: Collection[Place]) -> Iterable[AttemptFact]:
+        return [one for one in self.attempts if one.place in places]
+
+    def load_pins(self, places: Collection[Place]) -> Iterable[Pin]:
+        return [one for one in self.pins if (one.step, one.job) in places]
+
+    def load_outcomes(self, step: int) -> Iterable[tuple[int, bytes]]:
+        return [(row.job, row.outcome) for row in self.rows.values() if row.step == step]
+
+    def load_counts(self, steps: Collection[int]) -> Mapping[int, StepCounts]:
+        return {
+            step: StepCounts(
+                {word: self.counts.get((step, word), 0) for word in Verdict},
+                self.known.get(step, 0),
+            )
+            for step in steps
+        }
+
+    def join(
+        self,
+        attempts: Iterable[AttemptFact] = (),
+        pins: Iterable[Pin] = (),
+        controls: Iterable[Control] = (),
+        leases: Mapping[Place, tuple[int, int]] | None = None,
+        commit: int | None = None,
+    ) -> Changes:
+        """Merge facts and keep what changes; with a commit number as a live central."""
+        new = [one for one in controls if one not in self.controls]
+        self.controls += new
+        live = None if commit is None else (EPOCH, commit)
+        merge = Merge(DATASET, self.shape, Controls(self.controls), self, live, self.touched)
+        for control in new:
+            if control.regions is None:
+                merge.touch(list(self.rows))
+            for step, jobs in control.regions or ():
+                merge.touch((step, job) for job in jobs)
+        merge.add_attempts(attempts)
+        merge.add_pins(pins)
+        merge.set_leases(leases or {})
+        changes = merge.settle()
+        self._keep(changes)
+        return changes
+
+    def _keep(self, changes: Changes) -> None:
+        self.rows.update(changes.rows)
+        self.attempts += changes.attempts
+        self.pins += changes.pins
+        self.touched |= IntervalSet.of(changes.touched_jobs)
+        for key, number in changes.counts.items():
+            self.counts[key] = self.counts.get(key, 0) + number
+        for step, number in changes.known.items():
+            self.known[step] = self.known.get(step, 0) + number
+        for step, used in changes.usage.items():
+            total = self.usage.setdefault(step, UsageSum())
+            total.attempts += used.attempts
+            total.wall_ms += used.wall_ms
+
+    def row(self, place: Place) -> TaskRow:
+        """The row of a task, implied where it has none."""
+        return self.rows.get(place) or implied_row(self.shape, Controls(self.controls), place)
+
+    def verdict(self, step: int, job: int) -> Verdict:
+        return self.row((step, job)).verdict
+
+    def check(self) -> None:
+        """Invariant I1: counters are those of the rows, and buckets add up to all tasks."""
+        for step in range(len(self.shape.whole)):
+            rows = [row for row in self.rows.values() if row.step == step]
+            for word in Verdict:
+                assert self.counts.get((step, word), 0) == sum(r.verdict is word for r in rows)
+            assert len(rows) <= self.shape.dataset.tasks_of(step)
+
+    def hash(self) -> str:
+        """The state hash of these facts."""
+        controls = Controls(self.controls)
+        records = [hashes.dataset_record(self.shape.digest, self.shape.dataset.jobs, controls)]
+        places = {one.place for one in self.attempts} | {
+            place for place, row in self.rows.items() if row.outcome
+        }
+        for place in places:
+            mine = [one for one in self.attempts if one.place == place]
+            row = self.row(place)
+            records.append(
+                hashes.task_record(
+                    self.shape.digest, row, controls.standing(place), [row.outcome], mine
+                )
+            )
+        return hashes.state_hash(records)
