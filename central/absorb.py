@@ -32,7 +32,7 @@ from central.joining import Joining, Merged, publish_pins
 from central.noting import bundle_row, note_receipt
 from central.parking import Disposition
 from central.requests import submit
-from central.store.protocol import BundleRow
+from central.store.rows import BundleRow
 from central.workings import Workings
 
 KINDS = frozenset({Kind.RESULT, Kind.TELEMETRY, Kind.REPORT, Kind.SUBMISSION, *CENTRALS_OWN})

@@ -13,7 +13,7 @@ from central.errors import MalformedContent, MissingDataset
 from central.intake import Found
 from central.joining import COMPLETE, GONE, Joining, Merged
 from central.noting import note_received, word_of
-from central.store.protocol import SegmentRow
+from central.store.rows import SegmentRow
 from central.workings import Workings
 
 

@@ -23,7 +23,7 @@ from central.core.merge import Merge
 from central.core.shape import Shape
 from central.core.source import NoFacts
 from central.home import Home, NoCentral
-from central.store.protocol import DatasetRow
+from central.store.rows import DatasetRow
 from central.store.sqlite import SqliteStore
 from central.workings import Workings, new_epoch
 

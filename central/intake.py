@@ -32,7 +32,7 @@ from central.errors import (
     OutsideLease,
     TooManyAttempts,
 )
-from central.store.protocol import FileRow, Outputs, WorkRow
+from central.store.rows import FileRow, Outputs, WorkRow
 from central.workings import Workings
 
 RECORDS = frozenset({"work-manifest", "lease", "dataset", "segment"})

@@ -16,7 +16,7 @@ from central.core.commit import Commit
 from central.core.facts import AttemptFact, Control, Pin
 from central.core.merge import Merge
 from central.errors import MissingDataset
-from central.store.protocol import DatasetRow, LeaseRow, WorkRow
+from central.store.rows import DatasetRow, LeaseRow, WorkRow
 from central.workings import Workings
 
 COMPLETE, EXPIRED, GONE = "complete", "expired", "gone"

@@ -8,7 +8,7 @@ from bundle.wire.manifest import SITES_OWN, Kind, Manifest
 from bundle.wire.read import OpenBundle
 from central.core import receipts
 from central.core.receipts import Outcome
-from central.store.protocol import BundleRow, Word
+from central.store.rows import BundleRow, Word
 from central.workings import Workings
 
 

@@ -30,7 +30,7 @@ from central.arriving import join_work
 from central.intake import Found, FoundLease
 from central.joining import EXPIRED, Joining
 from central.planning import Planned
-from central.store.protocol import FileRow, WorkRow
+from central.store.rows import FileRow, WorkRow
 from central.workings import Workings
 
 REPLANS_MAX = 8  # after a reset of tasks whose outputs are nowhere

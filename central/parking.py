@@ -17,7 +17,7 @@ from central.archive import SUFFIX
 from central.core.receipts import Outcome
 from central.errors import MissingDataset, MissingLease
 from central.noting import bundle_row, note_receipt
-from central.store.protocol import BundleRow
+from central.store.rows import BundleRow
 from central.workings import Workings
 
 STRANGER = "unverified"  # starts the names of files that are kept without a known signer

@@ -12,7 +12,7 @@ from central.core.facts import Place, TaskRow, Verdict
 from central.core.plan import View
 from central.core.shape import Shape
 from central.core.shards import Shard
-from central.store.protocol import DatasetRow, FileRow, Outputs
+from central.store.rows import DatasetRow, FileRow, Outputs
 from central.workings import Workings
 
 BEGUN_PLACES_MAX = 200_000  # rows of begun jobs that one plan looks at

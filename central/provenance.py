@@ -20,7 +20,7 @@ from central.core.changes import implied_row
 from central.core.facts import Place, TaskRow
 from central.core.shape import Shape
 from central.errors import UnknownTask
-from central.store.protocol import DatasetRow, Outputs
+from central.store.rows import DatasetRow, Outputs
 from central.workings import Workings
 
 ATTEMPTS_MAX = 50

@@ -17,7 +17,7 @@ from central.core.controls import ControlWord, make_control, make_reset
 from central.core.facts import Control, Place
 from central.errors import BadControl, IdempotencyConflict
 from central.joining import Joining, publish_commit
-from central.store.protocol import DatasetRow
+from central.store.rows import DatasetRow
 from central.workings import Workings
 
 Key = tuple[int, str]  # token's number and idempotency key

@@ -14,7 +14,7 @@ from central import provenance
 from central.core.changes import implied_row
 from central.core.facts import Verdict
 from central.errors import UnknownFile
-from central.store.protocol import DatasetRow, StepRow
+from central.store.rows import DatasetRow, StepRow
 from central.workings import Workings
 
 PAGE_MAX = 1000

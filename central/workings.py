@@ -23,7 +23,8 @@ from central.core.controls import Controls
 from central.core.shape import Shape
 from central.errors import MissingDataset, UnknownDataset
 from central.home import Home
-from central.store.protocol import BundleRow, DatasetRow, LeaseRow, Store
+from central.store.protocol import Store
+from central.store.rows import BundleRow, DatasetRow, LeaseRow
 
 LEASES_MAX = 128  # leases that are kept decoded
 SHAPES_MAX = 32  # datasets whose documents are kept decoded

@@ -12,8 +12,8 @@ from bundle.ids import BundleId, Epoch, SiteName, StreamId
 from bundle.limits import MANIFEST_LIMITS
 from bundle.records import receipt as receipts
 from bundle.records.receipt import StreamReceipt
-from central.store.protocol import BundleRow, SiteRow, Word
 from central.store.queries import queries
+from central.store.rows import BundleRow, SiteRow, Word
 
 _SQL = queries("bundles")
 

@@ -13,8 +13,8 @@ from bundle.intervals import IntervalSet
 from bundle.limits import MANIFEST_LIMITS
 from central.core.facts import Control, ControlWord
 from central.store import wanted
-from central.store.protocol import DatasetRow, LeaseRow, SegmentRow, WorkRow
 from central.store.queries import queries
+from central.store.rows import DatasetRow, LeaseRow, SegmentRow, WorkRow
 
 _SQL = queries("datasets")
 _DIGEST_BYTES = 32

@@ -8,136 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from bundle.ids import BundleId, DatasetId, Epoch, LeaseId, SiteName, StreamId
-from bundle.intervals import IntervalSet
 from bundle.records.receipt import StreamReceipt
-from central.core.changes import Changes, UsageSum
+from central.core.changes import Changes
 from central.core.facts import AttemptFact, Control, Pin, Place, TaskRow
 from central.core.source import Source
-
-Outputs = tuple[tuple[bytes, int], ...]
-
-
-class BundleRow(NamedTuple):
-    """One bundle that was verified, and what became of it."""
-
-    id: BundleId
-    kind: str
-    producer: str
-    audience: str
-    stream: StreamId
-    sequence: int
-    epoch: Epoch | None
-    commit: int
-    created_us: int
-    size_bytes: int
-    leases: int
-    outcome: str
-    code: str = ""
-    text: str = ""
-    safe: bool = False
-    missing: str = ""  # what would unblock a parked one
-    no: int = 0
-
-
-class Word(NamedTuple):
-    """When a site said something: by its stream's order, across streams by its clock."""
-
-    stream: bytes = b""
-    sequence: int = -1
-    created_us: int = 0
-
-    def is_newer_than(self, other: Word) -> bool:
-        """Return whether this was said later; a clock set back does not silence a site."""
-        if self.stream == other.stream:
-            return self.sequence > other.sequence
-        return self.created_us > other.created_us
-
-
-class SiteRow(NamedTuple):
-    """One site: its newest report, what it received of central's streams, and what is news."""
-
-    name: SiteName
-    key: bytes
-    enrolled_us: int
-    report: bytes
-    report_word: Word
-    received: bytes
-    received_word: Word
-    told: int
-    news: int
-
-
-class DatasetRow(NamedTuple):
-    """One dataset. `submitted_us` is 0 where only a lease tells of it."""
-
-    no: int
-    id: DatasetId
-    digest: bytes
-    name: str
-    jobs: int
-    steps: int
-    tasks: int
-    submitted_us: int
-    touched: IntervalSet = IntervalSet()  # jobs of which a task per job has a row
-
-
-class WorkRow(NamedTuple):
-    """One verified work manifest; `chunks` are the digests of its lease and dataset chunks."""
-
-    id: BundleId
-    site: SiteName
-    created_us: int
-    lifetime_ms: int
-    chunks: frozenset[bytes]
-
-
-class LeaseRow(NamedTuple):
-    """One lease. `state`: live, complete, expired, or gone (the site holds it no more)."""
-
-    no: int
-    id: LeaseId
-    dataset: int
-    digest: bytes
-    work: BundleId
-    site: SiteName
-    deadline_us: int
-    state: str
-    raw: bytes
-
-
-class SegmentRow(NamedTuple):
-    """One segment and the chunk of the archived bundle in which it lies."""
-
-    digest: bytes
-    bundle: int
-    place: int
-    lease: int
-    pilot_run: bytes
-    batch_id: str
-    attempts: int
-    complete: bool
-    salvaged: bool
-
-
-class FileRow(NamedTuple):
-    """A file that travelled home: in which chunk of which archived bundle it lies."""
-
-    digest: bytes
-    bundle: int
-    place: int
-    size_bytes: int
-
-
-class StepRow(NamedTuple):
-    """Counters of a step: rows by verdict (in the order of `Verdict`), and usage."""
-
-    step: int
-    verdicts: tuple[int, ...]
-    known: int
-    usage: UsageSum
+from central.store.rows import (
+    BundleRow,
+    DatasetRow,
+    FileRow,
+    LeaseRow,
+    Outputs,
+    SegmentRow,
+    SiteRow,
+    StepRow,
+    Word,
+    WorkRow,
+)
 
 
 class Bundles(Protocol):

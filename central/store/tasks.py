@@ -16,8 +16,8 @@ from central.core.changes import Changes, UsageSum
 from central.core.facts import AttemptFact, Pin, Place, TaskRow, Verdict
 from central.core.source import StepCounts
 from central.store import wanted
-from central.store.protocol import DatasetRow, FileRow, Outputs, StepRow
 from central.store.queries import queries
+from central.store.rows import DatasetRow, FileRow, Outputs, StepRow
 
 _SQL = queries("tasks")
 VERDICTS = tuple(Verdict)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bundle.dataset.spec import Output, Step
-from bundle.fates import Fate
+from bundle.fates import Fate, counts
 from bundle.spool.journal import read_journal
 from bundle.spool.records import Journaled, read_records
 from pilot import linux
@@ -113,6 +113,22 @@ def test_a_term_signal_to_the_whole_group_stops_tasks_and_seals(site: SiteFolder
         assert process.wait(20) == 0
     ((_, _, segment),) = site.seals(lease)
     assert fates(segment.attempts) == [Fate.PREEMPTED] and not segment.complete
+
+
+def test_a_pilot_that_was_thought_dead_stops_and_its_late_seal_counts_no_failure(
+    site: SiteFolder,
+) -> None:
+    nap = Step("nap", instant(wall_ms=200), request=small(), failures_max=1)
+    lease = site.offered(dataset(nap, jobs=400))
+    with site.start(slots=2, idle_s=30) as process:
+        until(lambda: len(journal_of(site).attempts) > 1)
+        (folder,) = site.spool.folder("claimed").iterdir()
+        folder.rename(site.spool.folder("tmp") / "salvaged")  # as a relay does
+        assert process.wait(20) == 0
+    ((_, _, segment),) = site.seals(lease)
+    assert not segment.complete and len(segment.attempts) < 40
+    assert not [one for one in segment.attempts if counts(one.fate)]
+    assert not list(site.spool.folder("claimed").iterdir())
 
 
 def test_a_full_disk_ends_the_pilot_and_keeps_what_was_recorded(site: SiteFolder) -> None:

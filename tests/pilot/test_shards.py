@@ -77,6 +77,7 @@ def test_a_shard_is_run_whole_and_sealed_with_the_pilots_signature(site: SiteFol
     assert verify(seal.pilot_key, message, seal.signature)
     assert segment.header.host.offline == "namespace" or segment.header.host.offline[:5] == "none:"
     telemetry.decode(seal.telemetry)
+    assert seal.batch_id == "test-1"
     for folder in ("claimable", "claimed", "tmp"):
         assert not list(site.spool.folder(folder).iterdir())
 
@@ -201,6 +202,8 @@ def test_the_claim_says_who_works_there(site: SiteFolder) -> None:
         (path,) = _claimed(site, "claim", 1)
         claim = seals.decode_claim(path.read_bytes(), where="claim")
         assert claim.pid == process.pid and claim.slots == 2 and claim.batch_id == "test-1"
+        stat = Path(f"/proc/{process.pid}/stat").read_text()
+        assert claim.start_ticks == int(stat.rpartition(")")[2].split()[19])
         assert path.parent == site.spool.claimed(claim.pilot_run)
         process.terminate()
         assert process.wait(20) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import socket
 import stat
 import sys
@@ -17,6 +18,7 @@ from bundle.dataset.spec import Generated, Input, Output, Per, Request, Step
 from bundle.fates import Fate
 from bundle.limits import LOG_BYTES_MAX
 from bundle.records.attempt import Attempt
+from pilot import stage
 from tests.pilot.site_folder import (
     SiteFolder,
     command,
@@ -107,6 +109,23 @@ def test_a_task_cannot_spoil_an_input_for_others(site: SiteFolder) -> None:
     assert site.content(site.attempts(lease)[0]) == b"good\n"
 
 
+def test_a_generated_input_that_finds_no_room_leaves_nothing_among_the_data(
+    site: SiteFolder,
+) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            os.chdir(site.spool.folder("tmp"))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+            stage.bring({"generated": [["g", 3 << 20, 1]]}, site.spool.folder("data"))
+        except stage.NotStaged:
+            os._exit(7)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert not list(site.spool.folder("data").glob("generated/*"))
+
+
 def test_what_the_payload_says_of_its_software_is_recorded(site: SiteFolder) -> None:
     code = "printf 'nuflux==2.0.7\\nnot a version\\nchromo==0.11\\n' > $PULK_SOFTWARE"
     attempt, _ = run_one(site, step_of(shell(code)))
@@ -144,6 +163,18 @@ def test_a_connection_by_bash_is_denied_too_and_the_next_task_is_not_blamed(
     site.run(slots=1)
     found = {attempt.step: attempt.fate for attempt in site.attempts(lease)}
     assert found == {0: Fate.NETWORK_DENIED, 1: Fate.PAYLOAD_ERROR}
+
+
+def test_a_short_success_that_tried_the_network_does_not_put_blame_on_the_next_task(
+    site: SiteFolder,
+) -> None:
+    code = "(echo hi > /dev/tcp/198.51.100.7/443) 2> /dev/null; exit 0"
+    tries = Step("tries", shell(code), request=small())
+    fails = Step("fails", shell("exit 9"), failures_max=1, needs=(0,), request=small())
+    lease = site.offered(dataset(tries, fails, jobs=3))
+    site.run(slots=1)
+    found = {(attempt.step, attempt.fate) for attempt in site.attempts(lease)}
+    assert found == {(0, Fate.SUCCESS), (1, Fate.PAYLOAD_ERROR)}
 
 
 def test_loopback_works_and_the_node_is_out_of_sight(site: SiteFolder) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundle.ids import BundleId, DatasetId, LeaseId
-from bundle.spool.layout import ShardName
+from bundle.ids import BundleId, DatasetId, LeaseId, PilotRun
+from bundle.spool.layout import SealName, ShardName
 from relay.core.grouping import SealSize, group_seals, plan_preface
 from relay.core.shards import (
     Ended,
@@ -16,6 +16,7 @@ from relay.core.shards import (
     plan_offers,
     plan_withdrawals,
     tasks_open,
+    turns_used,
 )
 from relay.core.staffing import Staff, plan_starts
 
@@ -64,9 +65,16 @@ def test_a_shard_waits_for_complete_seals_of_all_it_needs() -> None:
 
 
 def test_the_next_turn_is_offered_unless_a_later_one_is_known() -> None:
-    assert next_turn(first(0), {first(0), first(1)}, 100) == ShardName(lease(0), 2)
-    assert next_turn(first(0), {ShardName(lease(0), 2)}, 100) is None
-    assert next_turn(ShardName(lease(0), 100), set(), 100) is None
+    assert next_turn(first(0), {first(0), first(1)}) == ShardName(lease(0), 2)
+    assert next_turn(first(0), {ShardName(lease(0), 2)}) is None
+
+
+def test_all_turns_of_one_pilot_count_as_one() -> None:
+    def seal(turn: int, pilot: int, of: int = 0) -> SealName:
+        return SealName(ShardName(lease(of), turn), PilotRun(bytes([pilot]) * 8))
+
+    seals = [seal(1, 1), seal(2, 1), seal(4, 2), seal(5, 2), seal(6, 2), seal(7, 2, of=1)]
+    assert turns_used(ShardName(lease(0), 6), [*seals, seal(1, 1)]) == 3  # turn 3 left no seal
 
 
 def test_late_deleted_and_hopeless_shards_are_withdrawn() -> None:

@@ -210,6 +210,32 @@ def test_two_whole_ticks_without_the_lock_count_each_segment_once(world: World) 
     world.deliver(world.pack(*(world.lease(n, [n]) for n in range(4))))
     tick(world.home)
     world.pilot().work_through()
+    assert _ticks_at_once(world) == [0, 0, 0]
+    results = world.results(world.out("out", "sent"))
+    digests = {entry.digest for one in results for entry in one.manifest.segments}
+    assert len(digests) == 4
+    numbers = [one.manifest.sequence for one in map(world.read, world.out("out", "sent"))]
+    assert len(set(numbers)) == len(numbers)
+    assert not world.out("sealed")
+
+
+def test_whole_ticks_at_once_without_the_lock_salvage_each_dead_pilot_once(world: World) -> None:
+    world.deliver(world.pack(*(world.lease(n, [n]) for n in range(8))))
+    tick(world.home)
+    for number in range(8):
+        pilot = world.pilot(host=os.uname().nodename, boot_id="an earlier boot")
+        header = pilot.take()
+        assert header is not None
+        pilot.journal(header, pilot.jobs(header) if number % 2 else [])
+    assert _ticks_at_once(world) == [0, 0, 0]
+    tick(world.home)
+    results = world.results(world.out("out", "sent"))
+    assert len({entry.digest for one in results for entry in one.manifest.segments}) == 4
+    assert [path.stem[-4:] for path in world.out("claimable")] == ["0002"] * 8
+
+
+def _ticks_at_once(world: World) -> list[int]:
+    """Tick in three processes at once, all breaking the lock; return their exit codes."""
     children = []
     for _ in range(3):
         child = os.fork()
@@ -221,13 +247,7 @@ def test_two_whole_ticks_without_the_lock_count_each_segment_once(world: World) 
                 sys.stderr.write(f"{error!r}\n")
                 os._exit(1)
         children.append(child)
-    assert [os.waitstatus_to_exitcode(os.waitpid(one, 0)[1]) for one in children] == [0, 0, 0]
-    results = world.results(world.out("out", "sent"))
-    digests = {entry.digest for one in results for entry in one.manifest.segments}
-    assert len(digests) == 4
-    numbers = [one.manifest.sequence for one in map(world.read, world.out("out", "sent"))]
-    assert len(set(numbers)) == len(numbers)
-    assert not world.out("sealed")
+    return [os.waitstatus_to_exitcode(os.waitpid(one, 0)[1]) for one in children]
 
 
 def _tick_without_lock(world: World) -> None:

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from bundle.fates import Fate
+from bundle.ids import PilotRun
 from bundle.records import seal as seals
 from bundle.records.attempt import Attempt
 from bundle.records.segment import Segment
-from bundle.spool import records
+from bundle.spool import publish, records
 from bundle.spool.journal import frame_of, read_journal
 from bundle.spool.layout import ShardName
 from bundle.trust.keys import MemoryKey
 from relay import quarantine
-from relay.home import now_us
 from relay.salvage import state_of
 from relay.tick import tick
 from site_adapters import process
@@ -132,6 +132,17 @@ def test_a_pilot_that_died_before_its_first_task_ended_leaves_no_seal(world: Wor
     assert [path.stem for path in world.out("claimable")] == [str(ShardName(lease.lease, 2))]
 
 
+def test_a_folder_left_by_a_pilot_that_never_claimed_goes_after_a_while(world: World) -> None:
+    tick(world.home)
+    old, young = (world.spool.claimed(PilotRun(bytes([n]) * 8)) for n in (1, 2))
+    for folder in (old, young):
+        publish.make_folder(folder / "slots" / "0")
+        (folder / "slots" / "0" / "file").touch()
+    os.utime(old, (1, 1))
+    tick(world.home)
+    assert world.out("claimed") == [young] and not world.out("tmp")
+
+
 def test_an_unreadable_journal_goes_to_quarantine_whole(world: World) -> None:
     world.deliver(world.pack(world.lease(0, range(2))))
     tick(world.home)
@@ -162,16 +173,20 @@ def test_a_shard_that_kills_every_pilot_is_given_up_after_its_turns(tmp_path: Pa
 def test_whether_a_pilot_lives_is_told_by_pid_and_start(world: World) -> None:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"])
     try:
+        found = process.look(child.pid)
+        assert found is not None
         me = {"host": platform.node(), "boot_id": process.boot_id(), "pid": child.pid}
-        pilot = world.pilot(**me)
+        pilot = world.pilot(**me, start_ticks=found.start_ticks)
         raw = world.spool.claim(pilot.run).read_bytes()
         claim = seals.decode_claim(raw, where="claim")
-        assert state_of(claim, {}) is PilotState.ABSENT  # it says it started in 1970
-        assert state_of(replace(claim, started_us=now_us()), {}) is PilotState.RUNNING
+        # Its wall clock is that of 1970: a clock that was set since tells nothing.
+        assert state_of(claim, {}) is PilotState.RUNNING
+        other = replace(claim, start_ticks=found.start_ticks - 1)
+        assert state_of(other, {}) is PilotState.ABSENT  # its pid, another process
     finally:
         child.kill()
         child.wait()
-    assert state_of(replace(claim, started_us=now_us()), {}) is PilotState.ABSENT
+    assert state_of(claim, {}) is PilotState.ABSENT
 
 
 @pytest.mark.parametrize("harm", ["signature", "lease", "garbage", "name"])
@@ -212,3 +227,25 @@ def test_a_salvaged_log_travels(world: World) -> None:
     (result,) = world.results(world.out("out", "sent"))
     assert [chunk.kind for chunk in result.manifest.chunks].count("logs") == 1
     assert result.segments[0].attempts[0].fate is Fate.SUCCESS
+
+
+@pytest.mark.parametrize("ticks_between", [0, 1])
+def test_the_late_seal_of_a_pilot_that_was_thought_dead_travels_too(
+    world: World, ticks_between: int
+) -> None:
+    world.deliver(world.pack(world.lease(0, range(4))))
+    tick(world.home)
+    pilot = dead_pilot(world)
+    header = pilot.take()
+    assert header is not None
+    _, attempts = pilot.journal(header, range(4))
+    journal = world.spool.journal(pilot.run, pilot.name(header).shard)
+    journal.write_bytes(journal.read_bytes()[:-10])  # the last one is recorded after the salvage
+    tick(world.home)
+    for _ in range(ticks_between):
+        tick(world.home)
+    pilot.seal(header, attempts)
+    for _ in range(3):
+        tick(world.home)
+    assert [one.attempts for one in salvaged(world)] == [tuple(attempts[:3]), tuple(attempts)]
+    assert not world.out("sealed")

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from bundle.records.receipt import StreamReceipt
+from bundle.spool import publish
+from bundle.spool.journal import read_journal
+from bundle.spool.records import read_records
 from bundle.spool.shard import ShardName
 from bundle.wire.manifest import Kind
-from relay import custody, works
+from relay import custody, retire, works
+from relay.collect import collect
+from relay.results import publish_results
+from relay.sources import Sources
 from relay.tick import tick
+from site_adapters import process
 from tests.relay.world import World, make_world
 
 
@@ -132,6 +144,81 @@ def test_an_incomplete_seal_brings_the_next_turn_once(world: World) -> None:
     assert [path.name for path in world.out("claimable")] == [f"{ShardName(lease.lease, 2)}.shard"]
 
 
+def test_a_pilot_that_fills_segment_after_segment_uses_up_one_turn(tmp_path: Path) -> None:
+    world = make_world(tmp_path, "[pilots]\ncount = 0\nturns_max = 3\n")
+    big = world.lease(0, range(4))
+    world.deliver(world.pack(big, world.lease(1, [4], needs=(0,))))
+    tick(world.home)
+    pilot = world.pilot(host=platform.node(), boot_id=process.boot_id(), pid=os.getpid())
+    alive = process.look(os.getpid())
+    assert alive is not None
+    header = pilot.take()
+    assert header is not None
+    for _ in range(4):
+        later = replace(header, turn=header.turn + 1)
+        here, there = (pilot.name(one).shard for one in (header, later))
+        world.spool.held_shard(pilot.run, here).rename(world.spool.held_shard(pilot.run, there))
+        pilot.seal(header, [], complete=False)
+        header = later
+        collect_only(world)
+    (work,) = works.ids(world.spool)
+    assert not works.ended(world.spool, work).up
+    assert tick(world.home).salvaged == 1  # its claim names another process: it died
+    assert [one.stem for one in world.out("claimable")] == [str(ShardName(big.lease, 6))]
+
+
+def collect_only(world: World) -> None:
+    with Sources(world.spool, world.home.trust(), world.home.site) as sources:
+        found = collect(world.home, works.live(world.spool), sources)
+        publish_results(world.home, found, sources)
+
+
+def test_a_seal_that_changes_before_it_is_packed_waits_for_the_next_tick(world: World) -> None:
+    """A pilot that was thought dead may seal after its journal was salvaged."""
+    world.deliver(world.pack(world.lease(0, range(4))))
+    tick(world.home)
+    pilot = world.pilot()
+    header = pilot.take()
+    assert header is not None
+    _, attempts = pilot.journal(header, range(4))
+    path = pilot.seal(header, attempts[:2], complete=False)
+    with Sources(world.spool, world.home.trust(), world.home.site) as sources:
+        found = collect(world.home, works.live(world.spool), sources)
+        path.unlink()
+        pilot.seal(header, attempts)
+        publish_results(world.home, found, sources)
+    tick(world.home)
+    results = world.results(all_out(world))
+    assert [s.attempts for one in results for s in one.segments] == [tuple(attempts)]
+    for one in results:
+        named = [entry.digest for entry in one.manifest.segments]
+        chunks = [c.digest for c in one.manifest.chunks if c.kind == "segment"]
+        assert named == chunks
+
+
+def test_generated_inputs_that_nobody_asked_for_in_a_day_are_removed(world: World) -> None:
+    folder = world.spool.folder("data") / "generated"
+    tick(world.home)
+    folder.mkdir()
+    for name in ("old", "new"):
+        (folder / name).touch()
+    os.utime(folder / "old", (1, 1))
+    tick(world.home)
+    assert [one.name for one in folder.iterdir()] == ["new"]
+
+
+def test_a_torn_row_of_outputs_spoils_no_other(world: World) -> None:
+    world.deliver(world.pack(world.lease(0, [0])))
+    tick(world.home)
+    (work,) = works.ids(world.spool)
+    files = [bytes([n]) * 32 for n in range(3)]
+    works.add_outputs(world.spool, work, files[:1])
+    with (world.spool.work(work) / "outputs").open("ab") as file:
+        file.write(bytes(20))  # a crash or a full disk in the middle of a row
+    works.add_outputs(world.spool, work, files[1:])
+    assert works.outputs(world.spool, work) == frozenset(files)
+
+
 def test_a_shard_past_its_lifetime_is_withdrawn_and_the_bundle_retires(world: World) -> None:
     world.deliver(world.pack(world.lease(0, [0], duration_ms=1), world.lease(1, [1], needs=(0,))))
     tick(world.home)
@@ -186,11 +273,10 @@ def test_outputs_gone_from_the_spool_are_reported_and_the_attempts_still_travel(
     assert result.files == {attempts[1].outputs[0][0]}
 
 
-def test_a_pilots_batch_is_known_after_the_pilot_took_its_claim_away(world: World) -> None:
+def test_the_batch_of_a_pilot_that_came_and_went_between_two_ticks_is_known(world: World) -> None:
     world.deliver(world.pack(world.lease(0, [0])))
     tick(world.home)
     pilot = world.pilot(batch_id="slurm:17")
-    tick(world.home)
     pilot.work_through()
     pilot.end()
     tick(world.home)
@@ -239,3 +325,61 @@ def test_a_file_that_another_work_bundle_needs_outlives_the_first(world: World) 
     world.deliver(world.pack(receipts=world.receipts(*everything)))
     assert tick(world.home).retired == 1
     assert not world.spool.data(same.outputs[0][0]).exists()
+
+
+def test_a_file_just_made_again_outlives_a_work_bundle_though_its_task_wrote_it_long_ago(
+    world: World,
+) -> None:
+    for _ in range(2):
+        world.deliver(world.pack(world.lease(0, [0])))
+    tick(world.home)
+    first, second = world.pilot(), world.pilot()
+    header = first.take()
+    assert header is not None
+    (attempt,) = first.journal(header, [0])[1]
+    first.seal(header, [attempt])
+    first.end()
+    header = second.take()
+    assert header is not None
+    path, (same,) = second.journal(header, [0])
+    (file, _), *_ = same.outputs
+    path.write_bytes(path.read_bytes()[:600])  # its record is not written yet
+    assert not read_records(read_journal(path).records).attempts
+    os.utime(world.spool.data(file), (1, 1))
+    tick(world.home)
+    everything = [world.read(path) for path in all_out(world)]
+    world.deliver(world.pack(receipts=world.receipts(*everything)))
+    assert tick(world.home).retired == 1
+    assert world.spool.data(file).exists()
+
+
+def test_a_file_that_nobody_recorded_goes_when_it_is_old(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Outputs of a task whose pilot or slot was killed before it was recorded."""
+    for number in range(3):
+        world.deliver(world.pack(world.lease(0, [number])))
+    tick(world.home)
+    orphan = world.spool.data(bytes(32))
+    publish.make_folder(orphan.parent)
+    orphan.touch()
+
+    def retire_one() -> set[Path]:
+        pilot = world.pilot()
+        header = pilot.take()
+        assert header is not None
+        pilot.seal(header, pilot.journal(header, pilot.jobs(header))[1])
+        pilot.end()
+        tick(world.home)
+        everything = [world.read(path) for path in all_out(world)]
+        world.deliver(world.pack(receipts=world.receipts(*everything)))
+        assert tick(world.home).retired == 1
+        return set(world.spool.folder("data").glob("*/*"))
+
+    still_held = world.pilot()
+    header = still_held.take()
+    assert header is not None
+    ((file, _),) = still_held.journal(header, still_held.jobs(header))[1][0].outputs
+    assert retire_one() > {orphan, world.spool.data(file)}
+    monkeypatch.setattr(retire, "LEFTOVER_S", -1)
+    assert retire_one() == {world.spool.data(file)}

@@ -187,6 +187,7 @@ class Pilot:
     spool: Spool
     run: PilotRun
     key: MemoryKey
+    batch_id: str
 
     @classmethod
     def start(
@@ -197,11 +198,21 @@ class Pilot:
         pid: int = 0,
         host: str = "elsewhere",
         boot_id: str = "boot",
+        start_ticks: int = 1,
     ) -> Pilot:
         """Make the claim; by default that of a pilot on another host, which nobody can judge."""
-        pilot = cls(spool, PilotRun(os.urandom(8)), MemoryKey.generate())
+        pilot = cls(spool, PilotRun(os.urandom(8)), MemoryKey.generate(), batch_id)
         claim = Claim(
-            pilot.run, pilot.key.public, batch_id, host, boot_id, pid or 1, 1, 1, "namespace"
+            pilot_run=pilot.run,
+            pilot_key=pilot.key.public,
+            batch_id=batch_id,
+            host=host,
+            boot_id=boot_id,
+            pid=pid or 1,
+            start_ticks=start_ticks,
+            started_us=1,
+            slots=1,
+            offline="namespace",
         )
         publish.make_folder(spool.claimed(pilot.run))
         raw = seals.encode_claim(claim)
@@ -246,6 +257,7 @@ class Pilot:
             signature=signer.sign(pae(SEAL_PAYLOAD_TYPE, digest)),
             logs=seals.encode_logs({0: b"hello"}),
             telemetry=telemetry.encode((telemetry.Sample(1, 2, 3, 4, 5),)),
+            batch_id=self.batch_id,
         )
         target = self.spool.seal(self.name(header))
         publish.write_new_file(self.spool.folder("tmp"), target, seals.encode(seal))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -200,6 +202,49 @@ def test_damaged_files_of_a_pilot_are_passed_over(tmp_path: Path) -> None:
     home.mkdir(parents=True)
     (home / "request").write_text("{")
     assert LocalAdapter(tmp_path / "pilots").survey() == {}
+
+
+def test_a_launcher_that_was_killed_is_absent_while_its_submitter_lives(tmp_path: Path) -> None:
+    home = tmp_path / "pilots" / "one"
+    adapter = LocalAdapter(home.parent)
+    before = {p.pid for p in process.every()}
+    wall = str(tmp_path / "wall")
+    os.mkfifo(wall)  # the launcher waits here, before it is the pilot
+    request = PilotRequest("one", python(SLEEPER), tmp_path)
+    batch_id = _submit_with_stuck_launcher(adapter, request, wall)
+    assert adapter.survey()[batch_id].state is PilotState.WAITING
+    (launcher,) = [p for p in process.every() if p.session == p.pid and p.pid not in before]
+    process.end(launcher, signal.SIGKILL)
+    wait_for(adapter, batch_id, PilotState.ABSENT)
+    adapter.survey()
+    assert process.look(launcher.pid) is None  # nor is it left as a zombie
+
+
+def _submit_with_stuck_launcher(adapter: LocalAdapter, request: PilotRequest, wall: str) -> str:
+    """Submit so that the launcher's first write blocks: its file is a pipe without a reader."""
+    home = adapter._folder / request.name
+
+    def block() -> None:
+        while not home.is_dir():
+            time.sleep(0)
+        (home / "process.part").symlink_to(wall)
+
+    thread = threading.Thread(target=block)
+    thread.start()
+    batch_id = adapter.submit(request)
+    thread.join()
+    return batch_id
+
+
+def test_a_submission_killed_before_it_said_anything_is_forgotten_in_time(tmp_path: Path) -> None:
+    adapter = LocalAdapter(tmp_path / "pilots")
+    home = tmp_path / "pilots" / "one"
+    home.mkdir(parents=True)
+    assert adapter.survey() == {}  # its submitter may be about to write
+    os.utime(home, (1, 1))
+    assert adapter.survey()["local:one"].state is PilotState.ABSENT
+    adapter.forget("local:one")
+    assert not home.exists()
 
 
 def test_a_line_of_stat_is_read_whatever_the_name_of_the_program_is() -> None:

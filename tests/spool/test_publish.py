@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
 from pathlib import Path
 
@@ -63,6 +64,47 @@ def test_of_many_who_take_a_name_at_once_one_gets_it(tmp: Path) -> None:
     for thread in threads:
         thread.join()
     assert [b"%d" % number for number in won] == [target.read_bytes()]
+
+
+def test_a_name_that_is_given_back_meanwhile_was_taken(tmp: Path) -> None:
+    target, stop = tmp.parent / "file", threading.Event()
+
+    def come_and_go() -> None:
+        while not stop.is_set():
+            target.touch()
+            target.unlink()
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        for _ in range(400):
+            try:
+                publish.publish_new(_unsynced(tmp), target)
+            except publish.AlreadyThere:
+                continue
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _unsynced(tmp: Path) -> Path:
+    path = tmp / os.urandom(6).hex()
+    path.touch()
+    return path
+
+
+def test_a_file_that_finds_no_room_leaves_nothing_in_tmp(tmp: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+            publish.write_file(tmp, tmp.parent / "file", bytes(2000))
+        except OSError:
+            os._exit(7)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert not list(tmp.iterdir())
 
 
 def test_of_many_who_claim_a_file_at_once_one_gets_it(tmp: Path) -> None:
