@@ -62,6 +62,11 @@ def bring_loopback_up() -> None:
         fcntl.ioctl(end, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
 
 
+def start_ticks() -> int:
+    """Return when this process started, in clock ticks since the node's boot."""
+    return int(_read("/proc/self/stat").rpartition(b")")[2].split()[19])
+
+
 def children(pid: int) -> list[int]:
     """Return the direct children of a process, of all its threads; none where it is gone."""
     found: list[int] = []

@@ -58,10 +58,13 @@ class Group:
 class Recorder:
     """Takes orders from the pilot's loop; `committed` and `failure` tell how far it came."""
 
-    def __init__(self, spool: Spool, signer: Signer, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, spool: Spool, signer: Signer, batch_id: str, wake: Callable[[], None]
+    ) -> None:
         """Start the thread. `wake` is called after each order is done."""
         self._spool = spool
         self._signer = signer
+        self._batch_id = batch_id
         self._wake = wake
         self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._open: dict[int, tuple[Recorded, JournalWriter, ShardFile]] = {}
@@ -156,14 +159,16 @@ class Recorder:
             return
         journal.close()
         later = seal.next_turn(self._spool, recorded.header, held)
-        raw = seal.encode(recorded, self._signer, complete=False)
-        seal.publish_seal(self._spool, recorded, raw)
+        self._publish(recorded, complete=False)
         seal.let_go(self._spool, recorded.header)
         self._open_journal(key, later, held)
 
     def _seal(self, key: int, complete: bool) -> None:
         recorded, journal, _ = self._open.pop(key)
         journal.close()
-        raw = seal.encode(recorded, self._signer, complete=complete)
-        seal.publish_seal(self._spool, recorded, raw)
+        self._publish(recorded, complete=complete)
         seal.let_go(self._spool, recorded.header)
+
+    def _publish(self, recorded: Recorded, *, complete: bool) -> None:
+        raw = seal.encode(recorded, self._signer, self._batch_id, complete=complete)
+        seal.publish_seal(self._spool, recorded, raw)

@@ -23,7 +23,7 @@ from bundle.records.segment import SegmentHeader
 from bundle.spool import publish
 from bundle.spool.layout import Spool
 from bundle.trust.keys import MemoryKey
-from pilot import node
+from pilot import linux, node
 from pilot.attempts import GROUP_S, Gathering, OpenShard
 from pilot.claims import Claimed, Claims
 from pilot.core.agenda import Agenda
@@ -36,7 +36,7 @@ from pilot.slots import Slots
 LOOK_FOR_SHARDS_S = 0.1
 LOOK_FOR_SHARDS_S_MAX = 1.0
 SAMPLE_S = 5.0
-SLOW_S = 1.0  # the loop looks at the drain file so often
+SLOW_S = 1.0  # the loop looks for the drain file and its own claim so often
 
 log = logging.getLogger("pulk.pilot")
 
@@ -72,7 +72,7 @@ class Pilot:
         self._starts_no_more = False
         self._stopped = False
         now_s = time.monotonic()
-        self._last_work_s = self._next_claim_s = self._next_drain_look_s = now_s
+        self._last_work_s = self._next_claim_s = self._next_look_s = now_s
         self._claim_interval_s = LOOK_FOR_SHARDS_S
         self._next_sample_s = now_s + SLOW_S
         self._bell, self._bell_rope = socket.socketpair()
@@ -89,7 +89,7 @@ class Pilot:
             publish.remove(self._spool.claimed(self._pilot_run))
             raise
         self._write_claim()
-        self._recorder = Recorder(self._spool, self._signer, self._ring)
+        self._recorder = Recorder(self._spool, self._signer, self._batch_id, self._ring)
         try:
             while True:
                 self._fill()
@@ -115,6 +115,7 @@ class Pilot:
             host=self._host.name,
             boot_id=self._host.boot_id,
             pid=os.getpid(),
+            start_ticks=linux.start_ticks(),
             started_us=time.time_ns() // 1000,
             slots=len(self._slots.all),
             offline=self._host.offline,
@@ -177,18 +178,32 @@ class Pilot:
 
     def _tick(self) -> None:
         now_s = time.monotonic()
-        if self._told_to_end and not self._stopped:
-            self._starts_no_more = self._stopped = True
-            self._dispatch.stop(Stop.PREEMPTED, "the pilot was told to end")
-        if now_s >= self._next_drain_look_s:
-            self._next_drain_look_s = now_s + SLOW_S
-            self._starts_no_more = self._starts_no_more or self._spool.drain.exists()
+        if self._told_to_end:
+            self._stop("the pilot was told to end")
+        if now_s >= self._next_look_s:
+            self._next_look_s = now_s + SLOW_S
+            self._look_around()
         if now_s >= self._next_sample_s:
             self._next_sample_s = now_s + SAMPLE_S
             self._sample()
         if self._gathering.is_due(now_s):
             self._flush()
         self._seal_what_is_over()
+
+    def _look_around(self) -> None:
+        """Look whether the site drains, or took this pilot for dead and its shards away."""
+        self._starts_no_more = self._starts_no_more or self._spool.drain.exists()
+        try:
+            self._spool.claim(self._pilot_run).stat()
+        except FileNotFoundError:
+            self._stop("the pilot was taken for dead: its claim is gone")
+        except OSError as error:  # a shared filesystem that hesitates proves nothing
+            log.warning("claim not readable", extra={"reason": str(error)})
+
+    def _stop(self, evidence: str) -> None:
+        if not self._stopped:
+            self._starts_no_more = self._stopped = True
+            self._dispatch.stop(Stop.PREEMPTED, evidence)
 
     def _claim_one(self) -> bool:
         """Claim and open a shard; it may turn out to have nothing to start."""

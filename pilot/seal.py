@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, field, replace
 
@@ -39,7 +40,7 @@ class Recorded:
             self.log_bytes += len(log)
 
 
-def encode(recorded: Recorded, signer: Signer, *, complete: bool) -> bytes:
+def encode(recorded: Recorded, signer: Signer, batch_id: str, *, complete: bool) -> bytes:
     """Return the bytes of the seal."""
     raw = segments.encode(Segment(recorded.header, tuple(recorded.attempts), complete))
     digest = segments.segment_digest(raw)
@@ -50,6 +51,7 @@ def encode(recorded: Recorded, signer: Signer, *, complete: bool) -> bytes:
             signature=signer.sign(pae(SEAL_PAYLOAD_TYPE, digest)),
             logs=seals.encode_logs(recorded.logs),
             telemetry=telemetry.encode(tuple(recorded.samples)),
+            batch_id=batch_id,
         )
     )
 
@@ -69,7 +71,8 @@ def let_go(spool: Spool, header: SegmentHeader) -> None:
         spool.journal(header.pilot_run, name),
     ):
         path.unlink(missing_ok=True)
-    publish.fsync_folder(spool.claimed(header.pilot_run))
+    with contextlib.suppress(FileNotFoundError):  # a relay took this pilot for dead
+        publish.fsync_folder(spool.claimed(header.pilot_run))
 
 
 def next_turn(spool: Spool, header: SegmentHeader, held: ShardFile) -> SegmentHeader:

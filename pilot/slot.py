@@ -30,9 +30,7 @@ from pilot.slot_log import SlotLog
 from pilot.watch import MIB, Watch
 
 TERM_GRACE_S = 5.0
-SOFTWARE_FILE = ".pulk-software"
-SOFTWARE_BYTES_MAX = 16 << 10
-SHORT_S = 0.02  # a success shorter than this costs no look at the network's counters
+SHORT_S = 0.02  # a success shorter than this costs no look at the network's counters of its own
 FILE_BYTES_MIN = 1 << 20  # a log must fit even where a task asks for no disk
 
 # Python ignores these; what it ignores, its children would ignore.
@@ -67,7 +65,8 @@ class Slot:
         word = offline.enter()
         self._no_routes = offline.NoRoutes()
         self._tried = self._no_routes.count()
-        self._oom_kills = linux.kernel_oom_kills()
+        self._successes_try = False  # to reach the network, though nobody looked at each
+        self._oom_kills = 0
         gc.collect()
         gc.freeze()
         channel.send({"hello": word})
@@ -79,11 +78,23 @@ class Slot:
             if message is None:
                 self._leave()
             self._batch.extend(message.get("tasks", ()))  # a stop came too late for its task
+            self._catch_up()
             while self._batch:
                 self._replies.append(self._attempt(self._batch.popleft()))
                 if self._left:
                     stage.empty()
             self._report()
+
+    def _catch_up(self) -> None:
+        """Read the counters, so that no task to come is blamed for what was before.
+
+        Short successes are looked at together, for a look costs a twentieth of the shortest;
+        once they were seen to try the network, each is looked at.
+        """
+        self._oom_kills = linux.kernel_oom_kills()
+        tried = self._no_routes.count()
+        self._successes_try = self._successes_try or tried > self._tried
+        self._tried = tried
 
     def _report(self) -> None:
         """Tell what ended, and hand back what was not begun."""
@@ -110,7 +121,8 @@ class Slot:
             reply["stage_in"] = error.what.format(**error.fields)
         else:
             self._run(request, reply)
-        if reply["exit_code"] or time.monotonic() - began_s > SHORT_S:
+        took_s = time.monotonic() - began_s
+        if reply["exit_code"] or took_s > SHORT_S or self._successes_try:
             tried = self._no_routes.count()
             reply["no_routes"], self._tried = tried - self._tried, tried
         if self._log.size():
@@ -145,7 +157,7 @@ class Slot:
         self._left = bool(os.listdir())
         if self._left:
             watch.look_at_end(self._log.size())
-            reply["software"] = _software()
+            reply["software"] = stage.software()
         if request["outputs"] and reply["exit_code"] == 0:
             try:
                 reply["outputs"] = stage.take(request["outputs"], self._data)
@@ -164,7 +176,7 @@ class Slot:
         environment = request["env"]
         here = str(self._folder)
         environment["HOME"] = environment["TMPDIR"] = here
-        environment["PULK_SOFTWARE"] = f"{here}/{SOFTWARE_FILE}"
+        environment["PULK_SOFTWARE"] = f"{here}/{stage.SOFTWARE_FILE}"
         if "synthetic" in request:
             pid = self._fork(request, environment)
         else:
@@ -272,17 +284,6 @@ class Slot:
 
 def _first(stop: Stop, evidence: str, other: tuple[Stop, str]) -> tuple[Stop, str]:
     return (stop, evidence) if stop is not Stop.NONE else other
-
-
-def _software() -> str:
-    """Return what the payload said it ran, as sorted `name==version` words."""
-    try:
-        descriptor = os.open(SOFTWARE_FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return ""
-    with os.fdopen(descriptor, "rb") as file:
-        words = file.read(SOFTWARE_BYTES_MAX).decode(errors="replace").split()
-    return " ".join(sorted({word for word in words if 0 < word.find("==") < len(word) - 2}))
 
 
 def main(arguments: list[str]) -> NoReturn:

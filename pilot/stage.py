@@ -23,6 +23,8 @@ from bundle.errors import PulkError
 PIECE_BYTES = 1 << 20
 DATA_MODE = 0o444
 FOLDER_MODE = 0o700
+SOFTWARE_FILE = ".pulk-software"
+SOFTWARE_BYTES_MAX = 16 << 10
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -45,7 +47,10 @@ def bring(request: dict[str, Any], data: Path) -> None:
         for name, digest, size in request.get("inputs", ()):
             _bring_file(data, name, digest, size)
         for name, size, seed in request.get("generated", ()):
-            _copy(_generated(data, size, seed), name, size)
+            try:
+                _copy(_generated(data, size, seed), name, size)
+            except FileNotFoundError:  # the relay has just removed it for its age
+                _copy(_generated(data, size, seed), name, size)
         for name, content in request.get("files", ()):
             with os.fdopen(_new(name, 0o755), "wb") as file:
                 file.write(content)
@@ -69,6 +74,17 @@ def take(names: Sequence[str], data: Path) -> list[tuple[bytes, int]]:
                 reason = f"could not be kept: {error.strerror or error}"
                 raise NotStaged(name=name, reason=reason) from error
     return hashed
+
+
+def software() -> str:
+    """Return what the payload said it ran, as sorted `name==version` words."""
+    try:
+        descriptor = os.open(SOFTWARE_FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    with os.fdopen(descriptor, "rb") as file:
+        words = file.read(SOFTWARE_BYTES_MAX).decode(errors="replace").split()
+    return " ".join(sorted({word for word in words if 0 < word.find("==") < len(word) - 2}))
 
 
 def empty() -> None:
@@ -149,7 +165,7 @@ def _generated(data: Path, size: int, seed: int) -> str:
         if os.stat(path).st_size == size:
             return path
     os.makedirs(f"{data}/generated", FOLDER_MODE, exist_ok=True)
-    part = f"{path}.{os.getpid()}.part"
+    part = f".pulk-generated-{seed}-{size}"  # in the slot's own directory, which is emptied
     with open(part, "wb") as file:
         for piece in seeded(f"generated:{seed}:".encode(), size):
             file.write(piece)

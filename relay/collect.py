@@ -95,7 +95,7 @@ def _collect(home: Home, path: Path, name: SealName, work: Work, sources: Source
         work=work.id,
         lease=name.shard.lease,
         pilot_run=name.pilot_run,
-        batch_id=claim.batch_id if claim else "",
+        batch_id=seal.batch_id,
         digest=digest,
         attempts=len(segment.attempts),
         size_bytes=len(raw),

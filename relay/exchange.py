@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay import accept, claims, custody, lock, offer, stream, works
+from relay import accept, custody, lock, offer, stream, works
 from relay.accept import Accepted
 from relay.carrier.directory import DirectoryCarrier
 from relay.core.custody import Place
@@ -31,7 +31,6 @@ def export_to(home: Home, target: Path, *, again: bool = False) -> Exported:
     with lock.held(home):
         stream.recover(home.spool)
         views, live = home.adapter.survey(), works.live(home.spool)
-        claims.remember(home.spool)
         gather(home, live, views)
         offer.offer(home, live)
         report(home, live, views, force=True)

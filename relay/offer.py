@@ -41,15 +41,19 @@ def offer(home: Home, live: list[Work]) -> int:
 
 
 def offer_again(home: Home, work: Work, shard: ShardName) -> None:
-    """Let the shard's next turn wait to be offered, unless a later one is known; else give up."""
+    """Let the shard's next turn wait to be offered, unless a later one is known.
+
+    A shard that has used up its turns is given up.
+    """
     plan = work.plan_of(shard.lease)
     if plan is None or shard.lease in works.ended(home.spool, work.id).complete:
         return
-    known = works.known_turns(home.spool, work.id)
-    following = shards.next_turn(shard, known, home.config.pilots.turns_max)
-    if following is not None:
+    following = shards.next_turn(shard, works.known_turns(home.spool, work.id))
+    if following is None:
+        return
+    if shards.turns_used(shard, works.seals(home.spool, work.id)) < home.config.pilots.turns_max:
         works.set_waiting(home.spool, work.id, plan, following)
-    elif shard.turn >= home.config.pilots.turns_max:
+    else:
         works.note_ended(home.spool, work.id, shard.lease, complete=False)
 
 

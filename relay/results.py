@@ -118,7 +118,7 @@ class _ResultDraft:
             id=made,
             kind=Kind.RESULT,
             works=tuple(sorted({one.work for one in chosen})),
-            seals=tuple((one.work, one.path.name) for one in chosen),
+            seals=tuple((one.work, one.path.name, one.digest) for one in chosen),
             introduces=tuple(parts.introduces),
         )
         return path, record
@@ -141,6 +141,8 @@ def _gather(home: Home, chosen: list[Collected], sources: Sources, number: Strea
     files: dict[bytes, int] = {}
     for one in chosen:
         seal = seals.decode(one.path.read_bytes(), where=str(one.path))
+        if segment_digest(seal.segment) != one.digest:
+            raise FileNotFoundError(one.path)  # another seal by now, to be checked again
         _add_segment(parts, one, seal)
         files |= dict(one.outputs)
     owners = {file: one for one in chosen for file, _ in one.outputs}
@@ -234,7 +236,7 @@ def _publish_telemetry(home: Home, of: Record) -> Record | None:
 
 
 def _telemetry(home: Home, of: Record) -> Iterator[ChunkSource]:
-    for work, name in of.seals:
+    for work, name, _ in of.seals:
         path = home.spool.kept_seals(work) / name
         try:
             seal = seals.decode(path.read_bytes(), where=str(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterable
@@ -25,7 +26,8 @@ from relay.home import Home
 from relay.listing import names
 from relay.works import Work
 
-LEFTOVER_S = 86_400  # what a crash left in tmp/ is removed after a day
+LEFTOVER_S = 86_400
+_FILE = re.compile(r"[0-9a-f]{64}")
 UNCLAIMED_S = 600  # a file that nobody lists is left alone so long: a pilot may be about to
 
 
@@ -49,13 +51,17 @@ def retire(home: Home, live: list[Work]) -> int:
     return len(over)
 
 
-def sweep_tmp(home: Home) -> None:
-    """Remove old leftovers of crashes in `tmp/`; nothing there is ever the only copy."""
+def sweep(home: Home) -> None:
+    """Remove what is older than a day and never the only copy.
+
+    That is what crashes left in `tmp/`, and inputs that pilots make from a seed.
+    """
     limit = time.time() - LEFTOVER_S
-    for entry in os.scandir(home.tmp):
-        with contextlib.suppress(FileNotFoundError):
-            if entry.stat(follow_symlinks=False).st_mtime < limit:
-                publish.remove(Path(entry.path))
+    for folder in (home.tmp, home.spool.folder("data") / "generated"):
+        for name in names(folder):
+            with contextlib.suppress(FileNotFoundError):
+                if (folder / name).lstat().st_mtime < limit:
+                    publish.remove(folder / name)
 
 
 def _unsafe_works(home: Home) -> set[BundleId]:
@@ -110,11 +116,24 @@ def _drop_data(home: Home) -> None:
         if file in needed:
             continue  # its other owner lists it again
         with contextlib.suppress(FileNotFoundError):
-            if journals and path.stat().st_mtime > limit:
+            if journals and path.stat().st_ctime > limit:
                 left.append(file)
                 continue
             path.unlink()
     _write_list(home, left)
+    _drop_orphans(home, needed)
+
+
+def _drop_orphans(home: Home, needed: set[bytes]) -> None:
+    """Remove old files that nobody recorded: outputs of tasks whose pilot or slot was killed."""
+    limit = time.time() - LEFTOVER_S
+    data = home.spool.folder("data")
+    for path in (data / folder / name for folder in names(data) for name in names(data / folder)):
+        if not _FILE.fullmatch(path.name) or bytes.fromhex(path.name) in needed:
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            if path.lstat().st_ctime < limit:
+                path.unlink()
 
 
 def _needed(home: Home, journals: list[Path]) -> set[bytes]:

@@ -45,8 +45,9 @@ def salvage(home: Home, live: list[Work], views: Mapping[str, PilotView]) -> int
         if claim is None:
             _drop_forlorn(home, pilot_run)
         elif _is_gone(home, claim, views):
-            _salvage_pilot(home, live, claim)
-            salvaged += 1
+            with contextlib.suppress(FileNotFoundError):  # another tick was first
+                _salvage_pilot(home, live, claim)
+                salvaged += 1
     return salvaged
 
 
@@ -59,12 +60,8 @@ def state_of(claim: Claim, views: Mapping[str, PilotView]) -> PilotState:
         return PilotState.UNKNOWN
     if claim.boot_id != process.boot_id():
         return PilotState.ABSENT
-    found = process.look(claim.pid)
-    if found is None or not found.alive:
-        return PilotState.ABSENT
-    # btime has a resolution of one second; a pilot claims after it started
-    is_other = process.started_us(found) > claim.started_us + 2_000_000
-    return PilotState.ABSENT if is_other else PilotState.RUNNING
+    is_alive = process.is_alive(claim.pid, claim.start_ticks)
+    return PilotState.RUNNING if is_alive else PilotState.ABSENT
 
 
 def _is_gone(home: Home, claim: Claim, views: Mapping[str, PilotView]) -> bool:
@@ -134,6 +131,7 @@ def _seal_journal(home: Home, work: Work, claim: Claim, shard: ShardName, path: 
                 signature=b"",
                 logs=seals.encode_logs(journaled.logs),
                 telemetry=telemetry.encode(journaled.samples),
+                batch_id=claim.batch_id,
             )
         )
     except PulkError as error:

@@ -124,7 +124,9 @@ def is_seen(spool: Spool, bundle: BundleId) -> bool:
 def note_seen(spool: Spool, bundle: BundleId) -> None:
     """Remember a verified bundle for good (one row in one of 256 files)."""
     if not is_seen(spool, bundle):
-        _append(folder(spool) / "seen" / bundle[:2], [bytes.fromhex(bundle)])
+        path = folder(spool) / "seen" / bundle[:2]
+        publish.make_folder(path.parent)
+        append_rows(path, [bytes.fromhex(bundle)])
 
 
 def ended_leases(spool: Spool, leases: Iterable[LeaseId]) -> frozenset[LeaseId]:
@@ -142,6 +144,7 @@ def ended_leases(spool: Spool, leases: Iterable[LeaseId]) -> frozenset[LeaseId]:
 
 def note_ended_leases(spool: Spool, leases: Iterable[LeaseId]) -> None:
     """Remember leases for good, so that an old copy of their bundle is not run again."""
+    publish.make_folder(folder(spool) / "leases")
     by_name: dict[str, list[bytes]] = {}
     for lease in leases:
         by_name.setdefault(lease.hex()[:2], []).append(lease)
@@ -149,7 +152,7 @@ def note_ended_leases(spool: Spool, leases: Iterable[LeaseId]) -> None:
         path = folder(spool) / "leases" / name
         known = _rows(path, 16)
         if missing := [row for row in rows if row not in known]:
-            _append(path, missing)
+            append_rows(path, missing)
 
 
 def read_refusals(spool: Spool) -> tuple[tuple[str, str], ...]:
@@ -191,16 +194,17 @@ def _rows(path: Path, width: int) -> frozenset[bytes]:
     return frozenset()
 
 
-def _append(path: Path, rows: list[bytes]) -> None:
-    """Append rows and sync. A torn row left by a crash is cut off first."""
-    publish.make_folder(path.parent)
+def append_rows(path: Path, rows: list[bytes]) -> None:
+    """Append rows of one width and sync. A torn row of a crash is cut off first."""
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, publish.FILE_MODE)
     try:
         size = os.fstat(descriptor).st_size
         if torn := size % len(rows[0]):
             os.ftruncate(descriptor, size - torn)
-        os.write(descriptor, b"".join(rows))
+        data = memoryview(b"".join(rows))
+        while data:
+            data = data[os.write(descriptor, data) :]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

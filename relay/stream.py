@@ -20,6 +20,8 @@ from bundle import canonical, shape
 from bundle.errors import PulkError
 from bundle.ids import STREAM_ID_BYTES, BundleId, StreamId
 from bundle.limits import MANIFEST_LIMITS
+from bundle.records import seal as seals
+from bundle.records.segment import segment_digest
 from bundle.spool import publish
 from bundle.spool.layout import Spool
 from bundle.wire.manifest import Kind
@@ -38,7 +40,7 @@ class Record:
     id: BundleId
     kind: Kind
     works: tuple[BundleId, ...] = ()
-    seals: tuple[tuple[BundleId, str], ...] = ()  # work bundle and file name
+    seals: tuple[tuple[BundleId, str, bytes], ...] = ()  # work bundle, file name, segment digest
     introduces: tuple[tuple[BundleId, bytes], ...] = ()  # work bundle and chunk digest
 
     @property
@@ -138,9 +140,9 @@ def settle(spool: Spool, record: Record) -> None:
     for work, digests in told.items():
         add_told(spool, record.stream, work, digests)
     folders = set()
-    for work, name in record.seals:
+    for work, name, digest in record.seals:
         source, kept = spool.folder("sealed") / name, spool.kept_seals(work)
-        if source.exists() and spool.work(work).is_dir():
+        if _holds(source, digest) and spool.work(work).is_dir():
             publish.make_folder(kept)
             if publish.claim(source, kept / name):
                 folders.add(kept)
@@ -148,6 +150,18 @@ def settle(spool: Spool, record: Record) -> None:
         publish.fsync_folder(folder)
     if folders:
         publish.fsync_folder(spool.folder("sealed"))
+
+
+def _holds(path: Path, digest: bytes) -> bool:
+    """Return whether a seal's file holds this segment.
+
+    Not only its name is asked: a pilot that was thought dead seals late what was salvaged before.
+    """
+    try:
+        seal = seals.decode(path.read_bytes(), where=str(path))
+    except (OSError, PulkError):
+        return False
+    return segment_digest(seal.segment) == digest
 
 
 def recover(spool: Spool) -> None:
@@ -158,7 +172,7 @@ def recover(spool: Spool) -> None:
             record = read(spool, stream, sequence)
             if record is None:
                 continue
-            is_unmoved = any(name in sealed for _, name in record.seals)
+            is_unmoved = any(name in sealed for _, name, _ in record.seals)
             if is_unmoved or staged_bundle(spool, record.id).exists():
                 settle(spool, record)
 
@@ -181,7 +195,9 @@ def read(spool: Spool, stream: StreamId, sequence: int) -> Record | None:
         id=BundleId(value.text("id")),
         kind=Kind(value.text("kind")),
         works=tuple(BundleId(text) for text in value.texts("works")),
-        seals=tuple((BundleId(r.text(0)), r.text(1)) for r in value.readers("seals")),
+        seals=tuple(
+            (BundleId(r.text(0)), r.text(1), r.bytes(2, 32)) for r in value.readers("seals")
+        ),
         introduces=tuple((BundleId(r.text(0)), r.bytes(1)) for r in value.readers("introduces")),
     )
 

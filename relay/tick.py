@@ -63,7 +63,6 @@ def tick(home: Home) -> Ticked:
         stream.recover(home.spool)
         views = home.adapter.survey()
         live = works.live(home.spool)
-        claims.remember(home.spool)
         collected, salvaged, results = gather(home, live, views)
         offered = offer.offer(home, live)
         report(home, live, views, force=False)
@@ -139,9 +138,8 @@ def fetch(home: Home, carrier: Carrier) -> list[str]:
 
 
 def _tidy(home: Home, views: Mapping[str, PilotView]) -> None:
-    claims.forget(home.spool)
     drop_gone(home, views)
-    retire.sweep_tmp(home)
+    retire.sweep(home)
 
 
 def _is_idle(home: Home) -> bool:

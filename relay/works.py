@@ -8,7 +8,6 @@ files not offered yet: the rename into `claimable/` is the offer, so it happens 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from bundle.spool import publish
 from bundle.spool import shard as shard_files
 from bundle.spool.layout import SealName, ShardName, Spool
 from bundle.spool.shard import ShardFile
+from relay import state
 from relay.core.shards import Ended, ShardPlan
 from relay.listing import names
 
@@ -159,25 +159,22 @@ def known_turns(spool: Spool, bundle: BundleId) -> set[ShardName]:
     found = set(waiting(spool, bundle)) | set(shards_in(spool.folder("claimable")))
     for pilot in names(spool.folder("claimed")):
         found.update(shards_in(spool.folder("claimed") / pilot))
-    for folder in (spool.folder("sealed"), spool.kept_seals(bundle)):
-        seals = (SealName.parse(name) for name in names(folder))
-        found.update(seal.shard for seal in seals if seal is not None)
+    found.update(seal.shard for seal in seals(spool, bundle))
     return found
+
+
+def seals(spool: Spool, bundle: BundleId) -> Iterator[SealName]:
+    """Yield the names of all seals that wait, then of those of this work bundle that travel."""
+    for folder in (spool.folder("sealed"), spool.kept_seals(bundle)):
+        for name in names(folder):
+            if (seal := SealName.parse(name)) is not None:
+                yield seal
 
 
 def add_outputs(spool: Spool, bundle: BundleId, files: Iterable[bytes]) -> None:
     """Append digests of files that attempts of this work bundle made; synced, repeats allowed."""
-    rows = b"".join(files)
-    if not rows:
-        return
-    path = spool.work(bundle) / "outputs"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, publish.FILE_MODE)
-    try:
-        os.write(descriptor, rows)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    if rows := list(files):
+        state.append_rows(spool.work(bundle) / "outputs", rows)
 
 
 def outputs(spool: Spool, bundle: BundleId) -> frozenset[bytes]:

@@ -32,6 +32,7 @@ printf '%s\\n%s\\n' "$stat" "$boot" > "$1.part" && mv "$1.part" "$1" && cd "$2" 
 exec "$@"
 """
 CLEAR_S = 2.0  # how long `clear` waits for killed processes to vanish
+SUBMIT_S_MAX = 3600  # a folder without a request is left alone so long: it may be about to come
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class LocalAdapter:
     def __init__(self, folder: Path) -> None:
         """Keep one folder per pilot in `folder`."""
         self._folder = folder
+        self._started: set[int] = set()  # pids, to be reaped where they die before they wrote
 
     def submit(self, request: PilotRequest) -> str:
         """Start the pilot once; see the contract."""
@@ -68,7 +70,7 @@ class LocalAdapter:
             raise SubmitFailed(name=request.name, reason=error.strerror or str(error)) from error
         try:
             _write_request(home)
-            _spawn(home, request, batch_id)
+            self._started.add(_spawn(home, request, batch_id))
         except OSError as error:
             shutil.rmtree(home, ignore_errors=True)
             raise SubmitFailed(name=request.name, reason=error.strerror or str(error)) from error
@@ -77,10 +79,11 @@ class LocalAdapter:
     def survey(self) -> Mapping[str, PilotView]:
         """Return every pilot not yet forgotten, by batch id."""
         here = (platform.node(), process.boot_id())
+        self._started = {pid for pid in self._started if not process.reap(pid)}
         views = {}
         for one in self._remembered():
             batch_id = _batch_id(one.name)
-            state = _state(one, here, batch_id)
+            state = _state(one, here, self._folder / one.name / "process")
             views[batch_id] = PilotView(one.name, batch_id, state, one.submitted_us)
         return views
 
@@ -143,11 +146,12 @@ def _write_request(home: Path) -> None:
     publish.write_file(home, home / "request", json.dumps(about).encode())
 
 
-def _spawn(home: Path, request: PilotRequest, batch_id: str) -> None:
+def _spawn(home: Path, request: PilotRequest, batch_id: str) -> int:
+    """Start the launcher that becomes the pilot; return its pid."""
     argv = [word.replace("{batch_id}", batch_id) for word in request.argv]
     launcher = ["/bin/sh", "-c", _LAUNCH, "pulk-pilot", str(home / "process")]
     log = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    pid = os.posix_spawn(
+    return os.posix_spawn(
         launcher[0],
         [*launcher, str(request.folder), *argv],
         _environment() | dict(request.environment),
@@ -158,7 +162,6 @@ def _spawn(home: Path, request: PilotRequest, batch_id: str) -> None:
         ],
         setsid=True,
     )
-    process.reap(pid)
 
 
 def _environment() -> dict[str, str]:
@@ -168,7 +171,10 @@ def _environment() -> dict[str, str]:
 
 
 def _read(home: Path) -> _Remembered | None:
-    """Read one pilot's files; None where they were never whole (nothing was started then)."""
+    """Read one pilot's files; None where they are not whole yet.
+
+    Where they never will be, nothing was started: that is a pilot of no boot, and so absent.
+    """
     try:
         about: dict[str, Any] = json.loads((home / "request").read_bytes())
         pid, start_ticks = about["submitter"]
@@ -180,8 +186,19 @@ def _read(home: Path) -> _Remembered | None:
             submitted_us=int(about["submitted_us"]),
             leader=_read_leader(home / "process"),
         )
+    except FileNotFoundError:
+        never = _Remembered(home.name, platform.node(), "", (0, 0), 0, None)
+        return never if _is_left_alone(home) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _is_left_alone(home: Path) -> bool:
+    try:
+        is_old = time.time() - home.stat().st_mtime > SUBMIT_S_MAX
+    except OSError:
+        return False
+    return is_old and not (home / "process").exists()
 
 
 def _read_leader(path: Path) -> Process | None:
@@ -191,24 +208,30 @@ def _read_leader(path: Path) -> Process | None:
         return None
 
 
-def _state(one: _Remembered, here: tuple[str, str], batch_id: str) -> PilotState:
+def _state(one: _Remembered, here: tuple[str, str], record: Path) -> PilotState:
+    """Return a pilot's state; `record` is the file that its launcher writes."""
     host, boot_id = here
     if one.host != host:
         return PilotState.UNKNOWN  # another login node's pilot: only that node can tell
     if one.boot_id != boot_id:
         return PilotState.ABSENT
-    if one.leader is not None:
-        process.reap(one.leader.pid)
-        alive = process.is_alive(one.leader.pid, one.leader.start_ticks)
-        return PilotState.RUNNING if alive else PilotState.ABSENT
-    if process.is_alive(*one.submitter) or any(_launching(batch_id)):
-        return PilotState.WAITING
-    return PilotState.ABSENT  # the submitter died before it started anything
+    leader = one.leader
+    if leader is None:
+        # This process itself is in no submission now: what it started is to be seen.
+        submits = one.submitter[0] != os.getpid() and process.is_alive(*one.submitter)
+        if submits or any(_launching(record)):
+            return PilotState.WAITING
+        leader = _read_leader(record)  # the launcher may just have become the pilot
+    if leader is None:
+        return PilotState.ABSENT  # submitter or launcher died before there was a pilot
+    process.reap(leader.pid)
+    is_alive = process.is_alive(leader.pid, leader.start_ticks)
+    return PilotState.RUNNING if is_alive else PilotState.ABSENT
 
 
-def _launching(batch_id: str) -> Iterator[Process]:
+def _launching(record: Path) -> Iterator[Process]:
     for each in process.every():
-        if batch_id.encode() in process.arguments_of(each.pid):
+        if os.fsencode(record) in process.arguments_of(each.pid):
             yield each
 
 

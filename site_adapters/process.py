@@ -6,7 +6,6 @@ while it is read is gone.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -75,15 +74,6 @@ def is_alive(pid: int, start_ticks: int) -> bool:
     return found is not None and found.start_ticks == start_ticks and found.alive
 
 
-def started_us(process: Process) -> int:
-    """Return when a process started, in UTC microseconds by this machine's clock."""
-    for line in (PROC / "stat").read_text().splitlines():
-        if line.startswith("btime "):
-            ticks = os.sysconf("SC_CLK_TCK")
-            return int(line.split()[1]) * 1_000_000 + process.start_ticks * 1_000_000 // ticks
-    return 0
-
-
 def environment_of(pid: int) -> bytes:
     """Return the environment a process was started with; empty where it can't be read."""
     try:
@@ -115,7 +105,12 @@ def end(process: Process, how: signal.Signals) -> None:
         os.close(descriptor)
 
 
-def reap(pid: int) -> None:
-    """Take a child's exit status if it is ours and ended, so that it does not stay a zombie."""
-    with contextlib.suppress(OSError):  # not a child of this process: another reaps it
-        os.waitpid(pid, os.WNOHANG)
+def reap(pid: int) -> bool:
+    """Take a child's exit status where it ended, so that it does not stay a zombie.
+
+    Returns whether there is nothing (more) to reap: it is reaped now, or is no child of ours.
+    """
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except OSError:
+        return True

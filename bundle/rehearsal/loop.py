@@ -32,11 +32,11 @@ LastLook = Callable[[Client, str, Dataset], None]
 
 
 class Stuck(PulkError):
-    """A rehearsal made no progress for a long while. The programs' logs say why."""
+    """A rehearsal made no progress for a long while. The logs of programs and pilots say why."""
 
     code = "stuck"
     what = "no progress for {seconds:.0f} s; open: {open}"
-    remedy = "read the logs in {logs}"
+    remedy = "read {logs} and the pilots' logs in site/pilots beside it; the last one ends: {last}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +153,7 @@ class Rehearsal:
             if counts and not kills and not _open(counts):
                 return counts
             if time.monotonic() - moved > self._stuck_after_s:
-                logs = str(self.stage.root / "logs")
-                raise Stuck(seconds=self._stuck_after_s, open=_open(counts), logs=logs)
+                raise self._stuck(f"{_open(counts)} tasks")
             time.sleep(POLL_S)
 
     def _settle(self) -> None:
@@ -165,12 +164,18 @@ class Rehearsal:
             self._revive()
             self.courier.release(at_once=True)
             if time.monotonic() > deadline:
-                raise Stuck(
-                    seconds=self._stuck_after_s,
-                    open="result bundles that are not safe",
-                    logs=str(self.stage.root / "logs"),
-                )
+                raise self._stuck("result bundles that are not safe")
             time.sleep(POLL_S)
+
+    def _stuck(self, what: str) -> Stuck:
+        logs = sorted(self.stage.spool.glob("pilots/*/log"), key=lambda path: path.stat().st_mtime)
+        said = logs[-1].read_text(errors="replace").strip() if logs else "no pilot started"
+        return Stuck(
+            seconds=self._stuck_after_s,
+            open=what,
+            logs=str(self.stage.root / "logs"),
+            last=said.splitlines()[-1] if said else "without a word",
+        )
 
     def _stop(self) -> None:
         self.stage.relay.stop()
@@ -190,11 +195,7 @@ class Rehearsal:
                 client.health()
                 return client
             time.sleep(POLL_S)
-        raise Stuck(
-            seconds=self._stuck_after_s,
-            open="central does not answer",
-            logs=str(self.stage.root / "logs"),
-        )
+        raise self._stuck("central does not answer")
 
     def _revive(self) -> None:
         """Start again what was killed on purpose, as a service supervisor or cron would."""

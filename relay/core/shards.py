@@ -6,7 +6,7 @@ from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
 from bundle.ids import DatasetId, LeaseId
-from bundle.spool.layout import ShardName
+from bundle.spool.layout import SealName, ShardName
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,20 @@ def plan_offers(
     return tuple(sorted((one for one in waiting if one.lease in ready), key=str))
 
 
-def next_turn(shard: ShardName, known: Iterable[ShardName], turns_max: int) -> ShardName | None:
-    """Return the shard's next turn, or None where a later one exists or the limit is reached."""
+def next_turn(shard: ShardName, known: Iterable[ShardName]) -> ShardName | None:
+    """Return the shard's next turn, or None where a later one exists."""
     if any(one.lease == shard.lease and one.turn > shard.turn for one in known):
         return None
-    return ShardName(shard.lease, shard.turn + 1) if shard.turn < turns_max else None
+    return ShardName(shard.lease, shard.turn + 1)
+
+
+def turns_used(shard: ShardName, seals: Iterable[SealName]) -> int:
+    """Return how many turns a shard has had up to this one, all turns of one pilot as one.
+
+    A pilot whose segment is full seals it and goes on with the next turn: that is progress.
+    """
+    pilots = [one.pilot_run for one in set(seals) if one.shard.lease == shard.lease]
+    return shard.turn - (len(pilots) - len(set(pilots)))
 
 
 def plan_withdrawals(
