@@ -21,7 +21,7 @@ test: $(READY)
 
 check: $(READY)
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/pytest -q -m "not campaign and not loop"
+	$(BIN)/pytest -q -n 2 -m "not campaign and not programs"
 
 .PHONY: lint
 lint: $(READY)

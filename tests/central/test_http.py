@@ -26,6 +26,8 @@ from central.http.app import ROUTES
 from central.http.route import Access
 from tests.central.site import SITE, Site, document, enrolled
 
+pytestmark = pytest.mark.programs
+
 LIMIT_S = 20.0
 COMMAND = [sys.executable, "-I", "-m", "bundle.cli", "central", "serve"]
 

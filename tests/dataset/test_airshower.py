@@ -16,6 +16,8 @@ from bundle.dataset import document, graph, macros
 from bundle.dataset.spec import Command, Dataset, Per
 from bundle.rehearsal.picture import draw
 
+pytestmark = pytest.mark.programs
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "airshower" / "dataset.toml"
 SMALL = {"events": "60", "interactions": "2", "log_energy_max": "4"}
 

@@ -8,18 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 LIMIT_S = 280
 COMMAND = [sys.executable, "-I", "-m", "bundle.cli"]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test of this folder, so that `make check` leaves them out."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.loop)
 
 
 def rehearse(document: Path, root: Path, *options: str, limit_s: int = LIMIT_S) -> dict[str, Any]:

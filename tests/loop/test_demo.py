@@ -10,6 +10,8 @@ import pytest
 
 from tests.loop.conftest import COMMAND
 
+pytestmark = pytest.mark.programs
+
 
 def test_the_demo_survives_its_faults_and_draws_the_spectrum(tmp_path: Path) -> None:
     pytest.importorskip("chromo", reason="the demo's payloads need chromo and nuflux (pulk[demo])")

@@ -11,6 +11,8 @@ import pytest
 from tests.loop.conftest import assert_sound, rehearse
 from tests.loop.documents import diamond, write
 
+pytestmark = pytest.mark.programs
+
 TRIES = 20
 CAMPAIGN_TRIES = 500
 KILLS_PER_TRY = 2

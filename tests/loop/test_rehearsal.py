@@ -11,6 +11,8 @@ import pytest
 from tests.loop.conftest import COMMAND, assert_sound, rehearse
 from tests.loop.documents import diamond, write
 
+pytestmark = pytest.mark.programs
+
 
 def test_a_diamond_with_a_fan_in_ends_with_every_task_done_once(tmp_path: Path) -> None:
     summary = rehearse(write(tmp_path / "d.json", diamond(6)), tmp_path / "run")

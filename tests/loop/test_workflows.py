@@ -11,6 +11,8 @@ import pytest
 from tests.conftest import SHARED_DATA
 from tests.loop.conftest import COMMAND, assert_sound, rehearse
 
+pytestmark = pytest.mark.programs
+
 # Instance to time scale and size scale, so that each takes less than a minute on two cores.
 SCALES = {
     "srasearch-chameleon-20a-001.json": (0.0005, 1e-5),

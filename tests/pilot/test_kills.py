@@ -19,6 +19,8 @@ from pilot import linux
 from tests.pilot.site_folder import SiteFolder, dataset, fates, instant, python, shell, small
 from tests.pilot.test_shards import until
 
+pytestmark = pytest.mark.programs
+
 NAP = Step("nap", instant(2000, wall_ms=5), outputs=(Output("o"),), request=small())
 
 

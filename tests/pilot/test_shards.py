@@ -33,6 +33,8 @@ from tests.pilot.site_folder import (
     small,
 )
 
+pytestmark = pytest.mark.programs
+
 
 def until(condition: Callable[[], object], limit_s: float = 10.0) -> None:
     """Wait for something another process does."""

@@ -30,6 +30,8 @@ from tests.pilot.site_folder import (
     small,
 )
 
+pytestmark = pytest.mark.programs
+
 
 def run_one(site: SiteFolder, step: Step, **fields: object) -> tuple[Attempt, bytes]:
     """Run a dataset of one step with one failure allowed; return its attempt and log."""

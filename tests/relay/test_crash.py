@@ -22,6 +22,8 @@ from relay.lock import NAME as LOCK
 from relay.tick import tick
 from tests.relay.world import Arrived, World, make_world
 
+pytestmark = pytest.mark.programs
+
 OPERATIONS = frozenset({"os.rename", "os.link", "os.remove", "os.rmdir", "os.mkdir"})
 SAMPLE = 14
 

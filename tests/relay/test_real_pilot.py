@@ -7,6 +7,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from bundle.dataset.spec import Command, Dataset, Output, Step
 from bundle.fates import Fate
 from bundle.records.seal import Claim, decode_claim
@@ -14,6 +16,8 @@ from bundle.spool.journal import read_journal
 from bundle.wire.manifest import Kind
 from relay.tick import tick
 from tests.relay.world import Arrived, World, make_world
+
+pytestmark = pytest.mark.programs
 
 CONFIG = """
 [pilots]

@@ -20,6 +20,8 @@ from relay.tick import tick
 from tests.relay.test_crash import killed_at
 from tests.relay.world import Pilot, World, make_world
 
+pytestmark = pytest.mark.programs
+
 JOBS = range(6)
 
 

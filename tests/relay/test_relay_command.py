@@ -24,6 +24,8 @@ from relay.home import open_home
 from relay.tick import tick
 from tests.relay.world import SITE, World
 
+pytestmark = pytest.mark.programs
+
 WAIT_S = 10.0
 # A stand-in for a pilot: says that it started, claims nothing, stays a while.
 IDLER = "import sys, time; open(sys.argv[1] + str(time.time_ns()), 'w').close(); time.sleep({s})"
