@@ -18,9 +18,9 @@ from central.archive import Archive
 from central.core import state_hash as hashes
 from central.core.changes import Changes, UsageSum, implied_row
 from central.core.controls import Controls
+from central.core.dag import Dag
 from central.core.facts import AttemptFact, Place, TaskRow, Verdict
 from central.core.merge import Merge
-from central.core.shape import Shape
 from central.core.source import NoFacts
 from central.home import Home, NoCentral
 from central.store.rows import DatasetRow
@@ -89,21 +89,21 @@ def examine(workings: Workings) -> dict[str, Any]:
 
 
 def _examine_dataset(workings: Workings, row: DatasetRow, found: Examined) -> None:
-    shape, controls = workings.shape(row.digest), workings.controls(row)
+    dag, controls = workings.dag(row.digest), workings.controls(row)
     stored = {one.place: one for one in workings.store.tasks.every_row(row.no)}
     attempts = list(workings.store.tasks.every_attempt(row.no))
-    changes = _recompute(workings, row, (shape, controls), stored, attempts)
+    changes = _recompute(workings, row, (dag, controls), stored, attempts)
     for place in stored.keys() | changes.rows.keys():
-        implied = implied_row(shape, controls, place)
+        implied = implied_row(dag, controls, place)
         has, should = stored.get(place, implied), changes.rows.get(place, implied)
         if has != should:
             found.note(f"{row.id} step {place[0]} job {place[1]}: is {has}, should be {should}")
     _examine_counters(workings, row, stored, changes, found)
-    touched = IntervalSet.of(job for step, job in stored if not shape.whole[step])
+    touched = IntervalSet.of(job for step, job in stored if not dag.whole[step])
     if touched != row.touched:
         found.note(f"{row.id}: touched jobs are {row.touched}, should be {touched}")
     found.records.append(hashes.dataset_record(row.digest, row.jobs, controls))
-    found.records += _records(workings, (row, shape, controls), changes, attempts)
+    found.records += _records(workings, (row, dag, controls), changes, attempts)
     for step, usage in changes.usage.items():
         del step
         found.attempts += usage.attempts
@@ -117,7 +117,7 @@ def _examine_dataset(workings: Workings, row: DatasetRow, found: Examined) -> No
 def _recompute(
     workings: Workings,
     row: DatasetRow,
-    of: tuple[Shape, Controls],
+    of: tuple[Dag, Controls],
     stored: dict[Place, TaskRow],
     attempts: list[AttemptFact],
 ) -> Changes:
@@ -160,11 +160,11 @@ def _examine_counters(
 
 def _records(
     workings: Workings,
-    of: tuple[DatasetRow, Shape, Controls],
+    of: tuple[DatasetRow, Dag, Controls],
     changes: Changes,
     attempts: list[AttemptFact],
 ) -> Iterator[bytes]:
-    row, shape, controls = of
+    row, dag, controls = of
     tried = {
         place: list(ones) for place, ones in groupby(attempts, key=lambda one: (one.step, one.job))
     }
@@ -172,7 +172,7 @@ def _records(
     wanted = {one.outcome for one in changes.rows.values() if one.outcome}
     outputs = workings.store.tasks.outcomes(wanted)
     for place in places:
-        state = changes.rows.get(place) or implied_row(shape, controls, place)
+        state = changes.rows.get(place) or implied_row(dag, controls, place)
         files = [file for file, _ in outputs.get(state.outcome, ())]
         standing = controls.standing(place)
         yield hashes.task_record(row.digest, state, standing, files, tried.get(place, ()))

@@ -22,8 +22,8 @@ from bundle.wire.entries import SegmentEntry
 from bundle.wire.errors import BundleRefused
 from bundle.wire.manifest import ChunkEntry, Kind, Manifest
 from bundle.wire.read import OpenBundle, verify_envelope
+from central.core.dag import Dag
 from central.core.facts import AttemptFact, attempt_fact
-from central.core.shape import Shape
 from central.errors import (
     ForeignLease,
     MalformedContent,
@@ -208,17 +208,17 @@ def _reader(
         raise MissingLease(where=str(bundle.path), lease=entry.lease.hex())
     raw = found.documents.get(lease.dataset_digest)
     try:
-        shape = workings.shape(lease.dataset_digest, raw)
+        dag = workings.dag(lease.dataset_digest, raw)
     except MissingDataset:
         raise MissingDataset(where=str(bundle.path), dataset=lease.dataset) from None
-    return _SegmentReader(lease, owner, work, shape)
+    return _SegmentReader(lease, owner, work, dag)
 
 
 class _SegmentReader:
     """Reads the segments of one lease and holds them to it."""
 
-    def __init__(self, lease: Lease, owner: SiteName, work: BundleId, shape: Shape) -> None:
-        self._lease, self._owner, self._work, self._shape = lease, owner, work, shape
+    def __init__(self, lease: Lease, owner: SiteName, work: BundleId, dag: Dag) -> None:
+        self._lease, self._owner, self._work, self._shape = lease, owner, work, dag
         self._hashes = dict(lease.spec_hashes)
         self._generations = {
             (task.step, task.job): generation for task, generation in lease.tasks()

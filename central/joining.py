@@ -60,8 +60,8 @@ class Joining:
         row = self._store.datasets.dataset(dataset)
         if row is not None:
             return row
-        shape = self._w.shape(digest, raw)
-        document = shape.dataset
+        dag = self._w.dag(digest, raw)
+        document = dag.dataset
         known = self._store.datasets.document(digest)
         if known is None:
             self._store.datasets.add_document(digest, raw or spec.encode(document))
@@ -84,12 +84,12 @@ class Joining:
             0, lease.lease, dataset.no, digest, work.id, work.site, deadline_us, "live", raw
         )
         row = row._replace(no=self._store.datasets.add_lease(row))
-        shape = self.merge(dataset).shape
+        dag = self.merge(dataset).dag
         self.merge(dataset).set_leases(
             {
                 (task.step, task.job): (row.no, generation)
                 for task, generation in lease.tasks()
-                if shape.holds((task.step, task.job))
+                if dag.holds((task.step, task.job))
             }
         )
         return row
@@ -151,7 +151,7 @@ class Joining:
         if found is None:
             found = self._merges[dataset.no] = Merge(
                 dataset.id,
-                self._w.shape(dataset.digest),
+                self._w.dag(dataset.digest),
                 self._w.controls(dataset),
                 self._store.tasks.source(dataset.no),
                 (self._w.epoch, self._commit) if self._live else None,

@@ -178,7 +178,7 @@ def _leases(w: Workings, planned: list[Planned]) -> tuple[Found, list[ChunkSourc
                 shard=number,
                 blocks=shard.blocks,
                 spec_hashes=tuple(
-                    (step, one.shape.spec_hash(step)) for step in sorted(shard.steps())
+                    (step, one.dag.spec_hash(step)) for step in sorted(shard.steps())
                 ),
                 needs=tuple(base + need for need in shard.needs),
                 returns=shard.returns,

@@ -8,9 +8,9 @@ from bundle.intervals import IntervalSet
 from bundle.records.lease import Pinned
 from central.core import plan as planner
 from central.core import shards as cutter
+from central.core.dag import Dag
 from central.core.facts import Place, TaskRow, Verdict
 from central.core.plan import View
-from central.core.shape import Shape
 from central.core.shards import Shard
 from central.store.rows import DatasetRow, FileRow, Outputs
 from central.workings import Workings
@@ -26,7 +26,7 @@ class Planned:
     """What a bundle takes from one dataset. `spent`: counted failures of its tasks so far."""
 
     dataset: DatasetRow
-    shape: Shape
+    dag: Dag
     shards: list[Shard]
     spent: dict[Place, int] = field(default_factory=dict)
     pins: dict[Place, Pinned] = field(default_factory=dict)
@@ -67,29 +67,27 @@ def _plan_dataset(
     ended = sum(one.verdicts[words.index(word)] for one in counts for word in ENDED)
     if ended >= row.tasks:
         return None, []
-    shape = workings.shape(row.digest)
+    dag = workings.dag(row.digest)
     done = {one.step: one.verdicts[words.index(Verdict.DONE)] for one in counts}
-    view = _view(workings, row, shape, done, room)
+    view = _view(workings, row, dag, done, room)
     limit = workings.config.planner.shard_tasks_max
     chosen = planner.select(view, room, limit)
     if not chosen.count():
         return None, []
     shards = cutter.cut(view, chosen, limit)
     spent = {place: one.failures for place, one in view.rows.items() if one.failures}
-    planned = Planned(row, shape, shards, spent)
+    planned = Planned(row, dag, shards, spent)
     return planned, _bring_outside(workings, planned)
 
 
-def _view(
-    workings: Workings, row: DatasetRow, shape: Shape, done: dict[int, int], room: int
-) -> View:
+def _view(workings: Workings, row: DatasetRow, dag: Dag, done: dict[int, int], room: int) -> View:
     tasks = workings.store.tasks
     ready = tasks.ready(row.no, room)
-    jobs = sorted({job for step, job in ready if not shape.whole[step]})
+    jobs = sorted({job for step, job in ready if not dag.whole[step]})
     begun = tuple(jobs[: max(1, BEGUN_PLACES_MAX // row.steps)])
-    rows = {one.place: one for one in tasks.rows(row.no, planner.looked_at(shape, begun))}
+    rows = {one.place: one for one in tasks.rows(row.no, planner.looked_at(dag, begun))}
     fresh = IntervalSet(((0, row.jobs),)) - row.touched
-    return View(shape, workings.controls(row), fresh, begun, rows, done)
+    return View(dag, workings.controls(row), fresh, begun, rows, done)
 
 
 def _bring_outside(workings: Workings, planned: Planned) -> list[Place]:
@@ -136,7 +134,7 @@ def _pins(
 
 def _wanted_files(planned: Planned) -> dict[Place, set[int]]:
     """Return which outputs (by their number) of outside parents the shards read."""
-    steps = planned.shape.dataset.steps
+    steps = planned.dag.dataset.steps
     wanted: dict[Place, set[int]] = {}
     for shard in planned.shards:
         reads: dict[int, set[int]] = {}

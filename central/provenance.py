@@ -17,8 +17,8 @@ from bundle.records.segment import Segment
 from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
 from central.core.changes import implied_row
+from central.core.dag import Dag
 from central.core.facts import Place, TaskRow
-from central.core.shape import Shape
 from central.errors import UnknownTask
 from central.store.rows import DatasetRow, Outputs
 from central.workings import Workings
@@ -29,15 +29,15 @@ ATTEMPTS_MAX = 50
 def story(workings: Workings, task: Task) -> dict[str, Any]:
     """Return verdict, attempts, inputs and outputs by digest, and where and how it ran."""
     row = workings.dataset(task.dataset)
-    shape = workings.shape(row.digest)
+    dag = workings.dag(row.digest)
     place = (task.step, task.job)
-    if not shape.holds(place):
+    if not dag.holds(place):
         raise UnknownTask(task=str(task))
     tasks = workings.store.tasks
     known = tasks.rows(row.no, [place])
-    state = known[0] if known else implied_row(shape, workings.controls(row), place)
+    state = known[0] if known else implied_row(dag, workings.controls(row), place)
     pages = tasks.page(row.no, task.step, task.job, None, 0, ATTEMPTS_MAX)
-    parents = _parents(shape, place)
+    parents = _parents(dag, place)
     rows = {one.place: one for one in tasks.rows(row.no, [*parents, place])}
     outcomes = tasks.outcomes({one.outcome for one in rows.values() if one.outcome})
     found: dict[str, Any] = {
@@ -45,20 +45,20 @@ def story(workings: Workings, task: Task) -> dict[str, Any]:
         "dataset": task.dataset,
         "job": task.job,
         "step": task.step,
-        "name": shape.dataset.steps[task.step].name,
+        "name": dag.dataset.steps[task.step].name,
         "verdict": state.verdict.value,
         "generation": state.generation,
         "failures": state.failures,
         "outcome": state.outcome.hex(),
-        "command": _command(shape.dataset, task),
-        "seed": seed(shape.dataset.seed, task.job, task.step),
-        "inputs": _inputs(shape, task, rows, outcomes),
+        "command": _command(dag.dataset, task),
+        "seed": seed(dag.dataset.seed, task.job, task.step),
+        "inputs": _inputs(dag, task, rows, outcomes),
         "consumed": [
             {"task": f"{task.dataset}/{job}/{step}", "outcome": rows[step, job].outcome.hex()}
             for step, job in parents
             if (step, job) in rows and rows[step, job].outcome
         ],
-        "outputs": _outputs(shape, task.step, outcomes.get(state.outcome, ())),
+        "outputs": _outputs(dag, task.step, outcomes.get(state.outcome, ())),
     }
     return found | _attempts(workings, row, task, state, pages)
 
@@ -155,24 +155,24 @@ def _ran(attempt: Attempt, segment: Segment) -> dict[str, Any]:
     }
 
 
-def _parents(shape: Shape, place: Place) -> list[Place]:
-    found = list(shape.parents(place))
-    for parent in shape.needs[place[0]]:
-        if shape.is_fan_in(place[0], parent):
-            found += [(parent, job) for job in range(shape.dataset.jobs)]
+def _parents(dag: Dag, place: Place) -> list[Place]:
+    found = list(dag.parents(place))
+    for parent in dag.needs[place[0]]:
+        if dag.is_fan_in(place[0], parent):
+            found += [(parent, job) for job in range(dag.dataset.jobs)]
     return sorted(found)
 
 
 def _inputs(
-    shape: Shape, task: Task, rows: Mapping[Place, TaskRow], outcomes: Mapping[bytes, Outputs]
+    dag: Dag, task: Task, rows: Mapping[Place, TaskRow], outcomes: Mapping[bytes, Outputs]
 ) -> list[dict[str, Any]]:
     """Return every staged file by name and digest, and the task that made it."""
-    steps = shape.dataset.steps
+    steps = dag.dataset.steps
     found = []
     for one in steps[task.step].inputs:
-        fan_in = shape.is_fan_in(task.step, one.step)
+        fan_in = dag.is_fan_in(task.step, one.step)
         job = 0 if steps[one.step].per is Per.DATASET else task.job
-        for parent_job in range(shape.dataset.jobs) if fan_in else (job,):
+        for parent_job in range(dag.dataset.jobs) if fan_in else (job,):
             row = rows.get((one.step, parent_job))
             outputs = outcomes.get(row.outcome, ()) if row else ()
             if one.output < len(outputs):
@@ -184,8 +184,8 @@ def _inputs(
     return found
 
 
-def _outputs(shape: Shape, step: int, outputs: Outputs) -> list[dict[str, Any]]:
-    names = [one.name for one in shape.dataset.steps[step].outputs]
+def _outputs(dag: Dag, step: int, outputs: Outputs) -> list[dict[str, Any]]:
+    names = [one.name for one in dag.dataset.steps[step].outputs]
     return [
         {"name": name, "sha256": file.hex(), "bytes": size}
         for name, (file, size) in zip(names, outputs, strict=False)

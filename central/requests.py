@@ -39,7 +39,7 @@ def submit(workings: Workings, raw: bytes, key: str, token: int) -> Submitted:
     Raises NotCanonical, WrongShape, DatasetRefused, IdempotencyConflict.
     """
     document_digest = spec.dataset_digest(raw)
-    of = workings.shape(document_digest, raw)  # decodes and checks
+    of = workings.dag(document_digest, raw)  # decodes and checks
     with workings.store.transaction():
         known = _answer(workings, (token, key), document_digest)
         if known is not None:
@@ -84,7 +84,7 @@ def control(
     Raises UnknownDataset, BadControl, IdempotencyConflict.
     """
     row = workings.dataset(dataset)
-    of = workings.shape(row.digest)
+    of = workings.dag(row.digest)
     if steps is not None and any(not 0 <= step < row.steps for step in steps):
         raise BadControl(where=dataset, reason=f"there are steps 0 to {row.steps - 1}")
     if jobs is not None and jobs.spans and jobs.spans[-1][1] > row.jobs:
@@ -104,7 +104,7 @@ def reset(workings: Workings, dataset: DatasetRow, places: Iterable[Place]) -> i
     """Reset single tasks with all their descendants; return how many tasks that covers."""
     with workings.store.transaction():
         number = workings.store.bundles.head(workings.epoch) + 1
-        of = workings.shape(dataset.digest)
+        of = workings.dag(dataset.digest)
         made = make_reset(of, places, workings.epoch, number)
         return _commit_control(workings, dataset, made, None)
 

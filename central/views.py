@@ -43,7 +43,7 @@ class Views:
     def dataset(self, dataset: DatasetId) -> dict[str, Any]:
         """Return one dataset. Raises UnknownDataset."""
         row = self._w.dataset(dataset)
-        of = self._w.shape(row.digest).dataset
+        of = self._w.dag(row.digest).dataset
         standing = self._w.controls(row).whole
         steps = [
             {
@@ -65,12 +65,12 @@ class Views:
             return known[1]
         version = self._w.version
         row = self._w.dataset(dataset)
-        shape, controls = self._w.shape(row.digest), self._w.controls(row)
+        dag, controls = self._w.dag(row.digest), self._w.controls(row)
         stored = {one.step: one for one in self._w.store.tasks.steps(row.no)}
         steps = []
-        for number, step in enumerate(shape.dataset.steps):
-            tasks = shape.dataset.tasks_of(number)
-            implied = implied_row(shape, controls, (number, 0)).verdict
+        for number, step in enumerate(dag.dataset.steps):
+            tasks = dag.dataset.tasks_of(number)
+            implied = implied_row(dag, controls, (number, 0)).verdict
             about = {"step": number, "name": step.name, "tasks": tasks}
             steps.append(about | _step(stored.get(number), tasks, implied))
         found = {"dataset": dataset, "jobs": row.jobs, "tasks": row.tasks, "steps": steps}

@@ -20,7 +20,7 @@ from bundle.wire.write import ChunkSource, write_bundle
 from central.archive import Archive
 from central.config import Config
 from central.core.controls import Controls
-from central.core.shape import Shape
+from central.core.dag import Dag
 from central.errors import MissingDataset, UnknownDataset
 from central.home import Home
 from central.store.protocol import Store
@@ -42,7 +42,7 @@ class Workings:
     epoch: Epoch
     clock_us: Callable[[], int]
     version: int = 0  # raised by every transaction that changed something
-    _shapes: OrderedDict[bytes, Shape] = field(default_factory=OrderedDict)
+    _dags: OrderedDict[bytes, Dag] = field(default_factory=OrderedDict)
     _leases: OrderedDict[bytes, Lease] = field(default_factory=OrderedDict)
     _trust: tuple[int, TrustView] | None = None
 
@@ -54,19 +54,19 @@ class Workings:
             self._trust = (changed_ns, TrustView.load(self.home.trust))
         return self._trust[1]
 
-    def shape(self, digest: bytes, raw: bytes | None = None) -> Shape:
-        """Return a dataset's shape by its document's digest. Raises MissingDataset."""
-        found = self._shapes.get(digest)
+    def dag(self, digest: bytes, raw: bytes | None = None) -> Dag:
+        """Return a dataset's dag by its document's digest. Raises MissingDataset."""
+        found = self._dags.get(digest)
         if found is None:
             raw = self.store.datasets.document(digest) if raw is None else raw
             if raw is None:
                 raise MissingDataset(dataset=digest.hex())
-            found = Shape(spec.decode(raw), digest)
+            found = Dag(spec.decode(raw), digest)
             graph.check(found.dataset)
-            self._shapes[digest] = found
-            if len(self._shapes) > SHAPES_MAX:
-                self._shapes.popitem(last=False)
-        self._shapes.move_to_end(digest)
+            self._dags[digest] = found
+            if len(self._dags) > SHAPES_MAX:
+                self._dags.popitem(last=False)
+        self._dags.move_to_end(digest)
         return found
 
     def lease(self, row: LeaseRow) -> Lease:

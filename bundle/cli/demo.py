@@ -21,7 +21,7 @@ from bundle.rehearsal import report
 from bundle.rehearsal.faults import DEMO_FAULTS
 from bundle.rehearsal.loop import Harm
 from bundle.rehearsal.picture import draw
-from bundle.rehearsal.stage import Shape, default_path
+from bundle.rehearsal.stage import SiteSize, default_path
 
 EXAMPLE = Path(bundle.__file__).parent.parent / "examples" / "airshower" / "dataset.toml"
 JOBS_MIN = 20
@@ -75,17 +75,17 @@ def command(jobs: int | None, root: Path, as_json: bool) -> None:
     root = root.absolute()
     _make_room(root)
     console = Console(stderr=as_json)
-    shape = Shape(
+    size = SiteSize(
         pilots=2,
         slots=1,
         tasks_wanted=3 * (dataset.jobs + 1) // 2,
         shard_tasks_max=6,
         task_path=default_path(),
     )
-    console.print(FAULTS_IN_WORDS.format(pilots=shape.pilots), highlight=False)
+    console.print(FAULTS_IN_WORDS.format(pilots=size.pilots), highlight=False)
     harm = Harm(bundles=DEMO_FAULTS, pilot_in_mid_shard=True)
     found = Finds(root)
-    summary, _ = rehearse(dataset, root, shape, harm, as_json=as_json, last_look=found.look)
+    summary, _ = rehearse(dataset, root, size, harm, as_json=as_json, last_look=found.look)
     for line in found.lines():
         console.print(line, highlight=False, markup=False)
     if summary["failed"] or not report.sound(summary):

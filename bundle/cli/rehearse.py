@@ -22,7 +22,7 @@ from bundle.rehearsal.evidence import judge, witnessed
 from bundle.rehearsal.faults import random_kills
 from bundle.rehearsal.ledger import read_ledger
 from bundle.rehearsal.loop import Harm, LastLook, Ran, Rehearsal
-from bundle.rehearsal.stage import Shape, default_path
+from bundle.rehearsal.stage import SiteSize, default_path
 from bundle.trust.trust_file import TrustView
 
 EXIT_UNSOUND = 1
@@ -61,17 +61,17 @@ def command(
         document = replace(document, jobs=min(jobs, document.jobs))
     root = (root or Path(tempfile.mkdtemp(prefix="pulk-rehearsal-"))).absolute()
     harm = Harm(kills=random_kills(seed, kills, within))
-    summary, _ = rehearse(document, root, shape_for(document, slots, pilots), harm, as_json=as_json)
+    summary, _ = rehearse(document, root, size_for(document, slots, pilots), harm, as_json=as_json)
     if summary["failed"] or not report.sound(summary):
         sys.exit(EXIT_UNSOUND)
 
 
-def shape_for(dataset: Dataset, slots: int | None, pilots: int) -> Shape:
+def size_for(dataset: Dataset, slots: int | None, pilots: int) -> SiteSize:
     """Return a site that fits this machine: every slot is used, work comes in a few bundles."""
     total = slots or len(os.sched_getaffinity(0))
     pilots = min(pilots, total)
     tasks = dataset.tasks()
-    return Shape(
+    return SiteSize(
         pilots=pilots,
         slots=max(1, total // pilots),
         tasks_wanted=max(tasks // 2, 200),
@@ -83,7 +83,7 @@ def shape_for(dataset: Dataset, slots: int | None, pilots: int) -> Shape:
 def rehearse(
     dataset: Dataset,
     root: Path,
-    shape: Shape,
+    size: SiteSize,
     harm: Harm,
     *,
     as_json: bool,
@@ -92,7 +92,7 @@ def rehearse(
     """Run, judge, report; returns the summary and what ran."""
     console = Console(stderr=as_json)
     with Progress(console, dataset) as progress:
-        rehearsal = Rehearsal(root, shape, harm, progress.tell)
+        rehearsal = Rehearsal(root, size, harm, progress.tell)
         ran = rehearsal.run(dataset, progress.update, last_look)
     central = ran.stage.central_dir
     done_tasks = {

@@ -21,7 +21,7 @@ from bundle.rehearsal.courier import Courier
 from bundle.rehearsal.faults import Fault, Kill, Target
 from bundle.rehearsal.ledger import with_ledger
 from bundle.rehearsal.programs import call_json, kill_process, kill_sessions
-from bundle.rehearsal.stage import Shape, Stage, set_stage
+from bundle.rehearsal.stage import SiteSize, Stage, set_stage
 from bundle.spool.journal import read_journal
 
 POLL_S = 0.1
@@ -69,7 +69,7 @@ class Rehearsal:
     def __init__(
         self,
         root: Path,
-        shape: Shape,
+        size: SiteSize,
         harm: Harm,
         tell: Callable[[str], None],
         stuck_after_s: float = 120.0,
@@ -79,7 +79,7 @@ class Rehearsal:
         self._tell = tell
         self._stuck_after_s = stuck_after_s
         self.courier = Courier(self._central_url, harm.bundles, self._kill_relay, self._met)
-        self.stage = set_stage(root, shape, self.courier.url)
+        self.stage = set_stage(root, size, self.courier.url)
         self.events: list[str] = []
         self.faults: dict[str, int] = {}
         self._pilot_pids: set[int] = set()

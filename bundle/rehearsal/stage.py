@@ -12,7 +12,7 @@ SITE = "rehearsal"
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class SiteSize:
     """How large the rehearsal's site is, and how central cuts the work for it."""
 
     pilots: int
@@ -55,7 +55,7 @@ class Stage:
         return (self.central_dir / "address").read_text().strip()
 
 
-def set_stage(root: Path, shape: Shape, courier_url: str) -> Stage:
+def set_stage(root: Path, size: SiteSize, courier_url: str) -> Stage:
     """Make an authority and a site in `root` and enrol the site, as two people would by phone."""
     central_dir, spool = root / "central", root / "site"
     logs = root / "logs"
@@ -74,8 +74,8 @@ def set_stage(root: Path, shape: Shape, courier_url: str) -> Stage:
         str(answer),
     )
     call("relay", "accept", str(spool), str(answer), "--root", made["root_fingerprint"])
-    _write_central_config(central_dir, shape)
-    _write_relay_config(spool, shape, courier_url, root / "ledger")
+    _write_central_config(central_dir, size)
+    _write_relay_config(spool, size, courier_url, root / "ledger")
     return Stage(
         root,
         Program("central", ["central", "serve", str(central_dir)], logs),
@@ -90,20 +90,20 @@ def default_path() -> str:
     return os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"])
 
 
-def _write_central_config(central_dir: Path, shape: Shape) -> None:
+def _write_central_config(central_dir: Path, size: SiteSize) -> None:
     (central_dir / "central.toml").write_text(
-        f"[planner]\nshard_tasks_max = {shape.shard_tasks_max}\n"
+        f"[planner]\nshard_tasks_max = {size.shard_tasks_max}\n"
     )
 
 
-def _write_relay_config(spool: Path, shape: Shape, url: str, ledger: Path) -> None:
+def _write_relay_config(spool: Path, size: SiteSize, url: str, ledger: Path) -> None:
     (spool / "relay.toml").write_text(
         f'[site]\nname = "{SITE}"\n'
         f'[central]\nurl = "{url}"\n'
-        f"[pilots]\ncount = {shape.pilots}\nslots = {shape.slots}\nidle_s = 3\n"
+        f"[pilots]\ncount = {size.pilots}\nslots = {size.slots}\nidle_s = 3\n"
         "[carry]\nresend_gap_after_s = 1\nresend_unanswered_after_s = 2\nresend_after_s = 15\n"
         "report_after_s = 2\n"
-        f"[capacity]\ntasks_wanted = {shape.tasks_wanted}\n"
-        f'[tasks]\npath = "{shape.task_path}"\n'
+        f"[capacity]\ntasks_wanted = {size.tasks_wanted}\n"
+        f'[tasks]\npath = "{size.task_path}"\n'
         f'[task_environment]\nPULK_LEDGER = "{ledger}"\n'
     )

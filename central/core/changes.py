@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from central.core import verdict as verdicts
 from central.core.controls import Controls
+from central.core.dag import Dag
 from central.core.facts import AttemptFact, Pin, Place, TaskRow, Verdict
-from central.core.shape import Shape
 from central.core.verdict import TaskFacts
 
 
@@ -47,8 +47,8 @@ class Changes:
     contradicted: list[AttemptFact] = field(default_factory=list)  # a key with two contents
 
 
-def implied_row(shape: Shape, controls: Controls, place: Place) -> TaskRow:
+def implied_row(dag: Dag, controls: Controls, place: Place) -> TaskRow:
     """Return what the config implies for a task that nothing has happened to."""
     whole = controls.whole
-    facts = TaskFacts(b"", 1, None, parents_done=not shape.needs[place[0]], standing=whole)
+    facts = TaskFacts(b"", 1, None, parents_done=not dag.needs[place[0]], standing=whole)
     return TaskRow(*place, whole.generation, verdicts.verdict(facts, 0).verdict, b"", 0, 0)

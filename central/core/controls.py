@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from bundle.ids import Epoch
 from bundle.intervals import IntervalSet
+from central.core.dag import Dag
 from central.core.facts import Control, ControlWord, Place
-from central.core.shape import Shape
 
 _ONE = IntervalSet(((0, 1),))
 _PAIRS = {
@@ -62,7 +62,7 @@ class Controls:
 
 
 def make_control(
-    shape: Shape,
+    dag: Dag,
     word: ControlWord,
     steps: Iterable[int] | None,
     jobs: IntervalSet | None,
@@ -75,27 +75,27 @@ def make_control(
     """
     if word is ControlWord.TOMBSTONE or (steps is None and jobs is None):
         return Control(word, None, epoch, commit)
-    everything = IntervalSet(((0, shape.dataset.jobs),))
+    everything = IntervalSet(((0, dag.dataset.jobs),))
     wanted = everything if jobs is None else jobs & everything
     region: dict[int, IntervalSet] = {}
-    for step in range(len(shape.whole)) if steps is None else sorted(set(steps)):
-        if not shape.whole[step]:
+    for step in range(len(dag.whole)) if steps is None else sorted(set(steps)):
+        if not dag.whole[step]:
             region[step] = wanted
         elif steps is not None:
             region[step] = _ONE
     if word is ControlWord.RESET:
-        _cascade(shape, region)
+        _cascade(dag, region)
     regions = tuple((step, region[step]) for step in sorted(region) if region[step].spans)
     return Control(word, regions, epoch, commit)
 
 
-def make_reset(shape: Shape, places: Iterable[Place], epoch: Epoch, commit: int) -> Control:
+def make_reset(dag: Dag, places: Iterable[Place], epoch: Epoch, commit: int) -> Control:
     """Return the reset of single tasks and all their descendants."""
     jobs: dict[int, list[int]] = {}
     for step, job in places:
         jobs.setdefault(step, []).append(job)
     region = {step: IntervalSet.of(numbers) for step, numbers in jobs.items()}
-    _cascade(shape, region)
+    _cascade(dag, region)
     regions = tuple((step, region[step]) for step in sorted(region))
     return Control(ControlWord.RESET, regions, epoch, commit)
 
@@ -117,15 +117,15 @@ def _last(words: list[ControlWord], which: ControlWord) -> bool:
     return bool(pair) and pair[-1] is which
 
 
-def _cascade(shape: Shape, region: dict[int, IntervalSet]) -> None:
-    everything = IntervalSet(((0, shape.dataset.jobs),))
-    for step in shape.order:
+def _cascade(dag: Dag, region: dict[int, IntervalSet]) -> None:
+    everything = IntervalSet(((0, dag.dataset.jobs),))
+    for step in dag.order:
         if step not in region or not region[step].spans:
             continue
-        for child in shape.children[step]:
-            if shape.whole[child]:
+        for child in dag.children[step]:
+            if dag.whole[child]:
                 reached = _ONE
-            elif shape.whole[step]:
+            elif dag.whole[step]:
                 reached = everything
             else:
                 reached = region[step]

@@ -15,8 +15,8 @@ from bundle.intervals import IntervalSet
 from central.core import verdict as verdicts
 from central.core.changes import Changes, UsageSum, implied_row
 from central.core.controls import Controls, Standing
+from central.core.dag import Dag
 from central.core.facts import AttemptFact, Pin, Place, TaskRow, Verdict
-from central.core.shape import Shape
 from central.core.source import Source
 from central.core.verdict import Judgement, TaskFacts
 from central.errors import Unbalanced
@@ -31,7 +31,7 @@ class Merge:
     def __init__(
         self,
         dataset: DatasetId,
-        shape: Shape,
+        dag: Dag,
         controls: Controls,
         source: Source,
         commit: tuple[Epoch, int] | None = None,
@@ -41,15 +41,15 @@ class Merge:
 
         Args:
             dataset: its id, for names of attempts.
-            shape: its document.
+            dag: its document.
             controls: all its controls, those included that are new with this merge.
             source: what is stored.
             commit: where central's pins go; None where it replays and makes none of its own.
             touched: jobs of which a task per job has a row already.
         """
-        self._dataset, self.shape, self._controls, self._source = dataset, shape, controls, source
+        self._dataset, self.dag, self._controls, self._source = dataset, dag, controls, source
         self._commit, self._touched = commit, touched
-        self._roots = [n for n, needs in enumerate(shape.needs) if not (needs or shape.whole[n])]
+        self._roots = [n for n, needs in enumerate(dag.needs) if not (needs or dag.whole[n])]
         self._forced: set[Place] = set()
         self._rows: dict[Place, TaskRow | None] = {}
         self._attempts: dict[Place, list[AttemptFact]] = {}
@@ -109,7 +109,7 @@ class Merge:
 
     def touch(self, places: Iterable[Place]) -> None:
         """Have tasks judged again."""
-        levels, pending = self.shape.levels, self._pending
+        levels, pending = self.dag.levels, self._pending
         for place in places:
             level = levels[place[0]]
             if level not in pending:
@@ -141,11 +141,11 @@ class Merge:
 
     def _want_counts(self, steps: Iterable[int]) -> None:
         """Load the counters of steps, and of those that they need every job of."""
-        shape = self.shape
+        dag = self.dag
         wanted = set(steps)
         for step in tuple(wanted):
-            if shape.whole[step]:
-                wanted.update(one for one in shape.needs[step] if not shape.whole[one])
+            if dag.whole[step]:
+                wanted.update(one for one in dag.needs[step] if not dag.whole[one])
         wanted.difference_update(self._counts)
         if wanted:
             loaded = self._source.load_counts(wanted)
@@ -168,15 +168,15 @@ class Merge:
 
     def _want_family(self, places: Collection[Place], *, children: bool = True) -> None:
         """Load the rows of tasks, of their parents, and of single children, in one go."""
-        shape = self.shape
+        dag = self.dag
         wanted = set(places)
         if children:
             for place in places:
-                if not shape.whole[place[0]]:
-                    wanted.update(shape.children_of(place))
+                if not dag.whole[place[0]]:
+                    wanted.update(dag.children_of(place))
         for place in tuple(wanted):
-            if place[0] < len(shape.needs) and shape.needs[place[0]]:
-                wanted.update(shape.parents(place))
+            if place[0] < len(dag.needs) and dag.needs[place[0]]:
+                wanted.update(dag.parents(place))
         self._want_rows(wanted)
 
     def _join(self, place: Place, arrived: list[AttemptFact]) -> None:
@@ -219,14 +219,14 @@ class Merge:
             old is None and place not in self._forced and row == self._implied(place)
         ):
             return
-        if old is None and not self.shape.whole[place[0]]:
+        if old is None and not self.dag.whole[place[0]]:
             self._open_job(place[1])
         self._rows[place] = self.changes.rows[place] = row
         self._count(old, row)
         was_done = old is not None and old.verdict is Verdict.DONE
         had = old.outcome if old else b""
         if row.outcome != had or was_done != (row.verdict is Verdict.DONE):
-            self.touch(self.shape.children_of(place))
+            self.touch(self.dag.children_of(place))
 
     def _open_job(self, job: int) -> None:
         """Give rows to all that a job's first row leaves ready, for the planner finds rows."""
@@ -248,8 +248,8 @@ class Merge:
         attempts, pins = self._attempts.get(place, ()), self._pins.get(place, ())
         step = place[0]
         facts = TaskFacts(
-            spec_hash=self.shape.spec_hash(step) if attempts else b"",
-            failures_max=self.shape.dataset.steps[step].failures_max,
+            spec_hash=self.dag.spec_hash(step) if attempts else b"",
+            failures_max=self.dag.dataset.steps[step].failures_max,
             lineage=self._lineage(place) if attempts or pins else None,
             parents_done=self._parents_done(place),
             attempts=attempts,
@@ -261,35 +261,35 @@ class Merge:
 
     def _implied(self, place: Place) -> TaskRow:
         """Return the row of a task that nothing has happened to."""
-        return implied_row(self.shape, self._controls, place)
+        return implied_row(self.dag, self._controls, place)
 
     def _parents_done(self, place: Place) -> bool:
-        shape, rows, step = self.shape, self._rows, place[0]
-        for parent in shape.parents(place):
+        dag, rows, step = self.dag, self._rows, place[0]
+        for parent in dag.parents(place):
             row = rows.get(parent)
             if row is None or row.verdict is not Verdict.DONE:
                 return False
-        if not shape.whole[step]:
+        if not dag.whole[step]:
             return True
-        jobs = shape.dataset.jobs
+        jobs = dag.dataset.jobs
         return all(
-            shape.whole[parent] or self._counts.get(parent, {}).get(Verdict.DONE, 0) == jobs
-            for parent in shape.needs[step]
+            dag.whole[parent] or self._counts.get(parent, {}).get(Verdict.DONE, 0) == jobs
+            for parent in dag.needs[step]
         )
 
     def _lineage(self, place: Place) -> bytes | None:
         """Return the digest over the parents' outcomes, or None while one is missing."""
-        shape, rows = self.shape, self._rows
+        dag, rows = self.dag, self._rows
         step, job = place
         parts: list[bytes] = []
-        for parent in shape.needs[step]:
-            if shape.is_fan_in(step, parent):
+        for parent in dag.needs[step]:
+            if dag.is_fan_in(step, parent):
                 outcomes = self._outcomes(parent)
                 if outcomes is None:
                     return None
                 parts.append(outcomes)
                 continue
-            row = rows.get((parent, 0 if shape.whole[parent] else job))
+            row = rows.get((parent, 0 if dag.whole[parent] else job))
             if row is None or not row.outcome:
                 return None
             parts.append(row.outcome)
@@ -297,7 +297,7 @@ class Merge:
 
     def _outcomes(self, step: int) -> bytes | None:
         """Return the outcomes of all jobs of a step, one after the other, once all are known."""
-        if self._known.get(step, 0) != self.shape.dataset.jobs:
+        if self._known.get(step, 0) != self.dag.dataset.jobs:
             return None
         if step not in self._fan_in:
             outcomes = dict(self._source.load_outcomes(step))
@@ -346,6 +346,6 @@ class Merge:
         """Invariant I1: the buckets of a step add up, or nothing is committed."""
         for step in {step for step, _ in self.changes.counts}:
             counts = self._counts[step]
-            tasks = self.shape.dataset.tasks_of(step)
+            tasks = self.dag.dataset.tasks_of(step)
             if min(counts.values()) < 0 or sum(counts.values()) > tasks:
                 raise Unbalanced(where=f"{self._dataset} step {step}", counts=counts, tasks=tasks)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from bundle.intervals import IntervalSet
 from central.core.changes import implied_row
 from central.core.controls import Controls
+from central.core.dag import Dag
 from central.core.facts import Place, TaskRow, Verdict
-from central.core.shape import Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class View:
     looked at and of the steps per dataset. `done`: tasks done, by step.
     """
 
-    shape: Shape
+    dag: Dag
     controls: Controls
     fresh: IntervalSet
     begun: tuple[int, ...]
@@ -81,7 +81,7 @@ def select(view: View, tasks_max: int, job_tasks_max: int) -> Selection:
 
 def is_open(view: View, place: Place, row: TaskRow | None) -> bool:
     """Return whether a task can be leased as far as it is itself concerned."""
-    verdict = (row or implied_row(view.shape, view.controls, place)).verdict
+    verdict = (row or implied_row(view.dag, view.controls, place)).verdict
     if verdict is Verdict.READY:
         return True
     return verdict is Verdict.HELD and not view.controls.standing(place).suspended
@@ -89,12 +89,12 @@ def is_open(view: View, place: Place, row: TaskRow | None) -> bool:
 
 def _leasable(view: View, job: int) -> list[Place]:
     """Return the tasks of a begun job that can run in one bundle, parents first."""
-    shape = view.shape
+    dag = view.dag
     chosen: set[Place] = set()
     ordered: list[Place] = []
-    for step in shape.order:
+    for step in dag.order:
         place = (step, job)
-        if shape.whole[step]:
+        if dag.whole[step]:
             continue
         if is_open(view, place, view.rows.get(place)) and _met(view, place, chosen):
             chosen.add(place)
@@ -103,24 +103,24 @@ def _leasable(view: View, job: int) -> list[Place]:
 
 
 def _met(view: View, place: Place, chosen: set[Place]) -> bool:
-    for parent in view.shape.parents(place):
+    for parent in view.dag.parents(place):
         row = view.rows.get(parent)
         if not (row is not None and row.verdict is Verdict.DONE) and parent not in chosen:
             return False
     return True
 
 
-def prefix_steps(shape: Shape) -> tuple[int, ...]:
+def prefix_steps(dag: Dag) -> tuple[int, ...]:
     """Return the steps per job that rest on steps per job alone, parents first."""
     inside: set[int] = set()
-    for step in shape.order:
-        if not shape.whole[step] and inside.issuperset(shape.needs[step]):
+    for step in dag.order:
+        if not dag.whole[step] and inside.issuperset(dag.needs[step]):
             inside.add(step)
-    return tuple(step for step in shape.order if step in inside)
+    return tuple(step for step in dag.order if step in inside)
 
 
 def _select_fresh(view: View, chosen: Selection, room: int, job_tasks_max: int) -> None:
-    prefix = prefix_steps(view.shape)
+    prefix = prefix_steps(view.dag)
     if not prefix or room <= 0 or not view.fresh.spans:
         return
     jobs = room // len(prefix)
@@ -135,8 +135,8 @@ def _select_fresh(view: View, chosen: Selection, room: int, job_tasks_max: int) 
 
 def _select_whole(view: View, chosen: Selection, room: int) -> None:
     """Add steps per dataset, as far as all their parents are done or selected."""
-    shape = view.shape
-    steps = [step for step in shape.order if shape.whole[step]]
+    dag = view.dag
+    steps = [step for step in dag.order if dag.whole[step]]
     if not steps:
         return
     selected = _selected_per_step(chosen)
@@ -161,20 +161,20 @@ def _selected_per_step(chosen: Selection) -> dict[int, int]:
 
 
 def _whole_met(view: View, step: int, selected: Mapping[int, int], inside: set[Place]) -> bool:
-    shape = view.shape
-    for parent in shape.needs[step]:
-        if shape.whole[parent]:
+    dag = view.dag
+    for parent in dag.needs[step]:
+        if dag.whole[parent]:
             row = view.rows.get((parent, 0))
             if (parent, 0) not in inside and not (row and row.verdict is Verdict.DONE):
                 return False
-        elif view.done.get(parent, 0) + selected.get(parent, 0) < shape.dataset.jobs:
+        elif view.done.get(parent, 0) + selected.get(parent, 0) < dag.dataset.jobs:
             return False
     return True
 
 
-def looked_at(shape: Shape, jobs: Iterable[int]) -> list[Place]:
+def looked_at(dag: Dag, jobs: Iterable[int]) -> list[Place]:
     """Return the places whose rows a view of these begun jobs needs."""
     begun = tuple(jobs)
-    places = [(step, 0) for step, whole in enumerate(shape.whole) if whole]
-    places += [(step, job) for step, whole in enumerate(shape.whole) if not whole for job in begun]
+    places = [(step, 0) for step, whole in enumerate(dag.whole) if whole]
+    places += [(step, job) for step, whole in enumerate(dag.whole) if not whole for job in begun]
     return places

@@ -97,7 +97,7 @@ def _pieces(view: View, places: list[Place], shard_tasks_max: int) -> Iterator[l
 
     So tasks that could start at once don't wait in one shard with those that need other shards.
     """
-    levels = view.shape.levels
+    levels = view.dag.levels
     piece: list[Place] = []
     for place in sorted(places, key=lambda one: (levels[one[0]], one[0])):
         deeper = piece and levels[piece[-1][0]] != levels[place[0]]
@@ -129,11 +129,11 @@ def _add(view: View, made: _Cut, places: list[Place]) -> None:
 
 
 def _all_parents(view: View, place: Place) -> Iterator[Place]:
-    yield from view.shape.parents(place)
+    yield from view.dag.parents(place)
     step = place[0]
-    for parent in view.shape.needs[step]:
-        if view.shape.is_fan_in(step, parent):
-            for job in range(view.shape.dataset.jobs):
+    for parent in view.dag.needs[step]:
+        if view.dag.is_fan_in(step, parent):
+            for job in range(view.dag.dataset.jobs):
                 yield parent, job
 
 
@@ -178,14 +178,14 @@ class _Selected:
 
 def _returns(view: View, selected: _Selected, shard: Shard) -> set[int]:
     """Return the steps whose outputs travel home: final, kept, or read outside of the bundle."""
-    shape = view.shape
+    dag = view.dag
     found: set[int] = set()
     for block in shard.blocks:
         for step in block.steps:
             if step in found:
                 continue
-            readers = shape.consumed_by[step]
-            kept = any(one.keep for one in shape.dataset.steps[step].outputs)
+            readers = dag.consumed_by[step]
+            kept = any(one.keep for one in dag.dataset.steps[step].outputs)
             inside = (_inside(view, selected, block, step, reader) for reader in readers)
             if kept or not readers or not all(inside):
                 found.add(step)
@@ -193,8 +193,8 @@ def _returns(view: View, selected: _Selected, shard: Shard) -> set[int]:
 
 
 def _inside(view: View, selected: _Selected, block: Block, step: int, reader: int) -> bool:
-    if view.shape.whole[reader]:
+    if view.dag.whole[reader]:
         return (reader, 0) in selected
-    if view.shape.whole[step]:
-        return all((reader, job) in selected for job in range(view.shape.dataset.jobs))
+    if view.dag.whole[step]:
+        return all((reader, job) in selected for job in range(view.dag.dataset.jobs))
     return all((reader, job) in selected for job in block.jobs)

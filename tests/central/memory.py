@@ -9,9 +9,9 @@ from bundle.intervals import IntervalSet
 from central.core import state_hash as hashes
 from central.core.changes import Changes, UsageSum, implied_row
 from central.core.controls import Controls
+from central.core.dag import Dag
 from central.core.facts import AttemptFact, Control, Pin, Place, TaskRow, Verdict
 from central.core.merge import Merge
-from central.core.shape import Shape
 from central.core.source import StepCounts
 
 DATASET = DatasetId("a" * 26)
@@ -21,8 +21,8 @@ EPOCH = Epoch(1, b"n" * 16)
 class Memory:
     """Keeps what merges change; a `Source` for the next one."""
 
-    def __init__(self, shape: Shape) -> None:
-        self.shape = shape
+    def __init__(self, dag: Dag) -> None:
+        self.dag = dag
         self.rows: dict[Place, TaskRow] = {}
         self.attempts: list[AttemptFact] = []
         self.pins: list[Pin] = []
@@ -65,7 +65,7 @@ class Memory:
         new = [one for one in controls if one not in self.controls]
         self.controls += new
         live = None if commit is None else (EPOCH, commit)
-        merge = Merge(DATASET, self.shape, Controls(self.controls), self, live, self.touched)
+        merge = Merge(DATASET, self.dag, Controls(self.controls), self, live, self.touched)
         for control in new:
             if control.regions is None:
                 merge.touch(list(self.rows))
@@ -94,23 +94,23 @@ class Memory:
 
     def row(self, place: Place) -> TaskRow:
         """The row of a task, implied where it has none."""
-        return self.rows.get(place) or implied_row(self.shape, Controls(self.controls), place)
+        return self.rows.get(place) or implied_row(self.dag, Controls(self.controls), place)
 
     def verdict(self, step: int, job: int) -> Verdict:
         return self.row((step, job)).verdict
 
     def check(self) -> None:
         """Invariant I1: counters are those of the rows, and buckets add up to all tasks."""
-        for step in range(len(self.shape.whole)):
+        for step in range(len(self.dag.whole)):
             rows = [row for row in self.rows.values() if row.step == step]
             for word in Verdict:
                 assert self.counts.get((step, word), 0) == sum(r.verdict is word for r in rows)
-            assert len(rows) <= self.shape.dataset.tasks_of(step)
+            assert len(rows) <= self.dag.dataset.tasks_of(step)
 
     def hash(self) -> str:
         """The state hash of these facts."""
         controls = Controls(self.controls)
-        records = [hashes.dataset_record(self.shape.digest, self.shape.dataset.jobs, controls)]
+        records = [hashes.dataset_record(self.dag.digest, self.dag.dataset.jobs, controls)]
         places = {one.place for one in self.attempts} | {
             place for place, row in self.rows.items() if row.outcome
         }
@@ -119,7 +119,7 @@ class Memory:
             row = self.row(place)
             records.append(
                 hashes.task_record(
-                    self.shape.digest, row, controls.standing(place), [row.outcome], mine
+                    self.dag.digest, row, controls.standing(place), [row.outcome], mine
                 )
             )
         return hashes.state_hash(records)

@@ -13,8 +13,8 @@ from bundle.digest import digest
 from bundle.fates import Fate
 from bundle.intervals import IntervalSet
 from central.core.controls import make_control
+from central.core.dag import Dag
 from central.core.facts import AttemptFact, Control, ControlWord, Pin, Verdict
-from central.core.shape import Shape
 from tests.central.conftest import chain
 from tests.central.memory import EPOCH, Memory
 
@@ -25,9 +25,9 @@ RANK = {Verdict.FAILED: FAILED, Verdict.DONE: DONE}
 Fact = AttemptFact | Pin | Control
 
 
-def shape() -> Shape:
+def dag() -> Dag:
     document = chain(jobs=JOBS, failures_max=2)
-    return Shape(document, spec.dataset_digest(spec.encode(document)))
+    return Dag(document, spec.dataset_digest(spec.encode(document)))
 
 
 def outcome(step: int, job: int, variant: int) -> bytes:
@@ -35,7 +35,7 @@ def outcome(step: int, job: int, variant: int) -> bytes:
 
 
 def attempt(
-    of: Shape,
+    of: Dag,
     step: int,
     job: int,
     *,
@@ -79,8 +79,8 @@ def attempt(
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> tuple[Shape, list[AttemptFact], list[Control]]:
-    of = shape()
+def histories(draw: st.DrawFn) -> tuple[Dag, list[AttemptFact], list[Control]]:
+    of = dag()
     facts = []
     for number in range(draw(st.integers(1, 14))):
         step = draw(st.sampled_from([0, 0, 1, 1, 2]))
@@ -107,7 +107,7 @@ def histories(draw: st.DrawFn) -> tuple[Shape, list[AttemptFact], list[Control]]
     return of, facts, controls
 
 
-def replay(of: Shape, facts: Sequence[Fact], sizes: Sequence[int]) -> Memory:
+def replay(of: Dag, facts: Sequence[Fact], sizes: Sequence[int]) -> Memory:
     """Merge facts in the given order, cut into parts of the given sizes."""
     memory, at, sizes = Memory(of), 0, list(sizes) or [1]
     number = 0
@@ -126,7 +126,7 @@ def replay(of: Shape, facts: Sequence[Fact], sizes: Sequence[int]) -> Memory:
 
 @given(histories(), st.integers(0, 2**32), st.lists(st.integers(1, 6), min_size=1))
 def test_any_order_repetition_and_split_gives_the_same_state(
-    history: tuple[Shape, list[AttemptFact], list[Control]], seed: int, sizes: list[int]
+    history: tuple[Dag, list[AttemptFact], list[Control]], seed: int, sizes: list[int]
 ) -> None:
     of, attempts, controls = history
     live = Memory(of)
@@ -151,7 +151,7 @@ def test_any_order_repetition_and_split_gives_the_same_state(
 
 @given(histories())
 def test_without_controls_a_verdict_only_rises_and_a_choice_never_moves(
-    history: tuple[Shape, list[AttemptFact], list[Control]],
+    history: tuple[Dag, list[AttemptFact], list[Control]],
 ) -> None:
     of, attempts, _ = history
     live = Memory(of)
@@ -166,7 +166,7 @@ def test_without_controls_a_verdict_only_rises_and_a_choice_never_moves(
 
 
 def test_a_second_outcome_makes_a_pin_for_the_first_and_is_a_spare() -> None:
-    of = shape()
+    of = dag()
     live = Memory(of)
     first, second = attempt(of, 0, 0, variant=0), attempt(of, 0, 0, variant=1, lease=2)
     live.join([first], commit=1)
@@ -180,7 +180,7 @@ def test_a_second_outcome_makes_a_pin_for_the_first_and_is_a_spare() -> None:
 
 
 def test_equal_outcomes_are_replicas_and_need_no_pin() -> None:
-    of = shape()
+    of = dag()
     live = Memory(of)
     changes = live.join([attempt(of, 0, 0), attempt(of, 0, 0, lease=2)], commit=1)
     assert not changes.made_pins
@@ -189,7 +189,7 @@ def test_equal_outcomes_are_replicas_and_need_no_pin() -> None:
 
 
 def test_a_child_that_comes_before_its_parent_counts_once_the_parent_is_there() -> None:
-    of = shape()
+    of = dag()
     live = Memory(of)
     live.join([attempt(of, 1, 0)], commit=1)
     assert live.verdict(1, 0) is Verdict.HELD
@@ -198,7 +198,7 @@ def test_a_child_that_comes_before_its_parent_counts_once_the_parent_is_there() 
 
 
 def test_a_fan_in_waits_for_every_job() -> None:
-    of = shape()
+    of = dag()
     live = Memory(of)
     live.join([attempt(of, 2, 0)], commit=1)
     for job in range(JOBS):
@@ -208,7 +208,7 @@ def test_a_fan_in_waits_for_every_job() -> None:
 
 
 def test_the_sites_own_fates_never_use_up_the_budget() -> None:
-    of = shape()
+    of = dag()
     live = Memory(of)
     live.join([attempt(of, 0, 0, fate=Fate.LOST, local=n) for n in range(9)], commit=1)
     assert live.verdict(0, 0) is Verdict.READY
@@ -219,7 +219,7 @@ def test_the_sites_own_fates_never_use_up_the_budget() -> None:
 
 
 def test_one_key_with_two_contents_keeps_both_and_counts_hours_once() -> None:
-    of = shape()
+    of = dag()
     live = Memory(of)
     live.join([attempt(of, 0, 0, wall_ms=5)], commit=1)
     changes = live.join([attempt(of, 0, 0, wall_ms=7)], commit=2)
@@ -230,7 +230,7 @@ def test_one_key_with_two_contents_keeps_both_and_counts_hours_once() -> None:
 
 
 def test_a_reset_makes_old_results_not_count_and_cascades() -> None:
-    of = shape()
+    of = dag()
     live = Memory(of)
     live.join([attempt(of, s, j) for s in (0, 1) for j in range(JOBS)], commit=1)
     live.join([attempt(of, 2, 0)], commit=2)
@@ -246,7 +246,7 @@ def test_a_reset_makes_old_results_not_count_and_cascades() -> None:
 
 
 def test_cancel_keeps_late_results_and_uncancel_needs_no_second_run() -> None:
-    of = shape()
+    of = dag()
     live = Memory(of)
     jobs = IntervalSet.of([0])
     live.join(controls=[make_control(of, ControlWord.CANCEL, (0,), jobs, EPOCH, 1)], commit=1)
@@ -257,7 +257,7 @@ def test_cancel_keeps_late_results_and_uncancel_needs_no_second_run() -> None:
 
 
 def test_a_lease_shows_until_it_ends_and_an_old_generations_lease_never() -> None:
-    of = shape()
+    of = dag()
     live = Memory(of)
     live.join(leases={(0, 0): (5, 0), (0, 1): (6, 1)}, commit=1)
     assert live.verdict(0, 0) is Verdict.LEASED

@@ -10,20 +10,20 @@ from bundle.dataset.spec import Command, Dataset, Input, Output, Per, Step
 from bundle.intervals import IntervalSet
 from central.core.changes import implied_row
 from central.core.controls import Controls
+from central.core.dag import Dag
 from central.core.facts import Place, TaskRow, Verdict
 from central.core.plan import Selection, View, looked_at, prefix_steps, select
-from central.core.shape import Shape
 from central.core.shards import Shard, cut
 from tests.central.conftest import chain
 
 RUN = Command(("/bin/true",))
 
 
-def shape(document: Dataset) -> Shape:
-    return Shape(document, spec.dataset_digest(spec.encode(document)))
+def dag(document: Dataset) -> Dag:
+    return Dag(document, spec.dataset_digest(spec.encode(document)))
 
 
-def view(of: Shape, rows: dict[Place, Verdict] | None = None) -> View:
+def view(of: Dag, rows: dict[Place, Verdict] | None = None) -> View:
     """A dataset in which some tasks have rows of the given verdicts."""
     kept = {
         place: TaskRow(*place, 0, word, b"x" if word is Verdict.DONE else b"", 0, 0)
@@ -77,7 +77,7 @@ def documents(draw: st.DrawFn) -> Dataset:
     return Dataset("drawn", draw(st.integers(1, 5)), 7, tuple(steps))
 
 
-def parents(of: Shape, place: Place) -> list[Place]:
+def parents(of: Dag, place: Place) -> list[Place]:
     found = list(of.parents(place))
     for parent in of.needs[place[0]]:
         if of.is_fan_in(place[0], parent):
@@ -89,7 +89,7 @@ def parents(of: Shape, place: Place) -> list[Place]:
 def test_bundle_after_bundle_every_task_is_leased_once_after_its_parents(
     document: Dataset, tasks_max: int, shard_max: int
 ) -> None:
-    of = shape(document)
+    of = dag(document)
     rows: dict[Place, Verdict] = {}
     everything = {
         (step, job) for step in range(len(document.steps)) for job in range(document.tasks_of(step))
@@ -106,9 +106,7 @@ def test_bundle_after_bundle_every_task_is_leased_once_after_its_parents(
     assert {place for place, word in rows.items() if word is Verdict.DONE} == everything
 
 
-def check_shards(
-    of: Shape, rows: dict[Place, Verdict], shards: list[Shard], shard_max: int
-) -> None:
+def check_shards(of: Dag, rows: dict[Place, Verdict], shards: list[Shard], shard_max: int) -> None:
     of_place: dict[Place, int] = {}
     for number, shard in enumerate(shards):
         places = [place for place, _ in shard.places()]
@@ -135,7 +133,7 @@ def check_shards(
             assert place[0] in shard.returns
 
 
-def open_up(of: Shape, rows: dict[Place, Verdict]) -> None:
+def open_up(of: Dag, rows: dict[Place, Verdict]) -> None:
     """Give rows to what is ready now, as the merge does."""
     begun = {job for step, job in rows if not of.whole[step]}
     for step in of.order:
@@ -150,14 +148,14 @@ def open_up(of: Shape, rows: dict[Place, Verdict]) -> None:
 
 
 def test_whole_jobs_go_together_and_a_small_job_is_never_cut() -> None:
-    of = view(shape(diamond(10)))
+    of = view(dag(diamond(10)))
     chosen = select(of, 11, 100)
     assert (chosen.fresh, chosen.prefix) == (IntervalSet(((0, 2),)), (0, 1, 2, 3))
     assert select(of, 3, 100).count() == 4  # nothing else is there: rather one whole job
 
 
 def test_several_jobs_share_a_shard_in_contiguous_ranges() -> None:
-    shards = planned(view(shape(diamond(10))), 1000, 12)
+    shards = planned(view(dag(diamond(10))), 1000, 12)
     assert [shard.blocks[0].jobs.spans for shard in shards] == [
         ((0, 3),),
         ((3, 6),),
@@ -168,20 +166,20 @@ def test_several_jobs_share_a_shard_in_contiguous_ranges() -> None:
 
 
 def test_a_job_larger_than_a_shard_is_cut_so_that_shards_need_earlier_ones() -> None:
-    shards = planned(view(shape(diamond(1))), 1000, 2)
+    shards = planned(view(dag(diamond(1))), 1000, 2)
     assert [[place[0] for place, _ in shard.places()] for shard in shards] == [[0], [1, 2], [3]]
     assert [shard.needs for shard in shards] == [(), (0,), (1,)]
 
 
 def test_a_fan_in_goes_along_when_all_its_parents_do() -> None:
-    shards = planned(view(shape(chain(jobs=4))), 1000, 4)
+    shards = planned(view(dag(chain(jobs=4))), 1000, 4)
     assert shards[-1].needs == (0, 1)
     assert not shards[-1].outside
     assert all(shard.returns == () for shard in shards[:-1])  # nobody else reads them
 
 
 def test_a_fan_in_waits_for_later_jobs_and_then_builds_upon_pins() -> None:
-    of = shape(chain(jobs=4))
+    of = dag(chain(jobs=4))
     first = planned(view(of), 4, 4)
     assert first[0].returns == (1,)  # the fan-in will run elsewhere
     rows = dict.fromkeys([(s, j) for s in (0, 1) for j in range(4)], Verdict.DONE)
@@ -190,7 +188,7 @@ def test_a_fan_in_waits_for_later_jobs_and_then_builds_upon_pins() -> None:
 
 
 def test_a_chosen_job_range_costs_what_the_bundle_costs() -> None:
-    of = shape(diamond(10**8))
+    of = dag(diamond(10**8))
     chosen = select(View(of, Controls(), IntervalSet(((7, 10**8),)), (), {}, {}), 400, 100)
     assert chosen.fresh == IntervalSet(((7, 107),))
     assert isinstance(chosen, Selection)
@@ -200,7 +198,7 @@ def test_steps_that_rest_on_a_step_per_dataset_are_no_part_of_a_fresh_job() -> N
     whole = Step("calibrate", RUN, per=Per.DATASET, outputs=(Output("c"),))
     one = Step("simulate", RUN, outputs=(Output("s"),))
     both = Step("apply", RUN, needs=(0, 1), inputs=(Input(0, 0, "c"),), outputs=(Output("a"),))
-    of = shape(Dataset("calibrated", 3, 7, (whole, one, both)))
+    of = dag(Dataset("calibrated", 3, 7, (whole, one, both)))
     assert prefix_steps(of) == (1,)
     assert implied_row(of, Controls(), (0, 0)).verdict is Verdict.READY
     assert implied_row(of, Controls(), (2, 0)).verdict is Verdict.HELD

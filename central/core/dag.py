@@ -11,7 +11,7 @@ from bundle.dataset.spec_hash import spec_hash
 from central.core.facts import Place
 
 
-class Shape:
+class Dag:
     """Tables over the steps of one dataset document; cached by its digest."""
 
     def __init__(self, dataset: Dataset, digest: bytes) -> None:
