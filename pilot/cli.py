@@ -50,7 +50,7 @@ def run(root: Path, batch_id: str, count: int, idle_s: float, config: Path | Non
     folder.mkdir(mode=0o700, parents=True)
     slots = Slots(folder, spool.folder("data"), count)
 
-    # Only now what is large or secret: the slots stay small and never saw a key.
+    # What takes long to import comes after: the slots settle in meanwhile.
     from pilot.config import load
     from pilot.run import Pilot
 

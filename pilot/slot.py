@@ -1,7 +1,7 @@
 """A slot: a small process that runs one task at a time, with nothing but loopback.
 
-It is forked from the pilot before the pilot makes its key, so that no task ever descends from a
-process that held it. It adopts and kills whatever a task leaves behind; when the pilot ends, it
+It is started, not forked, so that no task ever descends from a process that held the pilot's key.
+It adopts and kills whatever a task leaves behind; when the pilot ends, it
 kills its task and ends too.
 """
 

@@ -1,4 +1,8 @@
-"""The pilot's side of its slots: forks them, talks to them, replaces one that died."""
+"""The pilot's side of its slots: starts them, talks to them, replaces one that died.
+
+A slot is an interpreter of its own that imports little: it never shares memory with the process
+that holds the key, and forking it for a synthetic payload costs half of forking the pilot.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ from pilot import linux
 from pilot.messages import Channel
 
 GO_S_MAX = 15.0  # a slot that is told to go sweeps its task first
-_FRESH = (
+_SLOT = (
     "import sys; sys.path[:] = sys.argv[1].split('\\n'); "
     "from pilot.slot import main; main(sys.argv[2:])"
 )
@@ -47,26 +51,25 @@ class Slots:
     """All slots of a pilot."""
 
     def __init__(self, folder: Path, data: Path, count: int) -> None:
-        """Fork the slots; call it before anything secret or large is in memory."""
+        """Start the slots; they settle in while the pilot goes on."""
         self._folder = folder
         self._data = data
         self.all: dict[int, Slot] = {}
         linux.become_subreaper()
         for number in range(count):
-            self.all[number] = self._forked(number)
+            self.all[number] = self._started(number)
 
     def replace(self, number: int) -> str:
         """Start a new slot in place of a dead one, once all that ran in it is dead.
 
-        Returns how the old one ended. The new one is a fresh interpreter: a fork would carry the
-        pilot's key.
+        Returns how the old one ended.
         """
         old = self.all[number]
         old.channel.socket.close()
         ending = _reaped(old.pid)
         self._kill_strays(except_pids={slot.pid for slot in self.all.values()} - {old.pid})
         log.warning("slot ended", extra={"slot": number, "how": ending})
-        self.all[number] = self._fresh(number)
+        self.all[number] = self._started(number)
         return ending
 
     def close(self) -> None:
@@ -77,33 +80,13 @@ class Slots:
             _reaped(slot.pid)
         self._kill_strays(except_pids=set())
 
-    def _forked(self, number: int) -> Slot:
-        pilot = os.getpid()
-        ours, theirs = socket.socketpair()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                ours.close()
-                for other in self.all.values():
-                    other.channel.socket.close()
-                from pilot.slot import Slot as Served
-
-                Served(Channel(theirs), self._place(number), self._data, pilot).serve()
-            except BaseException as error:  # a fork must never return into the pilot
-                with contextlib.suppress(OSError):
-                    os.write(2, f"slot {number}: {type(error).__name__}: {error}\n".encode())
-            finally:
-                os._exit(1)
-        theirs.close()
-        return Slot(number, pid, Channel(ours))
-
-    def _fresh(self, number: int) -> Slot:
+    def _started(self, number: int) -> Slot:
         ours, theirs = socket.socketpair()
         arguments = [
             sys.executable,
             "-I",
             "-c",
-            _FRESH,
+            _SLOT,
             "\n".join(sys.path),
             str(theirs.fileno()),
             str(self._place(number)),

@@ -82,12 +82,12 @@ def command(jobs: int | None, root: Path, as_json: bool) -> None:
         shard_tasks_max=6,
         task_path=default_path(),
     )
-    console.print(FAULTS_IN_WORDS.format(pilots=size.pilots), highlight=False)
+    console.print(FAULTS_IN_WORDS.format(pilots=size.pilots), highlight=False, soft_wrap=True)
     harm = Harm(bundles=DEMO_FAULTS, pilot_in_mid_shard=True)
     found = Finds(root)
     summary, _ = rehearse(dataset, root, size, harm, as_json=as_json, last_look=found.look)
     for line in found.lines():
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     if summary["failed"] or not report.sound(summary):
         sys.exit(EXIT_UNSOUND)
 

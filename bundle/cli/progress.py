@@ -55,7 +55,9 @@ class Progress:
 
     def tell(self, event: str) -> None:
         """Show one event in words."""
-        self._bars.console.print(f"{self._at()} {event}", highlight=False, markup=False)
+        self._bars.console.print(
+            f"{self._at()} {event}", highlight=False, markup=False, soft_wrap=True
+        )
 
     def update(self, counts: list[dict[str, Any]]) -> None:
         """Show how many tasks of each step are done."""

@@ -112,7 +112,7 @@ def rehearse(
     summary = report.document(ran, attempts, verdict)
     report.write_requirements(root / "requirements.json", summary["steps"])
     report.show(console, ran, summary)
-    console.print(f"  everything is kept in {root}", highlight=False)
+    console.print(f"  everything is kept in {root}", highlight=False, soft_wrap=True)
     if as_json:
         click.echo(json.dumps(summary))
     return summary, ran

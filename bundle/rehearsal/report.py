@@ -122,7 +122,7 @@ def show(console: Console, ran: Ran, summary: dict[str, Any], rows_max: int = 30
         table.caption = f"and {len(steps) - rows_max} steps more; all of them with --json"
     console.print(table)
     for line in verdict_lines(summary):
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def verdict_lines(summary: dict[str, Any]) -> list[str]:

@@ -13,6 +13,8 @@ from tests.loop.documents import diamond, write
 
 pytestmark = pytest.mark.programs
 
+ORDERS = 10
+
 
 def test_a_diamond_with_a_fan_in_ends_with_every_task_done_once(tmp_path: Path) -> None:
     summary = rehearse(write(tmp_path / "d.json", diamond(6)), tmp_path / "run")
@@ -46,7 +48,7 @@ def test_a_failing_step_holds_its_children_and_nothing_else(tmp_path: Path) -> N
 def test_the_archive_merged_in_any_order_gives_the_same_state(tmp_path: Path) -> None:
     summary = rehearse(write(tmp_path / "d.json", diamond(4)), tmp_path / "run")
     central = tmp_path / "run" / "central"
-    for seed in range(3):
+    for seed in range(ORDERS):
         fresh = tmp_path / f"fresh{seed}"
         _pulk(
             *("central", "rebuild", str(fresh), "--archive", str(central / "archive")),
