@@ -99,15 +99,20 @@ def write_requirements(path: Path, steps: list[dict[str, Any]]) -> None:
     path.write_text(json.dumps(measured, indent=1) + "\n")
 
 
-def show(console: Console, ran: Ran, summary: dict[str, Any], rows_max: int = 30) -> None:
+def show(console: Console, ran: Ran, summary: dict[str, Any], rows_max: int = 15) -> None:
     """Print the table and the verdict."""
     table = Table(title=f"{ran.dataset.name}: {summary['tasks']} tasks", title_justify="left")
     table.add_column("step")
     for name in ("tasks", "done", "failed", "attempts", "cpu h", "wall h", "peak MiB"):
         table.add_column(name, justify="right")
     steps = summary["steps"]
-    for number, row in enumerate(steps[:rows_max]):
-        counts = ran.counts[number]["counts"]
+    shown = list(range(len(steps)))
+    if len(steps) > rows_max:
+        longest = sorted(shown, key=lambda number: steps[number]["wall_hours"], reverse=True)
+        shown = sorted(longest[:rows_max])
+        table.caption = f"the {rows_max} longest of {len(steps)} steps; all of them with --json"
+    for number in shown:
+        row, counts = steps[number], ran.counts[number]["counts"]
         table.add_row(
             row["step"],
             str(row["tasks"]),
@@ -118,8 +123,6 @@ def show(console: Console, ran: Ran, summary: dict[str, Any], rows_max: int = 30
             f"{row['wall_hours']:.4f}",
             str(row["memory_peak_mib"]),
         )
-    if len(steps) > rows_max:
-        table.caption = f"and {len(steps) - rows_max} steps more; all of them with --json"
     console.print(table)
     for line in verdict_lines(summary):
         console.print(line, highlight=False, soft_wrap=True)
