@@ -45,14 +45,6 @@ class NoExample(PulkError):
     remedy = "run `make demo` in a clone of Pulk"
 
 
-class FolderInUse(PulkError):
-    """The folder for the demo holds something else. Name another one with `--dir`."""
-
-    code = "folder-in-use"
-    what = "the folder is not empty and holds no earlier demo"
-    remedy = "name another folder with --dir"
-
-
 @click.command("demo")
 @click.option("--jobs", type=click.IntRange(JOBS_MIN), help="How many showers' jobs to run.")
 @click.option(
@@ -127,9 +119,6 @@ class Finds:
 
 
 def _make_room(root: Path) -> None:
-    """Remove an earlier demo; refuse a folder that is something else."""
-    if not root.exists() or not any(root.iterdir()):
-        return
-    if not (root / "central" / "central.toml").exists():
-        raise FolderInUse(where=str(root))
-    shutil.rmtree(root)
+    """Remove an earlier demo; what is something else is refused later."""
+    if (root / "central" / "central.toml").exists():
+        shutil.rmtree(root)

@@ -81,6 +81,8 @@ def judge(
 ) -> Verdict:
     """Compare central's counts with the ledger and the archive.
 
+    A payload that ended well but left no declared output behind has failed, and is not lost.
+
     Args:
         done: the tasks that central calls done.
         counted_attempts: how many attempts central counts.
@@ -89,7 +91,9 @@ def judge(
     seen = {one.key: one for one in attempts}
     succeeded = ledger.succeeded()
     sealed = {key for key, one in seen.items() if one.attempt.fate is Fate.SUCCESS}
-    lost = [f"{key} ended well and is not done" for key in succeeded if key.task not in done]
+    failed = {key for key, one in seen.items() if one.attempt.fate is not Fate.SUCCESS}
+    undone = {key for key in succeeded if key.task not in done}
+    lost = [f"{key} ended well and is not done" for key in undone - failed]
     lost += [f"{task} is done but no payload says so" for task in done - ledger.tasks_succeeded()]
     lost += [f"{key} is sealed but never ran" for key in sealed - succeeded]
     double = []

@@ -13,10 +13,15 @@ from bundle.dataset.spec import Command, Dataset, Step
 from bundle.ids import AttemptKey, MalformedId, Task, parse_attempt
 
 LEDGER_VARIABLE = "PULK_LEDGER"
-# The payload runs as it would, then its end is appended with one write.
-_WRAP = (
-    '"$@"; ended=$?; printf \'%s %s\\n\' "$PULK_ATTEMPT" "$ended" >> "$PULK_LEDGER"; exit $ended'
-)
+# The payload runs as it would, then its end is appended with one write; a signal is passed on.
+# `$$` is a dollar: the text goes through the expansion of macros.
+_WRAP = """\
+"$@"
+ended=$?
+printf '%s %s\\n' "$PULK_ATTEMPT" "$ended" >> "$PULK_LEDGER"
+[ "$ended" -le 128 ] || kill -"$$((ended - 128))" "$$$$"
+exit "$ended"
+"""
 
 
 @dataclass(frozen=True, slots=True)

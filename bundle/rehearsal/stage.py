@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from bundle.errors import PulkError
 from bundle.rehearsal.programs import Program, call, call_json
 
 SITE = "rehearsal"
@@ -55,8 +56,18 @@ class Stage:
         return (self.central_dir / "address").read_text().strip()
 
 
+class FolderInUse(PulkError):
+    """A rehearsal needs an empty folder: it may hold an earlier one. Name another with `--dir`."""
+
+    code = "folder-in-use"
+    what = "the folder is not empty"
+    remedy = "name another folder with --dir, or remove this one; nothing was changed"
+
+
 def set_stage(root: Path, size: SiteSize, courier_url: str) -> Stage:
     """Make an authority and a site in `root` and enrol the site, as two people would by phone."""
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise FolderInUse(where=str(root))
     central_dir, spool = root / "central", root / "site"
     logs = root / "logs"
     logs.mkdir(parents=True, exist_ok=True)

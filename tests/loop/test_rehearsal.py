@@ -45,6 +45,31 @@ def test_a_failing_step_holds_its_children_and_nothing_else(tmp_path: Path) -> N
     assert summary["fates"]["payload-error"] == 2 * 3
 
 
+def test_each_way_to_fail_has_its_fate_and_none_is_called_lost(tmp_path: Path) -> None:
+    steps = {
+        "memory": (["python3", "-c", "x = b'x' * 400_000_000; input()"], {"memory": "100MiB"}),
+        "walltime": (["sleep", "30"], {"walltime": "1s"}),
+        "signal": (["sh", "-c", "kill -SEGV $$$$"], {}),
+        "error": (["sh", "-c", "exit 3"], {}),
+        "output": (["true"], {}),
+    }
+    document = diamond(1)
+    document["steps"] = [
+        {"name": name, "command": command, "request": request, "failures_max": 1}
+        for name, (command, request) in steps.items()
+    ]
+    document["steps"][-1]["outputs"] = ["never-written"]
+    summary = rehearse(write(tmp_path / "d.json", document), tmp_path / "run")
+    assert summary["fates"] == {
+        "oom": 1,
+        "time-limit": 1,
+        "signal": 1,
+        "payload-error": 1,
+        "stage-out": 1,
+    }
+    assert (summary["failed"], summary["lost"], summary["double"]) == (5, 0, 0)
+
+
 def test_the_archive_merged_in_any_order_gives_the_same_state(tmp_path: Path) -> None:
     summary = rehearse(write(tmp_path / "d.json", diamond(4)), tmp_path / "run")
     central = tmp_path / "run" / "central"
