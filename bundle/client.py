@@ -30,13 +30,22 @@ class Refused(PulkError):
     what = "{said}"
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Central never redirects; whoever does must not get the token sent on to another address."""
+
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+        """Follow nothing: the redirect itself becomes the answer, a refusal."""
+
+
 class Client:
     """One central, one token. Every method raises NoAnswer or Refused."""
 
-    def __init__(self, base: str, token: str) -> None:
-        """Speak to the central at a base URL with a bearer token."""
+    def __init__(self, base: str, token: str, *, direct: bool = False) -> None:
+        """Speak to the central at a base URL with a bearer token; `direct`: through no proxy."""
         self.base = base
         self._token = token
+        proxies = [urllib.request.ProxyHandler({})] if direct else []
+        self._opener = urllib.request.build_opener(_NoRedirect, *proxies)
 
     def health(self) -> Any:
         """Return what central says of itself."""
@@ -46,6 +55,16 @@ class Client:
         """Submit the canonical bytes of a dataset; the same key never submits twice."""
         headers = {"Content-Type": "application/msgpack", "Idempotency-Key": idempotency_key}
         return json.loads(self._ask("POST", "/datasets", raw, headers))
+
+    def enrol(self, request: bytes, fingerprint_words: str) -> bytes:
+        """Have a site's enrolment request certified; return the answer file."""
+        tail = urllib.parse.urlencode({"fingerprint": fingerprint_words})
+        headers = {"Content-Type": "application/octet-stream"}
+        return self._ask("POST", f"/sites?{tail}", request, headers)
+
+    def sites(self) -> list[dict[str, Any]]:
+        """Return the sites that central knows."""
+        return list(self.get("/sites")["sites"])
 
     def counts(self, dataset: str) -> list[dict[str, Any]]:
         """Return per step the tasks by verdict and what they used."""
@@ -88,7 +107,7 @@ class Client:
             headers={"Authorization": f"Bearer {self._token}", **(headers or {})},
         )
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+            with self._opener.open(request, timeout=TIMEOUT_S) as answer:
                 return bytes(answer.read())
         except urllib.error.HTTPError as error:
             raise Refused(where=url, said=_said(error)) from error

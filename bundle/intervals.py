@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
+
+_first = itemgetter(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,10 @@ class IntervalSet:
         return self - (self - other)
 
     def __contains__(self, number: object) -> bool:
-        return any(first <= number < past for first, past in self.spans)  # type: ignore[operator]
+        if not isinstance(number, int):
+            return False
+        at = bisect_right(self.spans, number, key=_first)
+        return at > 0 and number < self.spans[at - 1][1]
 
     def __len__(self) -> int:
         return sum(past - first for first, past in self.spans)

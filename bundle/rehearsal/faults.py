@@ -33,6 +33,7 @@ class Target(StrEnum):
     RELAY = "relay"
     PILOT = "pilot"
     SLOT = "slot"
+    PAYLOAD = "payload"
 
 
 @dataclass(frozen=True, slots=True)

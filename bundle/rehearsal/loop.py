@@ -225,21 +225,22 @@ class Rehearsal:
                 self.stage.central.kill()
             case Target.RELAY:
                 self.stage.relay.kill()
-            case Target.PILOT | Target.SLOT:
-                if not self._kill_some_pilot(target):
+            case Target.PILOT | Target.SLOT | Target.PAYLOAD:
+                if not self._kill_below(target):
                     return
         self._count(f"SIGKILL of {target}")
         self._say(f"{target} killed with SIGKILL")
 
-    def _kill_some_pilot(self, target: Target) -> bool:
+    def _kill_below(self, target: Target) -> bool:
+        """SIGKILL a pilot, one of its slots, or what runs in a slot; False where there is none."""
         for claim in self._claims():
             with contextlib.suppress(psutil.Error):
-                process = psutil.Process(claim.pid)
-                children = process.children()
-                if target is Target.SLOT and children:
-                    return kill_process(children[0].pid)
-                if target is Target.PILOT:
-                    return kill_process(process.pid)
+                pilot = psutil.Process(claim.pid)
+                slots = pilot.children()
+                payloads = [child for slot in slots for child in slot.children()]
+                found = {Target.PILOT: [pilot], Target.SLOT: slots, Target.PAYLOAD: payloads}
+                if found[target]:
+                    return kill_process(found[target][0].pid)
         return False
 
     def _kill_pilot_in_mid_shard(self) -> bool:
