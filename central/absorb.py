@@ -90,7 +90,7 @@ def _absorb(workings: Workings, bundle: OpenBundle, *, live: bool) -> Dispositio
                 workings.store.bundles.tally(f"duplicate {row.kind}")
         return Disposition(Outcome(row.outcome), row.code, row.text, bundle.id)
     try:
-        return _merge(workings, bundle, row, live=live)
+        found = _merge(workings, bundle, row, live=live)
     except DAMAGED as error:
         return parking.set_aside(workings, bundle.path, error)  # a whole copy may still come
     except BundleRefused as error:
@@ -100,6 +100,9 @@ def _absorb(workings: Workings, bundle: OpenBundle, *, live: bool) -> Dispositio
             raise
         refusal = MalformedContent(where=str(bundle.path), reason=error.text())
         return parking.refuse(workings, bundle, row, refusal)
+    if row is not None:
+        parking.leave(workings, bundle.id)
+    return found
 
 
 def _merge(
@@ -123,7 +126,7 @@ def _merge(
         case Kind.REPORT:
             raw = bundle.chunk(bundle.one(reports.CHUNK))
             report = reports.decode(raw)
-            with workings.store.transaction():
+            with workings.transaction():
                 note_receipt(workings, bundle.manifest, Outcome.MERGED, safe=True)
                 arriving.join_report(workings, bundle, report, raw)
         case Kind.TELEMETRY:
@@ -148,7 +151,7 @@ def _archiving(
     Pins that it makes central state are archived after it, so that no pin names what is nowhere.
     """
     bundles, safe = workings.store.bundles, workings.archive.is_safe
-    with workings.store.transaction():
+    with workings.transaction():
         if row is not None:
             merged = Merged(row.no)
             bundles.set_outcome(row.no, Outcome.MERGED, "", "", safe=safe)
@@ -171,8 +174,13 @@ def _retry_parked(workings: Workings, *, live: bool) -> None:
     while moved:
         moved = False
         for path in parking.unblocked(workings):
-            with open_bundle(path, workings.trust, audience=None, kinds=KINDS) as bundle:
-                found = _absorb(workings, bundle, live=live)
+            try:
+                with open_bundle(path, workings.trust, audience=None, kinds=KINDS) as bundle:
+                    found = _absorb(workings, bundle, live=live)
+            except BundleRefused as error:
+                if isinstance(error, Parkable):
+                    continue  # its key was revoked meanwhile
+                found = parking.set_aside(workings, path, error)  # it was damaged here
             if found.outcome is not Outcome.PARKED:
                 publish.remove(path)
                 moved = True

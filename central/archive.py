@@ -53,6 +53,10 @@ class Archive:
         publish.fsync_folder(target.parent)
         return self.is_safe
 
+    def take_back(self, bundle: BundleId) -> None:
+        """Remove a bundle of central's own that nobody was told of, durably."""
+        publish.remove(self.path(bundle))
+
     @property
     def is_safe(self) -> bool:
         """Whether one device is enough to call a bundle safe."""

@@ -34,6 +34,7 @@ from central.workings import Workings, load_signer, new_epoch
 
 SKEW_US_MAX = 300_000_000
 ADMIN = "admin"
+EPOCH = "epoch.nonce"
 
 __all__ = ["Authority", "Disposition", "FilePlace", "OutBundle", "Submitted"]
 
@@ -57,6 +58,11 @@ class Authority:
         store = SqliteStore(home.database)
         archive = Archive(home.archive, config.archive.copies)
         signer = load_signer(home.central_key)
+        if store.people.meta(EPOCH) is None:
+            # A database that is new beside an archive that is not: it learns what was said before
+            # it says a word, so that its epoch comes after those.
+            replay = Workings(home, config, store, archive, None, new_epoch(0), clock_us)
+            absorb.recover(replay)
         workings = Workings(home, config, store, archive, signer, _epoch(store), clock_us)
         _take_token(workings)
         absorb.recover(workings)
@@ -200,12 +206,12 @@ class Authority:
 def _epoch(store: SqliteStore) -> Epoch:
     """Return the epoch of this database, made with its first opening."""
     people = store.people
-    nonce, counter = people.meta("epoch.nonce"), people.meta("epoch.counter")
+    nonce, counter = people.meta(EPOCH), people.meta("epoch.counter")
     if nonce is not None and counter is not None:
         return Epoch(int(counter), nonce)
     with store.transaction():
         epoch = new_epoch(store.bundles.epoch_max() + 1)
-        people.set_meta("epoch.nonce", epoch.nonce)
+        people.set_meta(EPOCH, epoch.nonce)
         people.set_meta("epoch.counter", str(epoch.counter).encode())
     return epoch
 

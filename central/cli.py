@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from central.authority import Authority
     from central.config import Config
     from central.home import Home
+    from central.served import Enroller
 
 FOLDER = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
@@ -108,8 +109,8 @@ def enrol(
             raw = file.read(SMALL_LIMITS.bytes_max + 1)
     except OSError as error:
         raise MediumFailed(where=str(request), reason=error.strerror or str(error)) from error
-    with _authority(folder, config_file, "enrol") as (_, authority):
-        answer = authority.enrol(raw, fingerprint)
+    with _enroller(folder, config_file, "enrol") as central:
+        answer = central.enrol(raw, fingerprint)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         publish.write_file(out.parent, out, answer)
@@ -217,8 +218,8 @@ def site() -> None:
 @click.pass_obj
 def site_list(config_file: Path | None, folder: Path, as_json: bool) -> None:
     """List the sites of DIR."""
-    with _authority(folder, config_file, "site list") as (_, authority):
-        rows = authority.sites()
+    with _enroller(folder, config_file, "site list") as central:
+        rows = central.sites()
     words = "\n".join(
         "  ".join(f"{name} {value}" for name, value in row.items() if value is not None)
         for row in rows
@@ -263,6 +264,22 @@ def _authority(
             yield home, authority
         finally:
             authority.close()
+
+
+@contextmanager
+def _enroller(folder: Path, config_file: Path | None, doing: str) -> Iterator[Enroller]:
+    """Open the folder's authority, or speak to the server that holds it. Raises as `_authority`."""
+    from central.home import Home
+    from central.lock import InUse
+    from central.served import client_of
+
+    with ExitStack() as stack:
+        central: Enroller
+        try:
+            _, central = stack.enter_context(_authority(folder, config_file, doing))
+        except InUse as taken:
+            central = client_of(Home(folder.absolute()), taken)
+        yield central
 
 
 def _config(home: Home, given: Path | None) -> Config:

@@ -18,7 +18,7 @@ from bundle.records import segment as segments
 from bundle.records.attempt import Attempt, outcome_digest
 from bundle.records.lease import Lease
 from bundle.records.segment import Segment
-from bundle.wire.entries import SegmentEntry
+from bundle.wire.entries import NUMBER_MAX, SegmentEntry
 from bundle.wire.errors import BundleRefused
 from bundle.wire.manifest import ChunkEntry, Kind, Manifest
 from bundle.wire.read import OpenBundle, verify_envelope
@@ -270,6 +270,8 @@ class _SegmentReader:
         for one in segment.attempts:
             if self._generations.get((one.step, one.job)) != one.generation:
                 return f"job {one.job} step {one.step} generation {one.generation} is not leased"
+            if one.local > NUMBER_MAX:
+                return f"job {one.job} step {one.step} has the local number {one.local}"
             if one.step not in self._hashes or not self._shape.holds((one.step, one.job)):
                 return f"job {one.job} step {one.step} is no task of the dataset"
             if one.fate is Fate.SUCCESS and len(one.outputs) != len(steps[one.step].outputs):

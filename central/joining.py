@@ -60,8 +60,10 @@ class Joining:
         row = self._store.datasets.dataset(dataset)
         if row is not None:
             return row
-        dag = self._w.dag(digest, raw)
-        document = dag.dataset
+        try:
+            document = self._w.dag(digest, raw).dataset
+        except MissingDataset:
+            raise MissingDataset(dataset=dataset) from None
         known = self._store.datasets.document(digest)
         if known is None:
             self._store.datasets.add_document(digest, raw or spec.encode(document))

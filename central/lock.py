@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from bundle.errors import PulkError
 from central.home import Home
 
+SERVE = "serve"  # what the server is doing
+
 
 class InUse(PulkError):
     """Another process works in this central's folder, most likely `pulk central serve`."""

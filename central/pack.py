@@ -76,7 +76,7 @@ class Packer:
         """End the leases whose deadline has passed."""
         expired = self._w.store.datasets.expired(self._w.clock_us())
         if expired:
-            with self._w.store.transaction():
+            with self._w.transaction():
                 joining = Joining(self._w, live=True)
                 joining.end_leases(expired, EXPIRED)
                 joining.finish(0, {})
@@ -109,7 +109,7 @@ class Packer:
     def _write(self, site: SiteName, planned: list[Planned]) -> OutBundle:
         w = self._w
         stream = w.stream_to(site)
-        with w.store.transaction(), ExitStack() as stack:
+        with w.transaction(), ExitStack() as stack:
             found, chunks = _leases(w, planned)
             number = w.store.bundles.head(w.epoch) + 1
             draft = replace(

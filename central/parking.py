@@ -53,7 +53,7 @@ def refuse(
             bundles.set_outcome(row.no, outcome, error.code, text, safe=False, missing=missing)
         note_receipt(workings, bundle.manifest, outcome, error.code)
     if row is not None and outcome is Outcome.REFUSED:
-        publish.remove(workings.home.parked / f"{bundle.id}{SUFFIX}")
+        leave(workings, bundle.id)
     _LOG.warning("bundle not merged", extra={"outcome": outcome.value, "reason": text})
     return Disposition(outcome, error.code, text, bundle.id)
 
@@ -69,6 +69,11 @@ def set_aside(workings: Workings, path: Path, error: BundleRefused) -> Dispositi
     _LOG.warning("bundle set aside", extra={"reason": error.text()})
     outcome = Outcome.PARKED if parkable else Outcome.REFUSED
     return Disposition(outcome, error.code, error.text())
+
+
+def leave(workings: Workings, bundle: BundleId) -> None:
+    """Remove the file of a bundle that is parked no more."""
+    publish.remove(workings.home.parked / f"{bundle}{SUFFIX}")
 
 
 def unblocked(workings: Workings) -> Iterator[Path]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import logging
+from dataclasses import asdict, dataclass, field
 
 from bundle.intervals import IntervalSet
+from bundle.limits import BUNDLE_BYTES_MAX, CHUNKS_MAX
 from bundle.records.lease import Pinned
 from central.core import plan as planner
 from central.core import shards as cutter
@@ -16,7 +18,13 @@ from central.store.rows import DatasetRow, FileRow, Outputs
 from central.workings import Workings
 
 BEGUN_PLACES_MAX = 200_000  # rows of begun jobs that one plan looks at
+# What a plan may bring into one bundle; beyond it the writer or the site's reader would refuse it.
+BUNDLE_CHUNKS_MAX = CHUNKS_MAX * 3 // 4  # a file's row in the manifest takes up to 120 bytes
+BUNDLE_FILES_BYTES_MAX = BUNDLE_BYTES_MAX // 2
+LEASE_PINS_MAX = 100_000
 ENDED = (Verdict.DONE, Verdict.FAILED, Verdict.CANCELLED, Verdict.REMOVED)
+
+_LOG = logging.getLogger(__name__)
 
 Lost = list[tuple[DatasetRow, list[Place]]]
 
@@ -32,12 +40,23 @@ class Planned:
     pins: dict[Place, Pinned] = field(default_factory=dict)
     files: list[FileRow] = field(default_factory=list)
 
+    def tasks(self) -> int:
+        """Return how many tasks it takes."""
+        return sum(block_tasks(shard) for shard in self.shards)
 
-def plan(workings: Workings, tasks_max: int) -> tuple[list[Planned], Lost]:
+    def chunks(self) -> int:
+        """Return how many chunks of a bundle it takes."""
+        return 1 + len(self.shards) + len(self.files)
+
+
+def plan(
+    workings: Workings, tasks_max: int, chunks_max: int = BUNDLE_CHUNKS_MAX
+) -> tuple[list[Planned], Lost]:
     """Return what to lease, oldest dataset first, or what must be made anew before that.
 
-    The second is not empty where tasks are done but their outputs, which others need now, lie
-    neither here nor at the site that will run those: then nothing is planned.
+    It fits into one bundle; what does not waits for a later one. The second is not empty where
+    tasks are done but their outputs, which others need now, lie neither here nor at the site that
+    will run those: then nothing is planned.
     """
     planned: list[Planned] = []
     lost: Lost = []
@@ -45,13 +64,48 @@ def plan(workings: Workings, tasks_max: int) -> tuple[list[Planned], Lost]:
     for row in workings.store.datasets.datasets():
         if room <= 0:
             break
-        one, missing = _plan_dataset(workings, row, room)
+        one, missing = _plan_fitting(workings, row, room, _Space.beside(planned, chunks_max))
         if missing:
             lost.append((row, missing))
         elif one is not None:
             planned.append(one)
-            room -= sum(block_tasks(shard) for shard in one.shards)
+            room -= one.tasks()
     return ([], lost) if lost else (planned, lost)
+
+
+@dataclass(frozen=True, slots=True)
+class _Space:
+    """What is left of a bundle."""
+
+    chunks: int
+    files_bytes: int
+
+    @classmethod
+    def beside(cls, planned: list[Planned], chunks_max: int) -> _Space:
+        files_bytes = sum(file.size_bytes for one in planned for file in one.files)
+        chunks = chunks_max - sum(one.chunks() for one in planned)
+        return cls(chunks, BUNDLE_FILES_BYTES_MAX - files_bytes)
+
+    def holds(self, one: Planned) -> bool:
+        pins = max((len(shard.outside) for shard in one.shards), default=0)
+        files_bytes = sum(file.size_bytes for file in one.files)
+        fits = one.chunks() <= self.chunks and files_bytes <= self.files_bytes
+        return fits and pins <= LEASE_PINS_MAX
+
+
+def _plan_fitting(
+    workings: Workings, row: DatasetRow, tasks_max: int, space: _Space
+) -> tuple[Planned | None, list[Place]]:
+    """Plan less of a dataset until it fits: one that can't must not keep others from sites."""
+    room = tasks_max
+    while room > 0:
+        one, missing = _plan_dataset(workings, row, room)
+        if one is None or missing or space.holds(one):
+            return one, missing
+        room = min(room, one.tasks()) // 2
+    about = {"dataset": row.id, **asdict(space)}
+    _LOG.warning("not one task fits with its inputs into what is left of a bundle", extra=about)
+    return None, []
 
 
 def block_tasks(shard: Shard) -> int:

@@ -24,6 +24,7 @@ from central.store.rows import DatasetRow, Outputs
 from central.workings import Workings
 
 ATTEMPTS_MAX = 50
+YEAR_10000_US = 253_402_300_800_000_000
 
 
 def story(workings: Workings, task: Task) -> dict[str, Any]:
@@ -88,8 +89,8 @@ def attempt_row(dataset: DatasetRow, page: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def iso(at_us: int) -> str | None:
-    """Return UTC microseconds as text; None for 0."""
-    if not at_us:
+    """Return UTC microseconds as text; None for 0, and for what is no date of people's."""
+    if not 0 < at_us < YEAR_10000_US:
         return None
     return datetime.fromtimestamp(at_us / 1_000_000, UTC).isoformat(timespec="milliseconds")
 

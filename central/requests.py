@@ -40,7 +40,7 @@ def submit(workings: Workings, raw: bytes, key: str, token: int) -> Submitted:
     """
     document_digest = spec.dataset_digest(raw)
     of = workings.dag(document_digest, raw)  # decodes and checks
-    with workings.store.transaction():
+    with workings.transaction():
         known = _answer(workings, (token, key), document_digest)
         if known is not None:
             dataset = DatasetId(known.text("dataset"))
@@ -89,9 +89,9 @@ def control(
         raise BadControl(where=dataset, reason=f"there are steps 0 to {row.steps - 1}")
     if jobs is not None and jobs.spans and jobs.spans[-1][1] > row.jobs:
         raise BadControl(where=dataset, reason=f"there are jobs 0 to {row.jobs - 1}")
-    asked = [dataset, word.value, jobs.to_wire() if jobs else None, list(steps) if steps else None]
-    request = digest("control", canonical.encode(asked))
-    with workings.store.transaction():
+    runs = None if jobs is None else jobs.to_wire()
+    request = digest("control", canonical.encode([dataset, word.value, runs, steps]))
+    with workings.transaction():
         known = _answer(workings, key, request) if key else None
         if known is not None:
             return known.count("tasks")
@@ -102,7 +102,7 @@ def control(
 
 def reset(workings: Workings, dataset: DatasetRow, places: Iterable[Place]) -> int:
     """Reset single tasks with all their descendants; return how many tasks that covers."""
-    with workings.store.transaction():
+    with workings.transaction():
         number = workings.store.bundles.head(workings.epoch) + 1
         of = workings.dag(dataset.digest)
         made = make_reset(of, places, workings.epoch, number)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,6 +46,24 @@ class Workings:
     _dags: OrderedDict[bytes, Dag] = field(default_factory=OrderedDict)
     _leases: OrderedDict[bytes, Lease] = field(default_factory=OrderedDict)
     _trust: tuple[int, TrustView] | None = None
+    _published: list[BundleId] = field(default_factory=list)  # in the transaction that is open
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Open the store's transaction; if it fails, what central archived of its own goes too.
+
+        Else the next commit takes the same number, and the next start merges both. A crash leaves
+        such a file, but then it is merged before anything else takes its number.
+        """
+        self._published.clear()
+        try:
+            with self.store.transaction():
+                yield
+        except BaseException:
+            for bundle in self._published:
+                if self.store.bundles.bundle(bundle) is None:
+                    self.archive.take_back(bundle)
+            raise
 
     @property
     def trust(self) -> TrustView:
@@ -147,6 +166,7 @@ class Workings:
             no = self.store.bundles.add_bundle(row)
             if join is not None:
                 join(bundle, no)
+            self._published.append(bundle)
             self.archive.put(path, bundle)
         finally:
             path.unlink(missing_ok=True)

@@ -13,7 +13,10 @@ from central.core.verdict import TaskFacts
 
 @dataclass(slots=True)
 class UsageSum:
-    """What the counted attempts of a step used; the peak is a maximum, the rest are sums."""
+    """What the counted attempts of a step used; the peak is a maximum, the rest are sums.
+
+    The peak is that of all contents of a key, counted or not: a maximum can't be taken back.
+    """
 
     attempts: int = 0
     wall_ms: int = 0
@@ -23,13 +26,12 @@ class UsageSum:
     memory_peak_mib: int = 0
 
     def add(self, one: AttemptFact, sign: int = 1) -> None:
-        """Count an attempt, or take it back."""
+        """Add an attempt to the sums, or take it back."""
         self.attempts += sign
         self.wall_ms += sign * one.wall_ms
         self.cpu_ms += sign * one.cpu_ms
         self.read_bytes += sign * one.read_bytes
         self.written_bytes += sign * one.written_bytes
-        self.memory_peak_mib = max(self.memory_peak_mib, one.memory_peak_mib)
 
 
 @dataclass(slots=True)

@@ -19,6 +19,10 @@ from bundle.records.attempt import Attempt, lineage_digest, outcome_digest
 
 Place = tuple[int, int]
 
+# One attempt counts for at most this much in each sum, so that no site's word, however wild, takes
+# the sums of a step out of 63 bits: 557 years, 17 TB.
+USAGE_MAX = 2**44
+
 
 class Verdict(StrEnum):
     """Where a task stands."""
@@ -159,10 +163,10 @@ def attempt_fact(
         lineage_digest(a.consumed),
         outcome_digest(a.outputs) if fate is Fate.SUCCESS else b"",
         digest("attempt", canonical.encode(flat)),
-        used.wall_ms,
-        used.cpu_ms,
-        used.memory_peak_mib,
-        used.disk_peak_bytes,
-        used.read_bytes,
-        used.written_bytes,
+        min(used.wall_ms, USAGE_MAX),
+        min(used.cpu_ms, USAGE_MAX),
+        min(used.memory_peak_mib, USAGE_MAX),
+        min(used.disk_peak_bytes, USAGE_MAX),
+        min(used.read_bytes, USAGE_MAX),
+        min(used.written_bytes, USAGE_MAX),
     )

@@ -194,6 +194,8 @@ class Merge:
                 usage.add(one)
             elif one.content in before and one.content not in after:
                 usage.add(one, -1)
+        for one in fresh.values():
+            usage.memory_peak_mib = max(usage.memory_peak_mib, one.memory_peak_mib)
         if len(after) < len(joined):
             self.changes.contradicted.extend(fresh.values())
         known.extend(fresh.values())

@@ -6,6 +6,7 @@ shard needs earlier ones only; steps per dataset come last and need the shards o
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -46,7 +47,7 @@ class _Cut:
 
     shards: list[Shard] = field(default_factory=list)
     of: dict[Place, int] = field(default_factory=dict)
-    fresh: list[tuple[IntervalSet, int]] = field(default_factory=list)
+    fresh: list[tuple[IntervalSet, int]] = field(default_factory=list)  # ascending, disjoint
 
 
 def cut(view: View, chosen: Selection, shard_tasks_max: int) -> list[Shard]:
@@ -142,7 +143,9 @@ def _shard_of(made: _Cut, place: Place) -> int | None:
     if found is not None:
         return found
     step, job = place
-    for jobs, number in made.fresh:
+    at = bisect_right(made.fresh, job, key=lambda one: one[0].spans[0][0])
+    if at:
+        jobs, number = made.fresh[at - 1]
         if job in jobs and step in made.shards[number].blocks[0].steps:
             return number
     return None

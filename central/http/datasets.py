@@ -15,7 +15,7 @@ from bundle.limits import DOCUMENT_BYTES_MAX
 from central.core.facts import ControlWord
 from central.http import body
 from central.http.answer import as_json
-from central.http.errors import RequestMalformed, WrongMediaType
+from central.http.errors import RequestMalformed, require_type
 from central.http.route import Access, Asked, Route
 
 CONTROL_BYTES_MAX = 1 << 20
@@ -57,7 +57,7 @@ class AttemptsQuery(BaseModel):
 
 async def submit(asked: Asked) -> web.StreamResponse:
     """Take a dataset's canonical document; the same idempotency key never submits twice."""
-    _require_type(asked.request, "application/msgpack")
+    require_type(asked.request, "application/msgpack")
     key = _idempotency_key(asked.request)
     raw = await body.read(asked.request, DOCUMENT_BYTES_MAX)
     made = await asked.budget.run(
@@ -68,7 +68,7 @@ async def submit(asked: Asked) -> web.StreamResponse:
 
 async def control(asked: Asked) -> web.StreamResponse:
     """Suspend, resume, cancel, uncancel or reset tasks of a dataset."""
-    _require_type(asked.request, "application/json")
+    require_type(asked.request, "application/json")
     key = _idempotency_key(asked.request)
     raw = await body.read(asked.request, CONTROL_BYTES_MAX)
     try:
@@ -141,11 +141,6 @@ def _idempotency_key(request: web.Request) -> str:
         reason = "it needs 1 to 128 visible ASCII characters, new for each request"
         raise RequestMalformed(where="Idempotency-Key", reason=reason)
     return key
-
-
-def _require_type(request: web.Request, wanted: str) -> None:
-    if request.content_type != wanted:
-        raise WrongMediaType(where=request.path, found=request.content_type, wanted=wanted)
 
 
 def _malformed(part: str, error: ValidationError) -> RequestMalformed:

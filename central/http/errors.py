@@ -143,6 +143,12 @@ STATUS: tuple[tuple[type[PulkError], int], ...] = (
 """First match counts; what is not here is 503 where it is transient, else 400."""
 
 
+def require_type(request: web.Request, wanted: str) -> None:
+    """Raise WrongMediaType unless the body is said to be of a type."""
+    if request.content_type != wanted:
+        raise WrongMediaType(where=request.path, found=request.content_type, wanted=wanted)
+
+
 def status_of(error: PulkError) -> int:
     """Return the HTTP status of a refusal."""
     for kind, status in STATUS:

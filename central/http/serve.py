@@ -45,7 +45,8 @@ def serve(home: Home, config: Config) -> None:
     """Serve until SIGTERM or SIGINT. Raises InUse, CannotListen, SlowParser."""
     if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
         raise SlowParser()
-    with lock.held(home, "serve"):
+    with lock.held(home, lock.SERVE):
+        home.address.unlink(missing_ok=True)  # a killed server's: somebody else may listen there
         if left := clear_uploads(home):
             _LOG.info("uploads that broke off removed", extra={"files": left})
         authority = Authority.open(home, config, clock_us=now_us)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import http.server
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.parse
 from collections.abc import Iterator
@@ -19,8 +21,10 @@ import pytest
 from aiohttp import web
 
 from bundle.client import Client, Refused
+from bundle.trust import enrolment, fingerprint
 from bundle.trust.keys import MemoryKey
 from bundle.trust.request import sign_request
+from central import lock
 from central.home import now_us
 from central.http.app import ROUTES
 from central.http.route import Access
@@ -250,6 +254,73 @@ def test_a_site_cannot_ask_for_another_one(served: Served) -> None:
     assert (status, json.loads(raw)["code"]) == (403, "forbidden")
     missing = served.ask("GET", f"/exchange/{SITE}/{'0' * 64}")
     assert missing[0] == 404
+
+
+def administer(root: Path, *words: str) -> Any:
+    """Run `pulk central` with --json and return its document."""
+    command = [sys.executable, "-I", "-m", "bundle.cli", "central", *words, "--json"]
+    done = subprocess.run(command, cwd=root, capture_output=True, timeout=LIMIT_S, check=False)
+    return json.loads(done.stdout)
+
+
+def test_a_site_is_enrolled_and_listed_while_the_server_runs(
+    served: Served, tmp_path: Path
+) -> None:
+    key = MemoryKey.generate()
+    (tmp_path / "request").write_bytes(enrolment.make_request("south", key, created_us=now_us()))
+    folder = str(served.site.home.root)
+    enrol = ("enrol", folder, "request", "--out", "answer", "--fingerprint")
+    refused = administer(tmp_path, *enrol, "wrong words")["error"]
+    assert "wrong-fingerprint" in refused["what"]
+    assert not (tmp_path / "answer").exists()
+    words = fingerprint.of_key(key.public).upper().replace("-", " ")
+    assert administer(tmp_path, *enrol, words) == {"answer": "answer"}
+    raw, root = (tmp_path / "answer").read_bytes(), served.site.created.root_fingerprint
+    assert enrolment.accept_answer(raw, root, key.public, site="south").certificate
+    named = [row["site"] for row in administer(tmp_path, "site", "list", folder)["sites"]]
+    assert named == [SITE, "south"]
+
+
+@pytest.mark.parametrize("query", ["", "?fingerprint=a&fingerprint=b", "?fingerprint=a&site=x"])
+def test_an_enrolment_without_one_fingerprint_is_refused(served: Served, query: str) -> None:
+    status, raw = served.ask(
+        "POST",
+        f"/sites{query}",
+        served.site.request.read_bytes(),
+        Authorization=f"Bearer {served.site.token}",
+        Content_Type="application/octet-stream",
+    )
+    assert (status, json.loads(raw)["code"]) == (400, "request-malformed")
+
+
+def test_the_token_goes_neither_to_a_redirect_nor_to_what_listens_at_a_dead_servers_address(
+    tmp_path: Path,
+) -> None:
+    site = enrolled(tmp_path)
+    heard: list[str] = []
+
+    class Stranger(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.append(self.path)
+            self.send_response(302)
+            self.send_header("Location", "/elsewhere")
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            """Say nothing."""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Stranger) as stranger:
+        threading.Thread(target=stranger.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{stranger.server_port}"
+        site.home.address.write_text(f"{url}\n")
+        with lock.held(site.home, "exchange"):
+            error = administer(tmp_path, "site", "list", str(site.home.root))["error"]
+            assert error["code"] == "in-use"
+        assert heard == []
+        with pytest.raises(Refused, match="302"):
+            Client(url, site.token).get("/datasets")
+        assert heard == ["/datasets"]
+        stranger.shutdown()
 
 
 def test_a_second_server_on_the_same_folder_is_refused(served: Served) -> None:

@@ -1,0 +1,34 @@
+"""The server at work in a folder: what a command asks that finds the folder's lock taken."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from bundle.client import Client
+from central.home import Home
+from central.lock import SERVE, InUse
+
+
+class Enroller(Protocol):
+    """Who can certify sites: an authority in this process, or the server's."""
+
+    def enrol(self, request: bytes, fingerprint_words: str) -> bytes:
+        """See `Authority.enrol`."""
+
+    def sites(self) -> list[dict[str, Any]]:
+        """See `Authority.sites`."""
+
+
+def client_of(home: Home, taken: InUse) -> Client:
+    """Return a client of the server that holds the lock, with the administrator's token.
+
+    Another holder's folder may have an address that a killed server left; whoever listens there now
+    must not get the token. Raises `taken` unless a server holds the lock and listens.
+    """
+    if taken.fields["doing"] != SERVE:
+        raise taken
+    try:
+        url, token = home.address.read_text().strip(), home.token.read_text().strip()
+    except FileNotFoundError:
+        raise taken from None  # it starts or stops
+    return Client(url, token, direct=True)
