@@ -37,11 +37,21 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         """Follow nothing: the redirect itself becomes the answer, a refusal."""
 
 
+class NotAToken(PulkError):
+    """The token file holds something else than one token. Name central's `admin.token`."""
+
+    code = "not-a-token"
+    what = "what the token file holds is not a token"
+    remedy = "name a file that holds one token and nothing else, such as central's admin.token"
+
+
 class Client:
     """One central, one token. Every method raises NoAnswer or Refused."""
 
     def __init__(self, base: str, token: str, *, direct: bool = False) -> None:
         """Speak to the central at a base URL with a bearer token; `direct`: through no proxy."""
+        if not token.isascii() or not token.isprintable() or not token or " " in token:
+            raise NotAToken()
         self.base = base
         self._token = token
         proxies = [urllib.request.ProxyHandler({})] if direct else []

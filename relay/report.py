@@ -66,7 +66,7 @@ def _report(
 def _wanted(home: Home, live: list[Work]) -> int:
     capacity = home.config.capacity
     is_full = 0 < capacity.bundles <= len(live)
-    return 0 if is_full else capacity.tasks_wanted
+    return 0 if is_full or home.spool.drain.exists() else capacity.tasks_wanted
 
 
 def _held(home: Home, work: Work) -> HeldWork:

@@ -32,7 +32,12 @@ class _Memory:
 
 
 def staff(home: Home, views: Mapping[str, PilotView]) -> int:
-    """Start as many pilots as the shards on offer need; return how many were started."""
+    """Start as many pilots as the shards on offer need; none while the site drains.
+
+    Returns how many were started.
+    """
+    if home.spool.drain.exists():
+        return 0
     offers = sorted(str(shard) for shard in works.shards_in(home.spool.folder("claimable")))
     if not offers:
         return 0

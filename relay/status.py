@@ -24,6 +24,7 @@ def status(home: Home) -> dict[str, Any]:
     held = list(custody.every_held(spool))
     return {
         "site": home.site,
+        "draining": spool.drain.exists(),
         "central": {
             "url": home.config.central.url or None,
             "heard_s": _age_s(central.at_us),

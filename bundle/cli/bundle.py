@@ -54,9 +54,10 @@ def verify_command(file: Path, trust: Path, as_json: bool) -> None:
     try:
         found = inspect.verify_whole(file, view)
     except BundleRefused as error:
-        if as_json:
-            click.echo(json.dumps({"verified": False, "refusal": error.diagnostics()}))
-        raise
+        if not as_json:
+            raise
+        click.echo(json.dumps({"verified": False, "refusal": error.diagnostics()}))
+        raise click.exceptions.Exit(1) from error
     found |= {"trust_version": view.version, **_head(file)}
     if as_json:
         click.echo(json.dumps(found))

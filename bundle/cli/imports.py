@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+SCALE = click.FloatRange(0.0, 1e6, min_open=True)
+
 
 @click.group()
 def group() -> None:
@@ -15,9 +17,15 @@ def group() -> None:
 
 @group.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--time-scale", default=1.0, show_default=True, help="Factor on recorded times.")
 @click.option(
-    "--size-scale", default=1.0, show_default=True, help="Factor on recorded files and memory."
+    "--time-scale", type=SCALE, default=1.0, show_default=True, help="Factor on recorded times."
+)
+@click.option(
+    "--size-scale",
+    type=SCALE,
+    default=1.0,
+    show_default=True,
+    help="Factor on recorded files and memory.",
 )
 @click.option("--name", default="", help="Name of the dataset; the workflow's own by default.")
 def wfcommons(file: Path, time_scale: float, size_scale: float, name: str) -> None:

@@ -32,6 +32,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
+class IoFailed(PulkError):
+    """A file or folder could not be read or written. Check that it is there, rights, and space."""
+
+    code = "io-failed"
+    what = "{reason}"
+    remedy = "check that it is there, its rights, and the space on the disk"
+
+
 class LazyGroup(click.Group):
     """A group whose commands are named in `COMMANDS` and imported only when called."""
 
@@ -88,8 +96,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         pulk.main(given, prog_name="pulk", standalone_mode=False)
     except PulkError as error:
-        _say(error, as_json="--json" in given)
+        _say(error, given)
         sys.exit(EXIT_TRY_AGAIN if error.transient else EXIT_REFUSED)
+    except OSError as error:
+        _say(IoFailed(where=str(error.filename or ""), reason=error.strerror or str(error)), given)
+        sys.exit(EXIT_REFUSED)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -99,8 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(0)
 
 
-def _say(error: PulkError, *, as_json: bool) -> None:
-    if as_json:
+def _say(error: PulkError, given: Sequence[str]) -> None:
+    if "--json" in given:
         body: dict[str, Any] = {"error": error.diagnostics()}
         click.echo(json.dumps(body))
     click.echo(f"pulk: {error.text()}", err=True)

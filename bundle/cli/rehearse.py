@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import tempfile
 from dataclasses import replace
@@ -26,14 +27,24 @@ from bundle.rehearsal.stage import SiteSize, default_path
 from bundle.trust.trust_file import TrustView
 
 EXIT_UNSOUND = 1
+SLOTS_MAX = 256
 
 
 @click.command("rehearse")
 @click.argument("dataset", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--jobs", type=click.IntRange(1), help="Run only this many jobs of it.")
-@click.option("--slots", type=click.IntRange(1), help="Tasks at once [default: one per core].")
-@click.option("--pilots", type=click.IntRange(1), default=2, help="Pilots that share the slots.")
-@click.option("--dir", "root", type=click.Path(path_type=Path), help="Where all of it is kept.")
+@click.option(
+    "--slots", type=click.IntRange(1, SLOTS_MAX), help="Tasks at once [default: one per core]."
+)
+@click.option(
+    "--pilots", type=click.IntRange(1, SLOTS_MAX), default=2, help="Pilots that share the slots."
+)
+@click.option(
+    "--dir",
+    "root",
+    type=click.Path(path_type=Path),
+    help="Where all of it is kept [default: a new folder in the temporary one].",
+)
 @click.option("--kills", type=click.IntRange(0), default=0, help="SIGKILLs at random moments.")
 @click.option("--seed", type=int, default=1, help="Seed of the random kills.")
 @click.option("--within", type=float, default=5.0, help="Seconds in which the kills fall.")
@@ -68,14 +79,16 @@ def command(
 
 def size_for(dataset: Dataset, slots: int | None, pilots: int) -> SiteSize:
     """Return a site that fits this machine: every slot is used, work comes in a few bundles."""
-    total = slots or len(os.sched_getaffinity(0))
-    pilots = min(pilots, total)
     tasks = dataset.tasks()
+    total = min(slots or len(os.sched_getaffinity(0)), tasks)
+    pilots = min(pilots, total)
+    per_shard = tasks // (4 * pilots)
+    least = 1 if dataset.jobs > 1 else 20  # a job cut too finely waits for the relay at each cut
     return SiteSize(
         pilots=pilots,
         slots=max(1, total // pilots),
         tasks_wanted=max(tasks // 2, 200),
-        shard_tasks_max=max(20, min(500, tasks // (4 * pilots))),
+        shard_tasks_max=max(least, min(500, per_shard)),
         task_path=default_path(),
     )
 
@@ -91,6 +104,8 @@ def rehearse(
 ) -> tuple[dict[str, Any], Ran]:
     """Run, judge, report; returns the summary and what ran."""
     console = Console(stderr=as_json)
+    for word in (signal.SIGTERM, signal.SIGHUP):  # end as Ctrl-C does: nothing is left running
+        signal.signal(word, signal.default_int_handler)
     with Progress(console, dataset) as progress:
         rehearsal = Rehearsal(root, size, harm, progress.tell)
         ran = rehearsal.run(dataset, progress.update, last_look)

@@ -103,7 +103,7 @@ def judge(
     if counted_wall_ms != wall_ms:
         double.append(f"{counted_wall_ms} ms counted, {wall_ms} ms in the archive")
     return Verdict(
-        tuple(sorted(lost)), tuple(double), len(succeeded - sealed), check_edges(dataset, seen)
+        tuple(sorted(lost)), tuple(double), len(succeeded - seen.keys()), check_edges(dataset, seen)
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bundle.dataset.spec import Dataset
@@ -16,6 +17,7 @@ from bundle.rehearsal.evidence import Verdict, Witnessed
 from bundle.rehearsal.loop import Ran
 
 MS_PER_HOUR = 3_600_000
+FAILURES_SHOWN_MAX = 10
 
 
 def document(ran: Ran, attempts: list[Witnessed], verdict: Verdict) -> dict[str, Any]:
@@ -40,6 +42,7 @@ def document(ran: Ran, attempts: list[Witnessed], verdict: Verdict) -> dict[str,
         "edges": {"checked": verdict.edges.checked, "violations": len(verdict.edges.violations)},
         "faults": ran.faults,
         "fates": _fates(attempts),
+        "failures": failures(ran.dataset, attempts),
         "steps": step_usage(ran.dataset, attempts),
         "offline": ran.offline,
         "state_hash": ran.fsck["state_hash"],
@@ -85,6 +88,23 @@ def step_usage(dataset: Dataset, attempts: list[Witnessed]) -> list[dict[str, An
     return rows
 
 
+def failures(dataset: Dataset, attempts: list[Witnessed]) -> list[dict[str, Any]]:
+    """Return per step and fate how many attempts failed, and the evidence of one of them."""
+    found: dict[tuple[int, Fate], list[Witnessed]] = defaultdict(list)
+    for one in attempts:
+        if one.attempt.fate is not Fate.SUCCESS:
+            found[one.attempt.step, one.attempt.fate].append(one)
+    return [
+        {
+            "step": dataset.steps[step].name,
+            "fate": fate,
+            "attempts": len(members),
+            "evidence": members[-1].attempt.evidence,
+        }
+        for (step, fate), members in sorted(found.items())
+    ]
+
+
 def write_requirements(path: Path, steps: list[dict[str, Any]]) -> None:
     """Write the requests that would have sufficed: measured peaks and a quarter on top."""
     measured = {
@@ -103,7 +123,7 @@ def show(console: Console, ran: Ran, summary: dict[str, Any], rows_max: int = 15
     """Print the table and the verdict."""
     table = Table(title=f"{ran.dataset.name}: {summary['tasks']} tasks", title_justify="left")
     table.add_column("step")
-    for name in ("tasks", "done", "failed", "attempts", "cpu h", "wall h", "peak MiB"):
+    for name in ("tasks", "done", "failed", "attempts", "cpu", "wall", "peak MiB"):
         table.add_column(name, justify="right")
     steps = summary["steps"]
     shown = list(range(len(steps)))
@@ -119,8 +139,8 @@ def show(console: Console, ran: Ran, summary: dict[str, Any], rows_max: int = 15
             str(counts.get("done", 0)),
             str(counts.get("failed", 0)),
             str(row["attempts"]),
-            f"{row['cpu_hours']:.4f}",
-            f"{row['wall_hours']:.4f}",
+            _duration(row["cpu_hours"]),
+            _duration(row["wall_hours"]),
             str(row["memory_peak_mib"]),
         )
     console.print(table)
@@ -142,15 +162,18 @@ def verdict_lines(summary: dict[str, Any]) -> list[str]:
         f"network of the pilots: {summary['offline']}",
     ]
     if summary["failed"] or summary["held"]:
-        fates = ", ".join(
-            f"{name} {n}" for name, n in summary["fates"].items() if name != "success"
-        )
-        lines.append(
-            f"  {summary['failed']} tasks failed, {summary['held']} wait for them; fates: {fates}"
-        )
+        lines.append(f"  {summary['failed']} tasks failed, {summary['held']} wait for them")
+    lines += [
+        f"  {one['step']}: {one['attempts']} x {one['fate']}: {escape(one['evidence'])}"
+        for one in summary["failures"][:FAILURES_SHOWN_MAX]
+    ]
     lines += [f"  [red]{problem}[/]" for problem in summary["problems"]]
     lines.append(f"  state hash {summary['state_hash']}")
     return lines
+
+
+def _duration(hours: float) -> str:
+    return f"{hours:.2f} h" if hours >= 1 else f"{hours * 3600:.1f} s"
 
 
 def _fates(attempts: list[Witnessed]) -> dict[str, int]:

@@ -17,6 +17,9 @@ from bundle.errors import PulkError
 from bundle.ids import BundleId
 from bundle.limits import BUNDLE_BYTES_MAX
 from bundle.spool import publish
+from bundle.wire import header
+from bundle.wire.errors import BundleRefused
+from bundle.wire.manifest import SITES_OWN
 from relay.carrier.contract import Answer, Outgoing
 
 _ID = re.compile(r"(?:[0-9]+-)?([0-9a-f]{64})")
@@ -38,13 +41,15 @@ class DirectoryCarrier:
         self._to, self._source = to, source
 
     def send(self, bundle: Outgoing) -> Answer | None:
-        """Copy one bundle to the medium and read it back. Raises MediumFailed."""
+        """Copy one bundle to the medium and read it back; the folder must be there.
+
+        A folder made here could lie beside an unmounted stick. Raises MediumFailed.
+        """
         if self._to is None:
             return None
         target = self._to / f"{bundle.id}.pulk"
         part = self._to / f"{bundle.id}.part"
         try:
-            self._to.mkdir(parents=True, exist_ok=True)
             digest = file_digest(bundle.path)
             if not target.exists() or file_digest(target) != digest:
                 _copy(bundle.path, part)
@@ -72,7 +77,19 @@ class DirectoryCarrier:
                 continue
             if (found := _ID.match(name.lower())) and is_known(BundleId(found[1])):
                 continue
+            if not _is_for_a_site(source):
+                continue
             yield _take(source, into, found[1] if found else f"unnamed-{os.urandom(6).hex()}")
+
+
+def _is_for_a_site(source: Path) -> bool:
+    """Pass over what sites send; what is no bundle is taken, and refused with a reason."""
+    try:
+        with source.open("rb") as file:
+            found = header.unpack(file.read(header.HEADER_BYTES), source.stat().st_size)
+    except (OSError, BundleRefused):
+        return True
+    return found.kind not in SITES_OWN
 
 
 def _take(source: Path, into: Path, stem: str) -> Path:

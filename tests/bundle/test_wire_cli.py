@@ -81,9 +81,11 @@ def test_verify_refuses_what_is_cut_altered_or_forged(cast: Any, work: Path, tru
         (altered, BadSignature),
         (raw[:-1] + b"\0", ChunkMismatch),
     ):
+        told = run("verify", str(cast.scrap(scrap)), "--trust", trust)
+        assert isinstance(told.exception, kind)
+        assert isinstance(told.exception, PulkError)
         done = run("verify", str(cast.scrap(scrap)), "--trust", trust, "--json")
-        assert isinstance(done.exception, kind)
-        assert isinstance(done.exception, PulkError)
+        assert done.exit_code == 1
         assert json.loads(done.stdout)["refusal"]["code"] == kind.code
 
 

@@ -230,6 +230,7 @@ def test_the_loop_by_stick_alone(world: World, tmp_path: Path) -> None:
     assert (done.bundles, done.shards, done.refused) == (1, 1, 1)
     world.pilot().work_through()
     back = tmp_path / "back"
+    back.mkdir()
     assert export_to(world.home, back).bundles == 3
     assert export_to(world.home, back).bundles == 1  # only a new report
     arrived = [world.read(one) for one in back.iterdir()]
@@ -245,6 +246,8 @@ def test_a_lost_stick_is_filled_again(world: World, tmp_path: Path) -> None:
     world.deliver(world.pack(world.lease(0, [0])))
     tick(world.home)
     world.pilot().work_through()
+    for name in ("lost", "next"):
+        (tmp_path / name).mkdir()
     export_to(world.home, tmp_path / "lost")
     export_to(world.home, tmp_path / "next", again=True)
     assert len(world.results((tmp_path / "next").iterdir())) == 1
@@ -271,3 +274,12 @@ def test_a_copy_is_read_back_and_an_earlier_part_is_replaced(world: World, tmp_p
     assert carrier.send(Outgoing(BundleId(held.id), path)) is Answer.COPIED
     assert (tmp_path / f"{held.id}.pulk").read_bytes() == path.read_bytes()
     assert not (tmp_path / f"{held.id}.part").exists()
+
+
+def test_a_medium_that_is_not_there_is_refused_and_nothing_counts_as_sent(
+    world: World, tmp_path: Path
+) -> None:
+    with pytest.raises(MediumFailed):
+        export_to(world.home, tmp_path / "unmounted")
+    assert not (tmp_path / "unmounted").exists()
+    assert not any(world.spool.folder("sent").iterdir())

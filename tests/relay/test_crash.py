@@ -76,6 +76,7 @@ class Site:
         home = open_home(self.world.home.folder)
         import_from(home, self.to_site)
         tick(home)
+        self.to_central.mkdir(exist_ok=True)
         export_to(home, self.to_central)
 
     def pilots(self) -> None:
