@@ -28,7 +28,7 @@ from bundle.trust.quickstart import make_authority
 from bundle.wire.manifest import Kind, ManifestDraft
 from bundle.wire.write import ChunkSource, write_bundle
 
-TASKS = 3000
+TASKS = 10_000
 SLOTS = 2
 ROUNDS = 3
 SITE = SiteName("bench")
