@@ -115,6 +115,9 @@ class Finds:
             f"{host['name']} ({host['kernel']}, {host['cpu_model']}) with {story['software']},",
             f"  from {len(story['inputs'])} inputs named by digest; all of it in {self.provenance}",
             f"  the spectrum itself: {self.spectrum}, drawn in {self.picture}",
+            "To look around: `pulk central serve` on the folder `central` there, then, with",
+            "  `--central` and `--token-file` of that folder (files `address`, `admin.token`),",
+            f"  `pulk dataset tasks {story['task'].replace('/', ' ')}` and its inputs' producers",
         ]
 
 
