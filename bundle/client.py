@@ -30,8 +30,8 @@ class Refused(PulkError):
     what = "{said}"
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Central never redirects; whoever does must not get the token sent on to another address."""
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Central never redirects; whoever does must not be sent a token or be taken for central."""
 
     def redirect_request(self, *args: Any, **kwargs: Any) -> None:
         """Follow nothing: the redirect itself becomes the answer, a refusal."""
@@ -55,7 +55,7 @@ class Client:
         self.base = base
         self._token = token
         proxies = [urllib.request.ProxyHandler({})] if direct else []
-        self._opener = urllib.request.build_opener(_NoRedirect, *proxies)
+        self._opener = urllib.request.build_opener(NoRedirect, *proxies)
 
     def health(self) -> Any:
         """Return what central says of itself."""

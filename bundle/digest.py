@@ -11,8 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-READ_BYTES = 1 << 20
-
 
 def digest(kind: str, data: bytes) -> bytes:
     """Return the 32 bytes SHA-256 over `pulk:<kind>:1\\n` and the data."""

@@ -14,6 +14,7 @@ from bundle.wire.manifest import Kind
 from bundle.wire.write import ChunkSource, write_bundle
 from relay import custody, state, stream, works
 from relay.core.custody import Place
+from relay.core.shards import tasks_open
 from relay.home import Home, now_us
 from relay.results import draft_of
 from relay.stream import Record
@@ -70,9 +71,8 @@ def _wanted(home: Home, live: list[Work]) -> int:
 
 
 def _held(home: Home, work: Work) -> HeldWork:
-    over = works.ended(home.spool, work.id).all()
-    open_tasks = sum(plan.tasks for plan in work.plans if plan.lease not in over)
-    return HeldWork(work.id, len(work.plans), len(over), open_tasks)
+    ended = works.ended(home.spool, work.id)
+    return HeldWork(work.id, len(work.plans), len(ended.all()), tasks_open([(work.plans, ended)]))
 
 
 def _profile() -> dict[str, str]:

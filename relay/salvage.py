@@ -34,7 +34,6 @@ from site_adapters.contract import PilotState, PilotView
 
 _LOG = logging.getLogger(__name__)
 FORLORN_S = 3600  # a folder without a claim is left alone so long: a pilot may be starting
-NO_KEY = bytes(32)
 
 
 def salvage(home: Home, live: list[Work], views: Mapping[str, PilotView]) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bundle.errors import PulkError
+from bundle.rehearsal.ledger import LEDGER_VARIABLE
 from bundle.rehearsal.programs import Program, call, call_json
 
 SITE = "rehearsal"
@@ -116,5 +117,5 @@ def _write_relay_config(spool: Path, size: SiteSize, url: str, ledger: Path) -> 
         "report_after_s = 2\n"
         f"[capacity]\ntasks_wanted = {size.tasks_wanted}\n"
         f'[tasks]\npath = "{size.task_path}"\n'
-        f'[task_environment]\nPULK_LEDGER = "{ledger}"\n'
+        f'[task_environment]\n{LEDGER_VARIABLE} = "{ledger}"\n'
     )

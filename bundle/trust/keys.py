@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from bundle import canonical, shape
 from bundle.limits import ParseLimits
+from bundle.spool.publish import fsync_folder
 from bundle.trust.errors import KeyFileRefused, WeakKey
 
 PUBLIC_BYTES = 32
@@ -102,7 +103,7 @@ class KeyFile:
                 path.hardlink_to(part)  # unlike rename, refuses to replace a key
             finally:
                 part.unlink()
-            sync_folder(path.parent)
+            fsync_folder(path.parent)
         except FileExistsError:
             raise KeyFileRefused(where=str(path), reason="there is a key already") from None
         except OSError as error:
@@ -174,15 +175,6 @@ def _write_private(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def sync_folder(path: Path) -> None:
-    """Make names in a folder durable."""
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _read_private(path: Path) -> bytes:

@@ -6,12 +6,12 @@ replaced by 2 of 3.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from bundle.spool import publish
 from bundle.trust import trust_file
-from bundle.trust.keys import KeyFile, Role, sync_folder
+from bundle.trust.keys import KeyFile, Role
 from bundle.trust.trust_file import Trust
 
 ROOT_KEY = "root.key"
@@ -57,15 +57,4 @@ def make_authority(root_dir: Path, central_dir: Path) -> Authority:
 
 def save_trust(path: Path, raw: bytes) -> None:
     """Replace a trust file by one that was verified before: whole and synced, or untouched."""
-    part = path.with_name(f".{path.name}.{os.urandom(6).hex()}.part")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        with os.fdopen(os.open(part, flags, 0o644), "wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    publish.write_file(path.parent, path, raw, mode=0o644)

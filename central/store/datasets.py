@@ -8,7 +8,7 @@ from typing import Any
 from sqlite_utils import Database
 
 from bundle import canonical
-from bundle.ids import BundleId, DatasetId, Epoch, LeaseId, SiteName, StreamId
+from bundle.ids import DIGEST_BYTES, BundleId, DatasetId, Epoch, LeaseId, SiteName, StreamId
 from bundle.intervals import IntervalSet
 from bundle.limits import MANIFEST_LIMITS
 from central.core.facts import Control, ControlWord
@@ -17,7 +17,6 @@ from central.store.queries import queries
 from central.store.rows import DatasetRow, LeaseRow, SegmentRow, WorkRow
 
 _SQL = queries("datasets")
-_DIGEST_BYTES = 32
 
 
 class SqliteDatasets:
@@ -87,7 +86,7 @@ class SqliteDatasets:
         if row is None:
             return None
         raw = row[4]
-        digests = (raw[at : at + _DIGEST_BYTES] for at in range(0, len(raw), _DIGEST_BYTES))
+        digests = (raw[at : at + DIGEST_BYTES] for at in range(0, len(raw), DIGEST_BYTES))
         return WorkRow(BundleId(row[0]), SiteName(row[1]), row[2], row[3], frozenset(digests))
 
     def add_work(self, row: WorkRow) -> None:
@@ -103,10 +102,6 @@ class SqliteDatasets:
         """See `protocol.Datasets`."""
         values = (*row[1:7], row.raw)
         return int(self._db.execute(_SQL["add_lease"], values).lastrowid or 0)
-
-    def lease_numbers(self) -> dict[int, LeaseId]:
-        """See `protocol.Datasets`."""
-        return {no: LeaseId(lease) for no, lease in self._db.execute(_SQL["lease_ids"])}
 
     def expired(self, now_us: int) -> list[int]:
         """See `protocol.Datasets`."""

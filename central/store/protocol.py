@@ -155,9 +155,6 @@ class Datasets(Protocol):
     def add_lease(self, row: LeaseRow) -> int:
         """Add a live lease; return its number."""
 
-    def lease_numbers(self) -> dict[int, LeaseId]:
-        """Return every lease's id by its number."""
-
     def expired(self, now_us: int) -> list[int]:
         """Return the numbers of live leases whose deadline has passed."""
 

@@ -25,9 +25,6 @@ class Answer(StrEnum):
     COPIED = "copied"  # lies on a medium, read back; nobody can answer yet
 
 
-CENTRALS = frozenset({Answer.MERGED, Answer.PARKED, Answer.REFUSED})
-
-
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """A bundle file to be sent."""

@@ -17,8 +17,9 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
+from bundle.client import NoRedirect
 from bundle.ids import BundleId
 from bundle.limits import BUNDLE_BYTES_MAX
 from bundle.spool import publish
@@ -37,13 +38,6 @@ _ID = re.compile(r"[0-9a-f]{64}")
 _TROUBLE = (OSError, http.client.HTTPException, ValueError)
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect is somebody else's answer: a login page, a moved server; never follow it."""
-
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        del args, kwargs
-
-
 class HttpCarrier:
     """See `contract.Carrier`. Every request is signed with the site's key."""
 
@@ -54,7 +48,7 @@ class HttpCarrier:
         self._base = url.rstrip("/")
         self._site, self._signer, self._certificate = site, signer, certificate
         self._timeout_s = timeout_s
-        self._opener = urllib.request.build_opener(_NoRedirect)
+        self._opener = urllib.request.build_opener(NoRedirect)
 
     def send(self, bundle: Outgoing) -> Answer | None:
         """PUT one bundle; see the contract."""

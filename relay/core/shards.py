@@ -93,6 +93,5 @@ def is_over(plans: Iterable[ShardPlan], ended: Ended) -> bool:
 
 def tasks_open(works: Iterable[tuple[Iterable[ShardPlan], Ended]]) -> int:
     """Return how many tasks the site holds in shards that have not ended."""
-    return sum(
-        plan.tasks for plans, ended in works for plan in plans if plan.lease not in ended.all()
-    )
+    held = ((plans, ended.all()) for plans, ended in works)
+    return sum(plan.tasks for plans, over in held for plan in plans if plan.lease not in over)

@@ -65,5 +65,3 @@ SELECT s.digest FROM wanted_digest AS w JOIN segment AS s ON s.digest = w.digest
 INSERT INTO segment (digest, bundle, place, lease, pilot_run, batch_id, attempts, complete, salvaged)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 
--- name: lease_ids
-SELECT no, id FROM lease
