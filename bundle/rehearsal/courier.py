@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from bundle.client import NoAnswer
 from bundle.rehearsal.faults import Fault
 from bundle.wire import header
 from bundle.wire.errors import BundleRefused
@@ -115,7 +116,10 @@ class Courier:
         return fault
 
     def _send(self, request: Carried) -> tuple[int, bytes]:
-        parts = urllib.parse.urlsplit(self._central_url())
+        try:
+            parts = urllib.parse.urlsplit(self._central_url())
+        except NoAnswer as error:
+            return _bad_gateway(error)
         connection = http.client.HTTPConnection(
             parts.hostname or "127.0.0.1", parts.port, timeout=CARRY_TIMEOUT_S
         )
@@ -124,9 +128,13 @@ class Courier:
             answer = connection.getresponse()
             return answer.status, answer.read()
         except (OSError, http.client.HTTPException) as error:
-            return 502, json.dumps({"code": "no-central", "what": str(error)}).encode()
+            return _bad_gateway(error)
         finally:
             connection.close()
+
+
+def _bad_gateway(error: Exception) -> tuple[int, bytes]:
+    return 502, json.dumps({"code": "no-central", "what": str(error)}).encode()
 
 
 def _is_result(body: bytes) -> bool:

@@ -108,8 +108,7 @@ class Rehearsal:
             counts = self._drive(client, dataset_id, progress)
             self._settle()
             if last_look is not None:
-                client.base = self._central_url()
-                last_look(client, dataset_id, wrapped)
+                last_look(self._wait_for_central(), dataset_id, wrapped)
         finally:
             self._stop()
         fsck = call_json("central", "fsck", str(self.stage.central_dir))

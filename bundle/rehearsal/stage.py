@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from bundle.client import NoAnswer
 from bundle.errors import PulkError
 from bundle.rehearsal.ledger import LEDGER_VARIABLE
 from bundle.rehearsal.programs import Program, call, call_json
@@ -53,8 +54,14 @@ class Stage:
         return (self.central_dir / "admin.token").read_text().strip()
 
     def central_url(self) -> str:
-        """Where central listens now; it may have moved after a kill."""
-        return (self.central_dir / "address").read_text().strip()
+        """Where central listens now; it may have moved after a kill.
+
+        Raises NoAnswer while it starts: between a kill and the next start nobody listens.
+        """
+        try:
+            return (self.central_dir / "address").read_text().strip()
+        except FileNotFoundError as error:
+            raise NoAnswer(reason="it is not listening yet") from error
 
 
 class FolderInUse(PulkError):
