@@ -1,21 +1,27 @@
-"""`make bench`, or `python -m benchmarks [pilot|central ...]`: measure, print, write results."""
+"""`make bench`, or `python -m benchmarks [NAME ...]`: measure, print, write results."""
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import sys
 
 from benchmarks.table import Row, save, show
 
-BENCHES = ("pilot", "central")
+BENCHES = ("pilot", "central", "wire")
 
 
 def main() -> None:
     """Run the benches named on the command line, or all of them, one after the other."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("benches", nargs="*", help=f"which; all of {', '.join(BENCHES)} if none")
+    parser.add_argument("--data-gib", type=float, default=10.0, help="of wire's data bundle")
+    told = parser.parse_args()
     rows: list[Row] = []
-    for name in sys.argv[1:] or BENCHES:
+    for name in told.benches or BENCHES:
         print(f"measuring {name} ...", file=sys.stderr)
-        measured = importlib.import_module(f"benchmarks.{name}").measure()
+        sizes = {"data_gib": told.data_gib} if name == "wire" else {}
+        measured = importlib.import_module(f"benchmarks.{name}").measure(**sizes)
         save(name, measured)
         rows += measured
     show(rows)

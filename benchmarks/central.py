@@ -25,7 +25,7 @@ from benchmarks.table import Row, interleaved
 from bundle.client import Client
 from bundle.dataset import spec
 from bundle.dataset.spec import Command, Dataset, Step
-from bundle.rehearsal.programs import Program
+from central.rehearsal.programs import Program
 
 TASKS = 20_000
 BUNDLE_TASKS = 10_000

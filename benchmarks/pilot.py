@@ -20,13 +20,13 @@ from bundle.ids import Epoch, LeaseId, SiteName, StreamId, dataset_id
 from bundle.intervals import IntervalSet
 from bundle.records import lease as leases
 from bundle.records.lease import Block, Lease
-from bundle.rehearsal.programs import pulk
 from bundle.spool import shard as shards
 from bundle.spool.layout import FOLDERS, Spool
 from bundle.spool.shard import ShardFile
 from bundle.trust.quickstart import make_authority
 from bundle.wire.manifest import Kind, ManifestDraft
 from bundle.wire.write import ChunkSource, write_bundle
+from central.rehearsal.programs import pulk
 
 TASKS = 10_000
 SLOTS = 2

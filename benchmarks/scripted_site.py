@@ -21,7 +21,6 @@ from bundle.records.attempt import Attempt, Usage, outcome_digest
 from bundle.records.lease import Lease
 from bundle.records.seal import SEAL_PAYLOAD_TYPE
 from bundle.records.segment import Host, Segment, SegmentHeader, segment_digest
-from bundle.rehearsal.programs import call, call_json
 from bundle.trust import enrolment
 from bundle.trust.keys import MemoryKey
 from bundle.trust.request import sign_request
@@ -31,6 +30,7 @@ from bundle.wire.manifest import Kind, ManifestDraft
 from bundle.wire.preauth import pae
 from bundle.wire.read import open_bundle
 from bundle.wire.write import ChunkSource, write_bundle
+from central.rehearsal.programs import call, call_json
 
 HOST = Host("bench", "linux", "cpu", 1, 1024, "boot", "3.11", "bench", "none: bench")
 TIMEOUT_S = 120

@@ -41,6 +41,14 @@ class Row:
         return "must reached" if sign * self.ratio >= sign * self.must else "FALLS SHORT"
 
 
+def below(
+    bench: str, what: str, figure: float, unit: str, must: float, stretch: float | None = None
+) -> Row:
+    """Return a row whose targets are absolute figures; its ratio is a share of the one to reach."""
+    share = stretch / must if stretch is not None else None
+    return Row(bench, what, figure, unit, f"{must:g} {unit}", figure / must, 1.0, share, True)
+
+
 def interleaved(rounds: int, measures: dict[str, Callable[[], float]]) -> dict[str, float]:
     """Run every measure once per round, in turn, and return each one's median."""
     figures: dict[str, list[float]] = {name: [] for name in measures}

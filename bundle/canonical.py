@@ -49,17 +49,17 @@ def decode(data: bytes, limits: ParseLimits, *, where: str = "") -> Any:
     """
     if len(data) > limits.bytes_max:
         raise NotCanonical(where=where, reason=f"{len(data)} bytes, at most {limits.bytes_max}")
-    _survey(data, limits, where)
+    elements = _survey(data, limits, where)
     try:
         value = msgpack.unpackb(data, raw=False, strict_map_key=True, use_list=True)
     except Exception as error:  # msgpack raises ValueError, UnicodeDecodeError and its own kinds
         raise NotCanonical(where=where, reason=str(error) or type(error).__name__) from error
     try:
-        again = encode(value)
+        counted = _counted(value)
     except NotEncodable as error:
         raise NotCanonical(where=where, reason=str(error.fields["reason"])) from error
-    if again != data:
-        raise NotCanonical(where=where, reason="keys out of order, repeated, or not minimal")
+    if counted != elements:
+        raise NotCanonical(where=where, reason="a map has a key twice")
     return value
 
 
@@ -83,6 +83,31 @@ def _ordered(value: Any) -> Any:
             return value
 
 
+def _counted(value: Any) -> int:
+    """Return how many elements a value that was read has; of a key that is repeated one is left.
+
+    Nothing is copied: what `decode` holds is what the value itself takes. Raises NotEncodable where
+    the order is not the canonical one.
+    """
+    match value:
+        case dict():
+            keys = list(value)
+            if not all(isinstance(key, str) for key in keys):
+                raise NotEncodable(reason="a map key is not text")
+            if keys != sorted(keys, key=_utf8):
+                raise NotEncodable(reason="keys out of order")
+            count, inner = 1 + len(keys), list(value.values())
+        case list():
+            count, inner = 1, value
+        case float() if not math.isfinite(value):
+            raise NotEncodable(reason=f"{value} is not finite")
+        case _:
+            return 1
+    if _PLAIN.issuperset(map(type, inner)):
+        return count + len(inner)
+    return count + sum(map(_counted, inner))
+
+
 def _utf8(key: str) -> bytes:
     try:
         return key.encode()
@@ -90,8 +115,11 @@ def _utf8(key: str) -> bytes:
         raise NotEncodable(reason="a map key is not valid Unicode") from error
 
 
-def _survey(data: bytes, limits: ParseLimits, where: str) -> None:
-    """Walk the bytes without making objects; refuse what is too deep, too many, or not allowed."""
+def _survey(data: bytes, limits: ParseLimits, where: str) -> int:
+    """Walk the bytes without making objects, and return how many elements there are.
+
+    What is too deep, too many, not allowed or in a form that is not the shortest is refused.
+    """
     open_counts: list[int] = [1]  # elements still to come at each depth
     at, elements, size = 0, 0, len(data)
     single = 0  # elements to be looked at one by one before another stretch is tried
@@ -121,20 +149,30 @@ def _survey(data: bytes, limits: ParseLimits, where: str) -> None:
             open_counts.append(children)
     if at != size:
         raise NotCanonical(where=where, reason=f"{size - at} bytes after the value")
+    return elements
 
 
 _STRETCH = 64
-# So many elements of fixed size in a row (and 32 byte digests): columns are made of such. Every
-# alternative starts with a byte of its own, so a match never goes back.
+# So many elements of fixed size in a row (and 32 byte digests), each in its shortest form: columns
+# are made of such. Every alternative starts with a byte of its own, so a match never goes back.
+# What is empty is among them, for a file of nothing else must not take long.
 _SCALARS = re.compile(
-    rb"(?:[\x00-\x7f\xc0\xc2\xc3\xe0-\xff]|[\xcc\xd0].|[\xcd\xd1].{2}|[\xce\xd2].{4}"
-    rb"|[\xcb\xcf\xd3].{8}|\xc4\x20.{32}){%d}" % _STRETCH,
+    rb"(?:[\x00-\x80\x90\xa0\xc0\xc2\xc3\xe0-\xff]"
+    rb"|\xcc[\x80-\xff]|\xcd[\x01-\xff].|\xce(?!\x00\x00).{4}|\xcf(?!\x00{4}).{8}"
+    rb"|\xd0[\x80-\xdf]|\xd1(?!\xff[\x80-\xff])[\x80-\xff]."
+    rb"|\xd2(?!\xff\xff[\x80-\xff])[\x80-\xff].{3}|\xd3(?!\xff{4}[\x80-\xff])[\x80-\xff].{7}"
+    rb"|\xcb.{8}|\xc4\x20.{32}){%d}" % _STRETCH,
     re.DOTALL,
 )
-_FIXED = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCB: 8}
-_FIXED |= {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}
-_LENGTHS = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
-_CONTAINERS = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
+_BARE = frozenset({0xC0, 0xC2, 0xC3})
+_FLOAT = 0xCB
+# By head: bytes of the number that follows, and from where on (negative: down from where) it is
+# the shortest form.
+_NUMBERS = {0xCC: (1, 1 << 7), 0xCD: (2, 1 << 8), 0xCE: (4, 1 << 16), 0xCF: (8, 1 << 32)}
+_NUMBERS |= {0xD0: (1, -33), 0xD1: (2, -129), 0xD2: (4, -(1 << 15) - 1), 0xD3: (8, -(1 << 31) - 1)}
+_LENGTHS = {0xC4: (1, 0), 0xC5: (2, 1 << 8), 0xC6: (4, 1 << 16)}
+_LENGTHS |= {0xD9: (1, 32), 0xDA: (2, 1 << 8), 0xDB: (4, 1 << 16)}
+_CONTAINERS = {0xDC: (2, 16, 1), 0xDD: (4, 1 << 16, 1), 0xDE: (2, 16, 2), 0xDF: (4, 1 << 16, 2)}
 
 
 def _step(data: bytes, at: int, size: int, where: str) -> tuple[int, int]:
@@ -147,19 +185,32 @@ def _step(data: bytes, at: int, size: int, where: str) -> tuple[int, int]:
         return at, 2 * (head & 0x0F)
     if head <= 0x9F:
         return at, head & 0x0F
+    is_shortest, children = True, 0
     if head <= 0xBF:
-        at, children = at + (head & 0x1F), 0
-    elif head in _FIXED:
-        at, children = at + _FIXED[head], 0
+        at += head & 0x1F
+    elif head in _BARE:
+        pass
+    elif head == _FLOAT:
+        at += 8
+    elif head in _NUMBERS:
+        width, least = _NUMBERS[head]
+        number = int.from_bytes(data[at : at + width], "big", signed=least < 0)
+        is_shortest = number <= least if least < 0 else number >= least
+        at += width
     elif head in _LENGTHS:
-        width = _LENGTHS[head]
-        at, children = at + width + int.from_bytes(data[at : at + width], "big"), 0
+        width, least = _LENGTHS[head]
+        length = int.from_bytes(data[at : at + width], "big")
+        is_shortest = length >= least
+        at += width + length
     elif head in _CONTAINERS:
-        width, factor = _CONTAINERS[head]
-        children = factor * int.from_bytes(data[at : at + width], "big")
+        width, least, factor = _CONTAINERS[head]
+        count = int.from_bytes(data[at : at + width], "big")
+        is_shortest, children = count >= least, factor * count
         at += width
     else:
         raise NotCanonical(where=where, reason=f"type 0x{head:02x} at byte {at - 1} is not allowed")
+    if not is_shortest:
+        raise NotCanonical(where=where, reason=f"not the shortest form before byte {at}")
     if at > size:
         raise NotCanonical(where=where, reason=f"ends inside the value at byte {at}")
     return at, children

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import urllib.error
@@ -61,9 +62,11 @@ class Client:
         """Return what central says of itself."""
         return self.get("/health")
 
-    def submit(self, raw: bytes, idempotency_key: str) -> Any:
+    def submit(self, raw: bytes, idempotency_key: str, cosignature: bytes = b"") -> Any:
         """Submit the canonical bytes of a dataset; the same key never submits twice."""
         headers = {"Content-Type": "application/msgpack", "Idempotency-Key": idempotency_key}
+        if cosignature:
+            headers["Pulk-Cosignature"] = base64.b64encode(cosignature).decode()
         return json.loads(self._ask("POST", "/datasets", raw, headers))
 
     def enrol(self, request: bytes, fingerprint_words: str) -> bytes:
@@ -75,6 +78,20 @@ class Client:
     def sites(self) -> list[dict[str, Any]]:
         """Return the sites that central knows."""
         return list(self.get("/sites")["sites"])
+
+    def add_user(self, name: str, key: bytes) -> int:
+        """Let a key sign submissions; return how many parked bundles that brought in."""
+        body = json.dumps({"name": name, "key": key.hex()}).encode()
+        answer = self._ask("POST", "/users", body, {"Content-Type": "application/json"})
+        return int(json.loads(answer)["merged"])
+
+    def remove_user(self, name: str) -> None:
+        """Have central take nothing more that a user signs."""
+        self._ask("DELETE", f"/users/{urllib.parse.quote(name, safe='')}")
+
+    def users(self) -> list[dict[str, Any]]:
+        """Return the users whose submission bundles central takes."""
+        return list(self.get("/users")["users"])
 
     def counts(self, dataset: str) -> list[dict[str, Any]]:
         """Return per step the tasks by verdict and what they used."""

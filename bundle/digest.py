@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+PLAIN_KINDS = frozenset({"data", "piece"})  # of chunks: their digest is the plain SHA-256
+
 
 def digest(kind: str, data: bytes) -> bytes:
     """Return the 32 bytes SHA-256 over `pulk:<kind>:1\\n` and the data."""
@@ -25,8 +27,8 @@ def start(kind: str, data: bytes = b"") -> Any:
 
 
 def chunk_start(kind: str) -> Any:
-    """Start the digest of a chunk's raw bytes; a data chunk's is the plain digest of its file."""
-    return hashlib.sha256() if kind == "data" else start(f"chunk.{kind}")
+    """Start the digest of a chunk's raw bytes; of files and their pieces it is the plain one."""
+    return hashlib.sha256() if kind in PLAIN_KINDS else start(f"chunk.{kind}")
 
 
 def chunk_digest(kind: str, raw: bytes) -> bytes:

@@ -44,6 +44,12 @@ class Reader:
         """Return whether a map holds the key with a value other than null."""
         return isinstance(self.value, dict) and self.value.get(key) is not None
 
+    def fields(self) -> frozenset[str]:
+        """Return the keys of a map. Raises WrongShape for an array."""
+        if not isinstance(self.value, dict):
+            raise WrongShape(where=self.where, expected="a map", found="an array")
+        return frozenset(self.value)
+
     def text(self, key: str | int) -> str:
         """Return text."""
         return self._typed(key, str, "text")

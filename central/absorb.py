@@ -16,6 +16,7 @@ from bundle.ids import BundleId
 from bundle.records import report as reports
 from bundle.spool import publish
 from bundle.wire.errors import (
+    AbsentChunk,
     Bomb,
     BundleRefused,
     ChunkMismatch,
@@ -25,7 +26,7 @@ from bundle.wire.errors import (
 )
 from bundle.wire.manifest import CENTRALS_OWN, Kind
 from bundle.wire.read import OpenBundle, open_bundle
-from central import arriving, intake, parking
+from central import arriving, cosignatures, intake, parking, submission
 from central.core.receipts import Outcome
 from central.errors import MalformedContent, Unbalanced
 from central.joining import Joining, Merged, publish_pins
@@ -35,9 +36,10 @@ from central.requests import submit
 from central.store.rows import BundleRow
 from central.workings import Workings
 
-KINDS = frozenset({Kind.RESULT, Kind.TELEMETRY, Kind.REPORT, Kind.SUBMISSION, *CENTRALS_OWN})
+KINDS = frozenset(Kind)
 LOSSY = frozenset({Kind.REPORT, Kind.TELEMETRY})
-DAMAGED = (Bomb, ChunkMismatch, NotABundleFile, Truncated)  # said of a copy, not of the bundle
+# What is said of a copy, not of the bundle:
+DAMAGED = (AbsentChunk, Bomb, ChunkMismatch, NotABundleFile, Truncated)
 NOBODY = 0  # the token of a submission that came as a bundle
 _LOG = logging.getLogger(__name__)
 
@@ -78,7 +80,7 @@ def recover(workings: Workings) -> None:
             _LOG.error("archived bundle unreadable", extra={"reason": error.text()})
     for is_sites, _, one in sorted(opened):
         absorb(workings, workings.archive.path(one), live=is_sites)
-    _retry_strangers(workings)
+    retry_strangers(workings)
 
 
 def _absorb(workings: Workings, bundle: OpenBundle, *, live: bool) -> Disposition:
@@ -114,15 +116,18 @@ def _merge(
             with _archiving(workings, bundle, row) as merged:
                 arriving.join_result(workings, bundle, found, merged, live=live)
         case Kind.WORK:
-            found = intake.read_work(bundle)
+            found, signed = intake.read_work(bundle), cosignatures.read(bundle)
             with _archiving(workings, bundle, row, len(found.leases)) as merged:
                 joining = Joining(workings, live=False)
                 arriving.join_work(joining, bundle.manifest, found)
                 joining.finish(merged.no, {})
+                cosignatures.keep(workings, signed)
         case Kind.COMMIT:
             commit, documents = arriving.read_commit(workings, bundle)
+            signed = cosignatures.read(bundle)
             with _archiving(workings, bundle, row) as merged:
                 arriving.join_commit(workings, commit, documents, merged.no)
+                cosignatures.keep(workings, signed)
         case Kind.REPORT:
             raw = bundle.chunk(bundle.one(reports.CHUNK))
             report = reports.decode(raw)
@@ -134,11 +139,15 @@ def _merge(
             with _archiving(workings, bundle, row):
                 pass  # it is kept, nothing rests on it
         case Kind.SUBMISSION:
-            submit(workings, bundle.chunk(bundle.one("dataset")), bundle.id, NOBODY)
+            given = submission.read(bundle)
+            if live and workings.signer is not None:
+                submit(workings, given, bundle.id, NOBODY)
             with _archiving(workings, bundle, row):
-                pass  # its commit holds what counts
-        case _:
-            raise MalformedContent(where=str(bundle.path), reason="no kind that is merged")
+                pass  # its commit holds what counts, and came before it
+        case Kind.DATA:
+            rows = intake.read_data(bundle)
+            with _archiving(workings, bundle, row) as merged:
+                workings.store.tasks.add_files(one._replace(bundle=merged.no) for one in rows)
     return Disposition(Outcome.MERGED, bundle=bundle.id)
 
 
@@ -186,13 +195,21 @@ def _retry_parked(workings: Workings, *, live: bool) -> None:
                 moved = True
 
 
-def _retry_strangers(workings: Workings) -> None:
-    """Try again the files whose signers were not known; newer trust may know them now."""
+def retry_all(workings: Workings) -> None:
+    """Try again all that is parked: another trust version may admit it."""
+    retry_strangers(workings)
+    _retry_parked(workings, live=True)
+
+
+def retry_strangers(workings: Workings) -> int:
+    """Try again the files whose signers were not known, and may be now; return how many merged."""
+    merged = 0
     for path in parking.strangers(workings):
         try:
             open_bundle(path, workings.trust, audience=None, kinds=KINDS).close()
         except BundleRefused as error:
             if isinstance(error, Parkable):
                 continue
-        absorb(workings, path)
+        merged += absorb(workings, path).outcome is Outcome.MERGED
         publish.remove(path)
+    return merged

@@ -91,8 +91,7 @@ def join_commit(workings: Workings, commit: Commit, documents: dict[bytes, bytes
     """Join one commit of central's own, read back from the archive."""
     joining = Joining(workings, live=False)
     for one in commit.submissions:
-        known = joining.learn_dataset(one.dataset, one.digest, documents.get(one.digest))
-        workings.store.datasets.set_submitted(known.no, one.at_us)
+        joining.learn_submission(one, documents.get(one.digest))
     for dataset, control in commit.controls:
         joining.add_control(workings.dataset(dataset), control)
     for dataset, pin in commit.pins:

@@ -17,18 +17,22 @@ from bundle.ids import BundleId, DatasetId, Epoch, SiteName, Task
 from bundle.intervals import IntervalSet
 from bundle.trust import certificate, enrolment, fingerprint
 from bundle.trust.certificate import Certificate
+from bundle.trust.errors import KeyFileRefused, KeyRevoked
 from bundle.trust.keys import KeyFile, Role
 from bundle.trust.request import check_request
-from central import absorb, pack, requests, views
+from bundle.wire.read import open_bundle
+from central import absorb, deltas, pack, requests, trust_chain, users, views
 from central.absorb import Disposition
 from central.archive import Archive
 from central.config import Config
 from central.core.facts import ControlWord
+from central.core.receipts import Outcome
 from central.errors import Unauthorised, UnknownBundle
 from central.home import Home
 from central.pack import OutBundle
 from central.requests import Submitted
 from central.store.sqlite import SqliteStore
+from central.submission import Given
 from central.views import FilePlace
 from central.workings import Workings, load_signer, new_epoch
 
@@ -47,6 +51,7 @@ class Authority:
         self._w = workings
         self._lock = threading.RLock()
         self._packer = pack.Packer(workings)
+        self._heeded = 0  # the trust version that was acted on
         self._views = views.Views(workings)
 
     @classmethod
@@ -65,6 +70,7 @@ class Authority:
             absorb.recover(replay)
         workings = Workings(home, config, store, archive, signer, _epoch(store), clock_us)
         _take_token(workings)
+        deltas.sweep(home)
         absorb.recover(workings)
         return cls(workings)
 
@@ -73,10 +79,16 @@ class Authority:
         with self._lock:
             self._w.store.close()
 
-    def submit(self, raw: bytes, *, idempotency_key: str, token_id: int) -> Submitted:
-        """Take a dataset's canonical document. Raises DatasetRefused, IdempotencyConflict."""
+    def submit(
+        self, raw: bytes, *, idempotency_key: str, token_id: int, cosignature: bytes = b""
+    ) -> Submitted:
+        """Take a dataset's canonical document, and who co-signed it.
+
+        Raises DatasetRefused, CosignatureRefused, WeakKey, IdempotencyConflict.
+        """
         with self._lock:
-            return requests.submit(self._w, raw, idempotency_key, token_id)
+            given = Given(raw, cosignature)
+            return requests.submit(self._w, given, idempotency_key, token_id)
 
     def control(
         self,
@@ -99,43 +111,95 @@ class Authority:
     def absorb(self, path: Path) -> Disposition:
         """Take a bundle file; the caller may remove it afterwards. Never raises for its content."""
         with self._lock:
+            self._heed_trust()
             return absorb.absorb(self._w, path)
+
+    def known(self, bundle: BundleId) -> Disposition | None:
+        """Return what became of a bundle that came before; None where it is new or parked."""
+        with self._lock:
+            row = self._w.store.bundles.bundle(bundle)
+            if row is None or row.outcome == Outcome.PARKED:
+                return None
+            return Disposition(Outcome(row.outcome), row.code, row.text, bundle)
+
+    def check(self, path: Path) -> None:
+        """Verify a bundle file up to its signatures. Raises BundleRefused, some are Parkable."""
+        with self._lock:
+            trust = self._w.trust
+        open_bundle(path, trust, audience=None, kinds=absorb.KINDS).close()
 
     def outbox(self, site: SiteName) -> list[OutBundle]:
         """Return what a site is to fetch; packs new work where its newest report wants it."""
         with self._lock:
+            self._heed_trust()
             return self._packer.outbox(site)
 
     def outgoing(self, site: SiteName, bundle: BundleId) -> Path:
-        """Return the file of one of central's bundles for a site. Raises UnknownBundle."""
+        """Return a file to send of one of central's bundles for a site, whole or a delta.
+
+        Raises UnknownBundle.
+        """
         with self._lock:
             row = self._w.store.bundles.bundle(bundle)
             path = self._w.archive.path(bundle)
             if row is None or row.kind != "work" or row.audience != site or not path.exists():
                 raise UnknownBundle(bundle=bundle, site=site)
-            return path
+            return deltas.for_site(self._w, site, bundle)
 
     def pack(self, site: SiteName, tasks: int) -> OutBundle | None:
         """Pack up to `tasks` tasks, and whatever news there are, for a site now."""
         with self._lock:
+            self._heed_trust()
             return self._packer.pack(site, tasks)
 
     def enrol(self, request: bytes, fingerprint_words: str) -> bytes:
         """Certify a site whose fingerprint was compared by phone; return the answer file.
 
-        Raises EnrolmentRefused, WrongFingerprint, WeakKey, CertificateRefused, MalformedTrust.
+        Raises EnrolmentRefused, WrongFingerprint, WeakKey, CertificateRefused, MalformedTrust,
+        KeyRevoked, KeyFileRefused.
         """
         with self._lock:
+            self._heed_trust()
             asked = enrolment.check_request(request, where="request")
             fingerprint.require(fingerprint_words, asked.fingerprint, where="request")
+            trust = self._w.trust.trust
+            if trust.revocation_of(asked.key):
+                raise KeyRevoked(where="request", key=asked.key.hex(), site=asked.site)
             registrar = KeyFile.load(self._w.home.registrar_key, Role.REGISTRAR)
+            if registrar.public not in trust.registrars_in_force():
+                reason = "the registrar's key is not in force: `pulk keys take` the version again"
+                raise KeyFileRefused(where=str(registrar.path), reason=reason)
             now_us = self._w.clock_us()
             issued = certificate.issue(
                 Certificate(asked.site, asked.key, now_us, now_us), registrar
             )
             with self._w.store.transaction():
                 self._w.store.bundles.enrol(asked.site, asked.key, now_us)
-            return enrolment.make_answer(issued, self._w.trust.trust.raw)
+            return enrolment.make_answer(issued, trust.raw)
+
+    def add_user(self, name: str, key: bytes) -> int:
+        """Let a key sign submissions; return how many parked bundles it brought in.
+
+        Raises UserRefused, WeakKey.
+        """
+        with self._lock:
+            users.add(self._w, name, key)
+            return absorb.retry_strangers(self._w)
+
+    def remove_user(self, name: str) -> None:
+        """Take nothing more that a user signs. Raises UserRefused."""
+        with self._lock:
+            users.remove(self._w, name)
+
+    def users(self) -> list[dict[str, Any]]:
+        """Return the users as plain values."""
+        with self._lock:
+            return users.listed(self._w)
+
+    def _heed_trust(self) -> None:
+        """Act on a trust version that was taken meanwhile; under the lock."""
+        if self._w.trust.version != self._heeded:
+            self._heeded = trust_chain.heed(self._w)
 
     def check_site_request(self, header: str, method: str, path: str) -> SiteName:
         """Return the site that signed a request. Raises RequestRefused, KeyRevoked, ...."""

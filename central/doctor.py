@@ -11,7 +11,7 @@ from pathlib import Path
 
 import aiohttp
 
-from bundle.trust import quickstart
+from bundle.trust import audit, quickstart
 from bundle.trust.trust_file import TrustView
 from central.config import Config
 from central.home import Home
@@ -37,6 +37,7 @@ def examine(home: Home, config: Config) -> list[Finding]:
         _folder(home.root),
         _free(home.root),
         Finding("trust version", str(TrustView.load(home.trust).version)),
+        *_keys(home),
         Finding("pulk", _pulk()),
         Finding("python", platform.python_version()),
         Finding("sqlite", sqlite3.sqlite_version),
@@ -66,6 +67,12 @@ def _root_keys(home: Home) -> list[Finding]:
             remedy = "move it to a stick that is locked away; the server never reads it"
             found.append(Finding("root key", f"on this machine: {place}", remedy))
     return found
+
+
+def _keys(home: Home) -> list[Finding]:
+    """Return what `pulk keys check` finds wrong."""
+    found = [one for one in audit.examine(home.root) if one.is_wrong]
+    return [Finding(one.name, one.found, one.remedy) for one in found]
 
 
 def _private(path: Path) -> Finding:

@@ -149,3 +149,12 @@ class IdempotencyConflict(PulkError):
     code = "idempotency-conflict"
     what = "the idempotency key was used for another request"
     remedy = "make a new key for a new request"
+
+
+class SignerNotInForce(PulkError):
+    """The trust file was replaced and central's key not yet: a rotation is half done."""
+
+    code = "signer-not-in-force"
+    transient = True
+    what = "central's key {key} is not in force in trust version {version}"
+    remedy = "take the trust version again with `pulk keys take`, which finishes it"

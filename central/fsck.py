@@ -181,10 +181,11 @@ def _records(
 def _examine_archive(workings: Workings, found: Examined) -> None:
     """Every merged bundle must lie in the archive under its own id, central's own in one chain."""
     chains: dict[bytes, list[tuple[int, str, str]]] = {}
+    trust = workings.archive_trust()
     for row in workings.store.bundles.merged():
         path = workings.archive.path(row.id)
         try:
-            with open_bundle(path, workings.trust, audience=None, kinds=KINDS) as bundle:
+            with open_bundle(path, trust, audience=None, kinds=KINDS) as bundle:
                 if bundle.id != row.id:
                     found.note(f"archive: {path} holds bundle {bundle.id}")
                 if bundle.manifest.kind in CENTRALS_OWN:

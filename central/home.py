@@ -10,11 +10,11 @@ from pathlib import Path
 
 from bundle.errors import PulkError
 from bundle.spool import publish
-from bundle.trust import fingerprint, quickstart
+from bundle.trust import fingerprint, quickstart, versions
 from central import config as configs
 
 TOKEN_BYTES = 32
-FOLDERS = ("archive", "parked", "quarantine", "uploads")
+FOLDERS = ("archive", "parked", "quarantine", "uploads", "deltas")
 
 
 class AlreadyMade(PulkError):
@@ -71,6 +71,11 @@ class Home:
     def uploads(self) -> Path:
         """Files under way; what lies here while no server runs is nothing."""
         return self.root / "uploads"
+
+    @property
+    def deltas(self) -> Path:
+        """Copies of work bundles without what their sites have; they can be made again."""
+        return self.root / "deltas"
 
     @property
     def trust(self) -> Path:
@@ -143,10 +148,18 @@ def create(home: Home, root_dir: Path | None = None, copies: int = 1) -> Created
     root.chmod(publish.FOLDER_MODE)
     make_folders(home)
     authority = quickstart.make_authority(root_dir, root)
-    publish.write_file(root, home.config, configs.text_of(copies).encode())
-    token = secrets.token_urlsafe(TOKEN_BYTES)
-    publish.write_new_file(root, home.token, f"{token}\n".encode())
+    versions.keep(home.trust, authority.trust)
+    complete(home, copies)
     return Created(home, root_dir, fingerprint.of_roots(authority.trust))
+
+
+def complete(home: Home, copies: int = 1) -> None:
+    """Make configuration and first token where they are missing; the token comes last."""
+    if not home.config.exists():
+        publish.write_file(home.root, home.config, configs.text_of(copies).encode())
+    if not home.token.exists():
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        publish.write_new_file(home.root, home.token, f"{token}\n".encode())
 
 
 def make_folders(home: Home) -> None:

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from bundle.errors import PulkError
 from bundle.fates import Fate
 from bundle.ids import BundleId, LeaseId, SiteName
-from bundle.limits import ATTEMPTS_PER_BUNDLE_MAX, ATTEMPTS_PER_SEGMENT_MAX
+from bundle.limits import ATTEMPTS_PER_BUNDLE_MAX
 from bundle.records import lease as leases
 from bundle.records import segment as segments
 from bundle.records.attempt import Attempt, outcome_digest
 from bundle.records.lease import Lease
 from bundle.records.segment import Segment
-from bundle.wire.entries import NUMBER_MAX, SegmentEntry
+from bundle.wire import files
+from bundle.wire.entries import PIECE, SegmentEntry
 from bundle.wire.errors import BundleRefused
 from bundle.wire.manifest import ChunkEntry, Kind, Manifest
 from bundle.wire.read import OpenBundle, verify_envelope
@@ -83,11 +84,31 @@ def read_result(workings: Workings, bundle: OpenBundle) -> Found:
     _read_records(workings, bundle, found)
     _read_segments(workings, bundle, found)
     for place, entry in enumerate(bundle.manifest.chunks):
-        if entry.kind not in RECORDS:
+        if entry.kind not in RECORDS and entry.kind != PIECE:
             bundle.check_chunk(place)
-        if entry.kind == "data":
-            found.files.append(FileRow(entry.digest, 0, place, entry.raw_bytes))
+    found.files = _read_files(bundle)
     return found
+
+
+def read_data(bundle: OpenBundle) -> list[FileRow]:
+    """Return the files that a data bundle brings. Raises BundleRefused."""
+    for place, entry in enumerate(bundle.manifest.chunks):
+        if entry.kind != PIECE:
+            bundle.check_chunk(place)
+    return _read_files(bundle)
+
+
+def _read_files(bundle: OpenBundle) -> list[FileRow]:
+    """Return the files of a bundle; pieces must make what they are named for."""
+    found = [
+        file
+        for place in range(len(bundle.manifest.chunks))
+        if (file := files.file_at(bundle.manifest, place)) is not None
+    ]
+    for file in found:
+        if bundle.manifest.chunks[file.places[0]].kind == PIECE:
+            files.check_file(bundle, file)
+    return [FileRow(file.digest, 0, file.places[0], file.size_bytes) for file in found]
 
 
 def read_work(bundle: OpenBundle) -> Found:
@@ -264,14 +285,10 @@ class _SegmentReader:
             return "its header names another lease, pilot or work bundle than the manifest"
         if (header.dataset, header.dataset_digest) != (lease.dataset, lease.dataset_digest):
             return "its header names another dataset than the lease"
-        if len(segment.attempts) > ATTEMPTS_PER_SEGMENT_MAX:
-            return f"{len(segment.attempts)} attempts, at most {ATTEMPTS_PER_SEGMENT_MAX}"
         steps = self._shape.dataset.steps
         for one in segment.attempts:
             if self._generations.get((one.step, one.job)) != one.generation:
                 return f"job {one.job} step {one.step} generation {one.generation} is not leased"
-            if one.local > NUMBER_MAX:
-                return f"job {one.job} step {one.step} has the local number {one.local}"
             if one.step not in self._hashes or not self._shape.holds((one.step, one.job)):
                 return f"job {one.job} step {one.step} is no task of the dataset"
             if one.fate is Fate.SUCCESS and len(one.outputs) != len(steps[one.step].outputs):

@@ -12,7 +12,7 @@ from bundle.records.lease import Lease
 from bundle.wire.manifest import Kind
 from bundle.wire.write import ChunkSource
 from central.core import commit as commits
-from central.core.commit import Commit
+from central.core.commit import Commit, Submission
 from central.core.facts import AttemptFact, Control, Pin
 from central.core.merge import Merge
 from central.errors import MissingDataset
@@ -70,6 +70,16 @@ class Joining:
         steps, tasks = len(document.steps), document.tasks()
         fresh = DatasetRow(0, dataset, digest, document.name, document.jobs, steps, tasks, 0)
         return fresh._replace(no=self._store.datasets.add_dataset(fresh))
+
+    def learn_submission(self, one: Submission, raw: bytes | None) -> None:
+        """Join a submission: its dataset, when it came, and which user signed it.
+
+        Raises MissingDataset.
+        """
+        row = self.learn_dataset(one.dataset, one.digest, raw)
+        self._store.datasets.set_submitted(row.no, one.at_us)
+        if one.user:
+            self._store.datasets.set_submitter(row.no, one.user)
 
     def learn_lease(self, lease: Lease, raw: bytes, digest: bytes, work: WorkRow) -> LeaseRow:
         """Add a lease and mark its tasks as leased; a known one changes nothing."""
@@ -192,11 +202,11 @@ def publish_commit(
     workings: Workings,
     commit: Commit,
     number: int,
-    documents: Iterable[tuple[str, bytes]] = (),
+    attached: Iterable[ChunkSource] = (),
     join: Callable[[BundleId, int], None] | None = None,
 ) -> BundleId:
-    """Write a commit bundle and archive it; inside a transaction."""
+    """Write a commit bundle, with what its facts rest on, and archive it; in a transaction."""
     chunks = [ChunkSource(commits.CHUNK, commits.CHUNK, commit.count(), commits.encode(commit))]
-    chunks += [ChunkSource("dataset", name, 1, raw) for name, raw in documents]
+    chunks += attached
     draft = workings.draft(Kind.COMMIT, workings.commits, number)
     return workings.publish(draft, chunks, join=join)

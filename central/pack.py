@@ -10,23 +10,24 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from bundle import canonical
 from bundle.digest import chunk_digest
 from bundle.ids import LEASE_ID_BYTES, BundleId, LeaseId, SiteName, StreamId
 from bundle.intervals import IntervalSet
-from bundle.limits import MANIFEST_LIMITS, MIB
+from bundle.limits import MIB, STATE_LIMITS
 from bundle.records import lease as leases
 from bundle.records import report as reports
 from bundle.records.lease import Lease
-from bundle.trust import trust_file
-from bundle.wire.entries import Rules
+from bundle.wire import files
+from bundle.wire.entries import DATA, Rules
 from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
 from bundle.wire.write import ChunkSource
-from central import planning, requests
+from central import deltas, planning, requests, trust_chain
 from central.arriving import join_work
+from central.cosignatures import Demand, cosignature_chunks
+from central.home import upload_place
 from central.intake import Found, FoundLease
 from central.joining import EXPIRED, Joining
 from central.planning import Planned
@@ -35,6 +36,7 @@ from central.workings import Workings
 
 REPLANS_MAX = 8  # after a reset of tasks whose outputs are nowhere
 HELD_IN_MEMORY_BYTES_MAX = 1 * MIB
+TRUST_VERSIONS_ALWAYS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +96,12 @@ class Packer:
 
     def _plan(self, site: SiteName, tasks: int) -> list[Planned]:
         """Return what to lease; tasks whose inputs are nowhere have their makers reset first."""
+        raw = self._w.store.bundles.site(site).report
+        demand = Demand.of_report(reports.decode(raw) if raw else None)
         for _ in range(REPLANS_MAX):
             if self._nothing.get(site) == self._w.version:
                 return []
-            planned, lost = planning.plan(self._w, tasks)
+            planned, lost = planning.plan(self._w, tasks, demand=demand)
             for dataset, places in lost:
                 requests.reset(self._w, dataset, places)
             if not lost:
@@ -117,7 +121,7 @@ class Packer:
                 receipts=tuple(w.store.bundles.receipts(site)),
                 rules=Rules(),
                 tombstones=tuple(w.store.datasets.tombstones()),
-                trust=trust_file.encode_chain([w.trust.trust.raw]),
+                trust=_trust_for(w, site),
             )
 
             def join(bundle: BundleId, no: int) -> None:
@@ -132,9 +136,10 @@ class Packer:
                 joining.finish(no, {})
                 w.store.bundles.set_told(site)
 
-            files = {file.digest: file for one in planned for file in one.files}
-            data = _data(w, files.values(), stack)
-            bundle = w.publish(draft, (*chunks, *data), len(found.leases), join)
+            rows = {file.digest: file for one in planned for file in one.files}
+            data = _data(w, rows.values(), stack)
+            signed = cosignature_chunks(w, found.documents)
+            bundle = w.publish(draft, (*chunks, *signed, *data), len(found.leases), join)
         size_bytes = w.archive.path(bundle).stat().st_size
         return OutBundle(bundle, size_bytes, draft.sequence)
 
@@ -150,11 +155,23 @@ class Packer:
         last = bundles.last_of_stream(stream)
         if last is not None and last[0] not in received.get(stream, IntervalSet()):
             wanted[last[1]] = None
+        deltas.forget(self._w.home, site, frozenset(wanted))
         rows = [row for one in wanted if (row := bundles.bundle(one)) is not None]
         return [
             OutBundle(row.id, row.size_bytes, row.sequence)
             for row in sorted(rows, key=lambda row: (row.created_us, row.sequence))
         ]
+
+
+def _trust_for(w: Workings, site: SiteName) -> bytes:
+    """Return the trust versions that a site may lack: those after the one it reported, and some.
+
+    The site may have gone back to an old copy of its folder since.
+    """
+    raw = w.store.bundles.site(site).report
+    reported = reports.decode(raw).trust_version if raw else 0
+    since = min(reported, w.trust.version - TRUST_VERSIONS_ALWAYS)
+    return trust_chain.chain_for(w.home, max(0, since))
 
 
 def _leases(w: Workings, planned: list[Planned]) -> tuple[Found, list[ChunkSource]]:
@@ -199,28 +216,29 @@ def _leases(w: Workings, planned: list[Planned]) -> tuple[Found, list[ChunkSourc
     return found, chunks
 
 
-def _data(w: Workings, files: Iterable[FileRow], stack: ExitStack) -> Iterator[ChunkSource]:
+def _data(w: Workings, rows: Iterable[FileRow], stack: ExitStack) -> Iterator[ChunkSource]:
     """Yield files out of the archive as chunks; large ones pass through a file until the end."""
     by_bundle: dict[int, list[FileRow]] = {}
-    for file in files:
+    for file in rows:
         by_bundle.setdefault(file.bundle, []).append(file)
     for no, wanted in sorted(by_bundle.items()):
         path = w.archive.path(w.store.bundles.bundle_id(no))
         kinds = frozenset({Kind.RESULT, Kind.DATA})
         with open_bundle(path, w.trust, audience=None, kinds=kinds) as bundle:
             for file in sorted(wanted, key=lambda one: one.place):
-                raw: bytes | Path
                 if file.size_bytes <= HELD_IN_MEMORY_BYTES_MAX:
-                    raw = bundle.chunk(file.place)
-                else:
-                    raw = w.home.uploads / f"{os.getpid()}-{os.urandom(8).hex()}"
-                    stack.callback(raw.unlink, missing_ok=True)
-                    bundle.copy_chunk(file.place, raw)
-                yield ChunkSource("data", file.digest.hex(), 0, raw)
+                    yield ChunkSource(DATA, file.digest.hex(), 0, bundle.chunk(file.place))
+                    continue
+                copy = upload_place(w.home)
+                stack.callback(copy.unlink, missing_ok=True)
+                found = files.file_at(bundle.manifest, file.place)
+                assert found is not None  # noqa: S101  central noted where it begins
+                files.copy_file(bundle, found, copy)
+                yield from files.file_sources(file.digest, copy)
 
 
 def _received(raw: bytes) -> dict[StreamId, IntervalSet]:
     if not raw:
         return {}
-    rows = canonical.decode(raw, MANIFEST_LIMITS, where="received")
+    rows = canonical.decode(raw, STATE_LIMITS, where="received")
     return {StreamId(stream): IntervalSet.from_wire(runs) for stream, runs in rows}

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bundle.digest import file_digest
 from bundle.ids import BundleId, DatasetId, LeaseId
 from bundle.spool import publish
 from bundle.wire.errors import BundleRefused, Parkable
@@ -62,7 +63,8 @@ def set_aside(workings: Workings, path: Path, error: BundleRefused) -> Dispositi
     """Keep a file of which not even the signature holds; nothing is told by receipt."""
     parkable = isinstance(error, Parkable)
     folder = workings.home.parked if parkable else workings.home.quarantine
-    _keep(path, folder / f"{STRANGER}-{error.code}-{os.urandom(8).hex()}{SUFFIX}")
+    copy = file_digest(path).hex()[:32]  # the same file, brought again, is kept once
+    _keep(path, folder / f"{STRANGER}-{error.code}-{copy}{SUFFIX}")
     if not parkable:
         with workings.store.transaction():
             workings.store.bundles.tally("rejected")

@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass, field
 from bundle.intervals import IntervalSet
 from bundle.limits import BUNDLE_BYTES_MAX, CHUNKS_MAX
 from bundle.records.lease import Pinned
+from bundle.wire.files import chunks_for
 from central.core import plan as planner
 from central.core import shards as cutter
 from central.core.dag import Dag
 from central.core.facts import Place, TaskRow, Verdict
 from central.core.plan import View
 from central.core.shards import Shard
+from central.cosignatures import NO_DEMAND, Demand
 from central.store.rows import DatasetRow, FileRow, Outputs
 from central.workings import Workings
 
@@ -46,11 +48,15 @@ class Planned:
 
     def chunks(self) -> int:
         """Return how many chunks of a bundle it takes."""
-        return 1 + len(self.shards) + len(self.files)
+        return 1 + len(self.shards) + sum(chunks_for(file.size_bytes) for file in self.files)
 
 
 def plan(
-    workings: Workings, tasks_max: int, chunks_max: int = BUNDLE_CHUNKS_MAX
+    workings: Workings,
+    tasks_max: int,
+    chunks_max: int = BUNDLE_CHUNKS_MAX,
+    *,
+    demand: Demand = NO_DEMAND,
 ) -> tuple[list[Planned], Lost]:
     """Return what to lease, oldest dataset first, or what must be made anew before that.
 
@@ -64,6 +70,8 @@ def plan(
     for row in workings.store.datasets.datasets():
         if room <= 0:
             break
+        if not demand.is_met(workings, row.digest):
+            continue
         one, missing = _plan_fitting(workings, row, room, _Space.beside(planned, chunks_max))
         if missing:
             lost.append((row, missing))

@@ -14,12 +14,13 @@ from typing import Any
 
 from bundle.spool import publish
 from bundle.trust import trust_file
+from central import trust_chain
 from central.absorb import absorb
 from central.archive import Archive, bundle_files
 from central.config import Config, load
 from central.core.receipts import Outcome
 from central.fsck import examine
-from central.home import AlreadyMade, Home, make_folders
+from central.home import AlreadyMade, Home, complete, make_folders
 from central.store.sqlite import SqliteStore
 from central.workings import Workings, new_epoch
 
@@ -40,12 +41,13 @@ def rebuild(
     """
     if home.database.exists():
         raise AlreadyMade(where=str(home.root))
-    raw = trust_file.load(trust).raw
+    given = trust_file.load(trust)
     publish.make_folder(home.root)
     make_folders(home)
-    if not home.trust.exists():
-        publish.write_file(home.root, home.trust, raw)
-    files = list(bundle_files(archive)) * repeat
+    archived = list(bundle_files(archive))
+    trust_chain.restore(home, archived, given)
+    complete(home)
+    files = archived * repeat
     if shuffle is not None:
         random.Random(shuffle).shuffle(files)  # noqa: S311  an order, not a secret
     config = load(home.config) if home.config.exists() else Config()

@@ -12,12 +12,15 @@ from bundle.digest import digest
 from bundle.ids import DATASET_ID_BYTES, BundleId, DatasetId, dataset_id
 from bundle.intervals import IntervalSet
 from bundle.limits import SMALL_LIMITS
+from bundle.wire.write import ChunkSource
+from central import cosignatures
 from central.core.commit import Commit, Remembered, Submission
 from central.core.controls import ControlWord, make_control, make_reset
 from central.core.facts import Control, Place
 from central.errors import BadControl, IdempotencyConflict
 from central.joining import Joining, publish_commit
 from central.store.rows import DatasetRow
+from central.submission import Given
 from central.workings import Workings
 
 Key = tuple[int, str]  # token's number and idempotency key
@@ -33,42 +36,51 @@ class Submitted:
     jobs: int
 
 
-def submit(workings: Workings, raw: bytes, key: str, token: int) -> Submitted:
+def submit(workings: Workings, given: Given, key: str, token: int) -> Submitted:
     """Take a dataset's canonical document; the same key gives the same dataset.
 
-    Raises NotCanonical, WrongShape, DatasetRefused, IdempotencyConflict.
+    Raises NotCanonical, WrongShape, DatasetRefused, CosignatureRefused, IdempotencyConflict.
     """
-    document_digest = spec.dataset_digest(raw)
-    of = workings.dag(document_digest, raw)  # decodes and checks
+    document_digest = spec.dataset_digest(given.raw)
+    of = workings.dag(document_digest, given.raw)  # decodes and checks
     with workings.transaction():
-        known = _answer(workings, (token, key), document_digest)
+        known = _answer(workings, (token, key), _request(given, document_digest))
         if known is not None:
             dataset = DatasetId(known.text("dataset"))
         else:
-            dataset = _submit(workings, raw, document_digest, (token, key))
+            dataset = _submit(workings, given, document_digest, (token, key))
     return Submitted(dataset, document_digest, of.dataset.tasks(), of.dataset.jobs)
 
 
-def _submit(workings: Workings, raw: bytes, document_digest: bytes, key: Key) -> DatasetId:
+def _submit(workings: Workings, given: Given, document_digest: bytes, key: Key) -> DatasetId:
     """Inside a transaction: make the commit, add the dataset."""
     dataset = dataset_id(os.urandom(DATASET_ID_BYTES))
     now_us = workings.clock_us()
     answer = canonical.encode({"dataset": dataset})
-    commit = Commit(
-        submissions=(Submission(dataset, document_digest, now_us),),
-        remembered=(Remembered(*key, document_digest, answer),),
-    )
+    submission = Submission(dataset, document_digest, now_us, given.user)
+    kept = Remembered(*key, _request(given, document_digest), answer)
+    cosigned = cosignatures.check(workings, document_digest, given.cosignature)
 
     def join(bundle: BundleId, no: int) -> None:
         del bundle, no
-        row = Joining(workings, live=True).learn_dataset(dataset, document_digest, raw)
-        workings.store.datasets.set_submitted(row.no, now_us)
-        workings.store.people.remember(*key, document_digest, answer)
+        Joining(workings, live=True).learn_submission(submission, given.raw)
+        cosignatures.keep(workings, cosigned)
+        workings.store.people.remember(kept.token, kept.key, kept.request, kept.answer)
 
+    attached = [ChunkSource("dataset", dataset, 1, given.raw)]
+    attached += [cosignatures.chunk(one) for one in cosigned]
+    commit = Commit(submissions=(submission,), remembered=(kept,))
     number = workings.store.bundles.head(workings.epoch) + 1
-    publish_commit(workings, commit, number, [(dataset, raw)], join)
+    publish_commit(workings, commit, number, attached, join)
     workings.version += 1
     return dataset
+
+
+def _request(given: Given, document_digest: bytes) -> bytes:
+    """Return what an idempotency key stands for, 32 bytes."""
+    if not given.cosignature:
+        return document_digest
+    return digest("submission", document_digest + given.cosignature)
 
 
 def control(

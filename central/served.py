@@ -10,13 +10,22 @@ from central.lock import SERVE, InUse
 
 
 class Enroller(Protocol):
-    """Who can certify sites: an authority in this process, or the server's."""
+    """Who can certify sites and know users: an authority in this process, or the server's."""
 
     def enrol(self, request: bytes, fingerprint_words: str) -> bytes:
         """See `Authority.enrol`."""
 
     def sites(self) -> list[dict[str, Any]]:
         """See `Authority.sites`."""
+
+    def add_user(self, name: str, key: bytes) -> int:
+        """See `Authority.add_user`."""
+
+    def remove_user(self, name: str) -> None:
+        """See `Authority.remove_user`."""
+
+    def users(self) -> list[dict[str, Any]]:
+        """See `Authority.users`."""
 
 
 def client_of(home: Home, taken: InUse) -> Client:

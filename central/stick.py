@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundle.errors import PulkError
 from bundle.ids import BundleId, SiteName
-from bundle.spool import publish
-from bundle.wire import header
-from bundle.wire.errors import BundleRefused
-from bundle.wire.manifest import Kind
+from bundle.media.choose import PART_BYTES_MAX
+from bundle.media.copy import Progress, failing, lay_checked, silent
+from bundle.media.errors import Damaged, MediumFailed
+from bundle.media.facts import Facts
+from bundle.media.fill import Filled, Filling, fill
+from bundle.media.gaps import numbers
+from bundle.media.goods import goods_of
+from bundle.media.take import Became, Reception, take
+from bundle.media.take import Came as Taken
+from bundle.wire.manifest import CENTRAL, CENTRALS_OWN
 from central.authority import Authority
-from central.home import Home, upload_place
+from central.home import Home
+from central.parking import Disposition
 
 SUFFIX = ".pulk"
-CENTRALS_OWN = frozenset({Kind.WORK, Kind.COMMIT})
-PIECE_BYTES = 1 << 20
+PARTS = "parts"  # a folder of central's: parts of sites' bundles that wait for the rest
+CARRIED = "carried"  # what went out on media, so that the next one goes on
 
-
-class MediumFailed(PulkError):
-    """A directory or a file on a medium cannot be read or written. Check the medium."""
-
-    code = "medium-failed"
-    transient = True
-    what = "the medium failed: {reason}"
-    remedy = "check that it is there, whole and has space; what was taken until then counts"
+__all__ = ["Came", "Left", "MediumFailed", "absorb_all", "is_taken", "lay", "leave_outboxes"]
 
 
 @dataclass(frozen=True, slots=True)
 class Came:
-    """What became of one file: merged, parked, refused, or skipped (central's own bundle)."""
+    """What became of one file.
+
+    `outcome` is merged, parked or refused; skipped (meant for somebody else), waiting (parts of a
+    bundle whose rest is still to come) or unfinished (a copy that was broken off).
+    """
 
     file: str
     outcome: str
@@ -45,102 +44,122 @@ class Came:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A bundle that was laid into the directory for a site, or was there already."""
+    """A bundle that a site waits for; `carried`: all of it is on this medium or on earlier ones."""
 
     site: SiteName
     bundle: BundleId
     size_bytes: int
+    carried: bool
 
 
-def absorb_all(authority: Authority, home: Home, source: Path) -> list[Came]:
-    """Take every bundle file below a directory; nothing there is changed. Raises MediumFailed.
+def absorb_all(
+    authority: Authority, home: Home, source: Path, *, progress: Progress = silent
+) -> list[Came]:
+    """Take every bundle below a directory, whatever it is called; nothing there is changed.
 
-    Links and hidden files are passed over; so is what is not named `*.pulk`.
+    Raises MediumFailed.
     """
-    if not source.is_dir():
-        raise MediumFailed(where=str(source), reason="there is no such directory")
-    return [_absorb(authority, home, path, source) for path in _bundle_files(source)]
+    came: list[Came] = []
+    for one in take(source, _reception(authority, home, progress)):
+        came += _absorb(authority, one)
+    return came
 
 
-def leave_outboxes(authority: Authority, sites: list[SiteName], target: Path) -> list[Left]:
-    """Write every site's outbox into a directory as `<id>.pulk`. Raises MediumFailed."""
-    try:
+def leave_outboxes(
+    authority: Authority,
+    home: Home,
+    sites: list[SiteName],
+    target: Path,
+    *,
+    size_bytes: int | None = None,
+    part_bytes: int = PART_BYTES_MAX,
+    progress: Progress = silent,
+) -> tuple[list[Left], Filled]:
+    """Write the sites' outboxes into a directory, as far as they fit. Raises MediumFailed.
+
+    What was never carried comes first, so that the next medium goes on where this one ended.
+    """
+    with failing("making the directory", target):
         target.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MediumFailed(where=str(target), reason=error.strerror or str(error)) from error
-    left = []
-    for site in sites:
-        for bundle in authority.outbox(site):
-            lay(authority.outgoing(site, bundle.id), target, bundle.id)
-            left.append(Left(site, bundle.id, bundle.size_bytes))
-    return left
+    waiting = {bundle.id: site for site in sites for bundle in authority.outbox(site)}
+    goods = goods_of(authority.outgoing(site, one) for one, site in waiting.items())
+    how = Filling(
+        memory=home.root / CARRIED,
+        by="central (pulk central exchange)",
+        size_bytes=size_bytes,
+        part_bytes=part_bytes,
+        progress=progress,
+    )
+    filled = fill(goods, target, how)
+    wares = [good.ware for good in goods]
+    left = [
+        Left(waiting[one.facts.id], one.facts.id, one.file_bytes, one.facts.id in filled.carried)
+        for one in wares
+    ]
+    return left, filled
 
 
 def lay(bundle: Path, target: Path, name: BundleId) -> Path:
     """Copy a bundle into a directory, whole, synced and read back. Raises MediumFailed."""
-    final = target / f"{name}{SUFFIX}"
-    part = target / f".{name[:16]}.{os.urandom(4).hex()}.part"
-    try:
+    with failing("making the directory", target):
         target.mkdir(parents=True, exist_ok=True)
-        if final.is_file() and _sha256(final) == _sha256(bundle):
-            return final
-        try:
-            _copy(bundle, part)
-            if _sha256(part) != _sha256(bundle):
-                raise MediumFailed(where=str(part), reason="it reads back other than written")
-            part.replace(final)
-        finally:
-            part.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # some media cannot sync a folder
-            publish.fsync_folder(target)
-    except OSError as error:
-        raise MediumFailed(where=str(final), reason=error.strerror or str(error)) from error
-    return final
+    return lay_checked(bundle, target, f"{name}{SUFFIX}")
 
 
-def _bundle_files(source: Path) -> Iterator[Path]:
-    for path in sorted(source.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(source).parts)
-        named = path.name.lower().endswith(SUFFIX)  # old filesystems write names in capitals
-        if named and not hidden and not path.is_symlink() and path.is_file():
-            yield path
+def _reception(authority: Authority, home: Home, progress: Progress) -> Reception:
+    def known(bundle: BundleId) -> bool:
+        return authority.known(bundle) is not None
+
+    def meant(facts: Facts) -> str:
+        if facts.kind in CENTRALS_OWN:
+            return "a bundle of central's own, meant for a site"
+        return "" if facts.audience in ("", CENTRAL) else f"meant for {facts.audience}"
+
+    return Reception(
+        into=home.uploads,
+        parts=home.root / PARTS,
+        quarantine=home.quarantine,
+        known=known,
+        meant=meant,
+        judge=authority.check,
+        progress=progress,
+    )
 
 
-def _absorb(authority: Authority, home: Home, path: Path, source: Path) -> Came:
-    name = str(path.relative_to(source))
-    copy = upload_place(home)
-    try:
-        if _kind(path) in CENTRALS_OWN:
-            return Came(name, "skipped", "", "a bundle of central's own, meant for a site")
-        _copy(path, copy)
-        try:
-            found = authority.absorb(copy)
-        finally:
-            copy.unlink(missing_ok=True)
-    except OSError as error:
-        raise MediumFailed(where=str(path), reason=error.strerror or str(error)) from error
-    return Came(name, str(found.outcome), found.code, found.text)
+def _absorb(authority: Authority, one: Taken) -> Iterator[Came]:
+    """Yield what became of each file of one bundle."""
+    outcome, code, text = _outcome(authority, one)
+    if outcome:
+        for name in one.files:
+            yield Came(name, outcome, code, text)
 
 
-def _kind(path: Path) -> Kind | None:
-    """Return what the header claims, before anything is verified; None where it is no header."""
-    with path.open("rb") as file:
-        raw = file.read(header.HEADER_BYTES)
-        size = os.fstat(file.fileno()).st_size
-    try:
-        return header.unpack(raw, size).kind
-    except BundleRefused:
-        return None
+def _outcome(authority: Authority, one: Taken) -> tuple[str, str, str]:
+    found: Disposition | None = None
+    match one.became:
+        case Became.LANDED if one.path is not None:
+            with failing("taking", one.path):
+                try:
+                    found = authority.absorb(one.path)
+                finally:
+                    one.path.unlink(missing_ok=True)
+        case Became.KNOWN if one.facts is not None:
+            found = authority.known(one.facts.id)
+        case Became.KEPT if one.facts is not None:
+            chunks = f"chunks {numbers(one.missing)} of {one.facts.chunks} are still missing"
+            if one.is_refused:
+                text = f"the rest of it is kept, {chunks}; damaged: {', '.join(one.damaged)}"
+                return Became.REFUSED.value, Damaged.code, text
+            return "waiting", "", chunks
+        case Became.ELSEWHERE:
+            return "skipped", "", one.text
+        case Became.FOREIGN:
+            return "", "", ""
+    if found is not None:
+        return found.outcome.value, found.code, found.text
+    return one.became.value, one.code, one.text
 
 
-def _copy(source: Path, to: Path) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with source.open("rb") as file, os.fdopen(os.open(to, flags, 0o600), "wb") as copy:
-        shutil.copyfileobj(file, copy, PIECE_BYTES)
-        copy.flush()
-        os.fsync(copy.fileno())
-
-
-def _sha256(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+def is_taken(came: list[Came]) -> bool:
+    """Whether all that looked like a bundle was taken."""
+    return all(one.outcome != Became.REFUSED for one in came)

@@ -10,7 +10,7 @@ from bundle.fates import FATES, Fate
 from bundle.ids import DatasetId, Task
 from bundle.intervals import IntervalSet
 from bundle.records import report as reports
-from central import provenance
+from central import provenance, users
 from central.core.changes import implied_row
 from central.core.facts import Verdict
 from central.errors import UnknownFile
@@ -56,6 +56,7 @@ class Views:
             for number, step in enumerate(of.steps)
         ]
         about = {"description": of.description, "seed": of.seed, "control": standing.word()}
+        about |= self._who(row)
         return self._dataset(row) | about | {"steps": steps}
 
     def counts(self, dataset: DatasetId) -> dict[str, Any]:
@@ -128,6 +129,7 @@ class Views:
             rows.append(
                 {
                     "site": one.name,
+                    "key": one.key.hex(),
                     "enrolled_us": one.enrolled_us,
                     "tasks_leased": self._w.store.tasks.leased_by(one.name),
                     "report": report,
@@ -136,6 +138,15 @@ class Views:
                 }
             )
         return rows
+
+    def _who(self, row: DatasetRow) -> dict[str, Any]:
+        """Return which user's bundle submitted a dataset, and which keys co-signed it."""
+        key = self._w.store.datasets.submitter(row.no)
+        signed = self._w.store.datasets.cosignatures(row.digest)
+        return {
+            "submitted_by": users.name_of(self._w, key) if key else None,
+            "cosigned_by": [users.name_of(self._w, one.key) for one in signed],
+        }
 
     def _dataset(self, row: DatasetRow) -> dict[str, Any]:
         return {

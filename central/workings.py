@@ -6,7 +6,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bundle.dataset import graph, spec
@@ -14,6 +14,7 @@ from bundle.digest import digest
 from bundle.ids import EPOCH_NONCE_BYTES, BundleId, DatasetId, Epoch, SiteName, StreamId
 from bundle.records import lease as leases
 from bundle.records.lease import Lease
+from bundle.trust import trust_file
 from bundle.trust.keys import KeyFile, Role
 from bundle.trust.trust_file import TrustView
 from bundle.wire.manifest import CENTRAL, Kind, ManifestDraft
@@ -22,10 +23,10 @@ from central.archive import Archive
 from central.config import Config
 from central.core.controls import Controls
 from central.core.dag import Dag
-from central.errors import MissingDataset, UnknownDataset
+from central.errors import MissingDataset, SignerNotInForce, UnknownDataset
 from central.home import Home
 from central.store.protocol import Store
-from central.store.rows import BundleRow, DatasetRow, LeaseRow
+from central.store.rows import BundleRow, DatasetRow, LeaseRow, UserRow
 
 LEASES_MAX = 128  # leases that are kept decoded
 SHAPES_MAX = 32  # datasets whose documents are kept decoded
@@ -45,7 +46,7 @@ class Workings:
     version: int = 0  # raised by every transaction that changed something
     _dags: OrderedDict[bytes, Dag] = field(default_factory=OrderedDict)
     _leases: OrderedDict[bytes, Lease] = field(default_factory=OrderedDict)
-    _trust: tuple[int, TrustView] | None = None
+    _trust: tuple[tuple[int, int], TrustView] | None = None
     _published: list[BundleId] = field(default_factory=list)  # in the transaction that is open
 
     @contextmanager
@@ -67,11 +68,23 @@ class Workings:
 
     @property
     def trust(self) -> TrustView:
-        """The trust file as it is now."""
-        changed_ns = self.home.trust.stat().st_mtime_ns
-        if self._trust is None or self._trust[0] != changed_ns:
-            self._trust = (changed_ns, TrustView.load(self.home.trust))
+        """The trust file as it is now, and the users."""
+        state = self.home.trust.stat()
+        changed = (state.st_mtime_ns, state.st_ino)
+        if self._trust is None or self._trust[0] != changed:
+            keys = frozenset(one.key for one in self.store.people.users() if not one.removed_us)
+            self._trust = (changed, TrustView(trust_file.load(self.home.trust), keys))
         return self._trust[1]
+
+    def archive_trust(self) -> TrustView:
+        """Return whose signatures hold in the archive: those of removed users too."""
+        return replace(self.trust, users=frozenset(one.key for one in self.store.people.users()))
+
+    def save_user(self, row: UserRow) -> None:
+        """Add, change or remove a user."""
+        with self.transaction():
+            self.store.people.save_user(row)
+        self._trust = None
 
     def dag(self, digest: bytes, raw: bytes | None = None) -> Dag:
         """Return a dataset's dag by its document's digest. Raises MissingDataset."""
@@ -144,10 +157,10 @@ class Workings:
         Inside a transaction. `join` gets the bundle's id and number before it is archived, so that
         what can't be joined is never in the archive.
         """
-        assert self.signer is not None  # noqa: S101  who replays never comes here
+        signer = self._signing()
         path = self.home.uploads / f"{os.getpid()}-{os.urandom(8).hex()}"
         try:
-            bundle = write_bundle(path, draft, chunks, self.signer)
+            bundle = write_bundle(path, draft, chunks, signer)
             row = BundleRow(
                 id=bundle,
                 kind=draft.kind.value,
@@ -171,6 +184,21 @@ class Workings:
         finally:
             path.unlink(missing_ok=True)
         return bundle
+
+    def _signing(self) -> KeyFile:
+        """Return the key to sign with, which a trust version taken meanwhile may have replaced.
+
+        Raises SignerNotInForce.
+        """
+        assert self.signer is not None  # noqa: S101  who replays never comes here
+        trust = self.trust.trust
+        if self.signer.public != trust.current_central:
+            fresh = load_signer(self.home.central_key)
+            self.signer = fresh if fresh.public in trust.centrals_in_force() else self.signer
+        if self.signer.public not in trust.centrals_in_force():
+            key = self.signer.public.hex()
+            raise SignerNotInForce(where=str(self.home.central_key), key=key, version=trust.version)
+        return self.signer
 
 
 def load_signer(path: Path) -> KeyFile:

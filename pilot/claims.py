@@ -11,12 +11,14 @@ from bundle.dataset import spec
 from bundle.dataset.spec import Dataset
 from bundle.errors import PulkError
 from bundle.ids import BundleId, LeaseId, PilotRun
+from bundle.limits import SEAL_LIMITS, SMALL_LIMITS
 from bundle.records import lease as leases
 from bundle.records import seal as seals
 from bundle.records import segment as segments
 from bundle.records.attempt import Attempt
 from bundle.records.lease import Lease
 from bundle.spool import publish, shard
+from bundle.spool.bounded import read_bounded
 from bundle.spool.layout import SealName, ShardName, Spool
 from bundle.spool.shard import ShardFile
 from bundle.trust.trust_file import TrustView
@@ -68,7 +70,7 @@ class Claims:
         for name in sorted(self._offered(), key=lambda one: _mixed(one, salt)):
             here = self._spool.claimable(name)
             try:
-                offered = shard.decode(here.read_bytes(), where=str(here))
+                offered = shard.decode(read_bounded(here, SMALL_LIMITS), where=str(here))
             except FileNotFoundError:
                 continue
             except PulkError as error:
@@ -165,7 +167,7 @@ class Claims:
             # The relay moves a seal from the first place to the second.
             for path in (self._spool.seal(name), self._spool.kept_seals(bundle) / str(name)):
                 try:
-                    seal = seals.decode(path.read_bytes(), where=str(path))
+                    seal = seals.decode(read_bounded(path, SEAL_LIMITS), where=str(path))
                     segment = segments.decode(seal.segment)
                 except FileNotFoundError:
                     continue

@@ -2,43 +2,49 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
 
-import click
+SLOTS_MAX = 1024
+IDLE_S = 60.0
 
 
-@click.group()
-def group() -> None:
-    """The process on a node that runs tasks."""
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of `pulk pilot`."""
+    top = argparse.ArgumentParser(prog="pulk pilot", description=__doc__)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    words = "Claim shards from the spool and run them until nothing is left."
+    run = commands.add_parser("run", help=words, description=words)
+    run.add_argument("--spool", required=True, type=_folder, metavar="DIR", help="the site's spool")
+    run.add_argument(
+        "--batch-id", required=True, metavar="ID", help="what the scheduler calls this batch job"
+    )
+    run.add_argument("--slots", required=True, type=_slots, metavar="N", help="tasks at once")
+    run.add_argument(
+        "--idle-s",
+        default=IDLE_S,
+        type=_seconds,
+        metavar="S",
+        help="end after so long without work (default: %(default)s)",
+    )
+    run.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="TOML with [tasks] path and [task_environment]; nothing else is read",
+    )
+    return top
 
 
-@group.command()
-@click.option(
-    "--spool",
-    "root",
-    required=True,
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="The site's spool.",
-)
-@click.option("--batch-id", required=True, help="What the scheduler calls this batch job.")
-@click.option(
-    "--slots", "count", required=True, type=click.IntRange(1, 1024), help="Tasks at once."
-)
-@click.option(
-    "--idle-s",
-    default=60.0,
-    show_default=True,
-    type=click.FloatRange(0),
-    help="End after so long without work.",
-)
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="TOML with [tasks] path and [task_environment]; nothing else is read.",
-)
-def run(root: Path, batch_id: str, count: int, idle_s: float, config: Path | None) -> None:
-    """Claim shards from the spool and run them until nothing is left."""
+def command(arguments: list[str]) -> int:
+    """Run `pulk pilot`; return the exit code."""
+    given = parser().parse_args(arguments)
+    _run(given.spool, given.batch_id, given.slots, given.idle_s, given.config)
+    return 0
+
+
+def _run(root: Path, batch_id: str, count: int, idle_s: float, config: Path | None) -> None:
     from bundle.ids import PILOT_RUN_BYTES, PilotRun
     from bundle.spool.layout import Spool
     from pilot.slots import Slots
@@ -55,3 +61,24 @@ def run(root: Path, batch_id: str, count: int, idle_s: float, config: Path | Non
     from pilot.run import Pilot
 
     Pilot(spool, slots, pilot_run, batch_id, load(config), idle_s).run()
+
+
+def _folder(text: str) -> Path:
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {text!r}")
+    return path
+
+
+def _slots(text: str) -> int:
+    count = int(text)
+    if not 1 <= count <= SLOTS_MAX:
+        raise argparse.ArgumentTypeError(f"{count} slots, only 1 to {SLOTS_MAX}")
+    return count
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not seconds >= 0:
+        raise argparse.ArgumentTypeError(f"{text} seconds")
+    return seconds

@@ -25,10 +25,11 @@ from bundle.trust import trust_file
 from bundle.trust.errors import TrustRefused
 from bundle.trust.quickstart import save_trust
 from bundle.trust.trust_file import TrustView
-from bundle.wire.errors import UnknownKey
+from bundle.wire.errors import AbsentChunk, RevokedKey, UnknownKey
+from bundle.wire.files import copy_file, files_of
 from bundle.wire.manifest import Kind
 from bundle.wire.read import OpenBundle, open_bundle, peek_trust
-from relay import custody, quarantine, state, works
+from relay import cosign, custody, delta, quarantine, state, works
 from relay.core.shards import ShardPlan
 from relay.errors import NoSpace
 from relay.home import Home, now_us
@@ -38,6 +39,7 @@ from relay.works import Work
 _LOG = logging.getLogger(__name__)
 INODES_SPARE = 16
 DATA_MODE = 0o444
+JUDGED_BY_TRUST = frozenset({UnknownKey.code, RevokedKey.code})  # newer trust may admit these
 
 
 class WorkRefused(PulkError):
@@ -70,7 +72,7 @@ def accept_all(home: Home) -> Accepted:
     total = _pass(home)
     if home.trust().version > before:
         for refused in quarantine.every(home.spool):
-            if refused.code == UnknownKey.code:
+            if refused.code in JUDGED_BY_TRUST:
                 quarantine.release(refused, home.spool.folder("in") / refused.path.name)
         total += _pass(home)
     return total
@@ -114,9 +116,10 @@ def _accept_file(home: Home, path: Path, known: set[LeaseId]) -> Accepted:
 
 def _accept(home: Home, path: Path, known: set[LeaseId]) -> int:
     """Take one bundle and return how many shards are new; their leases are added to `known`."""
-    with _open(home, path) as bundle:
-        bundle.check_all()  # before anything changes: a bundle is whole or refused
+    with open_work(home, path) as bundle:
+        _check_whole(home, bundle)  # before anything changes: a bundle is whole or refused
         promised = _leases(bundle)
+        cosign.check(home, bundle, promised)
         shards = 0
         if not state.is_seen(home.spool, bundle.id) and not home.spool.work(bundle.id).exists():
             fresh = _fresh(home, bundle, promised, known)
@@ -125,12 +128,21 @@ def _accept(home: Home, path: Path, known: set[LeaseId]) -> int:
                 _bring_data(home, bundle)
                 shards = _make_work(home, path, bundle, fresh)
                 known.update(lease.lease for lease in fresh)
+        delta.keep_documents(home, bundle)
         _hear(home, bundle)
         state.note_seen(home.spool, bundle.id)
     return shards
 
 
-def _open(home: Home, path: Path) -> OpenBundle:
+def _check_whole(home: Home, bundle: OpenBundle) -> None:
+    try:
+        delta.check(home, bundle)
+    except AbsentChunk:
+        delta.want_whole(home, bundle.id)
+        raise
+
+
+def open_work(home: Home, path: Path) -> OpenBundle:
     """Open a work bundle for this site; a trust chain inside may make its signer known."""
     kinds = frozenset({Kind.WORK})
     try:
@@ -191,8 +203,8 @@ def _fresh(
 def _check_space(home: Home, bundle: OpenBundle, shards: int) -> None:
     """Raise NoSpace unless the bytes and inodes that the configuration keeps stay free."""
     disk, keep = os.statvfs(home.spool.root), home.config.spool
-    data = bundle.find("data")
-    need = sum(bundle.manifest.chunks[place].raw_bytes for place in data)
+    data = [one for one in files_of(bundle.manifest).values() if bundle.present(one.places[0])]
+    need = sum(one.size_bytes for one in data)
     free = disk.f_bavail * disk.f_frsize
     where = str(bundle.path)
     if free - need < keep.free_bytes_min:
@@ -205,15 +217,14 @@ def _check_space(home: Home, bundle: OpenBundle, shards: int) -> None:
 
 
 def _bring_data(home: Home, bundle: OpenBundle) -> None:
-    """Copy data chunks under their digests, verified while they are copied, read-only."""
-    for place in bundle.find("data"):
-        entry = bundle.manifest.chunks[place]
-        target = home.spool.data(entry.digest)
+    """Copy files under their digests, verified while they are copied, read-only."""
+    for file in files_of(bundle.manifest).values():
+        target = home.spool.data(file.digest)
         with contextlib.suppress(FileNotFoundError):
-            if target.stat().st_size == entry.raw_bytes:
+            if target.stat().st_size == file.size_bytes:
                 continue
         part = home.tmp / f"data-{os.getpid()}-{os.urandom(6).hex()}"
-        bundle.copy_chunk(place, part)
+        copy_file(bundle, file, part)
         part.chmod(DATA_MODE)
         publish.make_folder(target.parent)
         publish.publish(part, target)
@@ -223,12 +234,15 @@ def _make_work(home: Home, path: Path, bundle: OpenBundle, fresh: list[Lease]) -
     """Make `work/<id>` with all shards waiting, and give it its name by one rename."""
     accepted_us = now_us()
     plans = tuple(_plan(lease, accepted_us, bundle.manifest.lifetime_ms) for lease in fresh)
-    data = tuple(bundle.manifest.chunks[place].digest for place in bundle.find("data"))
+    data = tuple(files_of(bundle.manifest))
     work = Work(bundle.id, accepted_us, plans, data)
     made = home.tmp / f"work-{os.getpid()}-{os.urandom(6).hex()}"
     for folder in (made, made / "waiting", made / "ended", made / "sealed"):
         folder.mkdir(mode=publish.FOLDER_MODE)
-    os.link(path, made / "bundle.pulk", follow_symlinks=False)
+    if bundle.absent():
+        delta.write_complete(home, bundle, made / "bundle.pulk")
+    else:
+        os.link(path, made / "bundle.pulk", follow_symlinks=False)
     for plan in plans:
         raw = works.shard_bytes(bundle.id, plan, turn=1)
         name = f"{ShardName(LeaseId(plan.lease), 1)}.shard"

@@ -6,8 +6,10 @@ import contextlib
 
 from bundle.errors import PulkError
 from bundle.ids import PilotRun
+from bundle.limits import SMALL_LIMITS
 from bundle.records import seal as seals
 from bundle.records.seal import Claim
+from bundle.spool.bounded import read_bounded
 from bundle.spool.layout import Spool
 from relay.listing import names
 
@@ -16,7 +18,7 @@ def read(spool: Spool, pilot_run: PilotRun) -> Claim | None:
     """Return a pilot's claim, or None where there is none readable."""
     path = spool.claim(pilot_run)
     with contextlib.suppress(OSError, PulkError):
-        claim = seals.decode_claim(path.read_bytes(), where=str(path))
+        claim = seals.decode_claim(read_bounded(path, SMALL_LIMITS), where=str(path))
         if claim.pilot_run == pilot_run:
             return claim
     return None

@@ -11,6 +11,9 @@ from typing import Any
 
 import click
 
+from bundle.intervals import IntervalSet
+from bundle.media.gaps import numbers
+
 FOLDER = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 
@@ -24,6 +27,18 @@ def group(verbose: bool) -> None:
     logging.basicConfig(stream=sys.stderr, level=level, format="%(message)s")
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_Words())
+
+
+def command(arguments: list[str]) -> int:
+    """Run `pulk relay` with these arguments; return the exit code."""
+    try:
+        code = group.main(arguments, prog_name="pulk relay", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort as error:
+        raise KeyboardInterrupt from error
+    return code if isinstance(code, int) else 0
 
 
 @group.command()
@@ -114,30 +129,56 @@ def salvage(folder: Path, as_json: bool) -> None:
 @group.command("export")
 @FOLDER
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--size", "size_text", help="How much of OUT to use [default: what is free].")
+@click.option("--part-size", help="Of a file, at most [default: what the oldest FAT takes].")
 @click.option("--again", is_flag=True, help="Also what was sent before and has no receipt.")
 @AS_JSON
-def export_command(folder: Path, target: Path, again: bool, as_json: bool) -> None:
-    """Copy what is to be sent to the directory OUT, read back before it counts as sent."""
+def export_command(
+    folder: Path,
+    target: Path,
+    size_text: str | None,
+    part_size: str | None,
+    again: bool,
+    as_json: bool,
+) -> int:
+    """Fill the directory OUT with what is to be sent; read back before it counts as sent."""
+    from bundle.cli.progress import progress
+    from bundle.media import said
+    from bundle.media.choose import PART_BYTES_MAX
     from relay.exchange import export_to
     from relay.home import open_home
 
-    done = export_to(open_home(folder), target, again=again)
-    _say({"bundles": done.bundles, "left": done.left}, f"{done.bundles} bundles copied", as_json)
+    done = export_to(
+        open_home(folder),
+        target,
+        again=again,
+        size_bytes=_size(size_text),
+        part_bytes=_size(part_size) or PART_BYTES_MAX,
+        progress=progress,
+    )
+    about = {"bundles": done.bundles, "waiting": done.left} | said.filled_document(done.filled)
+    _say(about, "\n".join(said.filled_words(done.filled, target)), as_json)
+    return 0 if said.is_well(done.filled) else 1
 
 
 @group.command("import")
 @FOLDER
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @AS_JSON
-def import_command(folder: Path, source: Path, as_json: bool) -> None:
-    """Take the work bundles in the directory IN."""
+def import_command(folder: Path, source: Path, as_json: bool) -> int:
+    """Take the work bundles in the directory IN, in parts or not, whatever they are called."""
+    from bundle.cli.progress import progress
+    from bundle.media import said
     from relay.exchange import import_from
     from relay.home import open_home
 
-    done = import_from(open_home(folder), source)
-    about = {"bundles": done.bundles, "shards": done.shards, "refused": done.refused}
-    words = f"{done.bundles} bundles taken, {done.shards} shards, {done.refused} refused"
-    _say(about, words, as_json)
+    done = import_from(open_home(folder), source, progress=progress)
+    about: dict[str, Any] = {"bundles": done.bundles, "shards": done.shards}
+    about |= {"refused": done.refused, "came": [said.came_document(one) for one in done.came]}
+    words = [said.came_words(one) for one in done.came]
+    words.append(f"{done.bundles} bundles taken, {done.shards} shards, {done.refused} refused")
+    _say(about, "\n".join(words), as_json)
+    return 1 if done.refused else 0
 
 
 @group.command()
@@ -192,8 +233,24 @@ def _status_words(about: dict[str, Any]) -> str:
         for place, b in about["bundles"].items()
         if b["kinds"]
     ]
+    lines += [
+        f"of central's stream {number[:8]} {numbers(IntervalSet.from_wire(runs))} have not arrived"
+        for number, runs in about["central"]["gaps"].items()
+        if runs
+    ]
+    if about["parts"]:
+        lines.append(f"{about['parts']} bundles wait in parts for the rest")
     lines += [f"quarantine: {q['file']}: {q['reason']}" for q in about["quarantine"]]
     return "\n".join(lines)
+
+
+def _size(text: str | None) -> int | None:
+    from bundle.media import size
+
+    try:
+        return None if text is None else size.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def _say(about: dict[str, Any], words: str, as_json: bool) -> None:

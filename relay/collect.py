@@ -14,12 +14,13 @@ from pathlib import Path
 from bundle.errors import PulkError
 from bundle.fates import Fate
 from bundle.ids import BundleId, LeaseId, PilotRun
-from bundle.limits import ATTEMPTS_PER_SEGMENT_MAX
+from bundle.limits import SEAL_LIMITS
 from bundle.records import seal as seals
 from bundle.records import segment as segments
 from bundle.records.lease import Lease
 from bundle.records.seal import SEAL_PAYLOAD_TYPE, Seal
 from bundle.records.segment import Segment
+from bundle.spool.bounded import read_bounded
 from bundle.spool.layout import SealName
 from bundle.trust.keys import verify
 from bundle.wire.errors import BundleRefused
@@ -74,7 +75,7 @@ def collect(home: Home, live: Iterable[Work], sources: Sources) -> list[Collecte
 
 
 def _collect(home: Home, path: Path, name: SealName, work: Work, sources: Sources) -> Collected:
-    raw = path.read_bytes()
+    raw = read_bounded(path, SEAL_LIMITS)
     seal = seals.decode(raw, where=str(path))
     segment = segments.decode(seal.segment)
     lease = sources.lease(work.id, name.shard.lease)
@@ -116,8 +117,6 @@ def _problem(name: SealName, work: Work, lease: Lease, seal: Seal, segment: Segm
         lease.shard,
     ):
         return "its segment names another work bundle, dataset or shard than its lease"
-    if len(segment.attempts) > ATTEMPTS_PER_SEGMENT_MAX:
-        return f"{len(segment.attempts)} attempts, at most {ATTEMPTS_PER_SEGMENT_MAX}"
     if any(lease.generation_of(a.job, a.step) != a.generation for a in segment.attempts):
         return "an attempt is at a task that the lease does not hold"
     if not seal.signature:

@@ -5,10 +5,21 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
+from bundle.limits import SIGNATURES_MAX
+from bundle.trust import public_key
+from bundle.trust.errors import TrustRefused
 from relay.errors import ConfigRefused
 
 NAME = "relay.toml"
@@ -18,6 +29,16 @@ Seconds = Annotated[float, Field(ge=0, le=10 * 365 * 86400)]
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _public_keys(given: Any, info: ValidationInfo) -> tuple[bytes, ...]:
+    """Return the keys that texts stand for; the context is the folder of the file."""
+    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+        raise ValueError("it must be a list of texts")
+    try:
+        return tuple(public_key.read(one, info.context) for one in given)
+    except TrustRefused as error:
+        raise ValueError(error.text()) from error
 
 
 class SiteSection(_Section):
@@ -68,6 +89,23 @@ class CarrySection(_Section):
     telemetry: bool = True
 
 
+class TrustSection(_Section):
+    """Whose co-signatures a dataset needs before anything of it runs here. 0: nobody's.
+
+    `cosigners` are public keys: 64 hex digits each, or a file (relative to relay.toml) of them.
+    """
+
+    cosigners: Annotated[tuple[bytes, ...], BeforeValidator(_public_keys)] = ()
+    cosignatures_required: Annotated[int, Field(ge=0, le=SIGNATURES_MAX)] = 0
+
+    @model_validator(mode="after")
+    def _can_be_met(self) -> TrustSection:
+        if self.cosignatures_required > len(set(self.cosigners)):
+            keys = len(set(self.cosigners))
+            raise ValueError(f"{self.cosignatures_required} of {keys} different keys are demanded")
+        return self
+
+
 class TasksSection(_Section):
     """What tasks see of this site: the PATH they run with. Read by the pilot."""
 
@@ -83,6 +121,7 @@ class Config(_Section):
     pilots: PilotsSection = PilotsSection()
     capacity: CapacitySection = CapacitySection()
     carry: CarrySection = CarrySection()
+    trust: TrustSection = TrustSection()
     tasks: TasksSection = TasksSection()
     task_environment: dict[str, str] = {}
 
@@ -103,7 +142,7 @@ def load(path: Path) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigRefused(where=str(path), key="TOML", reason=str(error)) from error
     try:
-        return Config.model_validate(value)
+        return Config.model_validate(value, context=path.parent)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

@@ -10,7 +10,7 @@ from pathlib import Path
 from bundle.spool import publish
 from bundle.trust import enrolment, fingerprint
 from bundle.trust.certificate import check_site_name
-from bundle.trust.errors import EnrolmentRefused
+from bundle.trust.errors import EnrolmentRefused, ForkedTrust
 from bundle.trust.keys import KeyFile, Role
 from bundle.trust.quickstart import save_trust
 from bundle.trust.trust_file import TrustView
@@ -57,8 +57,8 @@ def init(folder: Path, site: str, url: str) -> Made:
 def accept(folder: Path, answer: Path, root_words: str) -> str:
     """Take central's answer after the root's fingerprint was compared; return the site's name.
 
-    Raises WrongFingerprint, EnrolmentRefused and what a damaged answer raises; nothing changes
-    then. The certificate comes last: it is what makes the folder an enrolled one.
+    Raises WrongFingerprint, EnrolmentRefused, ForkedTrust and what a damaged answer raises; nothing
+    changes then. The certificate comes last: it is what makes the folder an enrolled one.
     """
     folder = folder.absolute()
     config = configs.load(folder / configs.NAME)
@@ -72,7 +72,10 @@ def accept(folder: Path, answer: Path, root_words: str) -> str:
         raise EnrolmentRefused(where=str(answer), reason=reason) from error
     where = str(answer)
     found = enrolment.accept_answer(raw, root_words, key.public, site=config.site.name, where=where)
-    if not spool.trust.exists() or found.trust.version > TrustView.load(spool.trust).version:
+    here = TrustView.load(spool.trust).trust if spool.trust.exists() else None
+    if here and here.version == found.trust.version and not here.says_same(found.trust):
+        raise ForkedTrust(where=where, version=here.version)
+    if here is None or found.trust.version > here.version:
         save_trust(spool.trust, found.trust.raw)
     publish.write_file(folder, folder / CERTIFICATE, found.certificate)
     return found.site

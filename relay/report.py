@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from bundle.digest import digest
 from bundle.records import report as reports
 from bundle.records.report import HeldWork, Report
+from bundle.wire.errors import AbsentChunk
 from bundle.wire.manifest import Kind
 from bundle.wire.write import ChunkSource, write_bundle
-from relay import custody, state, stream, works
+from relay import cosign, custody, delta, state, stream, works
 from relay.core.custody import Place
 from relay.core.shards import tasks_open
 from relay.home import Home, now_us
@@ -59,9 +61,15 @@ def _report(
         slots=home.config.pilots.count * home.config.slots,
         pilots_running=sum(view.state is PilotState.RUNNING for view in views.values()),
         held=tuple(_held(home, work) for work in live),
-        profile=tuple(sorted(_profile().items())),
-        refused=refused,
+        profile=tuple(sorted((_profile() | cosign.demand(home.config)).items())),
+        refused=tuple(sorted({*refused, *_whole(home)})),
+        has=delta.has(home, live),
+        trust_version=home.trust().version,
     )
+
+
+def _whole(home: Home) -> set[tuple[str, str]]:
+    return {(one, AbsentChunk.code) for one in delta.wanted_whole(home.spool)}
 
 
 def _wanted(home: Home, live: list[Work]) -> int:
@@ -86,7 +94,7 @@ def _profile() -> dict[str, str]:
 
 def _news(said: Report) -> bytes:
     """Return a digest over what is worth a report of its own; times and running pilots are not."""
-    bare = Report(0, said.tasks_wanted, said.slots, 0, said.held, said.profile, said.refused)
+    bare = replace(said, at_us=0, pilots_running=0, has=())
     return digest("report-news", reports.encode(bare))
 
 

@@ -16,12 +16,14 @@ from bundle.digest import chunk_digest, file_digest
 from bundle.errors import PulkError
 from bundle.ids import BundleId, StreamId
 from bundle.intervals import IntervalSet
-from bundle.limits import ATTEMPTS_PER_BUNDLE_MAX
+from bundle.limits import ATTEMPTS_PER_BUNDLE_MAX, SEAL_LIMITS
 from bundle.records import seal as seals
 from bundle.records import telemetry
 from bundle.records.seal import Seal
 from bundle.records.segment import segment_digest
+from bundle.spool.bounded import read_bounded
 from bundle.wire.entries import SegmentEntry
+from bundle.wire.files import chunks_for, file_sources
 from bundle.wire.manifest import CENTRAL, Kind, ManifestDraft
 from bundle.wire.write import ChunkSource, write_bundle
 from relay import state, stream
@@ -140,16 +142,14 @@ def _gather(home: Home, chosen: list[Collected], sources: Sources, number: Strea
         _add_preface(home, parts, work, of_work, sources, number)
     files: dict[bytes, int] = {}
     for one in chosen:
-        seal = seals.decode(one.path.read_bytes(), where=str(one.path))
+        seal = seals.decode(read_bounded(one.path, SEAL_LIMITS), where=str(one.path))
         if segment_digest(seal.segment) != one.digest:
             raise FileNotFoundError(one.path)  # another seal by now, to be checked again
         _add_segment(parts, one, seal)
         files |= dict(one.outputs)
     owners = {file: one for one in chosen for file, _ in one.outputs}
     for file, size in sorted(files.items()):
-        source = _data_source(home, file, size, owners[file])
-        if source is not None:
-            parts.data.append(source)
+        parts.data += _data_sources(home, file, size, owners[file])
     return parts
 
 
@@ -203,8 +203,8 @@ def _add_preface(
     parts.refers += preface.refers
 
 
-def _data_source(home: Home, file: bytes, size: int, of: Collected) -> ChunkSource | None:
-    """Return a file that travels home, its digest checked; None where it is gone or changed."""
+def _data_sources(home: Home, file: bytes, size: int, of: Collected) -> list[ChunkSource]:
+    """Return the chunks of a file that travels home; none where it is gone or changed."""
     path = home.spool.data(file)
     try:
         is_whole = path.stat().st_size == size and file_digest(path) == file
@@ -212,11 +212,11 @@ def _data_source(home: Home, file: bytes, size: int, of: Collected) -> ChunkSour
     except OSError as error:
         reason = error.strerror or str(error)
     if not reason:
-        return ChunkSource("data", file.hex(), 0, path)
+        return list(file_sources(file, path))
     problem = OutputMissing(where=str(path), file=file.hex(), lease=of.lease.hex(), reason=reason)
     _LOG.error("output missing", extra={"reason": problem.text()})
     state.note_refusal(home.spool, file.hex(), problem.code)
-    return None
+    return []
 
 
 def _publish_telemetry(home: Home, of: Record) -> Record | None:
@@ -239,7 +239,7 @@ def _telemetry(home: Home, of: Record) -> Iterator[ChunkSource]:
     for work, name, _ in of.seals:
         path = home.spool.kept_seals(work) / name
         try:
-            seal = seals.decode(path.read_bytes(), where=str(path))
+            seal = seals.decode(read_bounded(path, SEAL_LIMITS), where=str(path))
         except (OSError, PulkError):
             continue
         if seal.telemetry not in NO_TELEMETRY:
@@ -249,7 +249,7 @@ def _telemetry(home: Home, of: Record) -> Iterator[ChunkSource]:
 
 def _size(one: Collected) -> SealSize:
     outputs = sum(size for _, size in one.outputs)
-    chunks = 2 + len(one.outputs)
+    chunks = 2 + sum(chunks_for(size) for _, size in one.outputs)
     size = one.size_bytes + outputs
     return SealSize(one.path.name, one.work, one.lease, one.attempts, size, chunks)
 

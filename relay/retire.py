@@ -13,10 +13,12 @@ from pathlib import Path
 from bundle.errors import PulkError
 from bundle.fates import Fate
 from bundle.ids import BundleId, LeaseId
+from bundle.limits import SEAL_LIMITS
 from bundle.records import seal as seals
 from bundle.records import segment as segments
 from bundle.records.attempt import Attempt
 from bundle.spool import publish, records
+from bundle.spool.bounded import read_bounded
 from bundle.spool.journal import read_journal
 from bundle.spool.layout import SealName
 from relay import custody, state, stream, works
@@ -144,7 +146,7 @@ def _needed(home: Home, journals: list[Path]) -> set[bytes]:
             needed |= _made(records.read_records(read_journal(path).records).attempts)
     for path in sorted(home.spool.folder("sealed").iterdir()):
         with contextlib.suppress(OSError, PulkError):
-            seal = seals.decode(path.read_bytes(), where=str(path))
+            seal = seals.decode(read_bounded(path, SEAL_LIMITS), where=str(path))
             needed |= _made(segments.decode(seal.segment).attempts)
     for work in works.live(home.spool):
         needed |= set(work.data) | works.outputs(home.spool, work.id)

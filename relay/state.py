@@ -18,7 +18,7 @@ from bundle import canonical, shape
 from bundle.errors import PulkError
 from bundle.ids import BundleId, DatasetId, Epoch, LeaseId, StreamId
 from bundle.intervals import IntervalSet
-from bundle.limits import MANIFEST_LIMITS
+from bundle.limits import STATE_LIMITS
 from bundle.records.receipt import intervals
 from bundle.spool import publish
 from bundle.spool.layout import Spool
@@ -47,7 +47,7 @@ def folder(spool: Spool) -> Path:
 def read_map(path: Path) -> shape.Reader | None:
     """Read a canonical map; None where it is missing or damaged (it is made anew then)."""
     try:
-        value = canonical.decode(path.read_bytes(), MANIFEST_LIMITS, where=str(path))
+        value = canonical.decode(path.read_bytes(), STATE_LIMITS, where=str(path))
         return shape.Reader.of(value, str(path))
     except (OSError, PulkError):
         return None

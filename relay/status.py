@@ -8,6 +8,7 @@ from typing import Any
 
 from relay import claims, custody, quarantine, state, stream, works
 from relay.core.custody import Held, Place
+from relay.exchange import parts_folder
 from relay.home import Home, make_spool, now_us
 from relay.listing import names
 from relay.salvage import state_of
@@ -30,6 +31,10 @@ def status(home: Home) -> dict[str, Any]:
             "heard_s": _age_s(central.at_us),
             "commit": central.commit,
             "trust_version": home.trust().version,
+            "gaps": {
+                number.hex(): came.gaps().to_wire()
+                for number, came in sorted(state.read_received(spool).items())
+            },
         },
         "stream": stream.current(spool).hex(),
         "work": [_work(home, work) for work in works.live(spool)],
@@ -41,6 +46,7 @@ def status(home: Home) -> dict[str, Any]:
         "claims": _claims(home, views),
         "bundles": {place.value: _bundles(held, place) for place in Place},
         "incoming": len(names(spool.folder("in"))),
+        "parts": len(names(parts_folder(home))),
         "quarantine": [
             {"file": one.path.name, "code": one.code, "reason": one.text}
             for one in quarantine.every(spool)

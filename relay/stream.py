@@ -19,10 +19,11 @@ from pathlib import Path
 from bundle import canonical, shape
 from bundle.errors import PulkError
 from bundle.ids import STREAM_ID_BYTES, BundleId, StreamId
-from bundle.limits import MANIFEST_LIMITS
+from bundle.limits import SEAL_LIMITS, STATE_LIMITS
 from bundle.records import seal as seals
 from bundle.records.segment import segment_digest
 from bundle.spool import publish
+from bundle.spool.bounded import read_bounded
 from bundle.spool.layout import Spool
 from bundle.wire.manifest import Kind
 from relay.listing import names
@@ -158,7 +159,7 @@ def _holds(path: Path, digest: bytes) -> bool:
     Not only its name is asked: a pilot that was thought dead seals late what was salvaged before.
     """
     try:
-        seal = seals.decode(path.read_bytes(), where=str(path))
+        seal = seals.decode(read_bounded(path, SEAL_LIMITS), where=str(path))
     except (OSError, PulkError):
         return False
     return segment_digest(seal.segment) == digest
@@ -186,7 +187,7 @@ def read(spool: Spool, stream: StreamId, sequence: int) -> Record | None:
     """Return the record of a number, or None."""
     path = spool.stream(stream) / f"{sequence:08d}"
     try:
-        value = shape.Reader.of(canonical.decode(path.read_bytes(), MANIFEST_LIMITS), str(path))
+        value = shape.Reader.of(canonical.decode(path.read_bytes(), STATE_LIMITS), str(path))
     except FileNotFoundError:
         return None
     return Record(

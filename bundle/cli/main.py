@@ -10,25 +10,40 @@ import importlib
 import json
 import signal
 import sys
-from collections.abc import Sequence
-from typing import Any, NoReturn
-
-import click
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, NoReturn
 
 from bundle.errors import PulkError
 
 EXIT_REFUSED = 1
+EXIT_USAGE = 2
 EXIT_TRY_AGAIN = 75
 
-COMMANDS: dict[str, tuple[str, str]] = {
-    "bundle": ("bundle.cli.bundle:group", "Inspect and verify bundle files."),
-    "central": ("central.cli:group", "The authority: init, serve, enrol, pack, exchange, fsck."),
-    "dataset": ("bundle.cli.dataset:group", "Check, submit and watch datasets."),
-    "demo": ("bundle.cli.demo:command", "The whole loop on this machine, with faults on purpose."),
-    "import": ("bundle.cli.imports:group", "Turn other systems' workflows into documents."),
-    "pilot": ("pilot.cli:group", "The process on a node that runs tasks."),
-    "rehearse": ("bundle.cli.rehearse:command", "Run any dataset document through the loop."),
-    "relay": ("relay.cli:group", "The site's side: init, accept, tick, run, status."),
+HELP = ("-h", "--help")
+VERSION = "--version"
+
+Entry = Callable[[list[str]], int]
+
+
+class Listed(NamedTuple):
+    """Where a command is: `module:attribute` of an `Entry`; and what it is for."""
+
+    entry: str
+    words: str
+
+
+COMMANDS: dict[str, Listed] = {
+    "bundle": Listed("bundle.cli.bundle:command", "Look into bundle files; carry them by hand."),
+    "central": Listed("central.cli.entry:central", "The authority: init, serve, enrol, exchange."),
+    "dataset": Listed("central.cli.entry:dataset", "Check, submit, watch and control datasets."),
+    "demo": Listed(
+        "central.cli.entry:demo", "The whole loop on this machine, with faults on purpose."
+    ),
+    "import": Listed("central.cli.entry:imports", "Turn other systems' workflows into documents."),
+    "keys": Listed("bundle.cli.keys:command", "Root keys, the trust file, rotation, revocation."),
+    "pilot": Listed("pilot.cli:command", "The process on a node that runs tasks."),
+    "rehearse": Listed("central.cli.entry:rehearse", "Run any dataset document through the loop."),
+    "relay": Listed("relay.cli:command", "The site's side: init, accept, tick, run, status."),
 }
 
 
@@ -40,78 +55,82 @@ class IoFailed(PulkError):
     remedy = "check that it is there, its rights, and the space on the disk"
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are named in `COMMANDS` and imported only when called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the table."""
-        del ctx
-        return sorted(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command of a name; None for a name that is not in the table."""
-        del ctx
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command = getattr(importlib.import_module(module), attribute)
-        assert isinstance(command, click.Command)  # noqa: S101  the table is ours
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the help from the table alone, so that `pulk --help` imports nothing."""
-        del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name][1]) for name in sorted(COMMANDS)])
-
-
-def _show_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
-    if not asked:
-        return
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        click.echo(f"pulk {version('pulk')}")
-    except PackageNotFoundError:
-        click.echo("pulk from an unpacked tree")
-    ctx.exit()
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--version",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_show_version,
-    help="Show the version and exit.",
-)
-def pulk() -> None:
-    """Physics production carried across a firewall in signed bundles."""
-
-
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        pulk.main(given, prog_name="pulk", standalone_mode=False)
+        code = run(given)
     except PulkError as error:
         _say(error, given)
-        sys.exit(EXIT_TRY_AGAIN if error.transient else EXIT_REFUSED)
+        code = EXIT_TRY_AGAIN if error.transient else EXIT_REFUSED
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has what it wanted: `pulk bundle ls FILE | head`
+        code = EXIT_REFUSED
     except OSError as error:
         _say(IoFailed(where=str(error.filename or ""), reason=error.strerror or str(error)), given)
-        sys.exit(EXIT_REFUSED)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped", err=True)
-        sys.exit(128 + signal.SIGINT)
-    sys.exit(0)
+        code = EXIT_REFUSED
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)  # noqa: T201
+        code = 128 + signal.SIGINT
+    sys.exit(code)
+
+
+def run(given: list[str]) -> int:
+    """Run one command and return its exit code. Raises what the command raises."""
+    name = given[0] if given else HELP[0]
+    if name in HELP:
+        _print(_help())
+        return 0 if given else EXIT_USAGE
+    if name == VERSION:
+        _print(_version())
+        return 0
+    if name not in COMMANDS:
+        _print(f"pulk: there is no command {name!r}; see `pulk --help`", sys.stderr)
+        return EXIT_USAGE
+    return entry_of(name)(given[1:])
+
+
+def entry_of(name: str) -> Entry:
+    """Import the package that owns a command and return what runs it."""
+    module, _, attribute = COMMANDS[name].entry.partition(":")
+    entry: Entry = getattr(importlib.import_module(module), attribute)
+    return entry
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS)) + 2
+    rows = [f"  {name:{width}}{COMMANDS[name].words}" for name in sorted(COMMANDS)]
+    return "\n".join(
+        (
+            "Usage: pulk [--version] COMMAND [ARGUMENTS]...",
+            "",
+            "  Physics production carried across a firewall in signed bundles.",
+            "",
+            "Commands:",
+            *rows,
+            "",
+            "`pulk COMMAND --help` tells more.",
+        )
+    )
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return f"pulk {version('pulk')}"
+    except PackageNotFoundError:
+        return "pulk from an unpacked tree"
 
 
 def _say(error: PulkError, given: Sequence[str]) -> None:
     if "--json" in given:
         body: dict[str, Any] = {"error": error.diagnostics()}
-        click.echo(json.dumps(body))
-    click.echo(f"pulk: {error.text()}", err=True)
+        _print(json.dumps(body))
+    from bundle.cli.table import printable
+
+    _print(f"pulk: {printable(error.text())}", sys.stderr)
+
+
+def _print(text: str, file: Any = None) -> None:
+    print(text, file=file or sys.stdout)

@@ -1,75 +1,60 @@
-"""What a person sees of a rehearsal: a bar per step on a terminal, plain lines otherwise."""
+"""How far a long piece of work is: a bar on a terminal, plain lines otherwise, on stderr."""
 
 from __future__ import annotations
 
+import sys
 import time
-from types import TracebackType
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
-from rich.progress import Progress as Bars
+QUIET_S = 1.0  # what ends sooner says nothing
+BAR_EVERY_S = 0.1
+LINE_EVERY_S = 5.0
+BAR_WIDTH = 30
 
-from bundle.dataset.spec import Dataset
-
-BARS_MAX = 12  # a dataset with more steps gets one bar for all of them
-LINE_EVERY_S = 2.0
+Advance = Callable[[int], None]
 
 
-class Progress:
-    """Shows counts as they change and faults as they happen; a context manager."""
+@contextmanager
+def progress(doing: str, total: int, out: TextIO | None = None) -> Iterator[Advance]:
+    """Yield what is called with each amount done, out of `total` (bytes, files, ...)."""
+    meter = _Meter(doing, total, sys.stderr if out is None else out)
+    try:
+        yield meter.advance
+    finally:
+        meter.end()
 
-    def __init__(self, console: Console, dataset: Dataset) -> None:
-        """Prepare for a dataset; nothing is shown yet."""
-        self._console = console
-        self._dataset = dataset
-        self._single = len(dataset.steps) > BARS_MAX
-        self._bars = Bars(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._ids: list[TaskID] = []
-        self._began = self._said = time.monotonic()
 
-    def __enter__(self) -> Progress:
-        self._bars.start()
-        if self._single:
-            self._ids = [self._bars.add_task(self._dataset.name, total=self._dataset.tasks())]
+class _Meter:
+    def __init__(self, doing: str, total: int, out: TextIO) -> None:
+        self._doing, self._total, self._out = doing, max(1, total), out
+        self._is_terminal = out.isatty()
+        self._every_s = BAR_EVERY_S if self._is_terminal else LINE_EVERY_S
+        self._done = 0
+        self._say_at = time.monotonic() + QUIET_S
+        self._has_said = False
+
+    def advance(self, amount: int) -> None:
+        self._done += amount
+        now = time.monotonic()
+        if now >= self._say_at:
+            self._say_at = now + self._every_s
+            self._say()
+
+    def end(self) -> None:
+        if self._has_said and self._is_terminal:
+            self._say()
+            self._out.write("\n")
+            self._out.flush()
+
+    def _say(self) -> None:
+        self._has_said = True
+        share = min(1.0, self._done / self._total)
+        text = f"{self._doing} {100 * share:3.0f} %"
+        if self._is_terminal:
+            bar = "#" * int(share * BAR_WIDTH)
+            self._out.write(f"\r{text} [{bar:-<{BAR_WIDTH}}]")
         else:
-            self._ids = [
-                self._bars.add_task(step.name, total=self._dataset.tasks_of(number))
-                for number, step in enumerate(self._dataset.steps)
-            ]
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bars.stop()
-
-    def tell(self, event: str) -> None:
-        """Show one event in words."""
-        self._bars.console.print(
-            f"{self._at()} {event}", highlight=False, markup=False, soft_wrap=True
-        )
-
-    def update(self, counts: list[dict[str, Any]]) -> None:
-        """Show how many tasks of each step are done."""
-        done = [step["counts"].get("done", 0) for step in counts]
-        if self._single:
-            self._bars.update(self._ids[0], completed=sum(done))
-        else:
-            for bar, number in zip(self._ids, done, strict=True):
-                self._bars.update(bar, completed=number)
-        if not self._console.is_terminal and time.monotonic() - self._said >= LINE_EVERY_S:
-            self._said = time.monotonic()
-            self.tell(f"{sum(done)} of {self._dataset.tasks()} tasks done")
-
-    def _at(self) -> str:
-        return f"[{time.monotonic() - self._began:5.1f} s]"
+            self._out.write(text + "\n")
+        self._out.flush()

@@ -15,9 +15,9 @@ from bundle.dataset.refusals import (
 )
 from bundle.dataset.spec import Command, Dataset, Per, Step, Synthetic
 from bundle.limits import (
-    DATA_CHUNK_BYTES_MAX,
     DOCUMENT_FILE_BYTES_MAX,
     DOCUMENT_LIMITS,
+    FILE_BYTES_MAX,
     JOBS_MAX,
     NAME_CHARS_MAX,
     STEPS_MAX,
@@ -127,7 +127,7 @@ def _directory(step: Step, here: str) -> Iterator[tuple[str, str, str]]:
 def _check_run(step: Step, here: str) -> None:
     for place, made in enumerate(step.generated):
         where = f"{here}.generated[{place}]"
-        _within(where, "its size in bytes", made.size_bytes, 0, DATA_CHUNK_BYTES_MAX)
+        _within(where, "its size in bytes", made.size_bytes, 0, FILE_BYTES_MAX)
         _within(where, "its seed", made.seed, 0, SEED_MAX)
     match step.run:
         case Command(argv):
@@ -144,7 +144,7 @@ def _check_run(step: Step, here: str) -> None:
                 reason = f"{len(output_bytes)} sizes for {len(step.outputs)} outputs"
                 raise DatasetRefused(where=f"{where}.outputs", reason=reason)
             for place, size in enumerate(output_bytes):
-                _within(f"{where}.outputs[{place}]", "bytes", size, 0, DATA_CHUNK_BYTES_MAX)
+                _within(f"{where}.outputs[{place}]", "bytes", size, 0, FILE_BYTES_MAX)
 
 
 def _elements(step: Step) -> int:

@@ -1,6 +1,6 @@
 """A dataset as frozen values, the form in which it is hashed, carried and run.
 
-`bundle.dataset.document` makes it from what a person wrote; `to_wire` and `from_wire` carry it.
+`central.document` makes it from what a person wrote; `to_wire` and `from_wire` carry it.
 Integers have the units of their names; names of steps are labels, their index is the identity.
 """
 

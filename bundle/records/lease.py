@@ -13,7 +13,7 @@ from typing import Any
 from bundle import canonical, shape
 from bundle.ids import DatasetId, LeaseId, Task
 from bundle.intervals import IntervalSet
-from bundle.limits import LEASE_LIMITS
+from bundle.limits import JOBS_MAX, LEASE_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +117,9 @@ def _block(row: Any, where: str) -> Block:
     reader = shape.Reader.of(row, where)
     runs = [(run.count(0), run.count(1)) for run in reader.readers(1)]
     jobs = IntervalSet.spanning((first, first + count) for first, count in runs)
+    if jobs.spans and jobs.spans[-1][1] > JOBS_MAX:
+        found = f"job {jobs.spans[-1][1] - 1}"
+        raise shape.WrongShape(where=where, expected=f"jobs below {JOBS_MAX}", found=found)
     return Block(reader.count(0), jobs, reader.counts(2))
 
 

@@ -9,6 +9,8 @@ from bundle.ids import BundleId
 from bundle.limits import SMALL_LIMITS
 
 CHUNK = "report"  # kind and name of its chunk
+HAS_MAX = 8192  # digests in `has`; what is not told is sent again, no more
+_DIGEST_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class Report:
     held: tuple[HeldWork, ...] = ()
     profile: tuple[tuple[str, str], ...] = ()  # sorted by name
     refused: tuple[tuple[str, str], ...] = ()
+    has: tuple[bytes, ...] = ()  # digests of documents and files that need not be sent, ascending
+    trust_version: int = 0  # of the trust file that the site holds
 
 
 def encode(report: Report) -> bytes:
@@ -51,6 +55,8 @@ def encode(report: Report) -> bytes:
             "held": [[h.bundle, h.shards, h.complete, h.open_tasks] for h in report.held],
             "profile": dict(report.profile),
             "refused": [list(one) for one in report.refused],
+            "has": b"".join(report.has),
+            "trust_version": report.trust_version,
         }
     )
 
@@ -69,4 +75,15 @@ def decode(raw: bytes) -> Report:
         ),
         profile=tuple(value.text_map("profile").items()),
         refused=tuple((row.text(0), row.text(1)) for row in value.readers("refused")),
+        has=_digests(value),
+        trust_version=value.count("trust_version"),
     )
+
+
+def _digests(value: shape.Reader) -> tuple[bytes, ...]:
+    raw = value.bytes("has")
+    if len(raw) % _DIGEST_BYTES or len(raw) > HAS_MAX * _DIGEST_BYTES:
+        raise shape.WrongShape(
+            where="report.has", expected=f"at most {HAS_MAX} digests", found=f"{len(raw)} bytes"
+        )
+    return tuple(raw[at : at + _DIGEST_BYTES] for at in range(0, len(raw), _DIGEST_BYTES))

@@ -15,6 +15,7 @@ from bundle.digest import digest
 from bundle.fates import FATES
 from bundle.ids import BundleId, DatasetId, LeaseId, PilotRun
 from bundle.limits import SEGMENT_LIMITS
+from bundle.records import attempts
 from bundle.records.attempt import Attempt, Usage
 
 _T = TypeVar("_T")
@@ -32,16 +33,7 @@ ATTEMPT_NUMBERS = (
     "slot",
 )
 USAGE_NUMBERS = Usage.__slots__
-_COUNTED = (*(name for name in ATTEMPT_NUMBERS if name != "exit_code"), *USAGE_NUMBERS)
-COLUMNS = (
-    *ATTEMPT_NUMBERS,
-    *USAGE_NUMBERS,
-    "fate",
-    "consumed",
-    "outputs",
-    "software",
-    "evidence",
-)
+COLUMNS = attempts.COLUMNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,29 +81,16 @@ def segment_digest(raw: bytes) -> bytes:
 
 
 def encode(segment: Segment) -> bytes:
-    """Return the canonical bytes: one column per field, digests and texts once in tables."""
-    digests: dict[bytes, int] = {}
-    texts: dict[str, int] = {}
-    rows = segment.attempts
-    columns: dict[str, list[Any]] = {
-        name: [getattr(a, name) for a in rows] for name in ATTEMPT_NUMBERS
-    }
-    columns |= {name: [getattr(a.usage, name) for a in rows] for name in USAGE_NUMBERS}
-    columns["fate"] = [FATES.index(a.fate) for a in rows]
-    columns["consumed"] = [[digests.setdefault(d, len(digests)) for d in a.consumed] for a in rows]
-    columns["outputs"] = [
-        [[digests.setdefault(d, len(digests)), size] for d, size in a.outputs] for a in rows
-    ]
-    columns["software"] = [texts.setdefault(a.software, len(texts)) for a in rows]
-    columns["evidence"] = [texts.setdefault(a.evidence, len(texts)) for a in rows]
+    """Return the canonical bytes: typed columns, digests and texts once in tables.
+
+    Raises NotEncodable where a number is no count or there is more than a reader takes.
+    """
     return canonical.encode(
         {
             "header": header_to_wire(segment.header),
             "complete": segment.complete,
             "salvaged_at": segment.salvaged_at,
-            "columns": columns,
-            "digests": list(digests),
-            "texts": list(texts),
+            **attempts.to_wire(segment.attempts),
         }
     )
 
@@ -119,32 +98,9 @@ def encode(segment: Segment) -> bytes:
 def decode(raw: bytes) -> Segment:
     """Read a segment's bytes, column by column. Raises NotCanonical or WrongShape."""
     value = shape.Reader.of(canonical.decode(raw, SEGMENT_LIMITS, where="segment"), "segment")
-    columns = value.reader("columns")
-    digest_rows = shape.Reader(value.rows("digests"), "segment.digests")
-    digests = [digest_rows.bytes(place, 32) for place in range(len(digest_rows.value))]
-    texts = value.texts("texts")
-    numbers = {name: columns.counts(name) for name in _COUNTED}
-    numbers["exit_code"] = columns.integers("exit_code")
-    usage = list(map(Usage, *(numbers[name] for name in USAGE_NUMBERS)))
-    if len({len(columns.rows(name)) for name in COLUMNS}) != 1:
-        raise shape.WrongShape(
-            where="segment.columns", expected="columns of one length", found="different lengths"
-        )
-    attempts = map(
-        Attempt,
-        *(numbers[name] for name in ("job", "step", "generation", "local")),
-        _looked_up(FATES, columns, "fate"),
-        *(numbers[name] for name in ("exit_code", "signal", "started_us", "started_mono_us")),
-        *(numbers[name] for name in ("ended_mono_us", "slot")),
-        usage,
-        _consumed(columns, digests),
-        _outputs(columns, digests),
-        _looked_up(texts, columns, "software"),
-        _looked_up(texts, columns, "evidence"),
-    )
     salvaged_at = value.count("salvaged_at") if value.has("salvaged_at") else None
     header = header_from_wire(value.reader("header"))
-    return Segment(header, tuple(attempts), value.flag("complete"), salvaged_at)
+    return Segment(header, attempts.from_wire(value), value.flag("complete"), salvaged_at)
 
 
 def row_to_wire(attempt: Attempt) -> dict[str, Any]:
@@ -208,42 +164,6 @@ def header_from_wire(value: shape.Reader) -> SegmentHeader:
             offline=host.text("offline"),
         ),
     )
-
-
-def _looked_up(table: Sequence[_T], columns: shape.Reader, name: str) -> list[_T]:
-    places = columns.counts(name)
-    if places and max(places) >= len(table):
-        where, found = f"{columns.where}.{name}", f"{max(places)} of {len(table)}"
-        raise shape.WrongShape(where=where, expected="a place inside a table", found=found)
-    return [table[place] for place in places]
-
-
-def _consumed(columns: shape.Reader, digests: list[bytes]) -> list[tuple[bytes, ...]]:
-    rows = shape.Reader(columns.rows("consumed"), f"{columns.where}.consumed")
-    return [
-        tuple(_listed(digests, place, rows) for place in rows.counts(row))
-        if rows.value[row]
-        else ()
-        for row in _sound_rows(rows)
-    ]
-
-
-def _outputs(columns: shape.Reader, digests: list[bytes]) -> list[tuple[tuple[bytes, int], ...]]:
-    rows = shape.Reader(columns.rows("outputs"), f"{columns.where}.outputs")
-    return [
-        tuple((_listed(digests, r.count(0), r), r.count(1)) for r in rows.readers(row))
-        if rows.value[row]
-        else ()
-        for row in _sound_rows(rows)
-    ]
-
-
-def _sound_rows(rows: shape.Reader) -> range:
-    """Return the places of an array of arrays; a row that is none is refused by name."""
-    for place, row in enumerate(rows.value):
-        if type(row) is not list:
-            rows.rows(place)
-    return range(len(rows.value))
 
 
 def _made(

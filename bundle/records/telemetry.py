@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bundle import canonical, shape
-from bundle.limits import SEGMENT_LIMITS
+from bundle.limits import TELEMETRY_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ def encode(samples: tuple[Sample, ...]) -> bytes:
 
 def decode(raw: bytes) -> tuple[Sample, ...]:
     """Read a telemetry chunk. Raises NotCanonical or WrongShape."""
-    value = shape.Reader.of(canonical.decode(raw, SEGMENT_LIMITS, where="telemetry"), "telemetry")
+    value = shape.Reader.of(canonical.decode(raw, TELEMETRY_LIMITS, where="telemetry"), "telemetry")
     columns = [value.counts(name) for name in FIELDS]
     if len({len(column) for column in columns}) != 1:
         raise shape.WrongShape(

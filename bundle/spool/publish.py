@@ -10,7 +10,9 @@ import contextlib
 import errno
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from bundle.errors import PulkError
 
@@ -55,6 +57,25 @@ def write_file(tmp: Path, target: Path, data: bytes, *, mode: int = FILE_MODE) -
 def write_new_file(tmp: Path, target: Path, data: bytes, *, mode: int = FILE_MODE) -> None:
     """Like `write_file`, but raises AlreadyThere where the name is taken."""
     publish_new(stage(tmp, data, mode=mode), target)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a new file, readable too, that replaces `path` at the end, whole and synced.
+
+    After an exception it is removed and `path` is as it was. The folder's sync is the caller's.
+    """
+    part = path.with_name(f".{path.name[:64]}.{os.urandom(6).hex()}.part")
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(part, flags, FILE_MODE), "w+b") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def stage(tmp: Path, data: bytes, *, mode: int = FILE_MODE) -> Path:

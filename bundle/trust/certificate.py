@@ -58,6 +58,19 @@ def verify(raw: bytes, trust: Trust, *, where: str = "") -> Certificate:
     return _body(record.body, where)
 
 
+def read(raw: bytes, *, where: str = "") -> Certificate:
+    """Read what a certificate says, nothing verified. Raises TrustRefused."""
+    return _body(signed.decode(raw, "certificate", where=where).body, where)
+
+
+def registrars(raw: bytes, trust: Trust) -> frozenset[bytes]:
+    """Return which registrars of the trust file signed a certificate, revoked ones too.
+
+    Raises MalformedTrust.
+    """
+    return signed.decode(raw, "certificate").signers(CERTIFICATE_TYPE, trust.registrars)
+
+
 def check_site_name(text: str, *, where: str = "") -> SiteName:
     """Return a name that a site may have. Raises CertificateRefused."""
     try:

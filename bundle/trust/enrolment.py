@@ -12,9 +12,9 @@ from bundle import canonical, shape
 from bundle.ids import SiteName
 from bundle.limits import SMALL_LIMITS
 from bundle.trust import certificate, fingerprint, signed, trust_file
-from bundle.trust.errors import EnrolmentRefused, MalformedTrust
+from bundle.trust.errors import EnrolmentRefused, KeyRevoked, MalformedTrust
 from bundle.trust.keys import Signer, check_public
-from bundle.trust.trust_file import Trust
+from bundle.trust.trust_file import Trust, TrustView
 from bundle.wire.preauth import ENROLMENT_TYPE
 
 
@@ -76,6 +76,19 @@ def make_answer(certificate_bytes: bytes, trust_bytes: bytes) -> bytes:
     return canonical.encode({"certificate": certificate_bytes, "trust": trust_bytes})
 
 
+def read_answer(raw: bytes, *, where: str = "") -> tuple[Trust, bytes]:
+    """Return trust file and certificate of an answer; the roots are still to be compared.
+
+    Raises MalformedTrust, WeakKey, ThresholdNotMet.
+    """
+    try:
+        value = shape.Reader.of(canonical.decode(raw, SMALL_LIMITS), "answer")
+        certificate_bytes, trust_bytes = value.bytes("certificate"), value.bytes("trust")
+    except (canonical.NotCanonical, shape.WrongShape) as error:
+        raise MalformedTrust(where=where, part="enrolment answer", reason=error.text()) from error
+    return trust_file.verify(trust_bytes, where=where), certificate_bytes
+
+
 def accept_answer(
     raw: bytes, root_fingerprint: str, own_key: bytes, *, site: str | None = None, where: str = ""
 ) -> Accepted:
@@ -90,17 +103,17 @@ def accept_answer(
 
     Raises:
         WrongFingerprint: the trust file's roots are not those of the phone call.
-        EnrolmentRefused, CertificateRefused, UnknownRegistrar, MalformedTrust, ThresholdNotMet.
+        EnrolmentRefused, CertificateRefused, UnknownRegistrar, KeyRevoked, MalformedTrust,
+        ThresholdNotMet.
     """
-    try:
-        value = shape.Reader.of(canonical.decode(raw, SMALL_LIMITS), "answer")
-        certificate_bytes, trust_bytes = value.bytes("certificate"), value.bytes("trust")
-    except (canonical.NotCanonical, shape.WrongShape) as error:
-        raise MalformedTrust(where=where, part="enrolment answer", reason=error.text()) from error
-    trust = trust_file.verify(trust_bytes, where=where)
+    trust, certificate_bytes = read_answer(raw, where=where)
     fingerprint.require(root_fingerprint, fingerprint.of_roots(trust), where=where)
     found = certificate.verify(certificate_bytes, trust, where=where)
     if found.key != own_key or (site is not None and found.site != site):
         reason = f"the answer is for another key or site ({found.site})"
         raise EnrolmentRefused(where=where, reason=reason)
+    view = TrustView(trust)
+    revoked = own_key if view.revocation_of(own_key) else view.revoked_registrar(certificate_bytes)
+    if revoked is not None:
+        raise KeyRevoked(where=where, key=revoked.hex(), site=found.site)
     return Accepted(found.site, certificate_bytes, trust)

@@ -53,6 +53,38 @@ class WrongTrustVersion(TrustRefused):
     remedy = "bring the versions in between; nothing was changed"
 
 
+class ForkedTrust(TrustRefused):
+    """Two different trust files have one version: the root keys signed both, or were stolen."""
+
+    code = "forked-trust"
+    what = "this is another trust file of version {version} than the one here; the roots signed it"
+    remedy = "ask the holders of the root keys which one is right; nothing was changed"
+
+
+class NotARootKey(TrustRefused):
+    """A key that is no root key, now or in the new version, can't sign a trust file."""
+
+    code = "not-a-root-key"
+    what = "key {key} is a root key neither of trust version {before} nor of version {after}"
+    remedy = "sign with one of the root keys that `pulk keys show` lists; nothing was changed"
+
+
+class DraftImpossible(TrustRefused):
+    """The next trust version can't be prepared as asked. The reason names what is missing."""
+
+    code = "draft-impossible"
+    what = "no new trust version: {reason}"
+    remedy = "nothing was changed"
+
+
+class UnknownKeyName(TrustRefused):
+    """A key that was named on the command line can't be found, or the name fits several."""
+
+    code = "unknown-key-name"
+    what = "{name!r} names {found} keys here"
+    remedy = "give more of its hex digits, or a file that holds it; see `pulk keys show`"
+
+
 class UnknownRegistrar(TrustRefused):
     """A certificate is signed by a key that is no registrar in the trust file here."""
 
@@ -70,11 +102,11 @@ class CertificateRefused(TrustRefused):
 
 
 class KeyRevoked(TrustRefused):
-    """The site's key was revoked in the trust file."""
+    """The site's key, or the registrar's that certified it, was revoked in the trust file."""
 
     code = "key-revoked"
-    what = "the key {key} of site {site} was revoked"
-    remedy = "enrol the site again with a new key"
+    what = "the key {key} that site {site} rests on was revoked"
+    remedy = "enrol the site again; with a new key if it is the site's own that was revoked"
 
 
 class EnrolmentRefused(TrustRefused):

@@ -5,6 +5,8 @@ Each word is five letters, consonant and vowel in turn, and stands for 16 bits.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from bundle.digest import digest
 from bundle.trust.errors import WrongFingerprint
 from bundle.trust.trust_file import Trust
@@ -21,8 +23,12 @@ def of_key(public: bytes) -> str:
 
 def of_roots(trust: Trust) -> str:
     """Return the words of a trust file's root keys and their threshold."""
-    keys = b"".join(sorted(trust.roots))
-    return _words(digest("fingerprint.roots", bytes([trust.threshold]) + keys))
+    return of_root_keys(trust.roots, trust.threshold)
+
+
+def of_root_keys(keys: Iterable[bytes], threshold: int) -> str:
+    """Return the words of a set of root keys and how many of them must sign."""
+    return _words(digest("fingerprint.roots", bytes([threshold]) + b"".join(sorted(keys))))
 
 
 def same(typed: str, expected: str) -> bool:

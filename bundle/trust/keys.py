@@ -6,6 +6,7 @@ can forge; such keys and every non-canonical form are refused here, at enrolment
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ PUBLIC_BYTES = 32
 SEED_BYTES = 32
 SIGNATURE_BYTES = 64
 KEY_FILE_LIMITS = ParseLimits(1024, 16)
+NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 
 _PRIME = 2**255 - 19
 _ORDER = 2**252 + 27742317777372353535851937790883648493
@@ -92,15 +94,24 @@ class KeyFile:
     def create(cls, path: Path, role: Role, *, seed: bytes | None = None) -> KeyFile:
         """Make a new key file; it is never readable by others and is whole or absent.
 
+        Where a filesystem has no hard links, a crash can leave a damaged one, which is refused.
+
         Raises:
             KeyFileRefused: there is a file already, or the folder cannot be written.
         """
         seed = os.urandom(SEED_BYTES) if seed is None else seed
+        raw = canonical.encode({"role": role.value, "seed": seed})
         part = path.with_name(f".{path.name}.{os.urandom(6).hex()}.part")
         try:
-            _write_private(part, canonical.encode({"role": role.value, "seed": seed}))
+            _write_private(part, raw)
             try:
                 path.hardlink_to(part)  # unlike rename, refuses to replace a key
+            except OSError as error:
+                if error.errno not in NO_LINKS:
+                    raise
+                _write_private(
+                    path, raw
+                )  # a stick with FAT: exclusive too, but not whole or absent
             finally:
                 part.unlink()
             fsync_folder(path.parent)
@@ -125,6 +136,12 @@ class KeyFile:
             reason = f"it is a {found.value} key, a {role.value} key is needed"
             raise KeyFileRefused(where=where, reason=reason)
         return cls(path, found, MemoryKey(seed))
+
+    def copy_to(self, path: Path) -> KeyFile:
+        """Make a second key file of the same key. Raises KeyFileRefused."""
+        raw = _read_private(self.path)
+        seed = shape.Reader.of(canonical.decode(raw, KEY_FILE_LIMITS), "key").bytes("seed")
+        return KeyFile.create(path, self.role, seed=seed)
 
     @property
     def public(self) -> bytes:

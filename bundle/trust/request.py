@@ -53,8 +53,9 @@ def check_request(
         seconds = (now_us - created_us) // 1_000_000
         reason = f"it was made {seconds} s before now by this clock"
         raise RequestRefused(where=path, reason=f"{reason}, at most {skew_max_us // 1_000_000}")
-    if trust.revocation_of(key) is not None:
-        raise KeyRevoked(where=path, key=key.hex(), site=site)
+    revoked = key if trust.revocation_of(key) else trust.revoked_registrar(certificate)
+    if revoked is not None:
+        raise KeyRevoked(where=path, key=revoked.hex(), site=site)
     return site
 
 
@@ -65,7 +66,7 @@ def _message(method: str, path: str, created_us: int) -> bytes:
 def _parse(header: str | None) -> tuple[bytes, int, bytes]:
     if not header:
         raise RequestRefused(where="Authorization", reason="there is none")
-    scheme, _, rest = header.partition(" ")
+    scheme, _, rest = header[: HEADER_CHARS_MAX + 1].partition(" ")
     match rest.split("."):
         case [certificate, created, signature] if (
             scheme == SCHEME

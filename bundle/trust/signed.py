@@ -51,13 +51,13 @@ def encode(signed: Signed) -> bytes:
     return canonical.encode({"body": signed.body, "signatures": rows})
 
 
-def decode(raw: bytes, part: str, *, where: str = "") -> Signed:
-    """Read a signed record without checking a signature. Raises MalformedTrust."""
+def decode(raw: bytes, part: str, *, where: str = "", least: int = 1) -> Signed:
+    """Read a signed record of at least so many signatures, none checked. Raises MalformedTrust."""
     try:
         value = shape.Reader.of(canonical.decode(raw, SMALL_LIMITS, where=where), part)
-        if set(value.value) != {"body", "signatures"}:
+        if value.fields() != {"body", "signatures"}:
             raise shape.WrongShape(where=part, expected="body and signatures", found="other fields")
-        return Signed(value.bytes("body"), signatures_from_wire(value))
+        return Signed(value.bytes("body"), signatures_from_wire(value, least))
     except (canonical.NotCanonical, shape.WrongShape) as error:
         raise MalformedTrust(where=where, part=part, reason=error.text()) from error
 
@@ -71,19 +71,19 @@ def signatures_to_wire(signatures: Iterable[Signature]) -> list[dict[str, Any]]:
     ]
 
 
-def signatures_from_wire(value: shape.Reader) -> tuple[Signature, ...]:
+def signatures_from_wire(value: shape.Reader, least: int = 1) -> tuple[Signature, ...]:
     """Read the array `signatures` of a map. Raises WrongShape, also for any field unknown here."""
     rows = list(value.readers("signatures"))
     where = f"{value.where}.signatures"
-    if not 1 <= len(rows) <= SIGNATURES_MAX:
-        expected = f"1 to {SIGNATURES_MAX} signatures"
+    if not least <= len(rows) <= SIGNATURES_MAX:
+        expected = f"{least} to {SIGNATURES_MAX} signatures"
         raise shape.WrongShape(where=where, expected=expected, found=str(len(rows)))
     return tuple(_signature(row) for row in rows)
 
 
 def _signature(row: shape.Reader) -> Signature:
     # No field beside these: a suite or an algorithm to choose would be something to downgrade.
-    if set(row.value) not in ({"key", "signature"}, {"key", "signature", "certificate"}):
+    if row.fields() not in ({"key", "signature"}, {"key", "signature", "certificate"}):
         raise shape.WrongShape(
             where=row.where, expected="key, signature, certificate", found="other fields"
         )

@@ -65,9 +65,10 @@ def admit(
     if site is None and kind is Kind.DATA and manifest.producer != CENTRAL:
         reason = f"the producer is {manifest.producer!r}"
         raise KeyNotAllowed(where=where, key=key.hex(), kind=kind, reason=reason)
-    revocation = trust.revocation_of(key)
-    if revocation is not None and not revocation.keeps(manifest.stream, manifest.sequence):
-        raise RevokedKey(where=where, key=key.hex())
+    own = bytes.fromhex(manifests.bundle_id(manifest_bytes))
+    revoked = trust.revoked_key(key, certificate, manifest.stream, manifest.sequence, own)
+    if revoked is not None:
+        raise RevokedKey(where=where, key=revoked.hex())
     return Admitted(manifest, key, site)
 
 

@@ -8,14 +8,37 @@ from typing import Any
 
 from bundle import shape
 from bundle.ids import BundleId, LeaseId, PilotRun
-from bundle.limits import DATA_CHUNK_BYTES_MAX, NAME_CHARS_MAX, SEAL_LIMITS
+from bundle.limits import (
+    DATA_CHUNK_BYTES_MAX,
+    DOCUMENT_LIMITS,
+    ENVELOPE_LIMITS,
+    LEASE_LIMITS,
+    NAME_CHARS_MAX,
+    SEAL_LIMITS,
+    SEGMENT_LIMITS,
+    SMALL_LIMITS,
+    TELEMETRY_LIMITS,
+)
 
-DATA = "data"
+DATA = "data"  # a whole file
+PIECE = "piece"  # one part of a file that is too large for one chunk
 RECORD_CHUNK_BYTES_MAX = SEAL_LIMITS.bytes_max  # raw; a chunk of records is read into memory
+RAW_BYTES_MAX = {
+    DATA: DATA_CHUNK_BYTES_MAX,
+    PIECE: DATA_CHUNK_BYTES_MAX,
+    "dataset": DOCUMENT_LIMITS.bytes_max,
+    "lease": LEASE_LIMITS.bytes_max,
+    "segment": SEGMENT_LIMITS.bytes_max,
+    "telemetry": TELEMETRY_LIMITS.bytes_max,
+    "work-manifest": ENVELOPE_LIMITS.bytes_max,
+    "report": SMALL_LIMITS.bytes_max,
+    "cosignature": SMALL_LIMITS.bytes_max,
+}  # by kind: what no reader of that kind would take is refused before it is expanded
 NUMBER_MAX = 2**63 - 1
 NETWORKS = ("none", "any")
 
 _CHUNK_KIND = re.compile(r"[a-z][a-z0-9.-]{0,31}")
+_PIECE_NAME = re.compile(r"([0-9a-f]{64})\.(0|[1-9][0-9]{0,7})")
 _BUNDLE_ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -69,8 +92,35 @@ def chunk_from_wire(row: shape.Reader) -> ChunkEntry:
     if len(name) > NAME_CHARS_MAX:
         expected = f"a name of at most {NAME_CHARS_MAX} characters"
         raise shape.WrongShape(where=row.where, expected=expected, found=str(len(name)))
-    size_max = DATA_CHUNK_BYTES_MAX if kind == DATA else RECORD_CHUNK_BYTES_MAX
+    size_max = RAW_BYTES_MAX.get(kind, RECORD_CHUNK_BYTES_MAX)
     return ChunkEntry(kind, name, number(row, 2, size_max), number(row, 3), row.bytes(4, 32))
+
+
+def piece_of(entry: ChunkEntry) -> tuple[bytes, int]:
+    """Return whose piece a chunk of kind `piece` is (the file's SHA-256), and its number."""
+    file, _, number = entry.name.partition(".")
+    return bytes.fromhex(file), int(number)
+
+
+def pieces_problem(chunks: tuple[ChunkEntry, ...]) -> str:
+    """Return why the pieces among these chunks are not those of whole files, or nothing."""
+    before: tuple[bytes, int] | None = None
+    size = 0
+    for entry in chunks:
+        if entry.kind != PIECE:
+            before = None
+            continue
+        if not _PIECE_NAME.fullmatch(entry.name):
+            return f"a piece is named {entry.name!r}"
+        file, number = piece_of(entry)
+        if number and before != (file, number - 1):
+            return f"piece {entry.name} does not follow the one before it"
+        if number and size != DATA_CHUNK_BYTES_MAX:
+            return f"the piece before {entry.name} has {size} bytes, not {DATA_CHUNK_BYTES_MAX}"
+        if not entry.raw_bytes:
+            return f"piece {entry.name} is empty"
+        before, size = (file, number), entry.raw_bytes
+    return ""
 
 
 def segment_to_wire(entry: SegmentEntry) -> list[Any]:
@@ -113,7 +163,7 @@ def rules_to_wire(rules: Rules) -> dict[str, Any]:
 
 def rules_from_wire(value: shape.Reader) -> Rules:
     """Read the rules; a rule unknown here is refused, for it could not be kept."""
-    if set(value.value) != {"network", "node_hours_max_milli"}:
+    if value.fields() != {"network", "node_hours_max_milli"}:
         raise shape.WrongShape(where=value.where, expected="the known rules", found="other rules")
     network = value.text("network")
     if network not in NETWORKS:

@@ -102,7 +102,10 @@ class UnknownKey(BundleRefused, Parkable):
 
     code = "unknown-key"
     what = "signed by {key}, which trust version {trust_version} does not know"
-    remedy = "keep the file; bring a newer trust file, or enrol the signer, and import it again"
+    remedy = (
+        "keep the file; bring a newer trust file, enrol the site, or add the user "
+        "(`pulk central user add`), and import it again"
+    )
 
 
 class RevokedKey(BundleRefused, Parkable):
@@ -110,7 +113,7 @@ class RevokedKey(BundleRefused, Parkable):
 
     code = "revoked-key"
     what = "signed by {key}, revoked in the trust file; this bundle is not among the kept ones"
-    remedy = "keep the file; `requalify` can admit it"
+    remedy = "keep the file; `pulk keys requalify` can admit it, then it counts by itself"
 
 
 class KeyNotAllowed(BundleRefused):
@@ -137,6 +140,22 @@ class ChunkMismatch(BundleRefused):
     remedy = "copy or fetch the bundle again; nothing of this chunk was used"
 
 
+class AbsentChunk(BundleRefused):
+    """This copy of the bundle comes without a chunk: it is a part, or a delta for somebody else."""
+
+    code = "absent-chunk"
+    what = "chunk {place} ({kind} {name!r}) is not in this copy of the bundle"
+    remedy = "join it with its other parts, or have the sender send it whole"
+
+
+class NotOneBundle(BundleRefused):
+    """Files that were to be joined are parts of different bundles, or were signed anew between."""
+
+    code = "not-one-bundle"
+    what = "this is no part of the same bundle as {first}"
+    remedy = "join parts of one bundle id only: `pulk bundle ls` shows them"
+
+
 class Bomb(BundleRefused):
     """A chunk's compressed form expands beyond what is allowed or declared."""
 
@@ -150,7 +169,7 @@ class NoSuchChunk(BundleRefused):
 
     code = "no-such-chunk"
     what = "no chunk {kind} {name!r}"
-    remedy = "list the chunks with `pulk bundle inspect`"
+    remedy = "list the chunks with `pulk bundle ls`"
 
 
 class SourceChanged(PulkError):

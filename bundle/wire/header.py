@@ -45,6 +45,10 @@ class Codec(IntEnum):
 
     STORED = 0
     ZSTD = 1
+    ABSENT = 2  # not in this copy of the bundle: the reader has it, or another part brings it
+
+
+NO_DIGEST = bytes(32)  # of an absent chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ class Place:
     codec: Codec
     at: int
     stored_bytes: int
-    digest: bytes  # SHA-256 over the stored bytes
+    digest: bytes  # SHA-256 over the stored bytes; zeros where the chunk is absent
 
 
 def pack(header: Header) -> bytes:
@@ -150,6 +154,8 @@ def unpack_table(
     for number, (row, entry) in enumerate(zip(_ROW.iter_unpack(raw), entries, strict=True)):
         codec, stored_bytes, digest = row
         reason = row_problem(codec, stored_bytes, entry.raw_bytes)
+        if codec == Codec.ABSENT and digest != NO_DIGEST:
+            reason = "absent, but with a digest"
         if reason:
             names = {"place": number, "kind": entry.kind, "name": entry.name}
             raise Bomb(where=where, reason=reason, **names)
@@ -172,4 +178,6 @@ def row_problem(codec: int, stored_bytes: int, raw_bytes: int) -> str:
             if raw_bytes > RATIO_FREE_BYTES + RATIO_MAX * stored_bytes:
                 return f"expands more than {RATIO_MAX} times"
             return ""
+        case Codec.ABSENT:
+            return "absent, but with a size" if stored_bytes else ""
     return f"codec {codec} is unknown"

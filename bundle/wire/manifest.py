@@ -106,7 +106,11 @@ def bundle_id(manifest_bytes: bytes) -> BundleId:
 
 def encode(manifest: Manifest) -> bytes:
     """Return the canonical bytes of a manifest: those that are signed and give the id."""
-    m = manifest
+    return canonical.encode(_to_wire(manifest))
+
+
+def _to_wire(m: Manifest) -> dict[str, Any]:
+    """Return a manifest as plain values."""
     value: dict[str, Any] = {
         "format": m.format,
         "reader_min": m.reader_min,
@@ -134,7 +138,7 @@ def encode(manifest: Manifest) -> bytes:
         "received": [[stream, numbers.to_wire()] for stream, numbers in m.received],
     }
     value |= {name: one for name, one in sparse.items() if one}
-    return canonical.encode(dict(m.unknown) | value)
+    return dict(m.unknown) | value
 
 
 def decode(raw: bytes, *, where: str = "") -> Manifest:
@@ -150,7 +154,7 @@ def decode(raw: bytes, *, where: str = "") -> Manifest:
     except (canonical.NotCanonical, shape.WrongShape) as error:
         raise MalformedManifest(where=where, reason=error.text()) from error
     reason = _problem(manifest)
-    if not reason and encode(manifest) != raw:
+    if not reason and _to_wire(manifest) != value.value:
         reason = "a field is present though empty, or a row holds more than it may"
     if reason:
         raise MalformedManifest(where=where, reason=reason)
@@ -211,7 +215,7 @@ def _problem(manifest: Manifest) -> str:
         return f"a {manifest.kind} bundle carries the site's certificate"
     if manifest.producer == CENTRAL and manifest.certificate:
         return "central's bundles carry no certificate"
-    return ""
+    return entries.pieces_problem(manifest.chunks)
 
 
 def _kind(value: shape.Reader) -> Kind:

@@ -9,6 +9,7 @@ CERTIFICATE_TYPE = "pulk/certificate/1"
 TRUST_TYPE = "pulk/trust/1"
 ENROLMENT_TYPE = "pulk/enrolment/1"
 REQUEST_TYPE = "pulk/request/1"
+DATASET_TYPE = "pulk/dataset/1"
 
 
 def bundle_type(kind: str) -> str:

@@ -6,26 +6,24 @@ docs/bundle-format.md up to the signatures. Chunks are read and verified when th
 
 from __future__ import annotations
 
-import hashlib
+import io
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from bundle import canonical, shape
-from bundle.digest import chunk_start
 from bundle.ids import BundleId, SiteName
-from bundle.limits import BUNDLE_BYTES_MAX, MANIFEST_BYTES_MAX, SIGNATURES_BYTES_MAX, ParseLimits
+from bundle.limits import BUNDLE_BYTES_MAX, ENVELOPE_LIMITS
+from bundle.spool import publish
 from bundle.trust.trust_file import TrustView
-from bundle.wire import codec, header
+from bundle.wire import header
 from bundle.wire import manifest as manifests
 from bundle.wire.admit import Admitted, admit, check_kind
+from bundle.wire.chunk import raw_bytes
 from bundle.wire.entries import RECORD_CHUNK_BYTES_MAX
 from bundle.wire.errors import (
-    Bomb,
-    ChunkMismatch,
     MalformedBundle,
     NoSuchChunk,
     NotABundleFile,
@@ -34,9 +32,7 @@ from bundle.wire.errors import (
 )
 from bundle.wire.header import Codec, Header, Place
 from bundle.wire.manifest import Kind, Manifest, bundle_id
-from bundle.wire.stored import Stored, read_at
-
-ENVELOPE_LIMITS = ParseLimits(MANIFEST_BYTES_MAX + SIGNATURES_BYTES_MAX + 128, 16)
+from bundle.wire.stored import read_at
 
 
 class OpenBundle:
@@ -92,8 +88,19 @@ class OpenBundle:
             raise NoSuchChunk(where=str(self.path), kind=kind, name=name or "")
         return found[0]
 
+    def present(self, place: int) -> bool:
+        """Return whether this copy of the bundle holds a chunk's bytes."""
+        return self.places[place].codec is not Codec.ABSENT
+
+    def absent(self) -> list[int]:
+        """Return the places of the chunks that this copy comes without."""
+        return [place for place in range(len(self.places)) if not self.present(place)]
+
     def chunk(self, place: int) -> bytes:
-        """Return a chunk's verified raw bytes. Raises ChunkMismatch, Bomb, TooLarge, Truncated."""
+        """Return a chunk's verified raw bytes.
+
+        Raises ChunkMismatch, Bomb, TooLarge, Truncated, AbsentChunk, as all that read one.
+        """
         entry = self.manifest.chunks[place]
         if entry.raw_bytes > RECORD_CHUNK_BYTES_MAX:
             raise TooLarge(
@@ -102,34 +109,32 @@ class OpenBundle:
                 size=entry.raw_bytes,
                 size_max=RECORD_CHUNK_BYTES_MAX,
             )
-        return b"".join(self._raw(place))
+        whole = io.BytesIO()  # grows in place: the bytes are held once
+        whole.writelines(self.stream(place))
+        return whole.getvalue()
 
     def copy_chunk(self, place: int, to: Path) -> None:
         """Write a chunk's raw bytes to a file, streaming; `to` appears whole, synced, verified.
 
         The folder's sync is the caller's. Raises ChunkMismatch, Bomb, Truncated, OSError.
         """
-        part = to.with_name(f".{to.name[:64]}.{os.urandom(6).hex()}.part")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            with os.fdopen(os.open(part, flags, 0o600), "wb") as file:
-                for piece in self._raw(place):
-                    file.write(piece)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(to)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        with publish.replacing(to) as out:
+            for piece in self.stream(place):
+                out.write(piece)
 
     def check_chunk(self, place: int) -> None:
-        """Verify one chunk, streaming. Raises ChunkMismatch, Bomb, Truncated."""
-        for _ in self._raw(place):
+        """Verify one chunk, streaming. Raises ChunkMismatch, Bomb, Truncated, AbsentChunk."""
+        for _ in self.stream(place):
             pass
 
     def check_all(self) -> None:
-        """Verify every chunk, streaming. Raises ChunkMismatch, Bomb, Truncated."""
+        """Verify every chunk, streaming. Raises ChunkMismatch, Bomb, Truncated, AbsentChunk."""
         for place in range(len(self.places)):
+            self.check_chunk(place)
+
+    def check_present(self) -> None:
+        """Verify every chunk that is in this copy. Raises ChunkMismatch, Bomb, Truncated."""
+        for place in filter(self.present, range(len(self.places))):
             self.check_chunk(place)
 
     def envelope(self) -> bytes:
@@ -142,37 +147,13 @@ class OpenBundle:
             }
         )
 
-    def _raw(self, number: int) -> Iterator[bytes]:
-        """Yield raw bytes; whoever takes them must drop them where this ends with an exception."""
-        place, entry = self.places[number], self.manifest.chunks[number]
-        where: dict[str, Any] = {"where": str(self.path), "place": number}
-        where |= {"kind": entry.kind, "name": entry.name}
-        stored = Stored(self._descriptor, place.at, place.stored_bytes, str(self.path))
-        if place.codec is Codec.ZSTD:
-            if stored.digest() != place.digest:
-                raise ChunkMismatch(reason="the stored bytes do not fit the chunk table", **where)
-            problem = codec.frame_problem(stored.read_at, place.stored_bytes, entry.raw_bytes)
-            if problem:
-                raise Bomb(reason=problem, **where)
-            pieces = codec.decompress(stored, entry.raw_bytes)
-        else:
-            pieces = iter(lambda: stored.read(codec.PIECE_BYTES), b"")
-        running, plain, size = chunk_start(entry.kind), hashlib.sha256(), 0
-        try:
-            for piece in pieces:
-                running.update(piece)
-                if place.codec is Codec.STORED:
-                    plain.update(piece)
-                size += len(piece)
-                if size > entry.raw_bytes:
-                    raise Bomb(reason="it expands beyond its declared size", **where)
-                yield piece
-        except ValueError as error:
-            raise ChunkMismatch(reason=str(error), **where) from error
-        if place.codec is Codec.STORED and plain.digest() != place.digest:
-            raise ChunkMismatch(reason="the stored bytes do not fit the chunk table", **where)
-        if size != entry.raw_bytes or running.digest() != entry.digest:
-            raise ChunkMismatch(reason="the raw bytes do not fit the manifest", **where)
+    def stream(self, place: int) -> Iterator[bytes]:
+        """Yield a chunk's raw bytes in pieces, verified only once all of them are out.
+
+        Whoever takes them must drop them where this ends with an exception.
+        """
+        entry = self.manifest.chunks[place]
+        return raw_bytes(self._descriptor, self.places[place], entry, place, str(self.path))
 
 
 def open_bundle(

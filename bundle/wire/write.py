@@ -8,18 +8,17 @@ id, whatever the compression.
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from bundle import canonical
-from bundle.digest import chunk_digest, chunk_start
+from bundle.digest import PLAIN_KINDS, chunk_digest, chunk_start
 from bundle.ids import BundleId
 from bundle.limits import BUNDLE_BYTES_MAX, MANIFEST_BYTES_MAX, SIGNATURES_BYTES_MAX
+from bundle.spool import publish
 from bundle.trust import signed
 from bundle.trust.keys import Signer
 from bundle.trust.signed import Signature
@@ -37,13 +36,22 @@ Row = tuple[Codec, int, bytes]  # codec, stored bytes, SHA-256 over them
 
 
 @dataclass(frozen=True, slots=True)
+class Slice:
+    """`count` bytes of a file from byte `at` on."""
+
+    path: Path
+    at: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class ChunkSource:
-    """One chunk to be packed; `raw` is its bytes or a file that holds them."""
+    """One chunk to be packed; `raw` is its bytes, or a file or a slice of one that holds them."""
 
     kind: str
     name: str
     records: int
-    raw: bytes | Path
+    raw: bytes | Path | Slice
 
 
 def write_bundle(
@@ -70,10 +78,8 @@ def write_bundle(
         whole = manifest.with_chunks(tuple(one.entry for one in packed))
         manifest_bytes = _manifest_bytes(whole, path)
         signatures_bytes = _sign(whole, manifest_bytes, signer)
-        with _part_beside(path) as out:
+        with publish.replacing(path) as out:
             _write(out, (whole, manifest_bytes, signatures_bytes), packed, spill, level)
-            out.flush()
-            os.fsync(out.fileno())
     return bundle_id(manifest_bytes)
 
 
@@ -83,15 +89,18 @@ class _Packed:
 
     entry: ChunkEntry
     row: Row | None
-    file: Path | None
+    file: Slice | None
 
 
 def _take(source: ChunkSource, spill: IO[bytes], level: int) -> _Packed:
-    if isinstance(source.raw, Path):
-        size, digest = _measure(source.kind, source.raw)
-        entry = ChunkEntry(source.kind, source.name, size, source.records, digest)
-        return _Packed(entry, None, source.raw)
     raw = source.raw
+    if isinstance(raw, Path):
+        raw = Slice(raw, 0, raw.stat().st_size)
+    if isinstance(raw, Slice):
+        entry = ChunkEntry(
+            source.kind, source.name, raw.count, source.records, _measure(source.kind, raw)
+        )
+        return _Packed(entry, None, raw)
     digest = chunk_digest(source.kind, raw)
     entry = ChunkEntry(source.kind, source.name, len(raw), source.records, digest)
     stored = codec.compress(raw, level) if level and raw else raw
@@ -102,13 +111,11 @@ def _take(source: ChunkSource, spill: IO[bytes], level: int) -> _Packed:
     return _Packed(entry, (form, len(stored), hashlib.sha256(stored).digest()), None)
 
 
-def _measure(kind: str, path: Path) -> tuple[int, bytes]:
-    running, size = chunk_start(kind), 0
-    with path.open("rb") as file:
-        for piece in _pieces(file):
-            running.update(piece)
-            size += len(piece)
-    return size, running.digest()
+def _measure(kind: str, part: Slice) -> bytes:
+    running = chunk_start(kind)
+    for piece in _pieces(part):
+        running.update(piece)
+    return bytes(running.digest())
 
 
 def _manifest_bytes(manifest: Manifest, path: Path) -> bytes:
@@ -163,68 +170,61 @@ def _write(
     out.write(header.pack_table(rows))
 
 
-def _store_file(out: IO[bytes], path: Path, entry: ChunkEntry, level: int) -> Row:
+def _store_file(out: IO[bytes], part: Slice, entry: ChunkEntry, level: int) -> Row:
     at = out.tell()
-    if level and _shrinks(path, level):
-        row = _stream(out, path, entry, level)
+    if level and _shrinks(part, level):
+        row = _stream(out, part, entry, level)
         if not header.row_problem(row[0], row[1], entry.raw_bytes):
             return row
         out.seek(at)
         out.truncate()
-    return _stream(out, path, entry, 0)
+    return _stream(out, part, entry, 0)
 
 
-def _shrinks(path: Path, level: int) -> bool:
-    with path.open("rb") as file:
-        sample = file.read(SAMPLE_BYTES)
+def _shrinks(part: Slice, level: int) -> bool:
+    sample = next(_pieces(part), b"")
     gain = len(sample) - len(codec.compress(sample, level))
     return gain * _SAMPLE_GAIN_MIN > len(sample)
 
 
-def _stream(out: IO[bytes], path: Path, entry: ChunkEntry, level: int) -> Row:
-    """Write a file's stored form while its digest is taken again. Raises SourceChanged."""
-    stored, raw, sizes = hashlib.sha256(), chunk_start(entry.kind), [0, 0]
+def _stream(out: IO[bytes], part: Slice, entry: ChunkEntry, level: int) -> Row:
+    """Write a slice's stored form while its digest is taken again. Raises SourceChanged."""
+    stored, raw, size = hashlib.sha256(), chunk_start(entry.kind), 0
     compressor = codec.compressing(entry.raw_bytes, level) if level else None
+    is_plain = compressor is None and entry.kind in PLAIN_KINDS  # one digest for both
 
     def put(piece: bytes) -> None:
-        stored.update(piece)
-        sizes[1] += len(piece)
+        nonlocal size
+        size += len(piece)
+        if not is_plain:
+            stored.update(piece)
         out.write(piece)
 
-    with path.open("rb") as file:
-        for piece in _pieces(file):
-            raw.update(piece)
-            sizes[0] += len(piece)
-            if sizes[0] > entry.raw_bytes:
-                break
-            put(compressor.compress(piece) if compressor else piece)
-    if (sizes[0], raw.digest()) != (entry.raw_bytes, entry.digest):
-        raise SourceChanged(where=str(path))
+    for piece in _pieces(part):
+        raw.update(piece)
+        put(compressor.compress(piece) if compressor else piece)
+    if raw.digest() != entry.digest:
+        raise SourceChanged(where=str(part.path))
     if compressor:
         put(compressor.flush())
-    return (Codec.ZSTD if level else Codec.STORED), sizes[1], stored.digest()
+    form = Codec.ZSTD if level else Codec.STORED
+    return form, size, entry.digest if is_plain else stored.digest()
 
 
-def _pieces(file: IO[bytes]) -> Iterator[bytes]:
-    while piece := file.read(codec.PIECE_BYTES):
-        yield piece
+def _pieces(part: Slice) -> Iterator[bytes]:
+    """Yield the bytes of a slice. Raises SourceChanged where the file ends before it."""
+    left = part.count
+    with part.path.open("rb") as file:
+        file.seek(part.at)
+        while left:
+            piece = file.read(min(left, codec.PIECE_BYTES))
+            if not piece:
+                raise SourceChanged(where=str(part.path))
+            left -= len(piece)
+            yield piece
 
 
 def _copy(source: IO[bytes], out: IO[bytes], count: int) -> None:
     while count and (piece := source.read(min(count, codec.PIECE_BYTES))):
         out.write(piece)
         count -= len(piece)
-
-
-@contextmanager
-def _part_beside(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a new file that replaces `path` at the end, or is removed after an exception."""
-    part = path.with_name(f".{path.name}.{os.urandom(6).hex()}.part")
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        with os.fdopen(os.open(part, flags, 0o600), "w+b") as out:
-            yield out
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

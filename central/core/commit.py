@@ -20,11 +20,12 @@ CHUNK = "facts"  # kind and name of its chunk
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A dataset whose document travels as a chunk of the same commit."""
+    """A dataset whose document, and its co-signature, travel as chunks of the same commit."""
 
     dataset: DatasetId
     digest: bytes
     at_us: int
+    user: bytes = b""  # the key that signed the submission bundle; empty where none did
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,9 @@ def encode(commit: Commit) -> bytes:
     """Return the raw bytes of a commit's chunk."""
     return canonical.encode(
         {
-            "submissions": [[one.dataset, one.digest, one.at_us] for one in commit.submissions],
+            "submissions": [
+                [one.dataset, one.digest, one.at_us, one.user] for one in commit.submissions
+            ],
             "controls": [
                 [dataset, one.word.value, _regions_to_wire(one)] for dataset, one in commit.controls
             ],
@@ -74,10 +77,7 @@ def decode(raw: bytes, epoch: Epoch, number: int) -> Commit:
     """
     value = shape.Reader.of(canonical.decode(raw, LEASE_LIMITS, where=CHUNK), CHUNK)
     return Commit(
-        submissions=tuple(
-            Submission(DatasetId(row.text(0)), row.bytes(1, 32), row.count(2))
-            for row in value.readers("submissions")
-        ),
+        submissions=tuple(_submission(row) for row in value.readers("submissions")),
         controls=tuple(_control(row, epoch, number) for row in value.readers("controls")),
         pins=tuple(_pin(row, epoch, number) for row in value.readers("pins")),
         remembered=tuple(
@@ -91,6 +91,11 @@ def _regions_to_wire(control: Control) -> Any:
     if control.regions is None:
         return None
     return [[step, jobs.to_wire()] for step, jobs in control.regions]
+
+
+def _submission(row: shape.Reader) -> Submission:
+    user = row.bytes(3) if len(row.value) > 3 else b""  # commits before 2 had no such column
+    return Submission(DatasetId(row.text(0)), row.bytes(1, 32), row.count(2), user)
 
 
 def _control(row: shape.Reader, epoch: Epoch, number: int) -> tuple[DatasetId, Control]:

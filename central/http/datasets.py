@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import Annotated, Literal
 
@@ -18,6 +19,7 @@ from central.http.answer import as_json
 from central.http.errors import RequestMalformed, require_type
 from central.http.route import Access, Asked, Route
 
+COSIGNATURE = "Pulk-Cosignature"  # header: a signed record in base64
 CONTROL_BYTES_MAX = 1 << 20
 ATTEMPTS_LIMIT_MAX = 1000
 _KEY = re.compile(r"[!-~]{1,128}")
@@ -61,7 +63,11 @@ async def submit(asked: Asked) -> web.StreamResponse:
     key = _idempotency_key(asked.request)
     raw = await body.read(asked.request, DOCUMENT_BYTES_MAX)
     made = await asked.budget.run(
-        asked.authority.submit, raw, idempotency_key=key, token_id=asked.token_id
+        asked.authority.submit,
+        raw,
+        idempotency_key=key,
+        token_id=asked.token_id,
+        cosignature=_cosignature(asked.request),
     )
     return as_json({"id": made.id, "digest": made.digest.hex(), "tasks": made.tasks})
 
@@ -141,6 +147,17 @@ def _idempotency_key(request: web.Request) -> str:
         reason = "it needs 1 to 128 visible ASCII characters, new for each request"
         raise RequestMalformed(where="Idempotency-Key", reason=reason)
     return key
+
+
+def _cosignature(request: web.Request) -> bytes:
+    """Return the signed record of the header; empty where there is none."""
+    given = request.headers.getall(COSIGNATURE, [])
+    try:
+        if len(given) > 1:
+            raise ValueError("it is there twice")
+        return base64.b64decode(given[0], validate=True) if given else b""
+    except ValueError as error:
+        raise RequestMalformed(where=COSIGNATURE, reason=f"not one in base64: {error}") from error
 
 
 def _malformed(part: str, error: ValidationError) -> RequestMalformed:

@@ -9,7 +9,7 @@ from sqlite_utils import Database
 
 from bundle import canonical, shape
 from bundle.ids import BundleId, Epoch, SiteName, StreamId
-from bundle.limits import MANIFEST_LIMITS
+from bundle.limits import STATE_LIMITS
 from bundle.records import receipt as receipts
 from bundle.records.receipt import StreamReceipt
 from central.store.queries import queries
@@ -150,7 +150,7 @@ def _bundle(row: tuple[Any, ...]) -> BundleRow:
 
 
 def _receipt(raw: bytes) -> StreamReceipt:
-    value = canonical.decode(raw, MANIFEST_LIMITS, where="receipt")
+    value = canonical.decode(raw, STATE_LIMITS, where="receipt")
     return receipts.from_wire(shape.Reader.of(value, "receipt"))
 
 
@@ -163,4 +163,4 @@ def _site(row: tuple[Any, ...]) -> SiteRow:
 
 
 def _word(raw: bytes) -> Word:
-    return Word(*canonical.decode(raw, MANIFEST_LIMITS, where="site")) if raw else Word()
+    return Word(*canonical.decode(raw, STATE_LIMITS, where="site")) if raw else Word()

@@ -10,7 +10,8 @@ from sqlite_utils import Database
 from bundle import canonical
 from bundle.ids import DIGEST_BYTES, BundleId, DatasetId, Epoch, LeaseId, SiteName, StreamId
 from bundle.intervals import IntervalSet
-from bundle.limits import MANIFEST_LIMITS
+from bundle.limits import STATE_LIMITS
+from bundle.trust.signed import Signature
 from central.core.facts import Control, ControlWord
 from central.store import wanted
 from central.store.queries import queries
@@ -60,6 +61,25 @@ class SqliteDatasets:
     def set_submitted(self, no: int, at_us: int) -> None:
         """See `protocol.Datasets`."""
         self._db.execute(_SQL["set_submitted"], (at_us, no))
+
+    def submitter(self, no: int) -> bytes:
+        """See `protocol.Datasets`."""
+        row = self._db.execute(_SQL["submitter"], (no,)).fetchone()
+        return bytes(row[0]) if row else b""
+
+    def set_submitter(self, no: int, key: bytes) -> None:
+        """See `protocol.Datasets`."""
+        self._db.execute(_SQL["set_submitter"], (no, key))
+
+    def cosignatures(self, document: bytes) -> list[Signature]:
+        """See `protocol.Datasets`."""
+        found = self._db.execute(_SQL["cosignatures"], (document,)).fetchall()
+        return [Signature(key, signature) for key, signature in found]
+
+    def add_cosignatures(self, document: bytes, rows: Iterable[Signature]) -> None:
+        """See `protocol.Datasets`."""
+        values = [(document, one.key, one.signature) for one in rows]
+        self._db.conn.executemany(_SQL["add_cosignature"], values)
 
     def controls(self, no: int) -> list[Control]:
         """See `protocol.Datasets`."""
@@ -127,12 +147,12 @@ class SqliteDatasets:
 
 
 def _dataset(row: tuple[Any, ...]) -> DatasetRow:
-    touched = canonical.decode(row[8], MANIFEST_LIMITS, where="touched")
+    touched = canonical.decode(row[8], STATE_LIMITS, where="touched")
     return DatasetRow._make((*row[:8], IntervalSet.from_wire(touched)))
 
 
 def _regions(raw: bytes) -> tuple[tuple[int, IntervalSet], ...] | None:
-    rows = canonical.decode(raw, MANIFEST_LIMITS, where="control")
+    rows = canonical.decode(raw, STATE_LIMITS, where="control")
     if rows is None:
         return None
     return tuple((step, IntervalSet.from_wire(runs)) for step, runs in rows)

@@ -1,8 +1,10 @@
-"""Tokens, idempotency keys, and values by name, in SQLite."""
+"""Tokens, users, idempotency keys, and values by name, in SQLite."""
 
 from __future__ import annotations
 
 from sqlite_utils import Database
+
+from central.store.rows import UserRow
 
 
 class SqlitePeople:
@@ -20,6 +22,20 @@ class SqlitePeople:
     def tokens(self) -> list[tuple[int, bytes]]:
         """See `protocol.People`."""
         return list(self._db.execute("SELECT no, digest FROM token ORDER BY no"))
+
+    def users(self) -> list[UserRow]:
+        """See `protocol.People`."""
+        sql = "SELECT key, name, added_us, removed_us FROM user ORDER BY name, added_us, key"
+        return [UserRow(*row) for row in self._db.execute(sql)]
+
+    def save_user(self, row: UserRow) -> None:
+        """See `protocol.People`."""
+        sql = (
+            "INSERT INTO user (key, name, added_us, removed_us) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (key) DO UPDATE SET name = excluded.name,"
+            " added_us = excluded.added_us, removed_us = excluded.removed_us"
+        )
+        self._db.execute(sql, row)
 
     def remembered(self, token: int, key: str) -> tuple[bytes, bytes] | None:
         """See `protocol.People`."""

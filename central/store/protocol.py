@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from bundle.ids import BundleId, DatasetId, Epoch, LeaseId, SiteName, StreamId
 from bundle.records.receipt import StreamReceipt
+from bundle.trust.signed import Signature
 from central.core.changes import Changes
 from central.core.facts import AttemptFact, Control, Pin, Place, TaskRow
 from central.core.source import Source
@@ -24,6 +25,7 @@ from central.store.rows import (
     SegmentRow,
     SiteRow,
     StepRow,
+    UserRow,
     Word,
     WorkRow,
 )
@@ -134,6 +136,18 @@ class Datasets(Protocol):
     def set_submitted(self, no: int, at_us: int) -> None:
         """Note when it was submitted."""
 
+    def submitter(self, no: int) -> bytes:
+        """Return the key of the user whose bundle submitted a dataset; empty where none did."""
+
+    def set_submitter(self, no: int, key: bytes) -> None:
+        """Note the key of the user whose bundle submitted a dataset."""
+
+    def cosignatures(self, document: bytes) -> list[Signature]:
+        """Return who co-signed a document, by its digest, ascending by key."""
+
+    def add_cosignatures(self, document: bytes, rows: Iterable[Signature]) -> None:
+        """Add verified co-signatures of a document; known ones change nothing."""
+
     def controls(self, no: int) -> list[Control]:
         """Return all controls of a dataset."""
 
@@ -237,7 +251,13 @@ class Tasks(Protocol):
 
 
 class People(Protocol):
-    """Tokens, idempotency keys, and values by name."""
+    """Tokens, users, idempotency keys, and values by name."""
+
+    def users(self) -> list[UserRow]:
+        """Return all users by name, the removed ones too."""
+
+    def save_user(self, row: UserRow) -> None:
+        """Add or replace a user by the key."""
 
     def add_token(self, digest: bytes, name: str) -> None:
         """Add a token by its digest; known ones change nothing."""
@@ -275,7 +295,7 @@ class Store(Protocol):
 
     @property
     def people(self) -> People:
-        """Tokens, idempotency keys, and values by name."""
+        """Tokens, users, idempotency keys, and values by name."""
 
     def transaction(self) -> AbstractContextManager[None]:
         """Start a durable write transaction; an exception undoes all of it."""

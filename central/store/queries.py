@@ -10,6 +10,11 @@ def schema() -> str:
     return files("central.store").joinpath("sql", "schema.sql").read_text()
 
 
+def migration(version: int) -> str:
+    """Return the statements that bring a database of a version to the next one."""
+    return files("central.store").joinpath("sql", f"from-{version}.sql").read_text()
+
+
 def queries(name: str) -> dict[str, str]:
     """Return the statements of one file by their names."""
     text = files("central.store").joinpath("sql", f"{name}.sql").read_text()

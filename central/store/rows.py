@@ -125,6 +125,15 @@ class FileRow(NamedTuple):
     size_bytes: int
 
 
+class UserRow(NamedTuple):
+    """A person whose key may sign submissions. `removed_us`: 0 while it may."""
+
+    key: bytes
+    name: str
+    added_us: int
+    removed_us: int = 0
+
+
 class StepRow(NamedTuple):
     """Counters of a step: rows by verdict (in the order of `Verdict`), and usage."""
 

@@ -20,10 +20,10 @@ from central.store.bundles import SqliteBundles
 from central.store.datasets import SqliteDatasets
 from central.store.filesystem import check_filesystem
 from central.store.people import SqlitePeople
-from central.store.queries import schema
+from central.store.queries import migration, schema
 from central.store.tasks import SqliteTasks
 
-SCHEMA = 1
+SCHEMA = 2
 BUSY_TIMEOUT_S = 30.0
 WAL_FIXED = (3, 51, 3)
 WAL_BACKPORTS = frozenset({(3, 44, 6), (3, 50, 7)})
@@ -89,13 +89,19 @@ class SqliteStore:
             database.execute(f"PRAGMA journal_mode={mode}").fetchall()
         found = database.execute("PRAGMA user_version").fetchone()[0]
         if found == 0 and not read_only:
-            with self.transaction():
-                for statement in _statements(schema()):
-                    database.execute(statement)
-                database.execute(f"PRAGMA user_version={SCHEMA}")
+            self._run(schema())
+        elif 1 <= found < SCHEMA and not read_only:
+            self._run(*(migration(version) for version in range(found, SCHEMA)))
         elif found != SCHEMA:
             raise WrongSchema(where=self._where, found=found, expected=SCHEMA)
         wanted.make_tables(database)
+
+    def _run(self, *texts: str) -> None:
+        """Make or change the tables, in one transaction with the schema's number."""
+        with self.transaction():
+            for statement in (one for text in texts for one in _statements(text)):
+                self.database.execute(statement)
+            self.database.execute(f"PRAGMA user_version={SCHEMA}")
 
 
 def wal_is_safe(version: tuple[int, ...]) -> bool:

@@ -11,7 +11,7 @@ from bundle import canonical
 from bundle.fates import FATES
 from bundle.ids import AttemptKey, Epoch, LeaseId, PilotRun, SiteName, Task
 from bundle.intervals import IntervalSet
-from bundle.limits import SEGMENT_LIMITS
+from bundle.limits import STATE_LIMITS
 from central.core.changes import Changes, UsageSum
 from central.core.facts import AttemptFact, Pin, Place, TaskRow, Verdict
 from central.core.source import StepCounts
@@ -242,5 +242,5 @@ def _pin(row: tuple[Any, ...]) -> Pin:
 
 
 def _outputs(raw: bytes) -> Outputs:
-    rows = canonical.decode(raw, SEGMENT_LIMITS, where="outcome")
+    rows = canonical.decode(raw, STATE_LIMITS, where="outcome")
     return tuple((file, size) for file, size in rows)

@@ -191,8 +191,14 @@ def test_a_malformed_header_is_refused(cast: Any, header: str | None) -> None:
 def test_what_is_kept_of_a_revoked_key_is_told_by_stream_and_number() -> None:
     kept = trust_file.Kept(b"s" * 16, IntervalSet(((2, 4),)), bytes(32))
     revocation = Revocation(b"k" * 32, (kept,))
-    assert [revocation.keeps(b"s" * 16, n) for n in range(5)] == [False, False, True, True, False]
-    assert not revocation.keeps(b"t" * 16, 2)
+    assert [revocation.keeps(b"s" * 16, n, bytes(32)) for n in range(5)] == [
+        False,
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert not revocation.keeps(b"t" * 16, 2, bytes(32))
 
 
 def test_a_malformed_answer_is_refused() -> None:

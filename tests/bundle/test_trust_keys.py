@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -180,6 +181,21 @@ def test_a_key_is_never_replaced(tmp_path: Path) -> None:
         KeyFile.create(tmp_path / "k", Role.SITE)
     assert KeyFile.load(tmp_path / "k").public == made.public
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_key_is_made_on_a_stick_without_hard_links_and_never_replaced_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Path) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refused)
+    made = KeyFile.create(tmp_path / "k", Role.ROOT)
+    assert stat.S_IMODE((tmp_path / "k").stat().st_mode) == 0o600
+    with pytest.raises(KeyFileRefused, match="there is a key already"):
+        KeyFile.create(tmp_path / "k", Role.ROOT)
+    assert KeyFile.load(tmp_path / "k").public == made.public
+    assert [one.name for one in tmp_path.iterdir()] == ["k"]
 
 
 def test_a_key_file_that_others_could_have_read_is_refused(tmp_path: Path) -> None:

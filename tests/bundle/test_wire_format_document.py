@@ -42,7 +42,7 @@ def test_the_chapters_stand_in_the_agreed_order(text: str) -> None:
         f"{limits.MANIFEST_LIMITS.elements_max} elements |",
         f"| signatures | {limits.SIGNATURES_BYTES_MAX} bytes, {limits.SIGNATURES_MAX} signatures |",
         f"| chunks | {limits.CHUNKS_MAX} |",
-        f"| a data chunk, raw | {limits.DATA_CHUNK_BYTES_MAX} bytes",
+        f"| a data chunk or a piece, raw | {limits.DATA_CHUNK_BYTES_MAX} bytes",
         f"| any other chunk, raw | {entries.RECORD_CHUNK_BYTES_MAX} bytes",
         f"| a chunk's name | {limits.NAME_CHARS_MAX} characters |",
         f"| {limits.RATIO_FREE_BYTES} + {limits.RATIO_MAX} x stored bytes |",
@@ -54,8 +54,11 @@ def test_the_chapters_stand_in_the_agreed_order(text: str) -> None:
         f"{limits.DOCUMENT_LIMITS.elements_max} elements |",
         f"| lease chunk | {limits.LEASE_LIMITS.bytes_max} bytes, "
         f"{limits.LEASE_LIMITS.elements_max} elements |",
-        f"| segment or telemetry chunk | {limits.SEGMENT_LIMITS.bytes_max} bytes, "
+        f"| segment chunk | {limits.SEGMENT_LIMITS.bytes_max} bytes, "
         f"{limits.SEGMENT_LIMITS.elements_max} elements |",
+        f"| telemetry chunk | {limits.TELEMETRY_LIMITS.bytes_max} bytes, "
+        f"{limits.TELEMETRY_LIMITS.elements_max} elements |",
+        f"| work-manifest chunk | {limits.ENVELOPE_LIMITS.bytes_max} bytes |",
         f"| attempts | {limits.ATTEMPTS_PER_SEGMENT_MAX} in a segment, "
         f"{limits.ATTEMPTS_PER_BUNDLE_MAX} in a result bundle |",
         f"| log of one attempt | {limits.LOG_BYTES_MAX} bytes |",

@@ -215,11 +215,11 @@ class ScriptedSite:
         draft = replace(self.draft(Kind.RESULT), segments=tuple(entries))
         return self.write(replace(draft, **changes), [*preface.values(), *chunks, *outputs])
 
-    def report(self, tasks_wanted: int) -> Path:
-        """Pack a report of what it wants and holds."""
+    def report(self, tasks_wanted: int, **said: Any) -> Path:
+        """Pack a report of what it wants and holds; `said`: other fields of it."""
         held = tuple(HeldWork(one.id, len(one.leases), 0, 0) for one in self.works.values())
         self.clock_us += 1
-        raw = reports.encode(Report(self.clock_us, tasks_wanted, 4, 1, held))
+        raw = reports.encode(Report(self.clock_us, tasks_wanted, 4, 1, held, **said))
         chunk = ChunkSource(reports.CHUNK, reports.CHUNK, 1, raw)
         return self.write(self.draft(Kind.REPORT), [chunk])
 

@@ -129,13 +129,13 @@ def test_exchange_takes_a_sticks_bundles_and_leaves_receipts_and_the_stick_as_it
     (stick / "notes.txt").write_text("not a bundle")
     (stick / "torn.PULK").write_bytes(report.read_bytes()[:100])
     before = sorted((str(path), path.stat().st_size) for path in stick.rglob("*"))
-    done = pulk("exchange", str(site.home.root), str(stick), str(out))
+    done = pulk("exchange", str(site.home.root), str(stick), str(out), code=1)
     outcomes = {row["file"]: row["outcome"] for row in done["came"]}
     assert outcomes == {f"deep/{report.name}": "merged", "torn.PULK": "refused"}
     assert sorted((str(path), path.stat().st_size) for path in stick.rglob("*")) == before
     left = {row["bundle"] for row in done["left"]}
     assert left
-    assert {path.stem for path in out.iterdir()} == left
+    assert {path.stem for path in out.glob("*.pulk")} == left
     assert not list(site.home.uploads.iterdir())
 
 

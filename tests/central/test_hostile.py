@@ -15,8 +15,9 @@ from bundle.intervals import IntervalSet
 from bundle.trust import quickstart, trust_file
 from bundle.trust.keys import KeyFile, Role
 from bundle.trust.trust_file import Kept, Revocation
+from bundle.wire.read import open_bundle
 from central import planning
-from central.absorb import absorb
+from central.absorb import KINDS, absorb
 from central.archive import Archive
 from central.authority import Authority
 from central.core.controls import Controls
@@ -46,10 +47,8 @@ def test_two_contents_of_one_key_give_the_same_peak_in_any_order(central: Centra
     central.fsck()
 
 
-@pytest.mark.parametrize("number", [2**63 - 1, 2**64 - 1])
-def test_usage_beyond_all_bounds_does_not_keep_honest_results_out(
-    central: Central, number: int
-) -> None:
+def test_usage_beyond_all_bounds_does_not_keep_honest_results_out(central: Central) -> None:
+    number = 2**63 - 1
     site = central.site()
     dataset, held = packed(central, site)
     names = ("wall_ms", "cpu_ms", "memory_peak_mib", "disk_peak_bytes", "read_bytes")
@@ -60,15 +59,6 @@ def test_usage_beyond_all_bounds_does_not_keep_honest_results_out(
     assert central.counts(dataset)[2] == {"done": 1}
     assert central.authority.task(Task(dataset, 0, 0))["started"] is None
     central.fsck()
-
-
-def test_a_local_number_that_no_store_holds_is_refused(central: Central) -> None:
-    site = central.site()
-    _, held = packed(central, site)
-    wild = with_first(site.play(held, held.leases[0]), local=2**63)
-    found = central.authority.absorb(site.result([wild]))
-    assert (found.outcome, found.code) == ("refused", "outside-lease")
-    assert central.fsck()["attempts"] == 0
 
 
 def test_a_commit_that_fails_leaves_nothing_that_a_later_start_would_merge(
@@ -173,7 +163,9 @@ def test_a_parked_bundle_whose_key_is_revoked_stays_and_blocks_nobody(
     absorb(fresh, second, live=False)
     with_sequence = fresh.store.bundles.parked()[0]
     first_number = IntervalSet.of([with_sequence.sequence - 1])
-    kept = (Kept(with_sequence.stream, first_number, bytes(32)),)
+    with open_bundle(first, fresh.trust, audience=None, kinds=KINDS) as bundle:
+        first_id = bytes.fromhex(bundle.id)
+    kept = (Kept(with_sequence.stream, first_number, first_id),)
     root = KeyFile.load(central.home.root_dir / quickstart.ROOT_KEY, Role.ROOT)
     newer = replace(fresh.trust.trust, version=2, revocations=(Revocation(key, kept),), raw=b"")
     quickstart.save_trust(fresh.home.trust, trust_file.encode(newer, [root]))

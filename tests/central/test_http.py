@@ -124,7 +124,7 @@ def submit(served: Served, jobs: int = 3) -> str:
 
 
 def test_without_credentials_only_health_answers(served: Served) -> None:
-    parts = {"site": SITE, "dataset": "a" * 26, "job": 0, "step": 0}
+    parts = {"site": SITE, "dataset": "a" * 26, "job": 0, "step": 0, "name": "anna"}
     parts |= {"bundle": "0" * 64, "sha256": "0" * 64}
     router = web.Application().router
     for route in ROUTES:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from bundle.dataset import document, graph, macros
+from bundle.dataset import graph, macros
 from bundle.dataset.spec import Command, Dataset, Per
-from bundle.rehearsal.picture import draw
+from central import document
+from central.rehearsal.picture import draw
 
 pytestmark = pytest.mark.programs
 

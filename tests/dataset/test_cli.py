@@ -13,10 +13,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from bundle.cli.dataset import group, job_runs
-from bundle.cli.sent import Sent
 from bundle.client import NoAnswer
 from bundle.dataset import spec
+from central.cli.dataset import group, job_runs
+from central.cli.sent import Sent
 
 ID = "a" * 26
 OTHER = "b" * 26

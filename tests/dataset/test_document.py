@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle.dataset import document, spec
+from bundle.dataset import spec
 from bundle.dataset.refusals import (
     BeyondLimit,
     CycleFound,
@@ -21,6 +21,7 @@ from bundle.dataset.refusals import (
     UnresolvedMacro,
     UnsafeName,
 )
+from central import document
 
 GOOD = """
 schema = 1

@@ -12,20 +12,21 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bundle.cli.imports import group
-from bundle.dataset import document, graph
+from bundle.dataset import graph
 from bundle.dataset.refusals import CycleFound
 from bundle.dataset.spec import Dataset, Synthetic
 from bundle.errors import PulkError
-from bundle.workflows import wfformat
-from bundle.workflows.refusals import (
+from central import document
+from central.cli.imports import group
+from central.workflows import wfformat
+from central.workflows.refusals import (
     DuplicateTask,
     NamesForIds,
     UnknownSchema,
     UnknownTask,
     WorkflowRefused,
 )
-from bundle.workflows.wfcommons import Scale, load
+from central.workflows.wfcommons import Scale, load
 from tests.workflows.wfformat_files import modern, old, write
 
 

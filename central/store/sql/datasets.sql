@@ -23,6 +23,18 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 -- name: set_submitted
 UPDATE dataset SET submitted_us = ? WHERE no = ?
 
+-- name: submitter
+SELECT key FROM submitter WHERE dataset = ?
+
+-- name: set_submitter
+INSERT INTO submitter (dataset, key) VALUES (?, ?) ON CONFLICT DO NOTHING
+
+-- name: cosignatures
+SELECT key, signature FROM cosignature WHERE document = ? ORDER BY key
+
+-- name: add_cosignature
+INSERT INTO cosignature (document, key, signature) VALUES (?, ?, ?) ON CONFLICT DO NOTHING
+
 -- name: controls
 SELECT word, regions, epoch_counter, epoch_nonce, commit_no FROM control WHERE dataset = ?
 

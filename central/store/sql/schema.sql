@@ -1,6 +1,6 @@
 -- The index over the archive. Keys of tasks are (dataset, step, job) in integers; digests are 32
 -- bytes. Whatever stands here can be made again from the archive and the trust file, but for
--- token, remembered and tally.
+-- token, user, remembered and tally.
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID, STRICT;
 
 CREATE TABLE token (no INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, name TEXT NOT NULL) STRICT;
@@ -42,6 +42,20 @@ CREATE TABLE dataset (
     jobs INTEGER NOT NULL, steps INTEGER NOT NULL, tasks INTEGER NOT NULL,
     submitted_us INTEGER NOT NULL, touched BLOB NOT NULL
 ) STRICT;
+
+-- user: removed ones stay, for what they signed lies in the archive
+CREATE TABLE user (
+    key BLOB PRIMARY KEY, name TEXT NOT NULL, added_us INTEGER NOT NULL,
+    removed_us INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID, STRICT;
+CREATE UNIQUE INDEX user_by_name ON user (name) WHERE removed_us = 0;
+
+CREATE TABLE submitter (dataset INTEGER PRIMARY KEY, key BLOB NOT NULL) STRICT;
+
+CREATE TABLE cosignature (
+    document BLOB NOT NULL, key BLOB NOT NULL, signature BLOB NOT NULL,
+    PRIMARY KEY (document, key)
+) WITHOUT ROWID, STRICT;
 
 CREATE TABLE control (
     dataset INTEGER NOT NULL, epoch_counter INTEGER NOT NULL, epoch_nonce BLOB NOT NULL,

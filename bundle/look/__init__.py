@@ -1,0 +1,1 @@
+"""Looking into bundles: what a file says, holds and would do, as plain values."""

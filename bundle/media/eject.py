@@ -1,0 +1,123 @@
+"""Reading a medium back: what is whole on it, and what the source may therefore let go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from bundle.digest import file_digest
+from bundle.ids import BundleId
+from bundle.intervals import IntervalSet
+from bundle.media import card as cards
+from bundle.media.card import CARD, LIMITS, Card, Row
+from bundle.media.copy import Progress, failing, must_be_folder, read_back, silent
+from bundle.media.errors import CustodyHeld, NoCard
+from bundle.media.goods import Good, goods_in
+from bundle.media.sight import look, sound_places
+from bundle.spool import publish
+from bundle.wire.errors import BundleRefused
+
+
+class Checked(NamedTuple):
+    """One file of the card; `problem` is empty where it reads back as written."""
+
+    row: Row
+    problem: str
+
+
+def read_card(medium: Path) -> Card:
+    """Return a medium's card. Raises NoCard, MediumFailed."""
+    must_be_folder(medium)
+    path = medium / CARD
+    if path.is_symlink() or not path.is_file():
+        raise NoCard(where=str(path), reason="there is none")
+    with failing("reading the card", path), path.open("rb") as file:
+        raw = file.read(LIMITS.bytes_max + 1)
+    return cards.decode(raw, where=str(path))
+
+
+def check(medium: Path, rows: Sequence[Row], progress: Progress = silent) -> list[Checked]:
+    """Read back every file of the card, byte by byte, from the medium itself."""
+    found = []
+    with progress("reading back", sum(row.size_bytes for row in rows)) as advance:
+        for row in rows:
+            path, problem = medium / row.name, ""
+            try:
+                if path.is_symlink() or not path.is_file():
+                    problem = "it is not there"
+                elif path.stat().st_size != row.size_bytes:
+                    problem = f"it has {path.stat().st_size} bytes, not {row.size_bytes}"
+                elif not read_back(path, row.sha256, advance):
+                    problem = "it reads back other than written"
+            except OSError as error:
+                problem = error.strerror or str(error)
+            found.append(Checked(row, problem))
+    return found
+
+
+def covered(checked: Iterable[Checked]) -> dict[BundleId, IntervalSet]:
+    """Return the chunks of each bundle that the card says are in files that read back whole."""
+    places: dict[BundleId, IntervalSet] = {}
+    for row, problem in checked:
+        if not problem:
+            held = places.get(row.facts.id, IntervalSet())
+            places[row.facts.id] = held | places_of(row)
+    return places
+
+
+def places_of(row: Row) -> IntervalSet:
+    """Return the chunks in a file of the card."""
+    return IntervalSet.spanning([(0, row.facts.chunks)]) if row.keep is None else row.keep
+
+
+def free(
+    medium: Path, source: Path, checked: Sequence[Checked], progress: Progress = silent
+) -> list[BundleId]:
+    """Remove from a folder the bundles that are whole on a medium that was just read back.
+
+    The card only says where to look: what goes was compared byte by byte, or, where it lies there
+    in parts, chunk by chunk. Raises CustodyHeld for a program's own folder, MediumFailed.
+    """
+    refuse_custody(source)
+    goods = goods_in(source)
+    freed = []
+    with (
+        failing("freeing", source),
+        progress("comparing", sum(good.ware.file_bytes for good in goods)) as advance,
+    ):
+        for good in goods:
+            rows = [row for row, problem in checked if not problem]
+            rows = [row for row in rows if row.facts.id == good.ware.facts.id]
+            if rows and _is_whole_there(medium, good, rows):
+                good.path.unlink()
+                freed.append(good.ware.facts.id)
+            advance(good.ware.file_bytes)
+        if freed:
+            publish.fsync_folder(source)
+    return freed
+
+
+def refuse_custody(folder: Path) -> None:
+    """Raise CustodyHeld where a folder is part of a relay's spool or of central's archive."""
+    here = folder.absolute()
+    for above in (here, *here.parents):
+        if (above / "streams").is_dir() and (above / "claimed").is_dir():
+            raise CustodyHeld(where=str(folder), owner="relay")
+        if (above / "pulk.sqlite").exists():
+            raise CustodyHeld(where=str(folder), owner="central")
+
+
+def _is_whole_there(medium: Path, good: Good, rows: list[Row]) -> bool:
+    sha256 = file_digest(good.path)
+    if any(row.sha256 == sha256 for row in rows):
+        return True
+    there = IntervalSet()
+    for row in rows:
+        try:
+            sight = look(medium / row.name)
+            if (sight.facts.id, sight.signed) == (good.ware.facts.id, good.signed):
+                there = there | IntervalSet.of(sound_places(medium / row.name))
+        except (BundleRefused, OSError):
+            continue
+    return not good.ware.places - there and set(sound_places(good.path)) <= set(there)

@@ -1,0 +1,1 @@
+"""The commands of `pulk` for people: central itself, datasets, imports, rehearsals, the demo."""

@@ -1,0 +1,334 @@
+"""`pulk dataset`: check a document, submit it, look at what became of it, and control it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from bundle.client import Client
+from bundle.errors import PulkError
+
+if TYPE_CHECKING:
+    from central.submission import Given
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+JOBS_SYNTAX = "Jobs, for example 0-99,120."
+CONTROLS = {
+    "suspend": "Hand out no more of it.",
+    "resume": "Undo suspend.",
+    "cancel": "Stop it: what has not ended will not count.",
+    "uncancel": "Undo cancel.",
+    "reset": "Run it again, with everything that was computed from it.",
+}
+
+
+class NoToken(PulkError):
+    """The file with the access token cannot be read. Name the one that you were given."""
+
+    code = "no-token"
+    what = "the token cannot be read: {reason}"
+    remedy = "give --token-file; `pulk central init` writes the first one to DIR/admin.token"
+
+
+class UnknownDataset(PulkError):
+    """No dataset, or more than one, begins with these characters. See `pulk dataset list`."""
+
+    code = "unknown-dataset"
+    what = "{count} datasets begin with {given!r}"
+    remedy = "copy the id from `pulk dataset list`"
+
+
+@click.group()
+def group() -> None:
+    """Check, submit, watch and control datasets."""
+
+
+def _asking(*, required: bool) -> Callable[[_F], _F]:
+    """Return what adds the options that say which central is meant and who asks."""
+
+    def add(command: _F) -> _F:
+        for option in (
+            click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout."),
+            click.option(
+                "--token-file",
+                envvar="PULK_TOKEN_FILE",
+                required=required,
+                type=click.Path(path_type=Path),
+                help="File with the access token [env: PULK_TOKEN_FILE].",
+            ),
+            click.option(
+                "--central",
+                envvar="PULK_CENTRAL",
+                required=required,
+                help="URL [env: PULK_CENTRAL].",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return add
+
+
+_central = _asking(required=True)
+
+
+@group.command()
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def check(file: Path, as_json: bool) -> None:
+    """Check a dataset document (`-` for stdin) without sending it."""
+    from bundle.dataset import spec
+
+    dataset = _document(file)
+    digest = spec.dataset_digest(spec.encode(dataset)).hex()
+    steps = [{"name": s.name, "tasks": dataset.tasks_of(n)} for n, s in enumerate(dataset.steps)]
+    made = {"ok": True, "name": dataset.name, "jobs": dataset.jobs, "steps": steps}
+    made |= {"tasks": dataset.tasks(), "digest": digest}
+    if as_json:
+        click.echo(json.dumps(made))
+    else:
+        words = f"{dataset.jobs} jobs, {len(steps)} steps, {dataset.tasks()} tasks"
+        click.echo(f"{dataset.name}: {words}; nothing is wrong with it")
+
+
+@group.command()
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.option(
+    "--cosignature",
+    "cosignatures",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="What `pulk dataset cosign` wrote; may be given several times.",
+)
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    help="Write a submission bundle, named *.pulk, for a courier, instead of asking central.",
+)
+@click.option("--key", type=click.Path(path_type=Path), help="With --bundle: your user key.")
+@_asking(required=False)
+def submit(
+    *,
+    file: Path,
+    cosignatures: tuple[Path, ...],
+    bundle: Path | None,
+    key: Path | None,
+    central: str | None,
+    token_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Submit a dataset document (`-` for stdin); a call that was cut off may be repeated."""
+    from bundle.dataset import spec
+    from central.cli import signing
+
+    dataset = _document(file)
+    given = signing.given(spec.encode(dataset), cosignatures)
+    if bundle is not None:
+        if key is None or bundle.suffix != ".pulk":
+            raise click.UsageError("--bundle FILE.pulk goes with --key USER.key")
+        about = signing.write_bundle(given, bundle, key) | {"tasks": dataset.tasks()}
+        _show(about, as_json, f"{bundle}: {about['bytes']} bytes; carry it to central")
+    elif central is None or token_file is None or key is not None:
+        raise click.UsageError("give --central and --token-file, or --bundle and --key")
+    else:
+        _submit(given, central, token_file, as_json=as_json)
+
+
+def _submit(given: Given, central: str, token_file: Path, *, as_json: bool) -> None:
+    from central.cli.sent import Sent
+
+    client = _client(central, token_file)
+    digest = hashlib.sha256(given.raw + given.cosignature).hexdigest()
+    sent, request = Sent.in_home(), f"{central} submit {digest}"
+    answer = client.submit(given.raw, sent.key_for(request), given.cosignature)
+    sent.answered(request)
+    _show(answer, as_json, f"{answer['id']}: {answer['tasks']} tasks")
+
+
+@group.command()
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--key", required=True, type=click.Path(path_type=Path), help="Your user key.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The co-signature.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def cosign(file: Path, key: Path, out: Path, as_json: bool) -> None:
+    """Co-sign a dataset document (`-` for stdin), for sites that demand it of users."""
+    from bundle.dataset import spec
+    from central.cli import signing
+
+    dataset = _document(file)
+    about = signing.cosign(spec.dataset_digest(spec.encode(dataset)), key, out)
+    words = f"{out}: {dataset.name}, {dataset.tasks()} tasks, document {about['digest']}"
+    _show(about, as_json, words)
+
+
+@group.command("list")
+@_central
+def list_(central: str, token_file: Path, as_json: bool) -> None:
+    """List the datasets."""
+    answer = _client(central, token_file).get("/datasets")
+    _show(answer, as_json, _table(_rows(answer, "datasets")))
+
+
+@group.command()
+@click.argument("dataset_id")
+@_central
+def show(dataset_id: str, central: str, token_file: Path, as_json: bool) -> None:
+    """Show one dataset with its counts."""
+    client = _client(central, token_file)
+    dataset_id = _full_id(client, dataset_id)
+    about, counted = client.get(f"/datasets/{dataset_id}"), client.counts(dataset_id)
+    _show({**about, "counts": counted}, as_json, _table([about]) + "\n\n" + _table(counted))
+
+
+@group.command()
+@click.argument("dataset_id")
+@_central
+def counts(dataset_id: str, central: str, token_file: Path, as_json: bool) -> None:
+    """Count tasks per step and verdict, with attempts, hours and peak memory."""
+    client = _client(central, token_file)
+    answer = client.counts(_full_id(client, dataset_id))
+    _show({"steps": answer}, as_json, _table(answer))
+
+
+@group.command()
+@click.argument("dataset_id")
+@click.option("--step", type=click.IntRange(0), help="Index of the step.")
+@click.option("--job", type=click.IntRange(0), help="Index of the job.")
+@click.option("--fate", help="Only attempts that ended this way.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
+@click.option("--after", help="Go on after this attempt.")
+@_central
+def attempts(
+    dataset_id: str, central: str, token_file: Path, as_json: bool, **asked: str | int | None
+) -> None:
+    """List attempts: when, where, how each ended and what it used."""
+    client = _client(central, token_file)
+    answer = client.get(f"/datasets/{_full_id(client, dataset_id)}/attempts", **asked)
+    _show(answer, as_json, _table(_rows(answer, "attempts")))
+
+
+@group.command()
+@click.argument("dataset_id")
+@click.argument("job", type=click.IntRange(0))
+@click.argument("step", type=click.IntRange(0))
+@_central
+def tasks(
+    *, dataset_id: str, job: int, step: int, central: str, token_file: Path, as_json: bool
+) -> None:
+    """Show one task: verdict, attempts, provenance, inputs and outputs by digest."""
+    client = _client(central, token_file)
+    answer = client.task(_full_id(client, dataset_id), job, step)
+    _show(answer, as_json, json.dumps(answer, indent=1))
+
+
+def _control(name: str, words: str) -> None:
+    """Add the command of one control to the group."""
+
+    @group.command(name, help=words)
+    @click.argument("dataset_id")
+    @click.option("--jobs", default=None, help=JOBS_SYNTAX)
+    @click.option("--step", "steps", type=click.IntRange(0), multiple=True, help="Index of a step.")
+    @_central
+    def command(
+        *,
+        dataset_id: str,
+        jobs: str | None,
+        steps: tuple[int, ...],
+        central: str,
+        token_file: Path,
+        as_json: bool,
+    ) -> None:
+        from central.cli.sent import Sent
+
+        client = _client(central, token_file)
+        full = _full_id(client, dataset_id)
+        runs = None if jobs is None else job_runs(jobs)
+        body = {"control": name, "jobs": runs, "steps": list(steps) or None}
+        sent, request = Sent.in_home(), f"{central} {full} {json.dumps(body)}"
+        answer = client.post(f"/datasets/{full}/controls", body, sent.key_for(request))
+        sent.answered(request)
+        _show(answer, as_json, f"{name}: {full}")
+
+
+for _name, _words in CONTROLS.items():
+    _control(_name, _words)
+
+
+def job_runs(text: str) -> list[list[int]]:
+    """Read `0-99,120` as [[first, count], ...]. Raises click.BadParameter."""
+    runs: list[list[int]] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise click.BadParameter(f"{part!r} is neither a job nor first-last")
+        count = int(last) - int(first) + 1 if dash else 1
+        if count < 1:
+            raise click.BadParameter(f"{part!r} ends before it begins")
+        runs.append([int(first), count])
+    return runs
+
+
+def _document(file: Path) -> Any:
+    from central import document
+
+    if str(file) == "-":
+        return document.parse_text(sys.stdin.read(), None, "stdin")
+    return document.load(file)
+
+
+def _client(central: str, token_file: Path) -> Client:
+    try:
+        return Client(central, token_file.read_text(encoding="ascii").strip())
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not plain text"
+        raise NoToken(where=str(token_file), reason=reason) from error
+
+
+def _full_id(client: Client, given: str) -> str:
+    """Return the id that a unique abbreviation stands for."""
+    from bundle.ids import MalformedId, parse_dataset_id
+
+    try:
+        return parse_dataset_id(given)
+    except MalformedId:
+        found = [str(row["id"]) for row in _rows(client.get("/datasets"), "datasets")]
+        fitting = [one for one in found if one.startswith(given)]
+        if len(fitting) != 1:
+            raise UnknownDataset(given=given, count=len(fitting)) from None
+        return fitting[0]
+
+
+def _rows(answer: Any, key: str) -> list[dict[str, Any]]:
+    return list(answer.get(key, ()) if isinstance(answer, dict) else answer)
+
+
+def _show(answer: Any, as_json: bool, words: str) -> None:
+    click.echo(json.dumps(answer) if as_json else words)
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    """Return rows as aligned text; the columns are the keys, in order of first mention."""
+    if not rows:
+        return "none"
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    lines = [columns, *([_cell(row.get(column)) for column in columns] for row in rows)]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,143 @@
+"""The dataset document as people write it: the keys, their types, and what is said of mistakes."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from bundle.dataset.refusals import meant
+from bundle.dataset.spec import COUNTED_FAILURES_MAX, SCHEMA, Request
+from central.document import quantity
+
+
+def _parameter(value: object) -> object:
+    """Numbers may be written without quotes; text is what macros put into a command."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return str(value) if is_number else value
+
+
+def _command(value: object) -> object:
+    if isinstance(value, str):
+        raise ValueError('write a list of arguments, for a shell ["sh", "-c", "..."]')
+    return value
+
+
+def _keyed(key: str, value: object) -> object:
+    """A bare text stands for a table with that one key."""
+    return {key: value} if isinstance(value, str) else value
+
+
+Milliseconds = Annotated[int, BeforeValidator(partial(quantity.milliseconds, bare="s"))]
+Walltime = Annotated[int, BeforeValidator(partial(quantity.milliseconds, bare=""))]
+Bytes = Annotated[int, BeforeValidator(partial(quantity.size_bytes, bare="B"))]
+Gigabytes = Annotated[int, BeforeValidator(partial(quantity.size_bytes, bare="GiB"))]
+MemoryMib = Annotated[int, BeforeValidator(quantity.memory_mib)]
+Milli = Annotated[int, BeforeValidator(quantity.milli)]
+Parameter = Annotated[str, BeforeValidator(_parameter)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Form(BaseModel):
+    """A table of the document: strict types, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_unknown_keys(cls, value: Any) -> Any:
+        known = [field.alias or name for name, field in cls.model_fields.items()]
+        if isinstance(value, dict):
+            for key in value:
+                if key not in known:
+                    hint = meant(str(key), known, f"known here: {', '.join(sorted(known))}")
+                    context = {"key": str(key), "hint": hint}
+                    raise PydanticCustomError("unknown_key", "there is no such key", context)
+        return value
+
+
+class FileForm(Form):
+    """A file that travels inside the document; exactly one of the three."""
+
+    text: str | None = None
+    base64: str | None = None
+    source: str | None = Field(None, alias="from")
+
+
+class InputForm(Form):
+    """`{from = "step:output", as = "name"}`, or just "step:output"."""
+
+    source: str = Field(alias="from")
+    name: str | None = Field(None, alias="as")
+
+
+class OutputForm(Form):
+    """`{name, keep}`, or just the name."""
+
+    name: str
+    keep: bool = False
+
+
+class GeneratedForm(Form):
+    """A file of seeded bytes that the site makes: `{name, size, seed}`."""
+
+    name: str
+    size: Bytes
+    seed: Count | None = None
+
+
+class SyntheticForm(Form):
+    """The built-in payload; `outputs` are the sizes of the step's outputs, in their order."""
+
+    cpu: Milliseconds = 0
+    wall: Milliseconds | None = None
+    memory: MemoryMib = 0
+    outputs: tuple[Bytes, ...] | None = Field(None, strict=False)
+
+
+class RequestForm(Form):
+    """What one task asks of the node; bare numbers of memory and disk are IceProd's GB (2^30)."""
+
+    cpu: Milli = Request().cpu_milli
+    gpu: Milli = Request().gpu_milli
+    memory: MemoryMib = Request().memory_mib
+    disk: Gigabytes = Request().disk_bytes
+    walltime: Walltime = Request().walltime_ms
+
+
+class StepForm(Form):
+    """One entry of `[[steps]]`."""
+
+    name: str
+    per: Literal["job", "dataset"] = "job"
+    needs: list[str] = []
+    inputs: list[Annotated[InputForm, BeforeValidator(partial(_keyed, "from"))]] | None = None
+    outputs: list[Annotated[OutputForm, BeforeValidator(partial(_keyed, "name"))]] = []
+    command: Annotated[list[str] | None, BeforeValidator(_command)] = None
+    synthetic: SyntheticForm | None = None
+    generated: list[GeneratedForm] = []
+    files: list[str] = []
+    environment: dict[str, str] = {}
+    request: RequestForm = RequestForm()
+    failures_max: int = COUNTED_FAILURES_MAX
+
+    @model_validator(mode="after")
+    def _one_payload(self) -> StepForm:
+        if (self.command is None) == (self.synthetic is None):
+            raise ValueError("give exactly one of command and synthetic")
+        return self
+
+
+class DatasetForm(Form):
+    """The whole document."""
+
+    schema_: Literal[SCHEMA] = Field(alias="schema")  # type: ignore[valid-type]
+    name: str
+    description: str = ""
+    jobs: int
+    seed: int = 0
+    parameters: dict[str, Parameter] = {}
+    files: dict[str, FileForm] = {}
+    steps: list[StepForm]

@@ -1,0 +1,139 @@
+"""What is generated from the code: the tables in docs/commands.md and docs/errors.md.
+
+`python -m tests.house.reference` writes them; a test compares.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from bundle.cli.main import COMMANDS
+from bundle.errors import PulkError
+
+REPOSITORY = Path(__file__).parent.parent.parent
+DOCS = REPOSITORY / "docs"
+PACKAGES = ("bundle", "central", "relay", "pilot", "site_adapters")
+CLICK_GROUPS = {
+    "central": "central.cli.central:group",
+    "dataset": "central.cli.dataset:group",
+    "demo": "central.cli.demo:command",
+    "import": "central.cli.imports:group",
+    "rehearse": "central.cli.rehearse:command",
+    "relay": "relay.cli:group",
+}
+
+COMMANDS_HEAD = "| command | what it does | options |\n|---|---|---|\n"
+ERRORS_HEAD = "| code | cause and remedy |\n|---|---|\n"
+
+
+class Command(NamedTuple):
+    """One command as a person types it."""
+
+    name: str
+    arguments: tuple[str, ...]
+    options: tuple[str, ...]
+    words: str
+
+
+def commands() -> Iterator[Command]:
+    """Yield every command of `pulk`, whichever library parses it."""
+    for name in sorted(COMMANDS):
+        if name in CLICK_GROUPS:
+            module, _, attribute = CLICK_GROUPS[name].partition(":")
+            found = getattr(importlib.import_module(module), attribute)
+            yield from _of_click(found, f"pulk {name}")
+        else:
+            module = COMMANDS[name].entry.partition(":")[0]
+            yield from _of_argparse(importlib.import_module(module).parser(), f"pulk {name}")
+
+
+def errors() -> list[type[PulkError]]:
+    """Return every error that the packages define."""
+    for package in PACKAGES:
+        root = importlib.import_module(package)
+        for found in pkgutil.walk_packages(root.__path__, f"{package}."):
+            if not found.name.endswith("__main__"):
+                importlib.import_module(found.name)
+    waiting, known = [PulkError], []
+    while waiting:
+        for one in waiting.pop().__subclasses__():
+            waiting.append(one)
+            if one.__module__.split(".")[0] in PACKAGES:
+                known.append(one)
+    return known
+
+
+def commands_table() -> str:
+    """Return the table of docs/commands.md."""
+    rows = []
+    for one in sorted(commands()):
+        typed = " ".join((one.name, *one.arguments))
+        options = f"`{' '.join(one.options)}`" if one.options else ""
+        rows.append(f"| `{typed}` | {_cell(one.words)} | {options} |\n")
+    return COMMANDS_HEAD + "".join(rows)
+
+
+def errors_table() -> str:
+    """Return the table of docs/errors.md."""
+    rows = {one.code: (one.__doc__ or "").strip().split("\n\n")[0] for one in reversed(errors())}
+    return ERRORS_HEAD + "".join(f"| `{code}` | {_cell(rows[code])} |\n" for code in sorted(rows))
+
+
+def _of_click(command: click.Command, name: str) -> Iterator[Command]:
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for inner in command.list_commands(context):
+            found = command.get_command(context, inner)
+            assert found is not None
+            yield from _of_click(found, f"{name} {inner}")
+        return
+    arguments = [one for one in command.params if isinstance(one, click.Argument)]
+    options = [one for one in command.params if isinstance(one, click.Option) and not one.hidden]
+    yield Command(
+        name,
+        tuple(one.human_readable_name + ("..." if one.nargs < 0 else "") for one in arguments),
+        tuple(one.opts[-1] for one in options if one.opts[-1] != "--help"),
+        (command.help or "").split("\n\n")[0],
+    )
+
+
+def _of_argparse(parser: argparse.ArgumentParser, name: str) -> Iterator[Command]:
+    arguments, options = [], []
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner, found in action.choices.items():
+                yield from _of_argparse(found, f"{name} {inner}")
+            return
+        if isinstance(action, argparse._HelpAction):
+            continue
+        if action.option_strings:
+            options.append(action.option_strings[-1])
+        else:
+            shown = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
+            arguments.append(shown + ("..." if action.nargs in ("+", "*") else ""))
+    words = (parser.description or "").split("\n\n")[0]
+    yield Command(name, tuple(arguments), tuple(options), words)
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip().replace("|", r"\|")
+
+
+def _replace(page: Path, head: str, table: str) -> None:
+    """Put the table in the place of the one that begins with `head`."""
+    before, _, after = page.read_text().partition(head)
+    rest = after.partition("\n\n")
+    page.write_text(before + table + ("\n" + rest[2] if rest[1] else ""))
+
+
+if __name__ == "__main__":
+    _replace(DOCS / "commands.md", COMMANDS_HEAD, commands_table())
+    _replace(DOCS / "errors.md", ERRORS_HEAD, errors_table())
