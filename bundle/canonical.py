@@ -153,15 +153,16 @@ def _survey(data: bytes, limits: ParseLimits, where: str) -> int:
 
 
 _STRETCH = 64
-# So many elements of fixed size in a row (and 32 byte digests), each in its shortest form: columns
-# are made of such. Every alternative starts with a byte of its own, so a match never goes back.
-# What is empty is among them, for a file of nothing else must not take long.
+# So many elements of fixed size in a row (and 32 byte digests, and short texts), each in its
+# shortest form: columns are made of such. Every alternative starts with a byte of its own, so a
+# match never goes back. What is empty is among them, for a file of nothing else must not take long.
+_TEXTS = b"|".join(b"\\x%02x.{%d}" % (0xA0 + length, length) for length in range(1, 32))
 _SCALARS = re.compile(
     rb"(?:[\x00-\x80\x90\xa0\xc0\xc2\xc3\xe0-\xff]"
     rb"|\xcc[\x80-\xff]|\xcd[\x01-\xff].|\xce(?!\x00\x00).{4}|\xcf(?!\x00{4}).{8}"
     rb"|\xd0[\x80-\xdf]|\xd1(?!\xff[\x80-\xff])[\x80-\xff]."
     rb"|\xd2(?!\xff\xff[\x80-\xff])[\x80-\xff].{3}|\xd3(?!\xff{4}[\x80-\xff])[\x80-\xff].{7}"
-    rb"|\xcb.{8}|\xc4\x20.{32}){%d}" % _STRETCH,
+    rb"|\xcb.{8}|\xc4\x20.{32}|%s|\xd9\x40.{64}){%d}" % (_TEXTS, _STRETCH),
     re.DOTALL,
 )
 _BARE = frozenset({0xC0, 0xC2, 0xC3})

@@ -37,6 +37,7 @@ from central.store.rows import BundleRow
 from central.workings import Workings
 
 KINDS = frozenset(Kind)
+FROM_OUTSIDE = KINDS - CENTRALS_OWN  # central reads its own words in its own archive alone
 LOSSY = frozenset({Kind.REPORT, Kind.TELEMETRY})
 # What is said of a copy, not of the bundle:
 DAMAGED = (AbsentChunk, Bomb, ChunkMismatch, NotABundleFile, Truncated)
@@ -55,7 +56,8 @@ def absorb(workings: Workings, path: Path, *, live: bool = True) -> Disposition:
         live: False while an archive is replayed: no pins are made.
     """
     try:
-        bundle = open_bundle(path, workings.trust, audience=None, kinds=KINDS)
+        kinds = FROM_OUTSIDE if live else KINDS
+        bundle = open_bundle(path, workings.trust, audience=None, kinds=kinds)
     except BundleRefused as error:
         return parking.set_aside(workings, path, error)
     with bundle:
@@ -77,7 +79,7 @@ def recover(workings: Workings) -> None:
                 manifest = bundle.manifest
                 opened.append((manifest.kind not in CENTRALS_OWN, manifest.commit, one))
         except BundleRefused as error:
-            _LOG.error("archived bundle unreadable", extra={"reason": error.text()})
+            _LOG.error("archived bundle does not count", extra={"reason": error.text()})
     for is_sites, _, one in sorted(opened):
         absorb(workings, workings.archive.path(one), live=is_sites)
     retry_strangers(workings)
@@ -110,6 +112,8 @@ def _absorb(workings: Workings, bundle: OpenBundle, *, live: bool) -> Dispositio
 def _merge(
     workings: Workings, bundle: OpenBundle, row: BundleRow | None, *, live: bool
 ) -> Disposition:
+    if live and bundle.manifest.kind is Kind.SUBMISSION:
+        bundle.check_all()  # what is read of these is not all that is archived
     match bundle.manifest.kind:
         case Kind.RESULT:
             found = intake.read_result(workings, bundle)

@@ -8,11 +8,12 @@ from bundle.records.report import Report
 from bundle.wire.manifest import Manifest
 from bundle.wire.read import OpenBundle
 from central.core import commit as commits
+from central.core import newest
 from central.core.commit import Commit
 from central.errors import MalformedContent, MissingDataset
 from central.intake import Found
 from central.joining import COMPLETE, GONE, Joining, Merged
-from central.noting import note_received, word_of
+from central.noting import note_received
 from central.store.rows import SegmentRow
 from central.workings import Workings
 
@@ -105,11 +106,12 @@ def join_report(workings: Workings, bundle: OpenBundle, report: Report, raw: byt
     """Keep a site's newest report; leases of works that it holds no more have ended."""
     site, manifest, store = bundle.site, bundle.manifest, workings.store
     assert site is not None  # noqa: S101  a report is signed by a site
-    newest = word_of(manifest).is_newer_than(store.bundles.site(site).report_word)
-    if newest:
-        store.bundles.set_report(site, raw, word_of(manifest))
+    known = store.bundles.site(site).report_marks
+    marks = newest.heard(known, manifest.stream, manifest.sequence)
+    if marks is not None:
+        store.bundles.set_report(site, raw, marks)
     note_received(workings, manifest)
-    if newest:
+    if marks is not None:
         joining = Joining(workings, live=True)
         joining.end_leases(_gone(workings, manifest, report), GONE)
         joining.finish(0, {})

@@ -17,7 +17,7 @@ from bundle.ids import BundleId, DatasetId, Epoch, SiteName, Task
 from bundle.intervals import IntervalSet
 from bundle.trust import certificate, enrolment, fingerprint
 from bundle.trust.certificate import Certificate
-from bundle.trust.errors import KeyFileRefused, KeyRevoked
+from bundle.trust.errors import EnrolmentRefused, KeyFileRefused, KeyRevoked
 from bundle.trust.keys import KeyFile, Role
 from bundle.trust.request import check_request
 from bundle.wire.read import open_bundle
@@ -165,6 +165,8 @@ class Authority:
             trust = self._w.trust.trust
             if trust.revocation_of(asked.key):
                 raise KeyRevoked(where="request", key=asked.key.hex(), site=asked.site)
+            if role := self._w.trust.role_of(asked.key):
+                raise EnrolmentRefused(where="request", reason=f"it is a {role} key, not a site's")
             registrar = KeyFile.load(self._w.home.registrar_key, Role.REGISTRAR)
             if registrar.public not in trust.registrars_in_force():
                 reason = "the registrar's key is not in force: `pulk keys take` the version again"

@@ -47,19 +47,14 @@ class Demand:
 NO_DEMAND = Demand()
 
 
-def check(workings: Workings, document: bytes, raw: bytes) -> tuple[Cosignature, ...]:
+def check(document: bytes, raw: bytes) -> tuple[Cosignature, ...]:
     """Return what a submission brings for a document of that digest; nothing where `raw` is empty.
 
-    Raises CosignatureRefused, WeakKey: malformed, forged, over another document, or too many keys.
+    Raises CosignatureRefused, WeakKey: malformed, forged, or over another document.
     """
     if not raw:
         return ()
-    found = cosignature.require(cosignature.read(raw, where=CHUNK), document, where=CHUNK)
-    known = workings.store.datasets.cosignatures(document)
-    if known:
-        before = cosignature.of_rows(document, known, where=CHUNK)
-        cosignature.join([before, found], where=CHUNK)  # refuses too many
-    return (found,)
+    return (cosignature.require(cosignature.read(raw, where=CHUNK), document, where=CHUNK),)
 
 
 def read(bundle: OpenBundle) -> list[Cosignature]:
@@ -79,11 +74,17 @@ def keep(workings: Workings, found: Iterable[Cosignature]) -> None:
         workings.store.datasets.add_cosignatures(one.digest, one.signatures)
 
 
-def cosignature_chunks(workings: Workings, documents: Iterable[bytes]) -> list[ChunkSource]:
-    """Return a chunk for each document (by digest) that has co-signatures; for a work bundle."""
+def cosignature_chunks(
+    workings: Workings, documents: Iterable[bytes], demand: Demand = NO_DEMAND
+) -> list[ChunkSource]:
+    """Return a chunk for each document (by digest) that has co-signatures; for a work bundle.
+
+    Anybody may co-sign, and only so many fit: those that the site demands come first.
+    """
     chunks = []
     for document in documents:
-        rows = workings.store.datasets.cosignatures(document)[:SIGNATURES_MAX]
+        known = workings.store.datasets.cosignatures(document)
+        rows = sorted(known, key=lambda row: row.key not in demand.keys)[:SIGNATURES_MAX]
         if rows:
             chunks.append(chunk(cosignature.of_rows(document, rows)))
     return chunks

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import aiohttp
 
+from bundle.errors import PulkError
 from bundle.trust import audit, quickstart
 from bundle.trust.trust_file import TrustView
+from central import silence
 from central.config import Config
-from central.home import Home
+from central.home import Home, now_us
+from central.store.sqlite import SqliteStore
 
 FREE_BYTES_MIN = 1 << 30
 
@@ -38,6 +41,7 @@ def examine(home: Home, config: Config) -> list[Finding]:
         _free(home.root),
         Finding("trust version", str(TrustView.load(home.trust).version)),
         *_keys(home),
+        *_sites(home, now_us()),
         Finding("pulk", _pulk()),
         Finding("python", platform.python_version()),
         Finding("sqlite", sqlite3.sqlite_version),
@@ -73,6 +77,26 @@ def _keys(home: Home) -> list[Finding]:
     """Return what `pulk keys check` finds wrong."""
     found = [one for one in audit.examine(home.root) if one.is_wrong]
     return [Finding(one.name, one.found, one.remedy) for one in found]
+
+
+def _sites(home: Home, now: int) -> list[Finding]:
+    """Name the sites of which nothing new came for long."""
+    if not home.database.exists():
+        return []
+    try:
+        store = SqliteStore(home.database, read_only=True)
+    except PulkError as error:
+        return [Finding("sites", error.text(), error.remedy)]
+    try:
+        found = []
+        for one in store.bundles.sites():
+            heard = silence.heard_s(store.people, one.name, now)
+            if heard is not None and silence.is_silent(heard):
+                said = f"heard {heard // 86_400} days ago by this clock"
+                found.append(Finding(f"site {one.name}", said, "ask there; look after the carrier"))
+        return found
+    finally:
+        store.close()
 
 
 def _private(path: Path) -> Finding:

@@ -6,9 +6,10 @@ from bundle import canonical
 from bundle.ids import SiteName
 from bundle.wire.manifest import SITES_OWN, Kind, Manifest
 from bundle.wire.read import OpenBundle
-from central.core import receipts
+from central import silence
+from central.core import newest, receipts
 from central.core.receipts import Outcome
-from central.store.rows import BundleRow, Word
+from central.store.rows import BundleRow
 from central.workings import Workings
 
 
@@ -46,6 +47,7 @@ def note_receipt(
     joined = receipts.note(old, manifest.sequence, outcome, code, safe=safe)
     if joined != old:
         bundles.save_receipt(manifest.producer, joined)
+        silence.note(workings, SiteName(manifest.producer))
         if manifest.kind is Kind.RESULT:
             bundles.add_news(SiteName(manifest.producer))
 
@@ -53,12 +55,7 @@ def note_receipt(
 def note_received(workings: Workings, manifest: Manifest) -> None:
     """Keep what a site says it received of central's streams, where that is its newest word."""
     site = workings.store.bundles.site(SiteName(manifest.producer))
-    word = word_of(manifest)
-    if word.is_newer_than(site.received_word):
+    marks = newest.heard(site.received_marks, manifest.stream, manifest.sequence)
+    if marks is not None:
         rows = [[stream, numbers.to_wire()] for stream, numbers in manifest.received]
-        workings.store.bundles.set_received(site.name, canonical.encode(rows), word)
-
-
-def word_of(manifest: Manifest) -> Word:
-    """Return when a site said what stands in a bundle."""
-    return Word(manifest.stream, manifest.sequence, manifest.created_us)
+        workings.store.bundles.set_received(site.name, canonical.encode(rows), marks)

@@ -37,6 +37,7 @@ from central.workings import Workings
 REPLANS_MAX = 8  # after a reset of tasks whose outputs are nowhere
 HELD_IN_MEMORY_BYTES_MAX = 1 * MIB
 TRUST_VERSIONS_ALWAYS = 4
+TRUST_CHAIN_BYTES_ALWAYS = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +97,7 @@ class Packer:
 
     def _plan(self, site: SiteName, tasks: int) -> list[Planned]:
         """Return what to lease; tasks whose inputs are nowhere have their makers reset first."""
-        raw = self._w.store.bundles.site(site).report
-        demand = Demand.of_report(reports.decode(raw) if raw else None)
+        demand = self._demand(site)
         for _ in range(REPLANS_MAX):
             if self._nothing.get(site) == self._w.version:
                 return []
@@ -109,6 +109,10 @@ class Packer:
                     self._nothing[site] = self._w.version
                 return planned
         return []
+
+    def _demand(self, site: SiteName) -> Demand:
+        raw = self._w.store.bundles.site(site).report
+        return Demand.of_report(reports.decode(raw) if raw else None)
 
     def _write(self, site: SiteName, planned: list[Planned]) -> OutBundle:
         w = self._w
@@ -122,6 +126,7 @@ class Packer:
                 rules=Rules(),
                 tombstones=tuple(w.store.datasets.tombstones()),
                 trust=_trust_for(w, site),
+                withdrawn=self._withdrawn(site, stream),
             )
 
             def join(bundle: BundleId, no: int) -> None:
@@ -138,10 +143,24 @@ class Packer:
 
             rows = {file.digest: file for one in planned for file in one.files}
             data = _data(w, rows.values(), stack)
-            signed = cosignature_chunks(w, found.documents)
+            signed = cosignature_chunks(w, found.documents, self._demand(site))
             bundle = w.publish(draft, (*chunks, *signed, *data), len(found.leases), join)
         size_bytes = w.archive.path(bundle).stat().st_size
         return OutBundle(bundle, size_bytes, draft.sequence)
+
+    def _withdrawn(self, site: SiteName, stream: StreamId) -> IntervalSet:
+        """Return the numbers so far that need not reach the site: no live lease waits for them.
+
+        What else they said (receipts, trust, tombstones) every later bundle says again.
+        """
+        bundles = self._w.store.bundles
+        last = bundles.last_of_stream(stream)
+        if last is None:
+            return IntervalSet()
+        live = self._w.store.datasets.live_of_site(site)
+        waiting = IntervalSet.of(number for _, _, of, number in live if of == stream)
+        received = _received(bundles.site(site).received).get(stream, IntervalSet())
+        return IntervalSet(((0, last[0] + 1),)) - received - waiting
 
     def _waiting(self, site: SiteName) -> list[OutBundle]:
         """Return works with live leases, and the newest bundle, that did not arrive yet."""
@@ -168,6 +187,9 @@ def _trust_for(w: Workings, site: SiteName) -> bytes:
 
     The site may have gone back to an old copy of its folder since.
     """
+    whole = trust_chain.chain_for(w.home, 0)
+    if len(whole) <= TRUST_CHAIN_BYTES_ALWAYS:
+        return whole
     raw = w.store.bundles.site(site).report
     reported = reports.decode(raw).trust_version if raw else 0
     since = min(reported, w.trust.version - TRUST_VERSIONS_ALWAYS)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from bundle.digest import file_digest
 from bundle.ids import BundleId, DatasetId, LeaseId
+from bundle.limits import MIB
 from bundle.spool import publish
 from bundle.wire.errors import BundleRefused, Parkable
 from bundle.wire.manifest import Manifest
@@ -21,6 +23,7 @@ from central.noting import bundle_row, note_receipt
 from central.store.rows import BundleRow
 from central.workings import Workings
 
+COMPARED_BYTES_MAX = 64 * MIB
 STRANGER = "unverified"  # starts the names of files that are kept without a known signer
 _LOG = logging.getLogger(__name__)
 
@@ -63,8 +66,7 @@ def set_aside(workings: Workings, path: Path, error: BundleRefused) -> Dispositi
     """Keep a file of which not even the signature holds; nothing is told by receipt."""
     parkable = isinstance(error, Parkable)
     folder = workings.home.parked if parkable else workings.home.quarantine
-    copy = file_digest(path).hex()[:32]  # the same file, brought again, is kept once
-    _keep(path, folder / f"{STRANGER}-{error.code}-{copy}{SUFFIX}")
+    _keep(path, folder / f"{STRANGER}-{error.code}-{_told_apart(path)}{SUFFIX}")
     if not parkable:
         with workings.store.transaction():
             workings.store.bundles.tally("rejected")
@@ -89,6 +91,18 @@ def unblocked(workings: Workings) -> Iterator[Path]:
 def strangers(workings: Workings) -> list[Path]:
     """Return the parked files whose signer was not known; nothing of them is verified."""
     return sorted(workings.home.parked.glob(f"{STRANGER}-*{SUFFIX}"))
+
+
+def _told_apart(path: Path) -> str:
+    """Return a name's part, so that the same file, brought again, is kept once.
+
+    What is no plain file, or so large that reading it would be a way to keep central busy, is kept
+    each time.
+    """
+    state = path.lstat()
+    if stat.S_ISREG(state.st_mode) and state.st_size <= COMPARED_BYTES_MAX:
+        return file_digest(path).hex()[:32]
+    return os.urandom(16).hex()
 
 
 def _keep(source: Path, target: Path) -> None:

@@ -59,7 +59,7 @@ def _submit(workings: Workings, given: Given, document_digest: bytes, key: Key) 
     answer = canonical.encode({"dataset": dataset})
     submission = Submission(dataset, document_digest, now_us, given.user)
     kept = Remembered(*key, _request(given, document_digest), answer)
-    cosigned = cosignatures.check(workings, document_digest, given.cosignature)
+    cosigned = cosignatures.check(document_digest, given.cosignature)
 
     def join(bundle: BundleId, no: int) -> None:
         del bundle, no

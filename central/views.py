@@ -10,7 +10,7 @@ from bundle.fates import FATES, Fate
 from bundle.ids import DatasetId, Task
 from bundle.intervals import IntervalSet
 from bundle.records import report as reports
-from central import provenance, users
+from central import provenance, silence, users
 from central.core.changes import implied_row
 from central.core.facts import Verdict
 from central.errors import UnknownFile
@@ -125,12 +125,17 @@ class Views:
         for one in self._w.store.bundles.sites():
             report = asdict(reports.decode(one.report)) if one.report else None
             held = report.pop("held") if report else None
+            if report:
+                report["has"] = len(report["has"])
             receipts = self._w.store.bundles.receipts(one.name)
+            heard_s = silence.heard_s(self._w.store.people, one.name, self._w.clock_us())
             rows.append(
                 {
                     "site": one.name,
                     "key": one.key.hex(),
                     "enrolled_us": one.enrolled_us,
+                    "heard_s": heard_s,
+                    "silent": silence.is_silent(heard_s),
                     "tasks_leased": self._w.store.tasks.leased_by(one.name),
                     "report": report,
                     "held": held,

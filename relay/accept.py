@@ -12,24 +12,22 @@ import errno
 import logging
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from bundle.errors import PulkError
 from bundle.ids import BundleId, DatasetId, LeaseId
+from bundle.intervals import IntervalSet
 from bundle.records import lease as leases
 from bundle.records.lease import Lease
 from bundle.spool import publish
 from bundle.spool.layout import ShardName
-from bundle.trust import trust_file
-from bundle.trust.errors import TrustRefused
-from bundle.trust.quickstart import save_trust
-from bundle.trust.trust_file import TrustView
-from bundle.wire.errors import AbsentChunk, RevokedKey, UnknownKey
+from bundle.wire.errors import AbsentChunk, UnknownKey
 from bundle.wire.files import copy_file, files_of
-from bundle.wire.manifest import Kind
+from bundle.wire.manifest import Kind, Manifest
 from bundle.wire.read import OpenBundle, open_bundle, peek_trust
-from relay import cosign, custody, delta, quarantine, state, works
+from relay import cosign, custody, delta, quarantine, state, trusting, works
 from relay.core.shards import ShardPlan
 from relay.errors import NoSpace
 from relay.home import Home, now_us
@@ -39,7 +37,6 @@ from relay.works import Work
 _LOG = logging.getLogger(__name__)
 INODES_SPARE = 16
 DATA_MODE = 0o444
-JUDGED_BY_TRUST = frozenset({UnknownKey.code, RevokedKey.code})  # newer trust may admit these
 
 
 class WorkRefused(PulkError):
@@ -68,12 +65,10 @@ class Accepted:
 
 def accept_all(home: Home) -> Accepted:
     """Take every bundle in `in/`; what is refused goes to quarantine with its reason."""
-    before = home.trust().version
+    trusting.follow_all(home)  # what is revoked is known before anything is believed
+    trusting.heed(home)
     total = _pass(home)
-    if home.trust().version > before:
-        for refused in quarantine.every(home.spool):
-            if refused.code in JUDGED_BY_TRUST:
-                quarantine.release(refused, home.spool.folder("in") / refused.path.name)
+    if trusting.heed(home):
         total += _pass(home)
     return total
 
@@ -116,8 +111,8 @@ def _accept_file(home: Home, path: Path, known: set[LeaseId]) -> Accepted:
 
 def _accept(home: Home, path: Path, known: set[LeaseId]) -> int:
     """Take one bundle and return how many shards are new; their leases are added to `known`."""
-    with open_work(home, path) as bundle:
-        _check_whole(home, bundle)  # before anything changes: a bundle is whole or refused
+    with open_work(home, path) as bundle, _asking_for_whole(home, bundle):
+        delta.check(home, bundle)  # before anything changes: a bundle is whole or refused
         promised = _leases(bundle)
         cosign.check(home, bundle, promised)
         shards = 0
@@ -134,9 +129,10 @@ def _accept(home: Home, path: Path, known: set[LeaseId]) -> int:
     return shards
 
 
-def _check_whole(home: Home, bundle: OpenBundle) -> None:
+@contextlib.contextmanager
+def _asking_for_whole(home: Home, bundle: OpenBundle) -> Iterator[None]:
     try:
-        delta.check(home, bundle)
+        yield
     except AbsentChunk:
         delta.want_whole(home, bundle.id)
         raise
@@ -148,26 +144,9 @@ def open_work(home: Home, path: Path) -> OpenBundle:
     try:
         return open_bundle(path, home.trust(), audience=home.site, kinds=kinds)
     except UnknownKey:
-        if not _advance_trust(home, peek_trust(path), str(path)):
+        if not trusting.advance(home, peek_trust(path), str(path)):
             raise
         return open_bundle(path, home.trust(), audience=home.site, kinds=kinds)
-
-
-def _advance_trust(home: Home, chain: bytes, where: str) -> bool:
-    """Follow a trust chain, which carries its own signatures; return whether it led on."""
-    if not chain:
-        return False
-    current: TrustView = home.trust()
-    try:
-        found = trust_file.advance(current.trust, chain, where=where)
-    except TrustRefused as error:
-        _LOG.error("trust update refused", extra={"reason": error.text()})
-        state.note_refusal(home.spool, Path(where).stem, error.code)
-        return False
-    if found.version > current.version:
-        save_trust(home.spool.trust, found.raw)
-        return True
-    return False
 
 
 def _leases(bundle: OpenBundle) -> list[Lease]:
@@ -220,9 +199,8 @@ def _bring_data(home: Home, bundle: OpenBundle) -> None:
     """Copy files under their digests, verified while they are copied, read-only."""
     for file in files_of(bundle.manifest).values():
         target = home.spool.data(file.digest)
-        with contextlib.suppress(FileNotFoundError):
-            if target.stat().st_size == file.size_bytes:
-                continue
+        if delta.is_whole(target, file.digest, file.size_bytes):
+            continue
         part = home.tmp / f"data-{os.getpid()}-{os.urandom(6).hex()}"
         copy_file(bundle, file, part)
         part.chmod(DATA_MODE)
@@ -275,7 +253,15 @@ def _plan(lease: Lease, accepted_us: int, lifetime_ms: int) -> ShardPlan:
 def _hear(home: Home, bundle: OpenBundle) -> None:
     """Take what rides along: trust, receipts, rules, tombstones, the number itself."""
     manifest = bundle.manifest
-    _advance_trust(home, manifest.trust, str(bundle.path))
+    trusting.advance(home, manifest.trust, str(bundle.path))
     custody.apply_receipts(home.spool, manifest)
-    state.hear_central(home.spool, manifest, now_us())
+    state.hear_central(home.spool, manifest, _heard_us(home, manifest))
     state.note_received(home.spool, manifest.stream, manifest.sequence)
+    state.note_withdrawn(home.spool, manifest.stream, manifest.withdrawn)
+
+
+def _heard_us(home: Home, manifest: Manifest) -> int:
+    """Return when central was last heard; a number that came before is no news."""
+    came = state.read_received(home.spool).get(manifest.stream, IntervalSet())
+    is_news = manifest.sequence not in came
+    return now_us() if is_news else state.read_central(home.spool).at_us

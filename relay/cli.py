@@ -45,12 +45,13 @@ def command(arguments: list[str]) -> int:
 @FOLDER
 @click.option("--site", required=True, help="The site's name: lower case letters, digits, dashes.")
 @click.option("--central", "url", default="", help="Central's address; without it, by stick.")
+@click.option("--new-key", is_flag=True, help="Ask for a new key for the relay that is there.")
 @AS_JSON
-def init(folder: Path, site: str, url: str, as_json: bool) -> None:
+def init(folder: Path, site: str, url: str, new_key: bool, as_json: bool) -> None:
     """Make a relay in DIR and its enrolment request; shows the fingerprint to read out."""
     from relay import enrol
 
-    made = enrol.init(folder, site, url)
+    made = enrol.init(folder, site, url, new_key=new_key)
     about = {"request": str(made.request), "fingerprint": made.fingerprint}
     _say(
         about,
@@ -215,7 +216,11 @@ _PLAIN = frozenset(vars(logging.makeLogRecord({})))
 def _status_words(about: dict[str, Any]) -> str:
     lines = [f"site {about['site']}, stream {about['stream'][:8]}"]
     heard = about["central"]["heard_s"]
-    lines.append("central never heard of" if heard is None else f"central heard {heard} s ago")
+    lines.append(
+        "nothing has come from central yet" if heard is None else f"central heard {heard} s ago"
+    )
+    if about["central"]["alarm"]:
+        lines.append(f"! {about['central']['alarm']}")
     lines += [
         f"work {w['id'][:12]}: {w['complete']} of {w['shards']} shards complete, "
         f"{w['open_tasks']} of {w['tasks']} tasks open, {w['age_s']} s old"

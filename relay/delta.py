@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import re
 from pathlib import Path
 
 from bundle.digest import chunk_digest, file_digest
@@ -27,6 +28,7 @@ from relay.works import Work
 
 DATASET = "dataset"
 DOCUMENTS_MAX = 256
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def check(home: Home, bundle: OpenBundle) -> None:
@@ -43,7 +45,7 @@ def check(home: Home, bundle: OpenBundle) -> None:
             is_here = _document(home.spool, entry) is not None
         else:
             file = piece_of(entry)[0] if entry.kind == PIECE else entry.digest
-            is_here = file in sound or _is_whole(home.spool.data(file), file, sizes.get(file))
+            is_here = file in sound or is_whole(home.spool.data(file), file, sizes.get(file))
             sound.add(file)
         if not is_here:
             raise AbsentChunk(where=str(bundle.path), place=place, kind=entry.kind, name=entry.name)
@@ -65,9 +67,9 @@ def keep_documents(home: Home, bundle: OpenBundle) -> None:
     publish.make_folder(folder)
     for place in bundle.find(DATASET):
         path = folder / bundle.manifest.chunks[place].digest.hex()
-        if bundle.present(place) and not path.exists():
+        if bundle.present(place) and _document(home.spool, bundle.manifest.chunks[place]) is None:
             publish.write_file(home.tmp, path, bundle.chunk(place))
-    paths = [folder / name for name in names(folder)]
+    paths = [folder / name for name in _documents(home.spool)]
     for old in heapq.nsmallest(len(paths) - DOCUMENTS_MAX, paths, key=_age):
         old.unlink(missing_ok=True)
 
@@ -84,7 +86,7 @@ def write_complete(home: Home, bundle: OpenBundle, to: Path) -> None:
 
 def has(home: Home, live: list[Work]) -> tuple[bytes, ...]:
     """Return the digests of documents and files that central need not send."""
-    documents = [bytes.fromhex(name) for name in names(_folder(home.spool))]
+    documents = [bytes.fromhex(name) for name in _documents(home.spool)]
     files = {file for work in live for file in (*work.data, *works.outputs(home.spool, work.id))}
     here = [file for file in sorted(files) if home.spool.data(file).exists()]
     return tuple(sorted((documents + here)[:HAS_MAX]))
@@ -104,7 +106,8 @@ def wanted_whole(spool: Spool) -> tuple[BundleId, ...]:
     return ()
 
 
-def _is_whole(path: Path, file: bytes, size: int | None) -> bool:
+def is_whole(path: Path, file: bytes, size: int | None) -> bool:
+    """Return whether a file here has the size and digest that it should have."""
     try:
         return path.stat().st_size == size and file_digest(path) == file
     except OSError:
@@ -117,6 +120,11 @@ def _document(spool: Spool, entry: ChunkEntry) -> bytes | None:
     except OSError:
         return None
     return raw if chunk_digest(DATASET, raw) == entry.digest else None
+
+
+def _documents(spool: Spool) -> list[str]:
+    """Return the names of the kept documents; what else lies there is left alone."""
+    return [name for name in names(_folder(spool)) if _DIGEST.fullmatch(name)]
 
 
 def _folder(spool: Spool) -> Path:

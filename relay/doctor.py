@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay.home import Home
+from relay import news, state
+from relay.home import Home, now_us
 
 SHARED = frozenset(
     {"nfs", "nfs4", "lustre", "gpfs", "beegfs", "fuse.sshfs", "ceph", "smb3", "cifs"}
@@ -37,8 +38,18 @@ def examine(home: Home) -> list[Finding]:
         Finding("filesystem", f"{kind}{' (shared)' if kind in SHARED else ''}"),
         Finding("folder mode", f"{mode:03o}", "run chmod 700 on it" if mode & 0o077 else ""),
         _links(home),
+        _news(home),
         Finding("trust version", str(home.trust().version)),
     ]
+
+
+def _news(home: Home) -> Finding:
+    """Tell how long nothing new came: withheld bundles show as nothing else."""
+    heard_us = state.read_central(home.spool).at_us
+    alarm = news.alarm(heard_us, now_us())
+    remedy = "ask central's operator by another way what was sent; look after carrier and clock"
+    found = alarm or ("of late" if heard_us else "none yet")
+    return Finding("news from central", found, remedy if alarm else "")
 
 
 def filesystem_of(path: Path) -> str:

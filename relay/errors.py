@@ -10,7 +10,7 @@ class ConfigRefused(PulkError):
 
     code = "config-refused"
     what = "{key}: {reason}"
-    remedy = "correct that line; nothing was changed"
+    remedy = "correct relay.toml, or name the folder of `relay init`; nothing was changed"
 
 
 class NotEnrolled(PulkError):

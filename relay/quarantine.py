@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from bundle.spool.layout import Spool
 from relay.listing import names
 
 REASON = ".reason"
+NAME_BYTES_MAX = 200  # a number before it and the suffix of the reason still fit a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,17 @@ def _write_reason(spool: Spool, target: Path, error: PulkError) -> None:
     publish.write_file(spool.folder("tmp"), target.with_name(target.name + REASON), raw)
 
 
+def _fitting(name: str) -> str:
+    """Return a file's name, or one made from it where no reason could lie beside it under it."""
+    raw = os.fsencode(name)
+    if len(raw) <= NAME_BYTES_MAX and name.isprintable():
+        return name
+    suffix = ".pulk" if name.endswith(".pulk") else ""
+    return f"renamed-{hashlib.sha256(raw).hexdigest()[:32]}{suffix}"
+
+
 def _free(folder: Path, name: str) -> Path:
+    name = _fitting(name)
     target, number = folder / name, 1
     while target.exists():
         number += 1

@@ -27,7 +27,7 @@ from site_adapters.contract import PilotState, PilotView
 def report(home: Home, live: list[Work], views: Mapping[str, PilotView], *, force: bool) -> bool:
     """Publish a report where there is news, or the last one is old, or `force`; True if so.
 
-    One that still waits in `out/` is not followed by another: nobody would read the first.
+    One that still waits in `out/` is not followed by another, unless `force` has news to tell.
     """
     told = state.read_refusals(home.spool)
     now = now_us()
@@ -39,7 +39,10 @@ def report(home: Home, live: list[Work], views: Mapping[str, PilotView], *, forc
         is_old = not 0 <= waited_us < home.config.carry.report_after_s * 1_000_000
         if not is_old and last.bytes("news") == news:
             return False
-    if any(h.kind is Kind.REPORT and h.place is Place.OUT for h in custody.every_held(home.spool)):
+    waits = any(
+        h.kind is Kind.REPORT and h.place is Place.OUT for h in custody.every_held(home.spool)
+    )
+    if waits and not (force and last is not None and last.bytes("news") != news):
         return False
     stream.publish_next(home.spool, _draft(home, said))
     value = {"at_us": now, "news": news}

@@ -1,8 +1,8 @@
 """What a relay remembers beside the spool's own files, in `state/`.
 
-`central` (newest commit, rules, tombstones), `received` (numbers per central stream), `seen/` and
-`leases/` (ids dealt with for good), `refusals` (to be told in the next report). Each file is
-replaced whole; a lost update costs a repetition, never a result.
+`central` (newest commit, rules, tombstones), `received` and `withdrawn` (numbers per central
+stream), `seen/` and `leases/` (ids dealt with for good), `refusals` (to be told in the next
+report). Each file is replaced whole; a lost update costs a repetition, never a result.
 """
 
 from __future__ import annotations
@@ -116,6 +116,24 @@ def note_received(spool: Spool, stream: StreamId, sequence: int) -> None:
     write_map(spool, folder(spool) / "received", {"streams": rows})
 
 
+def read_withdrawn(spool: Spool) -> dict[StreamId, IntervalSet]:
+    """Return which numbers of each central stream need not arrive any more."""
+    value = read_map(folder(spool) / "withdrawn")
+    if value is None:
+        return {}
+    return {StreamId(row.bytes(0, 16)): intervals(row, 1) for row in value.readers("streams")}
+
+
+def note_withdrawn(spool: Spool, stream: StreamId, numbers: IntervalSet) -> None:
+    """Remember numbers that need not arrive any more."""
+    known = read_withdrawn(spool)
+    joined = known.get(stream, IntervalSet()) | numbers
+    if joined != known.get(stream, IntervalSet()):
+        known[stream] = joined
+        rows = [[one, known[one].to_wire()] for one in sorted(known)]
+        write_map(spool, folder(spool) / "withdrawn", {"streams": rows})
+
+
 def is_seen(spool: Spool, bundle: BundleId) -> bool:
     """Return whether a verified bundle was dealt with for good."""
     return bytes.fromhex(bundle) in _rows(folder(spool) / "seen" / bundle[:2], 32)
@@ -164,6 +182,7 @@ def read_refusals(spool: Spool) -> tuple[tuple[str, str], ...]:
 def note_refusal(spool: Spool, bundle: str, code: str) -> None:
     """Remember a refusal for the next report; the newest are kept where there are too many."""
     rows = dict(read_refusals(spool))
+    bundle = bundle.encode(errors="backslashreplace").decode()  # a file's name may be no text
     if rows.get(bundle) != code:
         rows[bundle] = code
         _write_refusals(spool, rows)

@@ -6,7 +6,8 @@ import os
 from collections import Counter
 from typing import Any
 
-from relay import claims, custody, quarantine, state, stream, works
+from bundle.intervals import IntervalSet
+from relay import claims, custody, news, quarantine, state, stream, works
 from relay.core.custody import Held, Place
 from relay.exchange import parts_folder
 from relay.home import Home, make_spool, now_us
@@ -23,16 +24,18 @@ def status(home: Home) -> dict[str, Any]:
     central = state.read_central(spool)
     disk = os.statvfs(spool.root)
     held = list(custody.every_held(spool))
+    withdrawn = state.read_withdrawn(spool)
     return {
         "site": home.site,
         "draining": spool.drain.exists(),
         "central": {
             "url": home.config.central.url or None,
             "heard_s": _age_s(central.at_us),
+            "alarm": news.alarm(central.at_us, now_us()) or None,
             "commit": central.commit,
             "trust_version": home.trust().version,
             "gaps": {
-                number.hex(): came.gaps().to_wire()
+                number.hex(): (came | withdrawn.get(number, IntervalSet())).gaps().to_wire()
                 for number, came in sorted(state.read_received(spool).items())
             },
         },

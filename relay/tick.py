@@ -16,6 +16,7 @@ from relay.carrier.contract import Carrier
 from relay.carrier.http import HttpCarrier
 from relay.collect import Collected, collect
 from relay.core.custody import LOSSY, Deed, Place
+from relay.core.shards import is_over
 from relay.errors import CarryFailed
 from relay.home import Home, make_spool
 from relay.report import report
@@ -34,7 +35,8 @@ _LOG = logging.getLogger(__name__)
 class Ticked:
     """What one tick did. `trouble`: why central could not be reached, or nothing.
 
-    `idle`: nothing is left to do here: no work, nothing to send, nothing that is not safe.
+    `idle`: nothing is left to do here: no work, nothing to send, nothing that is not safe. At a
+    site without a carrier, what waits for a stick does not count.
     """
 
     collected: int = 0
@@ -88,7 +90,7 @@ def tick(home: Home) -> Ticked:
             refused=taken.refused,
             started=started,
             retired=retired,
-            idle=not trouble and not fetched and _is_idle(home),
+            idle=not trouble and not fetched and _is_idle(home, carrier),
             trouble=trouble,
         )
 
@@ -142,13 +144,18 @@ def _tidy(home: Home, views: Mapping[str, PilotView]) -> None:
     retire.sweep(home)
 
 
-def _is_idle(home: Home) -> bool:
+def _is_idle(home: Home, carrier: Carrier | None) -> bool:
+    """Return whether only others can go on: whoever plans, or whoever carries the stick."""
     spool = home.spool
-    if works.ids(spool) or any(spool.folder("in").iterdir()):
+    if any(spool.folder("in").iterdir()):
+        return False
+    if any(
+        carrier or not is_over(one.plans, works.ended(spool, one.id)) for one in works.live(spool)
+    ):
         return False
     if any(spool.folder("sealed").iterdir()):
         return False
     if any(spool.claim(run).exists() for run in claims.pilot_runs(spool)):
         return False
-    held = custody.every_held(spool)
+    held = custody.every_held(spool) if carrier else ()
     return not any(one.kind not in LOSSY and one.place is not Place.REJECTED for one in held)

@@ -26,6 +26,9 @@ def command(arguments: list[str]) -> int:
     if rest and (more is None or any(one.startswith("-") for one in rest)):
         made.error(f"unrecognized arguments: {' '.join(rest)}")
     if more is not None:  # argparse takes those after an option only so
-        getattr(given, more).extend(map(given.each, rest))
+        try:
+            getattr(given, more).extend(map(given.each, rest))
+        except argparse.ArgumentTypeError as error:
+            made.error(str(error))
     code: int = given.run(given)
     return code

@@ -10,10 +10,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from bundle.cli.array import array, write_whole
 from bundle.cli.table import write
 from bundle.look import content
 from bundle.look.content import Chosen
-from bundle.look.errors import BinaryToTerminal
+from bundle.look.errors import BinaryToTerminal, NoJson
 from bundle.look.records import segment_rows
 from bundle.records import segment as segments
 from bundle.spool.publish import replacing
@@ -26,9 +27,13 @@ INDENT = "  "
 def write_chunk(bundle: OpenBundle, arguments: argparse.Namespace) -> None:
     """Write the chunk that was asked for to stdout, or whole or not at all to `--out`."""
     chosen = content.choose(bundle, arguments.chunk)
-    texts = None if arguments.raw else _texts(bundle, chosen, as_lines=arguments.json)
+    texts = None if arguments.raw else _texts(bundle, chosen, as_json=arguments.json)
+    if texts is None and arguments.json and arguments.out is None:
+        raise NoJson(given=arguments.chunk)
     if texts is None:
         _write_bytes(content.pieces(bundle, chosen), arguments)
+    elif arguments.out is None and arguments.json:
+        write_whole(texts)
     elif arguments.out is None:
         for text in texts:
             write(text)
@@ -52,23 +57,27 @@ def readable(value: Any, indent: str = "") -> str:
     return f"{ends[0]}\n{body}\n{indent}{ends[1]}"
 
 
-def _texts(bundle: OpenBundle, chosen: Chosen, *, as_lines: bool) -> Iterator[str] | None:
-    """Return the chunks' records as JSON texts, or None where they hold bytes."""
+def _texts(bundle: OpenBundle, chosen: Chosen, *, as_json: bool) -> Iterator[str] | None:
+    """Return the chunks' records as JSON texts, or None where they hold bytes.
+
+    With `as_json` they are one document: an array of attempts, or where there are several chunks.
+    """
     kinds = {bundle.manifest.chunks[place].kind for place in chosen.places}
-    if as_lines and kinds == {"segment"}:
-        return _attempts(bundle, chosen)
+    if as_json and kinds == {"segment"}:
+        return array(_attempts(bundle, chosen))
     values = (content.records(bundle, place) for place in chosen.places)
     first = next(values)
     if first is None:
         return None
     all_values = chain([first], values)
-    return (f"{json.dumps(one) if as_lines else readable(one)}\n" for one in all_values)
+    if as_json and len(chosen.places) > 1:
+        return array(all_values)
+    return (f"{json.dumps(one) if as_json else readable(one)}\n" for one in all_values)
 
 
-def _attempts(bundle: OpenBundle, chosen: Chosen) -> Iterator[str]:
+def _attempts(bundle: OpenBundle, chosen: Chosen) -> Iterator[Any]:
     for place in chosen.places:
-        for row in segment_rows(segments.decode(bundle.chunk(place))):
-            yield json.dumps(row) + "\n"
+        yield from segment_rows(segments.decode(bundle.chunk(place)))
 
 
 def _write_bytes(pieces: Iterator[bytes], arguments: argparse.Namespace) -> None:

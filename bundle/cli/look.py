@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bundle.cli import shown
+from bundle.cli.named import bundle_path
 from bundle.cli.progress import progress
 from bundle.cli.table import say
 from bundle.errors import PulkError
@@ -26,26 +27,26 @@ Run = Callable[[argparse.Namespace], int]
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands that read bundles."""
     one = _command(subparsers, "inspect", inspect, "Show what FILE says of itself and would do.")
-    one.add_argument("file", type=Path, metavar="FILE", help="a bundle file")
+    one.add_argument("file", type=bundle_path, metavar="FILE", help="a bundle file")
     _trust(one)
 
     one = _command(subparsers, "verify", verify, "Verify signatures and every byte of each FILE.")
-    one.add_argument("files", type=Path, nargs="+", metavar="FILE", help="bundle files")
+    one.add_argument("files", type=bundle_path, nargs="+", metavar="FILE", help="bundle files")
     _trust(one, required=True)
     one.add_argument(
         "--partial", action="store_true", help="chunks may be absent, as in a part or a delta"
     )
-    one.set_defaults(more="files", each=Path)
+    one.set_defaults(more="files", each=bundle_path)
 
     one = _command(subparsers, "ls", ls, "List the chunks of a bundle, or the bundles in a folder.")
-    one.add_argument("path", type=Path, metavar="PATH", help="a bundle file or a folder")
+    one.add_argument("path", type=bundle_path, metavar="PATH", help="a bundle file or a folder")
     _trust(one)
     one.add_argument(
         "--read", action="store_true", help="also read every chunk, to find damaged ones"
     )
 
     one = _command(subparsers, "cat", cat, "Show one chunk, or write a file that a bundle brings.")
-    one.add_argument("file", type=Path, metavar="FILE", help="a bundle file")
+    one.add_argument("file", type=bundle_path, metavar="FILE", help="a bundle file")
     one.add_argument(
         "chunk",
         metavar="CHUNK",
@@ -56,8 +57,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     one.add_argument("--raw", action="store_true", help="records as they are encoded")
 
     one = _command(subparsers, "diff", diff, "Show what differs between two bundles; 1 where any.")
-    one.add_argument("a", type=Path, metavar="A", help="a bundle file")
-    one.add_argument("b", type=Path, metavar="B", help="another one")
+    one.add_argument("a", type=bundle_path, metavar="A", help="a bundle file")
+    one.add_argument("b", type=bundle_path, metavar="B", help="another one")
 
     one = _command(subparsers, "query", query, "Ask bundles in SQL; see --schema.")
     one.add_argument("given", nargs="*", metavar="PATH", help="bundle files or folders")
@@ -151,7 +152,10 @@ def query(arguments: argparse.Namespace) -> int:
     if arguments.json and arguments.csv:
         arguments.refuse("--json and --csv exclude each other")
     *names, sql = arguments.given  # argparse gives them all to the first
-    paths = [path for name in names for path in _bundles_in(Path(name))]
+    try:
+        paths = [path for name in names for path in _bundles_in(bundle_path(name))]
+    except argparse.ArgumentTypeError as error:
+        arguments.refuse(str(error))
     return answer(paths, sql, _view(arguments), arguments)
 
 

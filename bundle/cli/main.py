@@ -47,6 +47,14 @@ COMMANDS: dict[str, Listed] = {
 }
 
 
+class MissingPackage(PulkError):
+    """A Python package that this command needs is not installed. Install it, or all of Pulk."""
+
+    code = "missing-package"
+    what = "the Python package {package!r} is not installed here"
+    remedy = "install it from a wheel, or run `pip install` on the folder of Pulk"
+
+
 class IoFailed(PulkError):
     """A file or folder could not be read or written. Check that it is there, rights, and space."""
 
@@ -68,6 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = EXIT_REFUSED
     except OSError as error:
         _say(IoFailed(where=str(error.filename or ""), reason=error.strerror or str(error)), given)
+        code = EXIT_REFUSED
+    except ModuleNotFoundError as error:
+        _say(MissingPackage(package=error.name or str(error)), given)
         code = EXIT_REFUSED
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)  # noqa: T201

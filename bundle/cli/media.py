@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from bundle.cli.named import bundle_path
 from bundle.cli.progress import progress
-from bundle.cli.table import say
+from bundle.cli.table import printable, say
 from bundle.errors import PulkError
 from bundle.limits import GIB
+from bundle.look.opened import load_trust
 from bundle.media import size
 from bundle.media.copy import must_be_folder
-from bundle.trust.trust_file import TrustView
 from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
 
@@ -45,16 +46,16 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
 
     one = _command(subparsers, "split", split, "Write FILE as parts that verify alone.")
-    one.add_argument("file", type=Path, metavar="FILE", help="a bundle file")
+    one.add_argument("file", type=bundle_path, metavar="FILE", help="a bundle file")
     one.add_argument(
         "--size", type=_size, default=2 * GIB - 1, help="of a part, at most [default: 2GiB - 1]"
     )
     one.add_argument("--out", type=Path, required=True, metavar="DIR", help="a folder for them")
 
     one = _command(subparsers, "join", join, "Make whole bundles of parts, in any order and mix.")
-    one.add_argument("files", type=Path, nargs="+", metavar="FILE", help="parts, or copies")
+    one.add_argument("files", type=bundle_path, nargs="+", metavar="FILE", help="parts, or copies")
     one.add_argument("--out", type=Path, required=True, metavar="FILE|DIR", help="the whole")
-    one.set_defaults(more="files", each=Path)
+    one.set_defaults(more="files", each=bundle_path)
 
     one = _command(subparsers, "eject", eject, "Read MEDIUM back, every byte; then it may go.")
     one.add_argument("medium", type=Path, metavar="MEDIUM", help="a folder that export filled")
@@ -79,15 +80,19 @@ def export(arguments: argparse.Namespace) -> int:
     """Run `export`; 1 where a bundle can go on no such medium or a file does not read back."""
     from bundle.media import fill, said
     from bundle.media.choose import PART_BYTES_MAX
+    from bundle.media.eject import refuse_same
     from bundle.media.goods import goods_in
 
     source, medium = arguments.source, arguments.medium
+    must_be_folder(source)
+    must_be_folder(medium)
+    refuse_same(medium, source, "export")
     memory = source / MEMORY
     if arguments.again:
         fill.forget(memory)
     how = fill.Filling(
         memory=memory,
-        by=f"pulk bundle export {source.name}",
+        by=printable(f"pulk bundle export {source.name}"),
         once=True,
         size_bytes=arguments.size,
         part_bytes=arguments.part_size or PART_BYTES_MAX,
@@ -105,7 +110,7 @@ def import_(arguments: argparse.Namespace) -> int:
     from bundle.media.take import Reception, take
 
     into, trust = arguments.into, arguments.trust
-    view = None if trust is None else TrustView.load(trust)
+    view = None if trust is None else load_trust(trust)
 
     def judge(path: Path) -> None:
         if view is not None:
@@ -169,8 +174,10 @@ def eject(arguments: argparse.Namespace) -> int:
 
     medium = arguments.medium
     if arguments.free is not None:
+        must_be_folder(medium)
         must_be_folder(arguments.free)
         ejecting.refuse_custody(arguments.free)
+        ejecting.refuse_same(medium, arguments.free, "freeing")
     card = ejecting.read_card(medium)
     checked = ejecting.check(medium, card.rows, progress)
     bad = [one for one in checked if one.problem]
@@ -192,7 +199,7 @@ def eject(arguments: argparse.Namespace) -> int:
 def gaps(arguments: argparse.Namespace) -> int:
     """Run `gaps`."""
     from bundle.media.gaps import find_gaps, words
-    from bundle.media.sight import look, looks_like_ours, plain_files
+    from bundle.media.sight import check_signature, look, looks_like_ours, plain_files
 
     facts, unread = [], []
     for folder in arguments.folders:
@@ -200,6 +207,7 @@ def gaps(arguments: argparse.Namespace) -> int:
         for path in plain_files(folder, lambda path, why: unread.append((path, why))):
             if looks_like_ours(path):
                 try:
+                    check_signature(path)
                     facts.append(look(path).facts)
                 except PulkError as error:
                     unread.append((path, error.text()))

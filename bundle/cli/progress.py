@@ -20,10 +20,12 @@ Advance = Callable[[int], None]
 def progress(doing: str, total: int, out: TextIO | None = None) -> Iterator[Advance]:
     """Yield what is called with each amount done, out of `total` (bytes, files, ...)."""
     meter = _Meter(doing, total, sys.stderr if out is None else out)
+    is_done = False
     try:
         yield meter.advance
+        is_done = True
     finally:
-        meter.end()
+        meter.end(is_done=is_done)
 
 
 class _Meter:
@@ -42,7 +44,10 @@ class _Meter:
             self._say_at = now + self._every_s
             self._say()
 
-    def end(self) -> None:
+    def end(self, *, is_done: bool) -> None:
+        """End the bar: full where the work is done, whatever was passed over, else as it is."""
+        if is_done:
+            self._done = self._total
         if self._has_said and self._is_terminal:
             self._say()
             self._out.write("\n")

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from bundle.cli.array import array, write_whole
 from bundle.cli.progress import progress
 from bundle.cli.table import printable, say, table, terminal_width, write
 from bundle.look.gather import rows_of
@@ -75,13 +76,9 @@ def _table(names: Sequence[str], rows: Iterator[Row]) -> None:
 
 
 def _json(names: Sequence[str], rows: Iterator[Row]) -> None:
-    """Write one array, row by row."""
-    out, before = sys.stdout, "["
-    for row in rows:
-        value = dict(zip(names, map(_plain, row), strict=True))
-        out.write(f"{before}{json.dumps(value)}")
-        before = ",\n"
-    out.write("[]\n" if before == "[" else "]\n")
+    """Write one array once all rows are there, so that nothing is on stdout where one fails."""
+    values = (dict(zip(names, map(_plain, row), strict=True)) for row in rows)
+    write_whole(array(values))
 
 
 def _csv(names: Sequence[str], rows: Iterator[Row]) -> None:

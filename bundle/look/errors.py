@@ -45,6 +45,14 @@ class BinaryToTerminal(LookRefused):
     remedy = "write it to a file with --out PATH, or send stdout elsewhere"
 
 
+class NoJson(LookRefused):
+    """A file, or a chunk of bytes, has no form as JSON. Leave --json away, or name a file."""
+
+    code = "no-json"
+    what = "{given!r} holds bytes, which are no JSON"
+    remedy = "leave --json away, or write it to a file with --out PATH"
+
+
 class QueryRefused(LookRefused):
     """SQLite refused the query: it is no SQL, names no table of `--schema`, or would write."""
 

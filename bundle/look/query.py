@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from bundle.limits import MIB
 from bundle.look.errors import NoSqliteUtils, QueryRefused
 from bundle.look.schema import SCHEMA
 from bundle.look.tables import Named
@@ -24,6 +25,10 @@ _ALLOWED = frozenset(
     }
 )
 _TABLES_OF_FUNCTIONS = ("json_each('[]')", "json_tree('[]')", "pragma_table_info('bundles')")
+_FORBIDDEN = frozenset(
+    {"load_extension", "fts3_tokenizer", "readfile", "writefile", "edit", "eval"}
+)
+VALUE_BYTES_MAX = 64 * MIB  # of one text or blob that a query makes
 _PRAGMAS = frozenset({"table_info", "table_xinfo", "table_list", "index_list", "index_info"})
 
 
@@ -71,6 +76,7 @@ class Tables:
         for name in _TABLES_OF_FUNCTIONS:  # SQLite makes such a table once, with CREATE TABLE
             with contextlib.suppress(sqlite3.Error):  # an SQLite without JSON
                 connection.execute(f"select * from {name} limit 0")  # noqa: S608
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)
         connection.execute("PRAGMA query_only = ON")
         connection.set_authorizer(_authorize)
         connection.set_progress_handler(_look_up, STEPS_PER_LOOK)
@@ -110,7 +116,7 @@ def _authorize(action: int, what: str | None, value: str | None, *_: object) -> 
     is_allowed = action in _ALLOWED
     if action == sqlite3.SQLITE_PRAGMA:
         is_allowed = (what or "").lower() in _PRAGMAS
-    if action == sqlite3.SQLITE_FUNCTION and (value or "").lower() == "load_extension":
+    if action == sqlite3.SQLITE_FUNCTION and (value or "").lower() in _FORBIDDEN:
         is_allowed = False
     return sqlite3.SQLITE_OK if is_allowed else sqlite3.SQLITE_DENY
 

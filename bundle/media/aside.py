@@ -6,39 +6,53 @@ import json
 import os
 from pathlib import Path
 
-from bundle.digest import file_digest
 from bundle.errors import PulkError
 from bundle.limits import GIB
-from bundle.media.copy import lay, write_small
+from bundle.media.copy import digest_of, lay, write_small
+from bundle.media.room import free_bytes
 from bundle.spool import publish
 
 REASON = ".reason"
 ASIDE_BYTES_MAX = 4 * GIB  # what is beyond stays on the medium alone
+ASIDE_FILES_MAX = 1000
 
 
-def set_aside(folder: Path, tmp: Path, path: Path, error: PulkError) -> Path | None:
-    """Keep a copy of a file, named by its content, once; None where there is no room for it.
+class Aside:
+    """A folder for copies of what was refused, bounded in bytes and in files."""
 
-    `tmp`: a folder on the same filesystem, for what is under way. Raises OSError.
-    """
-    publish.make_folder(folder)
-    size = path.stat().st_size
-    if held_bytes(folder) + size > ASIDE_BYTES_MAX:
-        return None
-    target = folder / f"{file_digest(path).hex()[:32]}.pulk"
-    if not target.exists():
+    def __init__(self, folder: Path, tmp: Path) -> None:
+        """Keep in `folder`; `tmp` is one on the same filesystem, for what is under way."""
+        self._folder, self._tmp = folder, tmp
+        self._bytes, self._files = -1, 0  # held there; -1: not counted yet
+
+    def keep(self, path: Path, error: PulkError) -> Path | None:
+        """Keep a copy of a file, named by its content, once; None where there is no room for it.
+
+        Raises Unreadable where the file can't be read, OSError where the folder fails.
+        """
+        if self._bytes < 0:
+            publish.make_folder(self._folder)
+            sizes = [one.lstat().st_size for one in self._folder.iterdir()]
+            self._bytes, self._files = sum(sizes), len(sizes) // 2
+        size = path.lstat().st_size
+        if self._bytes + size > ASIDE_BYTES_MAX or self._files >= ASIDE_FILES_MAX:
+            return None
+        if free_bytes(self._folder) < size:
+            return None
+        target = self._folder / f"{digest_of(path).hex()[:32]}.pulk"
+        if not target.exists():
+            self._put(path, target, error)
+            self._bytes, self._files = self._bytes + size, self._files + 1
+        return target
+
+    def _put(self, path: Path, target: Path, error: PulkError) -> None:
         about = {"code": error.code, "text": error.text(), **error.diagnostics()}
-        staged, reason = (tmp / f".{os.urandom(8).hex()}.part" for _ in range(2))
-        write_small(tmp, reason.name, json.dumps(about, indent=1).encode())
-        publish.publish(reason, target.with_name(target.name + REASON))
-        lay(path, staged)
-        publish.publish(staged, target)
-    return target
-
-
-def held_bytes(folder: Path) -> int:
-    """Return the bytes of the files in a folder."""
-    try:
-        return sum(path.lstat().st_size for path in folder.iterdir())
-    except FileNotFoundError:
-        return 0
+        staged, reason = (self._tmp / f".{os.urandom(8).hex()}.part" for _ in range(2))
+        try:
+            write_small(self._tmp, reason.name, json.dumps(about, indent=1).encode())
+            lay(path, staged)
+            publish.publish(reason, target.with_name(target.name + REASON))
+            publish.publish(staged, target)
+        finally:
+            staged.unlink(missing_ok=True)
+            reason.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Callable, Container, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -24,6 +25,10 @@ Progress = Callable[[str, int], AbstractContextManager[Advance]]
 
 UNDER_WAY = ".part"
 _OURS = re.compile(r"\.?(?:[0-9a-f]{16}|pulk|carried).*\.part", re.IGNORECASE)
+
+
+class Unreadable(OSError):
+    """What is to be copied can't be read: a bad sector, or no plain file any more."""
 
 
 @contextmanager
@@ -51,14 +56,50 @@ def must_be_folder(path: Path) -> None:
 
 
 def lay(source: Path, target: Path, advance: Advance | None = None) -> bytes:
-    """Copy a file to a medium, synced; return the SHA-256 of what was read. Raises OSError."""
+    """Copy a plain file to a medium, synced; return the SHA-256 of what was read.
+
+    Raises Unreadable where the source fails, OSError where the target does.
+    """
     running = hashlib.sha256()
-    with source.open("rb") as file, publish.replacing(target) as out:
-        while piece := file.read(MIB):
+    with publish.replacing(target) as out:
+        for piece in pieces_of(source):
             running.update(piece)
             out.write(piece)
             (advance or _nothing)(len(piece))
     sync_folder(target.parent)
+    return running.digest()
+
+
+def pieces_of(path: Path) -> Iterator[bytes]:
+    """Yield a plain file's bytes; links are not followed, pipes not waited for. Raises Unreadable.
+
+    Each piece has at most 1 MiB.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise Unreadable(error.errno, error.strerror, str(path)) from error
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise Unreadable(None, "no plain file", str(path))
+        while piece := _next(descriptor, path):
+            yield piece
+    finally:
+        os.close(descriptor)
+
+
+def _next(descriptor: int, path: Path) -> bytes:
+    try:
+        return os.read(descriptor, MIB)
+    except OSError as error:
+        raise Unreadable(error.errno, error.strerror, str(path)) from error
+
+
+def digest_of(path: Path) -> bytes:
+    """Return the SHA-256 of a plain file. Raises Unreadable."""
+    running = hashlib.sha256()
+    for piece in pieces_of(path):
+        running.update(piece)
     return running.digest()
 
 

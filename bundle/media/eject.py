@@ -6,13 +6,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bundle.digest import file_digest
 from bundle.ids import BundleId
 from bundle.intervals import IntervalSet
 from bundle.media import card as cards
 from bundle.media.card import CARD, LIMITS, Card, Row
-from bundle.media.copy import Progress, failing, must_be_folder, read_back, silent
-from bundle.media.errors import CustodyHeld, NoCard
+from bundle.media.copy import Progress, digest_of, failing, must_be_folder, read_back, silent
+from bundle.media.errors import CustodyHeld, NoCard, SameFolder
 from bundle.media.goods import Good, goods_in
 from bundle.media.sight import look, sound_places
 from bundle.spool import publish
@@ -77,9 +76,11 @@ def free(
     """Remove from a folder the bundles that are whole on a medium that was just read back.
 
     The card only says where to look: what goes was compared byte by byte, or, where it lies there
-    in parts, chunk by chunk. Raises CustodyHeld for a program's own folder, MediumFailed.
+    in parts, chunk by chunk. Raises CustodyHeld for a program's own folder, SameFolder,
+    MediumFailed.
     """
     refuse_custody(source)
+    refuse_same(medium, source, "freeing")
     goods = goods_in(source)
     freed = []
     with (
@@ -98,10 +99,20 @@ def free(
     return freed
 
 
+def refuse_same(medium: Path, source: Path, action: str) -> None:
+    """Raise SameFolder where both names are of one folder, or one that cannot be told apart."""
+    with failing("opening", source):
+        if medium.samefile(source):
+            raise SameFolder(where=str(source), action=action)
+
+
 def refuse_custody(folder: Path) -> None:
-    """Raise CustodyHeld where a folder is part of a relay's spool or of central's archive."""
-    here = folder.absolute()
-    for above in (here, *here.parents):
+    """Raise CustodyHeld where a folder is part of a relay's spool or of central's archive.
+
+    Neither a link nor `..` leads around it.
+    """
+    named, real = folder.absolute(), folder.resolve()
+    for above in (named, *named.parents, real, *real.parents):
         if (above / "streams").is_dir() and (above / "claimed").is_dir():
             raise CustodyHeld(where=str(folder), owner="relay")
         if (above / "pulk.sqlite").exists():
@@ -109,7 +120,10 @@ def refuse_custody(folder: Path) -> None:
 
 
 def _is_whole_there(medium: Path, good: Good, rows: list[Row]) -> bool:
-    sha256 = file_digest(good.path)
+    rows = [row for row in rows if not _is_same(good.path, medium / row.name)]
+    if not rows:
+        return False
+    sha256 = digest_of(good.path)
     if any(row.sha256 == sha256 for row in rows):
         return True
     there = IntervalSet()
@@ -121,3 +135,11 @@ def _is_whole_there(medium: Path, good: Good, rows: list[Row]) -> bool:
         except (BundleRefused, OSError):
             continue
     return not good.ware.places - there and set(sound_places(good.path)) <= set(there)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two names are of one file, of which there is no second copy then."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False

@@ -14,6 +14,23 @@ class MediumFailed(PulkError):
     remedy = "check that it is there, whole and has space, then run it again; nothing is given up"
 
 
+class SameFolder(PulkError):
+    """Source and target are one folder, so there would be no copy. Name two folders."""
+
+    code = "same-folder"
+    what = "{action} needs two folders; both names given are of this one"
+    remedy = "name the medium and a folder that is not on it; nothing was changed"
+
+
+class NoRoom(PulkError):
+    """What lies on the medium does not fit on the disk here. Make room and import it again."""
+
+    code = "no-room"
+    transient = True
+    what = "it needs {need} bytes here, and {free} are free"
+    remedy = "make room, then import the medium again; it was not changed"
+
+
 class PartTooSmall(PulkError):
     """One chunk with the bundle's head is larger than a part may be. Allow larger parts."""
 

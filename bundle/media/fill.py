@@ -28,10 +28,10 @@ from bundle.media.copy import (
     write_small,
 )
 from bundle.media.eject import Checked, check, covered, read_card
-from bundle.media.errors import NoCard
-from bundle.media.gaps import find_gaps
+from bundle.media.errors import MediumFailed, NoCard
 from bundle.media.goods import Good
 from bundle.media.label import label
+from bundle.media.sight import look, sound_places
 from bundle.wire.errors import BundleRefused
 
 RESERVE_BYTES = 4 * MIB  # of a medium, for its own folders and whatever else
@@ -80,16 +80,20 @@ def fill(goods: Sequence[Good], medium: Path, how: Filling) -> Filled:
     with failing("filling", medium):
         clear_under_way(medium)
         there = _there(medium, how.progress)
-        here = covered(there)
+        held = _held(medium, there, goods)
+        here = _union(held)
         todo = [ware for ware in wares if _lacks(ware, here)]
         plan = plan_loads(todo, carried, _room(medium, there, how, len(wares)))
         paths = {good.ware.facts.id: good.path for good in goods}
         laid = _write(plan, paths, medium, how.progress)
         card = _card(there, laid, plan.left, how.by)
-        write_small(medium, LABEL, label(card, find_gaps(one.ware.facts for one in goods)))
+        write_small(medium, LABEL, label(card))
         write_small(medium, CARD, cards.encode(card))
-    checked = [*_kept(there, laid), *check(medium, laid, how.progress)]
-    done = _count(carried, wares, covered(checked))
+    checked = check(medium, laid, how.progress)
+    for row in laid:
+        held.pop(row.name, None)
+    here = _union(held, covered(checked))
+    done = _count(carried, wares, here)
     _keep(how.memory, carried, {*how.known, *paths})
     bad = tuple(one for one in checked if one.problem)
     return Filled(tuple(laid), done, tuple(plan.left), bad)
@@ -121,6 +125,38 @@ def _there(medium: Path, progress: Progress) -> list[Checked]:
     except NoCard:
         return []
     return check(medium, rows, progress)
+
+
+def _held(
+    medium: Path, there: Iterable[Checked], goods: Iterable[Good]
+) -> dict[str, tuple[BundleId, IntervalSet]]:
+    """Return which chunks of what is to be carried lie on the medium, by file.
+
+    The card only says where to look: each file's own manifest and chunks decide.
+    """
+    by_id = {good.ware.facts.id: good for good in goods}
+    found = {}
+    for row, problem in there:
+        good = by_id.get(row.facts.id)
+        if problem or good is None:
+            continue
+        try:
+            if look(medium / row.name).signed == good.signed:
+                places = IntervalSet.of(sound_places(medium / row.name))
+                found[row.name] = (good.ware.facts.id, places)
+        except BundleRefused:
+            continue
+    return found
+
+
+def _union(
+    held: dict[str, tuple[BundleId, IntervalSet]],
+    more: dict[BundleId, IntervalSet] | None = None,
+) -> dict[BundleId, IntervalSet]:
+    places = dict(more or {})
+    for bundle, found in held.values():
+        places[bundle] = places.get(bundle, IntervalSet()) | found
+    return places
 
 
 def _lacks(ware: Ware, here: dict[BundleId, IntervalSet]) -> bool:
@@ -156,6 +192,11 @@ def _write(plan: Plan, paths: dict[BundleId, Path], medium: Path, progress: Prog
                     sha256 = lay_part(source, target, frozenset(load.keep))
                     advance(load.size_bytes)
             except OSError as error:
+                if error.errno == errno.EFBIG:
+                    reason = f"no file of {load.size_bytes} bytes there; name a --part-size"
+                    raise MediumFailed(
+                        where=str(target), action="filling", reason=reason
+                    ) from error
                 if error.errno not in _FULL:
                     raise
                 rest = plan.loads[at:]

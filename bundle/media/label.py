@@ -13,13 +13,13 @@ from bundle.intervals import IntervalSet
 from bundle.media import size
 from bundle.media.card import Absent, Card, Row
 from bundle.media.facts import Facts
-from bundle.media.gaps import StreamGaps, numbers, words
+from bundle.media.gaps import numbers
 from bundle.wire.manifest import CENTRAL, CENTRALS_OWN, SITES_OWN
 
 LINES_MAX = 200  # of one list; what is beyond stands on the machine's card
 
 
-def label(card: Card, gaps: Iterable[StreamGaps]) -> bytes:
+def label(card: Card) -> bytes:
     """Return the text for `PULK.TXT`."""
     whole = [row for row in card.rows if row.keep is None]
     parts = [row for row in card.rows if row.keep is not None]
@@ -41,9 +41,6 @@ def label(card: Card, gaps: Iterable[StreamGaps]) -> bytes:
     if card.absent:
         lines += ["", "Not on it, so another medium must bring it:"]
         lines += _some(f"  {_absent(one)}" for one in card.absent)
-    broken = [words(one) for one in gaps if not one.is_sound]
-    if broken:
-        lines += ["", "Numbers that were not there to be copied:", *_some(f"  {b}" for b in broken)]
     lines += ["", "At the other end, with this folder as HERE:", *_typed(card.rows), ""]
     return "\r\n".join(map(_plain, lines)).encode("ascii")
 

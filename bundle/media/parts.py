@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bundle.intervals import IntervalSet
+from bundle.media.assemble import Group, Groups, add_copy
 from bundle.media.choose import plan_parts
-from bundle.media.copy import Progress, failing, lay, lay_part, must_be_folder, silent
+from bundle.media.copy import Advance, Progress, failing, lay, lay_part, must_be_folder, silent
 from bundle.media.errors import Incomplete, NothingToJoin, SeveralBundles
 from bundle.media.facts import Facts
 from bundle.media.gaps import numbers
-from bundle.media.sight import Sight, check_signature, look, mend, sound_places
+from bundle.media.sight import look, sound_places
 from bundle.spool import publish
 from bundle.wire import thin
 from bundle.wire.errors import BundleRefused
@@ -71,26 +72,18 @@ def join(
             else is whole is there.
         MediumFailed.
     """
-    cut: list[Path] = []
     with failing("joining", out):
-        try:
-            sights, passed_over = _sights(files, out if out.is_dir() else out.parent, cut)
-            groups: dict[tuple[str, bytes], list[Sight]] = {}
-            for one in sights:
-                groups.setdefault((one.facts.id, one.signed), []).append(one)
-            _check_groups(groups, passed_over, len(files), out)
-            with progress("joining", sum(one.file_bytes for one in sights)) as advance:
-                joined: dict[str, Joined] = {}
-                incomplete: list[Incomplete] = []
-                for group in groups.values():
-                    try:
-                        joined[group[0].facts.id] = _join(group, out, passed_over, cut)
-                    except Incomplete as error:
-                        incomplete.append(error)
-                    advance(sum(one.file_bytes for one in group))
-        finally:
-            for path in cut:
-                path.unlink(missing_ok=True)
+        groups, passed_over = _groups(files)
+        _check_groups(groups, passed_over, len(files), out)
+        total = sum(one.file_bytes for group in groups.values() for one in group.copies)
+        with progress("joining", total) as advance:
+            joined: dict[str, Joined] = {}
+            incomplete: list[Incomplete] = []
+            for group in groups.values():
+                try:
+                    joined[group.facts.id] = _join(group, out, passed_over, advance)
+                except Incomplete as error:
+                    incomplete.append(error)
     for lacking in incomplete:
         if lacking.fields["bundle"] not in joined:
             raise lacking
@@ -98,7 +91,7 @@ def join(
 
 
 def _check_groups(
-    groups: dict[tuple[str, bytes], list[Sight]],
+    groups: Groups,
     passed_over: list[tuple[Path, str]],
     files: int,
     out: Path,
@@ -111,44 +104,29 @@ def _check_groups(
         raise SeveralBundles(where=str(out), count=len(bundles))
 
 
-def _sights(
-    files: Sequence[Path], folder: Path, cut: list[Path]
-) -> tuple[list[Sight], list[tuple[Path, str]]]:
-    """Look at all files; what was cut short is mended into a file of `cut`."""
-    sights, passed_over = [], []
+def _groups(files: Sequence[Path]) -> tuple[Groups, list[tuple[Path, str]]]:
+    """Look at all files, also at those that were cut short; say what is wrong with which."""
+    groups: Groups = {}
+    passed_over = []
     for path in files:
         try:
-            sights.append(_checked(path))
+            add_copy(groups, path, str(path))
         except BundleRefused as error:
-            mended = folder / f".{os.urandom(8).hex()}.part"
-            cut.append(mended)
             passed_over.append((path, error.text()))
-            if mend(path, error, mended):
-                try:
-                    sights.append(_checked(mended))
-                except BundleRefused:
-                    continue
-    return sights, passed_over
+    return groups, passed_over
 
 
-def _checked(path: Path) -> Sight:
-    sight = look(path)
-    check_signature(path)
-    return sight
-
-
-def _join(
-    group: Sequence[Sight], out: Path, passed_over: list[tuple[Path, str]], cut: list[Path]
-) -> Joined:
+def _join(group: Group, out: Path, passed_over: list[tuple[Path, str]], advance: Advance) -> Joined:
     """Join copies of one bundle; note in `passed_over` which are damaged. Raises Incomplete."""
-    facts = group[0].facts
+    facts = group.facts
     target = out / f"{facts.id}.pulk" if out.is_dir() else out
     made = target.with_name(f".{os.urandom(8).hex()}.part")
     try:
-        absent = thin.join(made, [one.path for one in group])
-        claimed = sum(len(one.sizes) for one in group)
+        absent = thin.join(made, [one.path for one in group.copies], advance)
+        claimed = sum(one.claims for one in group.copies)
         is_clean = not absent and claimed == facts.chunks
-        bad = [] if is_clean else _damaged(one for one in group if one.path not in cut)
+        is_clean = is_clean and not any(one.is_torn for one in group.copies)
+        bad = [] if is_clean else _damaged(group)
         passed_over += bad
         if absent:
             raise Incomplete(
@@ -165,11 +143,14 @@ def _join(
     return Joined(facts, target)
 
 
-def _damaged(sights: Iterable[Sight]) -> list[tuple[Path, str]]:
-    """Return the files that claim chunks which do not verify, with which ones."""
+def _damaged(group: Group) -> list[tuple[Path, str]]:
+    """Return the files that claim chunks which do not verify, or are torn, with what is wrong."""
     found = []
-    for one in sights:
-        bad = sorted(set(one.sizes) - set(sound_places(one.path)))
-        if bad:
-            found.append((one.path, f"chunks {numbers(IntervalSet.of(bad))} are damaged"))
+    for one in group.copies:
+        reasons = ["it was cut short or runs on"] if one.is_torn else []
+        claimed = look(one.path, is_torn=True).sizes
+        if bad := sorted(set(claimed) - set(sound_places(one.path))):
+            reasons.append(f"chunks {numbers(IntervalSet.of(bad))} are damaged")
+        if reasons:
+            found.append((one.path, "; ".join(reasons)))
     return found

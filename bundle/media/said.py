@@ -51,7 +51,10 @@ def filled_words(filled: Filled, medium: Path) -> list[str]:
         which = f" chunks {numbers(one.places)}" if one.places.spans else ""
         name = f"{facts.kind} {facts.sequence} of {facts.producer}{which}"
         if one.need_bytes:
-            words.append(f"{name}: goes only on a medium and in files of {one.need_bytes} bytes")
+            words.append(
+                f"{name}: no piece of it fits; it needs a medium with {one.need_bytes} bytes free, "
+                "in one file (--size, --part-size)"
+            )
         else:
             words.append(f"{name}: left for the next medium")
     if any(not one.need_bytes for one in filled.left):

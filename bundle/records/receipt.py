@@ -53,17 +53,29 @@ def from_wire(row: shape.Reader) -> StreamReceipt:
         merged=intervals(row, 1),
         safe=intervals(row, 2),
         parked=intervals(row, 3),
-        refused=tuple((one.count(0), one.text(1)) for one in row.readers(4)),
+        refused=tuple((_number(one), one.text(1)) for one in row.readers(4)),
     )
 
 
+def _number(row: shape.Reader) -> int:
+    sequence = row.count(0)
+    if sequence > NUMBER_MAX:
+        raise shape.WrongShape(where=row.where, expected="a number", found=str(sequence))
+    return sequence
+
+
 def intervals(row: shape.Reader, key: str | int) -> IntervalSet:
-    """Read `[[first, count], ...]`: ascending, apart, not empty, below 2^63. Raises WrongShape."""
+    """Read `[[first, count], ...]`: ascending, apart, none empty, below 2^63. Raises WrongShape."""
     spans: list[tuple[int, int]] = []
     for run in row.readers(key):
         first, count = run.count(0), run.count(1)
         apart = not spans or first > spans[-1][1]
-        if not count or not apart or first + count > NUMBER_MAX or len(run.value) != 2:
+        if (
+            not 0 < count <= NUMBER_MAX
+            or not apart
+            or first + count > NUMBER_MAX + 1
+            or len(run.value) != 2
+        ):
             found = f"first {first}, count {count}"
             raise shape.WrongShape(where=run.where, expected="the next run", found=found)
         spans.append((first, first + count))

@@ -25,11 +25,14 @@ def read_bounded(path: Path, limits: ParseLimits) -> bytes:
     except OSError as error:
         reason = error.strerror or str(error)
         raise NotCanonical(where=where, reason=f"no readable plain file: {reason}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode):
             raise NotCanonical(where=where, reason="it is no plain file")
         if state.st_size > limits.bytes_max:
             reason = f"{state.st_size} bytes, at most {limits.bytes_max}"
             raise NotCanonical(where=where, reason=reason)
-        return file.read(state.st_size)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(state.st_size)
+    finally:
+        os.close(descriptor)

@@ -120,7 +120,10 @@ def _central(folder: Path, path: Path, trust: Trust) -> Iterator[Finding]:
     problems = versions.problems(path)
     for problem in problems:
         yield Finding("trust versions", problem, "put it back from the backup", True)
-    if not problems:
+    if newer := versions.beyond(path):
+        remedy = f"`pulk keys take {folder} {versions.path_of(path, newer)}`, then look again"
+        yield Finding("trust versions", f"version {newer} lies here, not in force", remedy, True)
+    elif not problems:
         yield Finding("trust versions", f"1 to {trust.version}, each follows the one before")
     yield _private("central key", folder / CENTRAL_KEY, Role.CENTRAL, trust.current_central)
     if trust.next_central is None:

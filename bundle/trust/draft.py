@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from bundle.trust import fingerprint, trust_file
-from bundle.trust.errors import DraftImpossible, NotARootKey
+from bundle.trust import fingerprint, trust_file, versions
+from bundle.trust.errors import DraftImpossible, NotARootKey, TrustRefused
 from bundle.trust.keys import Signer
 from bundle.trust.revocation import Revocation
 from bundle.trust.trust_file import Trust
@@ -85,6 +86,35 @@ def revoked(
     )
 
 
+def check_place(path: Path, before: Trust) -> None:
+    """Let a draft be written to a new name, or over a draft that is of no more use.
+
+    That is one that nobody signed, or whose version is in force. Raises DraftImpossible.
+    """
+    reason = ""
+    if path.is_dir():
+        reason = "it is a folder: name a file in it"
+    elif path.exists() or path.is_symlink():
+        reason = _worth(path, before)
+    if reason:
+        raise DraftImpossible(where=str(path), reason=reason)
+
+
+def _worth(path: Path, before: Trust) -> str:
+    """Return why a file must not be replaced by a draft, or nothing."""
+    try:
+        files = versions.read_files(path)
+        if len(files) > 1:
+            found = standing(files)
+            signed = len(found.signed_before | found.signed_after)
+            if not signed or found.after.version <= before.version:
+                return ""
+            return f"{signed} root keys signed the draft there: take it, or remove it first"
+    except TrustRefused:
+        pass
+    return "there is another file, which is not replaced: name a new one"
+
+
 def encode(before: Trust, after: Trust) -> bytes:
     """Return a draft file nobody signed yet. Raises MalformedTrust."""
     return trust_file.encode_chain([before.raw, trust_file.encode(after, [])])
@@ -130,6 +160,12 @@ def changes(before: Trust, after: Trust) -> list[str]:
         for sign, keys in (("-", _less(old, new)), ("+", _less(new, old)))
         for key in keys
     ]
+    for role, signed, signs in (
+        ("central", before.current_central, after.current_central),
+        ("the registrar", before.current_registrar, after.current_registrar),
+    ):
+        if signed != signs:
+            lines.append(f"{role} signs with {_or_none(signs)}, until now with {_or_none(signed)}")
     if before.threshold != after.threshold:
         lines.append(f"threshold {before.threshold} becomes {after.threshold}")
     old_kept = {one.key: one for one in before.revocations}
@@ -143,6 +179,10 @@ def changes(before: Trust, after: Trust) -> list[str]:
     gone = set(old_kept) - {one.key for one in after.revocations}
     lines += [f"NO LONGER REVOKED: {name(key)}" for key in sorted(gone)]
     return lines
+
+
+def _or_none(key: bytes | None) -> str:
+    return name(key) if key else "no key"
 
 
 def name(key: bytes) -> str:

@@ -26,7 +26,7 @@ class KeyFileRefused(TrustRefused):
 
     code = "key-file-refused"
     what = "private key: {reason}"
-    remedy = "put the right key file there, owned by you with mode 0600"
+    remedy = "name a plain file of yours with mode 0600; a key that is there is never replaced"
 
 
 class MalformedTrust(TrustRefused):

@@ -66,16 +66,26 @@ def plan(folder: Path, trust: Trust) -> list[Move]:
     moves = []
     for name, public in wanted:
         path = folder / name
-        old = KeyFile.load(path) if path.exists() else None
+        source = have.get(public) if public else None
+        old = _at(path, source)
         if old is not None and old.public == public:
             continue
-        source = have.get(public) if public else None
         if source is None and name != CENTRAL_NEXT_KEY:
             reason = f"the private half of {public.hex() if public else '?'} is not in the folder"
             raise KeyFileRefused(where=str(path), reason=reason)
         if source is not None or old is not None:
             moves.append(Move(name, source, old))
     return moves
+
+
+def _at(path: Path, source: Path | None) -> KeyFile | None:
+    """Return the key that has a name now; a damaged one gives way to the one that is to have it."""
+    try:
+        return KeyFile.load(path) if path.exists() else None
+    except KeyFileRefused:
+        if source is None:
+            raise
+        return None
 
 
 def carry_out(folder: Path, trust: Trust, moves: list[Move], retired: Path | None) -> list[str]:

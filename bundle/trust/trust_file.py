@@ -239,6 +239,9 @@ def load(path: Path) -> Trust:
     try:
         with path.open("rb") as file:
             raw = file.read(SMALL_LIMITS.bytes_max + 1)
+    except FileNotFoundError as error:
+        reason = "there is none; is that the folder of a central or an enrolled relay?"
+        raise MalformedTrust(where=str(path), part="trust file", reason=reason) from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise MalformedTrust(where=str(path), part="trust file", reason=reason) from error

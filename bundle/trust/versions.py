@@ -7,6 +7,7 @@ file can be taken again; what lies in `trusts/` beyond `trust` was never in forc
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from bundle.trust.quickstart import TRUST_MODE, save_trust
 from bundle.trust.trust_file import Trust
 
 FOLDER = "trusts"
+NO_LOCKS = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK})  # some shared filesystems
 
 
 def path_of(trust: Path, version: int) -> Path:
@@ -105,6 +107,19 @@ def problems(trust: Path) -> list[str]:
     return found
 
 
+def beyond(trust: Path) -> int:
+    """Return the version after the one in force where it lies in `trusts/`, else 0.
+
+    So it is after a crash while it was taken, or where an old trust file was put back.
+    """
+    current = trust_file.load(trust)
+    raw = _kept(trust, current.version + 1)
+    try:
+        return trust_file.verify_next(current, raw).version if raw else 0
+    except TrustRefused:
+        return 0
+
+
 def read_files(path: Path) -> list[bytes]:
     """Return the trust files in a file: one, a chain, or a draft. Raises MalformedTrust."""
     raw = read_bytes(path)
@@ -143,11 +158,15 @@ def _kept(trust: Path, number: int) -> bytes | None:
 
 @contextmanager
 def _alone(trust: Path) -> Iterator[None]:
-    """Let one process at a time take a version; who dies lets go."""
+    """Let one process at a time take a version, where the filesystem can lock; who dies lets go."""
     publish.make_folder(trust.with_name(FOLDER))
     descriptor = os.open(trust.with_name(FOLDER), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
         yield
     finally:
         os.close(descriptor)

@@ -28,6 +28,7 @@ READER_MIN = 1  # the oldest reader's version that understands what is written
 CENTRAL = "central"
 
 T = TypeVar("T")
+_NONE = IntervalSet()
 
 
 class Kind(StrEnum):
@@ -78,6 +79,7 @@ class ManifestDraft:
     tombstones: tuple[DatasetId, ...] = ()
     trust: bytes = b""
     received: tuple[tuple[StreamId, IntervalSet], ...] = ()
+    withdrawn: IntervalSet = _NONE  # numbers of this stream that need not arrive any more
     unknown: tuple[tuple[str, Any], ...] = ()  # fields of later versions, sorted by name
     format: int = FORMAT
     reader_min: int = READER_MIN
@@ -136,6 +138,7 @@ def _to_wire(m: Manifest) -> dict[str, Any]:
         "tombstones": list(m.tombstones),
         "trust": m.trust,
         "received": [[stream, numbers.to_wire()] for stream, numbers in m.received],
+        "withdrawn": m.withdrawn.to_wire(),
     }
     value |= {name: one for name, one in sparse.items() if one}
     return dict(m.unknown) | value
@@ -167,6 +170,7 @@ _REQUIRED = (
 _SPARSE = (
     "previous", "epoch", "commit", "audience", "lifetime_ms", "certificate", "segments",
     "introduces", "refers", "receipts", "rules", "tombstones", "trust", "received",
+    "withdrawn",
 )  # fmt: skip
 _FORBIDDEN = frozenset({"alg", "algorithm", "suite"})  # one suite a version: nothing to downgrade
 
@@ -195,6 +199,7 @@ def _manifest(value: shape.Reader) -> Manifest:
         tombstones=_tombstones(value),
         trust=value.bytes("trust") if value.has("trust") else b"",
         received=_rows(value, "received", _received),
+        withdrawn=receipt.intervals(value, "withdrawn") if value.has("withdrawn") else _NONE,
         unknown=tuple(
             (name, value.value[name]) for name in value.value if name not in _REQUIRED + _SPARSE
         ),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,12 @@ from central.cli.reaching import config_of, enroller, opened
 FOLDER = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 EXIT_NOT_WELL = 1
+NOTHING_TO_PACK = (
+    "there is nothing to do for it: all is done, leased already, or not co-signed as it demands"
+)
+NOTHING_TO_SEND = (
+    "nothing came and nothing is to be sent; a site is given work when its first report has come"
+)
 
 
 @click.group("central")
@@ -52,9 +60,9 @@ def init(folder: Path, copies: int, root_dir: Path | None, as_json: bool) -> Non
         "token_file": str(made.home.token),
     }
     words = (
-        f"central:          {about['dir']}\nroot key:         {about['root_dir']}  (move it to a "
-        f"stick and lock it away)\nroot fingerprint: {made.root_fingerprint}  (read it out to each "
-        f"site's operator)\ntoken:            {about['token_file']}"
+        f"central:          {about['dir']}\nroot keys:        {about['root_dir']}  (each to a "
+        f"stick of its own; lock them away)\nroot fingerprint: {made.root_fingerprint}  (read it "
+        f"out to each site's operator)\ntoken:            {about['token_file']}"
     )
     _say(about, words, as_json)
 
@@ -135,7 +143,7 @@ def pack(
     with opened(folder, config_file, "pack") as (_, authority):
         made = authority.pack(name, tasks)
         if made is None:
-            _say({"bundle": None}, "there is nothing to do for it", as_json)
+            _say({"bundle": None}, NOTHING_TO_PACK, as_json)
             return
         path = stick.lay(authority.outgoing(name, made.id), out, made.id)
     about = {"bundle": made.id, "bytes": made.size_bytes, "sequence": made.sequence}
@@ -183,11 +191,11 @@ def exchange(
         "came": [asdict(one) for one in came],
         "left": [asdict(one) for one in left],
     }
-    words = [f"{c.file}: {c.outcome} {c.code} {c.text}".rstrip() for c in came]
+    words = [f"{c.file}: {c.outcome} {c.text or c.code}".rstrip() for c in came]
     words += [f"for {one.site}: {one.bundle}, {one.size_bytes} bytes" for one in left]
     words += said.filled_words(filled, target) if left else []
     about |= {"medium": said.filled_document(filled)}
-    _say(about, "\n".join(words) or "nothing came and nothing is to be sent", as_json)
+    _say(about, "\n".join(words) or NOTHING_TO_SEND, as_json)
     return 0 if stick.is_taken(came) and said.is_well(filled) else EXIT_NOT_WELL
 
 
@@ -228,7 +236,7 @@ def rebuild(
     from central.rebuild import rebuild as make
 
     made = make(Home(folder.absolute()), archive, trust, shuffle=shuffle, repeat=repeat)
-    _say(made, "\n".join(f"{name}: {value}" for name, value in made.items()), as_json)
+    _say(made, "\n".join(_lines(made)), as_json)
 
 
 group.add_command(user.group)
@@ -251,7 +259,7 @@ def site_list(config_file: Path | None, folder: Path, as_json: bool) -> None:
     with enroller(folder, config_file, "site list") as central:
         rows = central.sites()
     lines = [
-        "  ".join(f"{name} {value}" for name, value in row.items() if name != "gaps" and value)
+        "  ".join(_site_words(row))
         + "".join(
             f"\n  of stream {stream[:8]} {numbers(IntervalSet.from_wire(runs))} have not arrived"
             for stream, runs in row["gaps"].items()
@@ -279,6 +287,42 @@ def doctor(config_file: Path | None, folder: Path, as_json: bool) -> None:
     )
     about = {"ok": not any(f.remedy for f in findings), "findings": [asdict(f) for f in findings]}
     _say(about, words, as_json)
+
+
+def _site_words(row: dict[str, Any]) -> Iterator[str]:
+    """Yield what is known of a site; digests and times only as far as a person reads them."""
+    report = row["report"]
+    yield f"site {row['site']}"
+    yield f"key {row['key'][:16]}" if row["key"] else "not enrolled"
+    yield f"{row['tasks_leased']} tasks leased"
+    if report is None:
+        yield "never reported, so it is given no work (`pulk central pack` makes some)"
+        return
+    at = datetime.fromtimestamp(report["at_us"] / 1_000_000, UTC)
+    yield f"reported {at:%Y-%m-%d %H:%M} UTC"
+    yield f"wants {report['tasks_wanted']} tasks"
+    yield f"{report['slots']} slots, {report['pilots_running']} pilots running"
+    yield f"trust version {report['trust_version']}"
+    demand = dict(report["profile"]).get("cosignatures")
+    if demand:
+        yield f"demands {demand.split()[0]} co-signatures"
+    if report["refused"]:
+        yield f"refused {len(report['refused'])} bundles"
+
+
+def _lines(about: dict[str, Any]) -> Iterator[str]:
+    """Yield plain facts as they are, counts in words, and nothing of long lists."""
+    for name, value in about.items():
+        if (
+            value
+            and isinstance(value, dict)
+            and all(isinstance(one, int) for one in value.values())
+        ):
+            yield f"{name}: {', '.join(f'{key} {count}' for key, count in value.items())}"
+        elif isinstance(value, list):
+            yield from (f"{name}: {one}" for one in value)
+        elif not isinstance(value, dict):
+            yield f"{name}: {value}"
 
 
 def _size(text: str | None) -> int | None:

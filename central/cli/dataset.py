@@ -40,7 +40,7 @@ class NoToken(PulkError):
 class UnknownDataset(PulkError):
     """No dataset, or more than one, begins with these characters. See `pulk dataset list`."""
 
-    code = "unknown-dataset"
+    code = "no-such-dataset"
     what = "{count} datasets begin with {given!r}"
     remedy = "copy the id from `pulk dataset list`"
 

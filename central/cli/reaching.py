@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from central.served import Enroller
 
 
+class _Words(logging.Formatter):
+    """One line: the fixed words, then the reason if there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        reason = getattr(record, "reason", None)
+        return f"{super().format(record)}: {reason}" if reason else super().format(record)
+
+
 @contextmanager
 def opened(folder: Path, config_file: Path | None, doing: str) -> Iterator[tuple[Home, Authority]]:
     """Hold the folder's lock and open its authority. Raises NoCentral, InUse, ConfigRefused."""
@@ -26,6 +34,8 @@ def opened(folder: Path, config_file: Path | None, doing: str) -> Iterator[tuple
     home = open_home(folder)
     config = config_of(home, config_file)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_Words())
     with lock.held(home, doing):
         made = Authority.open(home, config, clock_us=now_us)
         try:

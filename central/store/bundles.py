@@ -12,8 +12,9 @@ from bundle.ids import BundleId, Epoch, SiteName, StreamId
 from bundle.limits import STATE_LIMITS
 from bundle.records import receipt as receipts
 from bundle.records.receipt import StreamReceipt
+from central.core.newest import Marks
 from central.store.queries import queries
-from central.store.rows import BundleRow, SiteRow, Word
+from central.store.rows import BundleRow, SiteRow
 
 _SQL = queries("bundles")
 
@@ -109,7 +110,7 @@ class SqliteBundles:
     def site(self, name: SiteName) -> SiteRow:
         """See `protocol.Bundles`."""
         row = self._db.execute(_SQL["site"], (name,)).fetchone()
-        return _site(row) if row else SiteRow(name, b"", 0, b"", Word(), b"", Word(), 0, 0)
+        return _site(row) if row else SiteRow(name, b"", 0, b"", (), b"", (), 0, 0)
 
     def sites(self) -> list[SiteRow]:
         """See `protocol.Bundles`."""
@@ -119,15 +120,15 @@ class SqliteBundles:
         """See `protocol.Bundles`."""
         self._db.execute(_SQL["enrol"], (name, key, at_us))
 
-    def set_report(self, name: SiteName, raw: bytes, word: Word) -> None:
+    def set_report(self, name: SiteName, raw: bytes, marks: Marks) -> None:
         """See `protocol.Bundles`."""
         self._meet(name)
-        self._db.execute(_SQL["set_report"], (raw, canonical.encode(word), name))
+        self._db.execute(_SQL["set_report"], (raw, _raw(marks), name))
 
-    def set_received(self, name: SiteName, raw: bytes, word: Word) -> None:
+    def set_received(self, name: SiteName, raw: bytes, marks: Marks) -> None:
         """See `protocol.Bundles`."""
         self._meet(name)
-        self._db.execute(_SQL["set_received"], (raw, canonical.encode(word), name))
+        self._db.execute(_SQL["set_received"], (raw, _raw(marks), name))
 
     def add_news(self, name: SiteName) -> None:
         """See `protocol.Bundles`."""
@@ -158,9 +159,14 @@ def _site(row: tuple[Any, ...]) -> SiteRow:
     name, key, enrolled_us, report, reported, received, receiving, told, news = row
     site = SiteName(name)
     return SiteRow(
-        site, key, enrolled_us, report, _word(reported), received, _word(receiving), told, news
+        site, key, enrolled_us, report, _marks(reported), received, _marks(receiving), told, news
     )
 
 
-def _word(raw: bytes) -> Word:
-    return Word(*canonical.decode(raw, STATE_LIMITS, where="site")) if raw else Word()
+def _raw(marks: Marks) -> bytes:
+    return canonical.encode([list(one) for one in marks])
+
+
+def _marks(raw: bytes) -> Marks:
+    rows = canonical.decode(raw, STATE_LIMITS, where="site") if raw else ()
+    return tuple((StreamId(stream), sequence) for stream, sequence in rows)

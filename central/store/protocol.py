@@ -15,6 +15,7 @@ from bundle.records.receipt import StreamReceipt
 from bundle.trust.signed import Signature
 from central.core.changes import Changes
 from central.core.facts import AttemptFact, Control, Pin, Place, TaskRow
+from central.core.newest import Marks
 from central.core.source import Source
 from central.store.rows import (
     BundleRow,
@@ -26,7 +27,6 @@ from central.store.rows import (
     SiteRow,
     StepRow,
     UserRow,
-    Word,
     WorkRow,
 )
 
@@ -96,10 +96,10 @@ class Bundles(Protocol):
     def enrol(self, name: SiteName, key: bytes, at_us: int) -> None:
         """Note a certificate."""
 
-    def set_report(self, name: SiteName, raw: bytes, word: Word) -> None:
+    def set_report(self, name: SiteName, raw: bytes, marks: Marks) -> None:
         """Replace a site's newest report."""
 
-    def set_received(self, name: SiteName, raw: bytes, word: Word) -> None:
+    def set_received(self, name: SiteName, raw: bytes, marks: Marks) -> None:
         """Replace what a site says it received."""
 
     def add_news(self, name: SiteName) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from bundle.ids import BundleId, DatasetId, Epoch, LeaseId, SiteName, StreamId
 from bundle.intervals import IntervalSet
 from central.core.changes import UsageSum
+from central.core.newest import Marks
 
 Outputs = tuple[tuple[bytes, int], ...]
 
@@ -36,20 +37,6 @@ class BundleRow(NamedTuple):
     no: int = 0
 
 
-class Word(NamedTuple):
-    """When a site said something: by its stream's order, across streams by its clock."""
-
-    stream: bytes = b""
-    sequence: int = -1
-    created_us: int = 0
-
-    def is_newer_than(self, other: Word) -> bool:
-        """Return whether this was said later; a clock set back does not silence a site."""
-        if self.stream == other.stream:
-            return self.sequence > other.sequence
-        return self.created_us > other.created_us
-
-
 class SiteRow(NamedTuple):
     """One site: its newest report, what it received of central's streams, and what is news."""
 
@@ -57,9 +44,9 @@ class SiteRow(NamedTuple):
     key: bytes
     enrolled_us: int
     report: bytes
-    report_word: Word
+    report_marks: Marks
     received: bytes
-    received_word: Word
+    received_marks: Marks
     told: int
     news: int
 

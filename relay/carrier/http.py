@@ -17,7 +17,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from bundle.client import NoRedirect
 from bundle.ids import BundleId
@@ -31,6 +31,7 @@ from relay.errors import CarryFailed
 ANSWER_BYTES_MAX = 1 << 20
 OUTBOX_BYTES_MAX = 8 << 20
 PIECE_BYTES = 1 << 18
+ERROR_S = 10.0  # the longest to wait for the body of a refusal
 SLOWEST_BYTES_PER_S = 2_000  # a transfer slower than this on the whole is given up
 THIS_BUNDLE_ONLY = frozenset({400, 404, 409, 411, 413, 415, 422})
 _LOG = logging.getLogger(__name__)
@@ -144,15 +145,8 @@ class HttpCarrier:
 
     def _take(self, answer: IO[bytes], size_max: int, into: IO[bytes] | None) -> bytes:
         """Read the body within its size and a time that its size allows. Raises ValueError."""
-        limit_s = self._timeout_s + size_max / SLOWEST_BYTES_PER_S
-        deadline = time.monotonic() + limit_s
-        kept, size = [], 0
-        while piece := answer.read(min(PIECE_BYTES, size_max + 1 - size)):
-            size += len(piece)
-            if size > size_max:
-                raise ValueError(f"the answer has more than {size_max} bytes")
-            if time.monotonic() > deadline:
-                raise ValueError(f"the answer took more than {limit_s:.0f} s")
+        kept = []
+        for piece in _pieces(answer, size_max, self._timeout_s + size_max / SLOWEST_BYTES_PER_S):
             if into is None:
                 kept.append(piece)
             else:
@@ -160,10 +154,25 @@ class HttpCarrier:
         return b"".join(kept)
 
 
+def _pieces(answer: Any, size_max: int, limit_s: float) -> Iterator[bytes]:
+    """Yield a body as it comes, so that one that trickles is given up in time. Raises ValueError.
+
+    The socket's own timeout counts anew with every byte.
+    """
+    deadline, size = time.monotonic() + limit_s, 0
+    while piece := answer.read1(min(PIECE_BYTES, size_max + 1 - size)):
+        size += len(piece)
+        if size > size_max:
+            raise ValueError(f"the answer has more than {size_max} bytes")
+        if time.monotonic() > deadline:
+            raise ValueError(f"the answer took more than {limit_s:.0f} s")
+        yield piece
+
+
 def _said(error: urllib.error.HTTPError) -> str:
     """Return what an error answer says, in one line, whoever made it."""
     try:
-        about = json.loads(error.read(ANSWER_BYTES_MAX))
+        about = json.loads(b"".join(_pieces(error, ANSWER_BYTES_MAX, ERROR_S)))
         return f"{error.code}: {about['code']}: {about['what']}"[:500]
     except (ValueError, KeyError, TypeError, OSError, http.client.HTTPException):
         return f"{error.code} {error.reason}"[:500]

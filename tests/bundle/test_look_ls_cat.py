@@ -16,7 +16,7 @@ from bundle.dataset import spec
 from bundle.dataset.spec import Command, Dataset, Step
 from bundle.errors import PulkError
 from bundle.look.content import is_text
-from bundle.look.errors import AmbiguousChunk, BinaryToTerminal, PiecesMismatch
+from bundle.look.errors import AmbiguousChunk, BinaryToTerminal, NoJson, PiecesMismatch
 from bundle.look.records import KNOWN_KINDS
 from bundle.wire import files, thin
 from bundle.wire.errors import BadSignature, ChunkMismatch, NoSuchChunk, UnknownKey
@@ -142,11 +142,23 @@ def test_records_are_shown_as_json(
 def test_attempts_come_one_on_a_line_and_say_everything_by_themselves(
     world: Carried, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    lines = cat(capsysbinary, world.result, "segment", "--json").splitlines()
-    rows = [json.loads(line) for line in lines]
-    assert len(rows) == 8
+    shown = cat(capsysbinary, world.result, "segment", "--json")
+    rows = json.loads(shown)
+    assert len(rows) == len(shown.splitlines()) == 8
     assert sorted(row["fate"] for row in rows) == ["oom"] + ["success"] * 7
     assert {"dataset", "lease", "pilot_run", "host", "job", "outputs"} <= rows[0].keys()
+
+
+def test_bytes_are_no_json_and_several_chunks_are_one_array(
+    world: Carried, data: Path, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    with pytest.raises(NoJson):
+        run("cat", data, "0", "--json")
+    assert capsysbinary.readouterr().out == b""
+    run("cat", data, "0", "--json", "--out", tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == NOISE
+    found = json.loads(cat(capsysbinary, world.work, "lease", "--json"))
+    assert isinstance(found, (list, dict))
 
 
 def test_a_file_is_found_by_its_digest_and_names_can_be_cut_short(

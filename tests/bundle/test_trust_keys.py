@@ -16,63 +16,13 @@ from bundle.trust import keys
 from bundle.trust.errors import KeyFileRefused, WeakKey
 from bundle.trust.keys import KeyFile, MemoryKey, Role, check_public, verify
 from bundle.wire.preauth import pae
+from tests.attacks.curve import ORDER, PRIME, TORSION, encodings
 
 MakeKey = Callable[[int], MemoryKey]
 
-PRIME = 2**255 - 19
-ORDER = 2**252 + 27742317777372353535851937790883648493
-D = -121665 * pow(121666, -1, PRIME) % PRIME
-ROOT_OF_MINUS_ONE = pow(2, (PRIME - 1) // 4, PRIME)
-
-
-def x_of(y: int) -> int | None:
-    """Solve -x^2 + y^2 = 1 + d x^2 y^2 for one x, or None where y is on no point."""
-    square = (y * y - 1) * pow(D * y * y + 1, -1, PRIME) % PRIME
-    x = pow(square, (PRIME + 3) // 8, PRIME)
-    if x * x % PRIME != square:
-        x = x * ROOT_OF_MINUS_ONE % PRIME
-    return x if x * x % PRIME == square else None
-
-
-def add(one: tuple[int, int], two: tuple[int, int]) -> tuple[int, int]:
-    (x1, y1), (x2, y2) = one, two
-    product = D * x1 * x2 * y1 * y2 % PRIME
-    x = (x1 * y2 + x2 * y1) * pow(1 + product, -1, PRIME) % PRIME
-    y = (y1 * y2 + x1 * x2) * pow(1 - product, -1, PRIME) % PRIME
-    return x, y
-
-
-def times(count: int, point: tuple[int, int]) -> tuple[int, int]:
-    total = (0, 1)
-    while count:
-        if count & 1:
-            total = add(total, point)
-        point, count = add(point, point), count >> 1
-    return total
-
-
-def torsion() -> set[tuple[int, int]]:
-    """The eight points of small order, from any point with a part of order eight."""
-    for y in range(2, 60):
-        x = x_of(y)
-        if x is not None:
-            seed = times(ORDER, (x, y))
-            points = {times(n, seed) for n in range(8)}
-            if len(points) == 8:
-                return points
-    raise AssertionError("no such point")
-
-
-def encodings(point: tuple[int, int]) -> set[bytes]:
-    """Every 32 bytes that some library would read as this point."""
-    x, y = point
-    values = {y, y + PRIME} if y + PRIME < 2**255 else {y}
-    signs = {x & 1} if x else {0, 1}
-    return {(v | sign << 255).to_bytes(32, "little") for v in values for sign in signs}
-
 
 def test_every_encoding_of_every_small_order_point_is_refused() -> None:
-    weak = set().union(*(encodings(point) for point in torsion()))
+    weak = set().union(*(encodings(point) for point in TORSION))
     assert len(weak) == 14
     for public in weak:
         with pytest.raises(WeakKey):
@@ -82,7 +32,7 @@ def test_every_encoding_of_every_small_order_point_is_refused() -> None:
 def test_no_forgery_under_a_small_order_key_is_accepted() -> None:
     """R = point of small order, S = 0: the `cryptography` package accepts some of these."""
     accepted_by_library = 0
-    points = [encoding for point in torsion() for encoding in encodings(point)]
+    points = [encoding for point in TORSION for encoding in encodings(point)]
     for public in points:
         for number in range(64):
             message = b"message %d" % number

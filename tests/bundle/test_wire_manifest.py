@@ -79,6 +79,7 @@ def manifests(draw: Any) -> Manifest:
         tombstones=draw(st.lists(st.just(DatasetId("a" * 26)), max_size=2).map(tuple)),
         trust=draw(st.binary(max_size=9)),
         received=draw(st.lists(st.tuples(STREAMS, NUMBERS), max_size=2).map(tuple)),
+        withdrawn=draw(NUMBERS),
         unknown=tuple(sorted(draw(LATER).items(), key=lambda one: one[0].encode())),
         chunks=draw(st.lists(CHUNKS, max_size=3).map(tuple)),
     )

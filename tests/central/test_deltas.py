@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+from bundle.intervals import IntervalSet
 from bundle.wire import thin
 from bundle.wire.errors import AbsentChunk
 from bundle.wire.manifest import Kind
@@ -94,3 +96,27 @@ def test_copies_are_gone_after_a_start(central: Central, monkeypatch: object) ->
     assert list(central.home.deltas.iterdir())
     central.reopen()
     assert not list(central.home.deltas.iterdir())
+
+
+def test_sites_can_be_listed_as_json_after_a_report_of_what_is_there(central: Central) -> None:
+    site = central.site()
+    first, _ = two_bundles(central, site)
+    central.authority.absorb(site.report(100, has=(document_of(site, first),)))
+    (row,) = central.authority.sites()
+    assert json.loads(json.dumps(row))["report"]["has"] == 1
+
+
+def test_what_nobody_waits_for_any_more_is_withdrawn(central: Central) -> None:
+    site = central.site()
+    central.submit(chain(jobs=400))
+    first = central.authority.pack(site.name, 40)
+    assert first is not None
+    central.clock.pass_hours(1000)  # its leases expire unseen
+    second = central.authority.pack(site.name, 40)
+    assert second is not None
+    with opened(site, central.authority.outgoing(site.name, second.id)) as bundle:
+        assert bundle.manifest.withdrawn == IntervalSet.of([0])
+    third = central.authority.pack(site.name, 40)
+    assert third is not None
+    with opened(site, central.authority.outgoing(site.name, third.id)) as bundle:
+        assert bundle.manifest.withdrawn == IntervalSet.of([0])  # number 1 still has live leases

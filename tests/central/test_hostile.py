@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import Any
 import pytest
 
 from bundle.dataset.spec import Command, Dataset, Input, Output, Per, Step
-from bundle.ids import Task
+from bundle.ids import Epoch, StreamId, Task
 from bundle.intervals import IntervalSet
-from bundle.trust import quickstart, trust_file
-from bundle.trust.keys import KeyFile, Role
+from bundle.trust import enrolment, quickstart, trust_file
+from bundle.trust.errors import EnrolmentRefused
+from bundle.trust.keys import KeyFile, MemoryKey, Role
 from bundle.trust.trust_file import Kept, Revocation
+from bundle.wire.manifest import Kind, ManifestDraft
 from bundle.wire.read import open_bundle
+from bundle.wire.write import write_bundle
 from central import planning
 from central.absorb import KINDS, absorb
 from central.archive import Archive
@@ -220,3 +224,65 @@ def test_a_control_over_no_jobs_is_not_the_one_over_all(central: Central) -> Non
     with pytest.raises(IdempotencyConflict):
         ask(None)
     assert central.counts(dataset)[0] == {"ready": 2}
+
+
+def test_a_site_whose_clock_was_ten_years_ahead_is_heard_afterwards(central: Central) -> None:
+    site = central.site()
+    central.submit(chain(jobs=4))
+    site.clock_us += 10 * 365 * 86_400_000_000
+    assert central.authority.absorb(site.report(0)).outcome == "merged"
+    site.clock_us -= 11 * 365 * 86_400_000_000
+    site.stream, site.sequence = StreamId(os.urandom(16)), 0
+    assert central.authority.absorb(site.report(100)).outcome == "merged"
+    assert central.authority.outbox(site.name)
+
+
+def test_a_number_at_the_end_of_a_stream_silences_no_other_stream(central: Central) -> None:
+    site = central.site()
+    central.submit(chain(jobs=4))
+    site.sequence = 2**63 - 1
+    central.authority.absorb(site.report(0))
+    site.stream, site.sequence = StreamId(os.urandom(16)), 0
+    central.authority.absorb(site.report(100))
+    assert central.authority.outbox(site.name)
+
+
+def test_of_one_stream_the_highest_number_is_the_newest_word(central: Central) -> None:
+    site = central.site()
+    central.submit(chain(jobs=4))
+    early, late = site.report(100), site.report(0)
+    central.authority.absorb(late)
+    central.authority.absorb(early)
+    assert not central.authority.outbox(site.name)
+
+
+@pytest.mark.parametrize("kind", [Kind.COMMIT, Kind.WORK])
+def test_central_takes_its_own_words_from_its_archive_alone(
+    central: Central, tmp_path: Path, kind: Kind
+) -> None:
+    central.submit(chain(jobs=4))
+    before = central.fsck()["state_hash"]
+    thief = KeyFile.load(central.home.central_key)
+    draft = ManifestDraft(
+        kind=kind,
+        producer="central",
+        stream=StreamId(b"t" * 16),
+        sequence=0,
+        created_us=1,
+        epoch=Epoch(2**62, b"e" * 16),
+        commit=1,
+        audience="north",
+    )
+    write_bundle(tmp_path / "forged", draft, [], thief)
+    found = central.authority.absorb(tmp_path / "forged")
+    assert (found.outcome, found.code) == ("refused", "wrong-kind")
+    assert central.fsck()["state_hash"] == before
+
+
+def test_a_users_key_is_not_certified_as_a_sites(central: Central) -> None:
+    key = MemoryKey.generate()
+    central.authority.add_user("anna", key.public)
+    request = enrolment.make_request("south", key, created_us=1)
+    words = enrolment.check_request(request).fingerprint
+    with pytest.raises(EnrolmentRefused, match="user key"):
+        central.authority.enrol(request, words)

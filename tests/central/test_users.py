@@ -246,15 +246,28 @@ def test_submitting_a_document_again_adds_its_new_cosigners(central: Central) ->
 
 
 def test_a_wrong_cosignature_refuses_the_submission(central: Central) -> None:
-    crowd = [MemoryKey(bytes([number]) * 32) for number in range(20, 36)]
     for record in (b"junk", cosigned(ANNA, digest=b"o" * 32)):
         with pytest.raises(CosignatureRefused):
             central.authority.submit(RAW, idempotency_key="k", token_id=1, cosignature=record)
     assert not central.authority.datasets()
-    central.authority.submit(RAW, idempotency_key="k", token_id=1, cosignature=cosigned(*crowd))
-    with pytest.raises(CosignatureRefused, match="at most"):
-        central.authority.submit(RAW, idempotency_key="l", token_id=1, cosignature=cosigned(ANNA))
-    assert len(central.authority.datasets()) == 1
+
+
+def test_a_crowd_of_unknown_cosigners_does_not_keep_out_those_that_a_site_demands(
+    central: Central,
+) -> None:
+    crowd = [MemoryKey(bytes([number]) * 32) for number in range(20, 36)]
+    for key, record in (("k", cosigned(*crowd)), ("l", cosigned(ANNA))):
+        central.authority.submit(RAW, idempotency_key=key, token_id=1, cosignature=record)
+    site = central.site()
+    demand = ("cosignatures", f"1 {ANNA.public.hex()}")
+    central.authority.absorb(site.report(100, profile=(demand,)))
+    (work,) = [one for one in central.authority.outbox(site.name) if one.size_bytes]
+    path = central.authority.outgoing(site.name, work.id)
+    with open_bundle(path, site.trust, audience=site.name, kinds=KINDS) as bundle:
+        (place,) = bundle.find(cosignature.CHUNK)
+        keys = cosignature.read(bundle.chunk(place)).keys
+    assert ANNA.public in keys
+    assert len(keys) == len(crowd)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -319,8 +332,10 @@ def test_a_database_of_the_first_schema_becomes_what_a_new_one_is(tmp_path: Path
     text = "\n".join(line for line in schema().splitlines() if not line.startswith("--"))
     for statement in added:
         bare = "\n".join(line for line in statement.splitlines() if not line.startswith("--"))
-        assert bare in text
-        text = text.replace(bare, "SELECT 1")
+        if bare.startswith("CREATE"):
+            assert bare in text
+            text = text.replace(bare, "SELECT 1")
+    text = text.replace("_marks", "_word")
     with sqlite3.connect(first) as database:
         database.executescript(text + "\nPRAGMA user_version=1;")
     for path in (first, tmp_path / "new.sqlite"):

@@ -82,8 +82,9 @@ def commands_table() -> str:
 
 
 def errors_table() -> str:
-    """Return the table of docs/errors.md."""
-    rows = {one.code: (one.__doc__ or "").strip().split("\n\n")[0] for one in reversed(errors())}
+    """Return the table of docs/errors.md; of a code that programs share, one's words."""
+    ordered = sorted(errors(), key=lambda one: (one.__module__, one.__name__), reverse=True)
+    rows = {one.code: (one.__doc__ or "").strip().split("\n\n")[0] for one in ordered}
     return ERRORS_HEAD + "".join(f"| `{code}` | {_cell(rows[code])} |\n" for code in sorted(rows))
 
 

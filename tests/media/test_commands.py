@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,67 @@ def test_a_medium_that_is_not_there_is_for_later(press: Press, tmp_path: Path) -
     error = bundle("export", press.goods, tmp_path / "unmounted", code=75)["error"]
     assert error["code"] == "medium-failed"
     assert "mounted" in error["what"]
+
+
+def test_names_can_be_cut_short_where_one_fits(press: Press, tmp_path: Path) -> None:
+    paths = [press.make(n) for n in range(2)]
+    short = str(paths[0])[: -len(".pulk") - 50]
+    assert bundle("inspect", short)["id"] == paths[0].stem
+    rows = bundle("verify", "--trust", press.trust_file, *(str(one)[:-30] for one in paths))
+    assert [Path(row["path"]) for row in rows["files"]] == paths
+    for name in ("abcd1.pulk", "abcd2.pulk"):
+        paths[0].with_name(name).write_bytes(paths[0].read_bytes())
+    said = run("verify", "--trust", press.trust_file, press.goods / "abcd", code=2).stderr
+    assert "fits 2 files" in said
+    said = run("query", press.goods / "abcd", "select 1", code=2).stderr
+    assert "fits 2 files" in said
+    assert bundle("ls", press.goods / "abcde", code=1)["error"]["code"] == "not-a-bundle-file"
+
+
+def test_the_wrong_folder_or_no_trust_file_changes_nothing(
+    press: Press, stick: Path, tmp_path: Path
+) -> None:
+    path = press.make()
+    for words, code in (
+        (("export", press.goods, press.goods), "same-folder"),
+        (("import", press.goods, press.goods / ".." / "goods"), "same-folder"),
+        (("import", press.goods, tmp_path / "into", "--trust", tmp_path / "no"), "no-trust-file"),
+    ):
+        assert bundle(*words, code=1)["error"]["code"] == code
+    bundle("export", press.goods, stick)
+    assert bundle("eject", stick, "--free", stick, code=1)["error"]["code"] == "same-folder"
+    assert {one.name for one in press.goods.iterdir()} == {path.name, MEMORY}
+    assert (stick / path.name).exists()
+    assert not (tmp_path / "into").exists()
+
+
+def test_gaps_rest_on_signed_numbers_alone(press: Press) -> None:
+    path = press.make(3)
+    raw = path.read_bytes()
+    at = raw.index(b"sequence") + len("sequence")
+    assert raw[at] == 3
+    (press.goods / "flipped.pulk").write_bytes(raw[:at] + bytes([7]) + raw[at + 1 :])
+    found = bundle("gaps", press.goods)
+    assert found["streams"][0]["came"] == [[3, 1]]
+    assert ["bad-signature" in one["reason"] for one in found["unread"]] == [True]
+
+
+def test_a_folder_whose_name_is_no_text_is_exported(press: Press, stick: Path) -> None:
+    path = press.make()
+    odd = Path(os.fsdecode(bytes(press.root) + b"/odd\xff\x1b"))
+    odd.mkdir()
+    path.rename(odd / path.name)
+    assert bundle("export", odd, stick)["carried"] == [path.stem]
+
+
+def test_json_is_one_document_or_an_error_alone(press: Press) -> None:
+    path = press.make()
+    fails_late = (
+        "select abs(x) from (select 1 x union all select -9223372036854775808 order by x desc)"
+    )
+    assert bundle("query", path, fails_late, code=1)["error"]["code"] == "query-refused"
+    assert bundle("query", path, "select kind from bundles") == [{"kind": "data"}]
+    assert bundle("query", path, "select 1 where 0") == []
 
 
 def test_sizes_are_read_as_people_write_them() -> None:

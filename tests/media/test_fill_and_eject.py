@@ -35,7 +35,7 @@ def test_bundles_are_copied_labelled_and_read_back(press: Press, stick: Path) ->
         assert (stick / path.name).read_bytes() == path.read_bytes()
     text = (stick / LABEL).read_bytes()
     assert text.decode("ascii").count("\r\n") == text.count(b"\n") > 10
-    for word in ("a test", "3 work", "number 3-4, 7", "5-6 have not arrived", "relay import"):
+    for word in ("a test", "3 work", "number 3-4, 7", "relay import"):
         assert word in text.decode()
     card = eject.read_card(stick)
     assert {row.name for row in card.rows} == {path.name for path in paths}

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from bundle.ids import BundleId
+from bundle.intervals import IntervalSet
 from bundle.records import report as reports
 from bundle.wire import thin
 from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
 from relay import accept, delta, works
 from relay.report import report
+from relay.status import status
 from tests.relay.world import SITE, World
 
 NOISE = os.urandom(20_000)
@@ -125,3 +127,15 @@ def test_only_so_many_documents_are_kept(world: World, monkeypatch: pytest.Monke
     world.deliver(world.pack(world.lease(0, [0])))
     accept.accept_all(world.home)
     assert not list((world.spool.folder("state") / "documents").iterdir())
+
+
+def test_a_number_that_was_withdrawn_is_no_gap(world: World) -> None:
+    stream = world.stream.hex()
+    world.deliver(world.pack(world.lease(0, [0])))
+    world.pack(world.lease(1, [1]))  # lost
+    world.deliver(world.pack(world.lease(2, [2])))
+    accept.accept_all(world.home)
+    assert status(world.home)["central"]["gaps"][stream] == [[1, 1]]
+    world.deliver(world.pack(world.lease(3, [3]), withdrawn=IntervalSet.of([1])))
+    accept.accept_all(world.home)
+    assert status(world.home)["central"]["gaps"][stream] == []

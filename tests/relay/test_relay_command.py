@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -15,12 +16,17 @@ import pytest
 from click.testing import CliRunner
 
 from bundle.errors import PulkError
+from bundle.spool import publish
+from bundle.trust import certificate, enrolment, fingerprint
+from bundle.trust.certificate import Certificate
 from bundle.trust.errors import CertificateRefused, KeyFileRefused, WrongFingerprint
+from bundle.trust.keys import KeyFile, Role
+from relay import accept, enrol, works
 from relay import config as configs
-from relay import enrol
 from relay.cli import group
 from relay.errors import AlreadyMade, ConfigRefused, NotEnrolled
 from relay.home import open_home
+from relay.report import report
 from relay.tick import tick
 from tests.relay.world import SITE, World
 
@@ -227,3 +233,90 @@ def test_the_umask_keeps_everything_private(world: World) -> None:
         assert modes == {0}
     finally:
         os.umask(old)
+
+
+def answered(world: World, request: Path) -> Path:
+    """Return the answer of central's registrar to a request."""
+    asked = enrolment.check_request(request.read_bytes())
+    issued = certificate.issue(Certificate(asked.site, asked.key, 2, 2), world.authority.registrar)
+    path = world.root / "answer"
+    path.write_bytes(enrolment.make_answer(issued, world.authority.trust.raw))
+    return path
+
+
+def test_a_relay_gets_a_new_key_and_goes_on_with_the_old_one_until_then(world: World) -> None:
+    old = world.home.signer.public
+    made = pulk_relay("init", world.home.folder, "--site", SITE, "--new-key")
+    assert open_home(world.home.folder).signer.public == old
+    answer = answered(world, Path(made["request"]))
+    words = fingerprint.of_roots(world.authority.trust)
+    assert pulk_relay("accept", world.home.folder, answer, "--root", words)["enrolled"]
+    home = open_home(world.home.folder)
+    assert fingerprint.of_key(home.signer.public) == made["fingerprint"]
+    assert home.signer.public != old
+    (kept,) = (world.home.folder / "former").iterdir()
+    assert KeyFile.load(kept, Role.SITE).public == old
+    assert kept.stat().st_mode & 0o777 == 0o600
+    tick(home)
+    (report,) = world.out("out")
+    assert world.read(report).manifest.certificate == home.certificate
+
+
+@pytest.mark.parametrize("step", range(1, 5))
+def test_a_new_key_is_taken_whole_after_an_interruption(
+    world: World, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    made = pulk_relay("init", world.home.folder, "--site", SITE, "--new-key")
+    answer = answered(world, Path(made["request"]))
+    words = fingerprint.of_roots(world.authority.trust)
+    calls = 0
+
+    def dying(name: str) -> Any:
+        real = getattr(publish, name)
+
+        def call(*args: Any, **how: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == step:
+                raise OSError(5, "interrupted")
+            return real(*args, **how)
+
+        return call
+
+    for name in ("remove", "move", "write_file"):
+        monkeypatch.setattr(publish, name, dying(name))
+    with pytest.raises(OSError, match="interrupted"):
+        enrol.accept(world.home.folder, answer, words)
+    monkeypatch.undo()
+    with contextlib.suppress(NotEnrolled):  # whole as before, or no tick signs anything
+        home = open_home(world.home.folder)
+        assert home.trust().site_of(home.certificate)[1] == home.signer.public
+    enrol.accept(world.home.folder, answer, words)
+    home = open_home(world.home.folder)
+    assert home.trust().site_of(home.certificate)[1] == home.signer.public
+    assert fingerprint.of_key(home.signer.public) == made["fingerprint"]
+
+
+def test_a_new_key_of_another_site_is_refused(world: World) -> None:
+    with pytest.raises(ConfigRefused, match="this relay is of site"):
+        enrol.init(world.home.folder, "elsewhere", "", new_key=True)
+
+
+def test_an_export_tells_what_changed_since_the_report_that_still_waits(world: World) -> None:
+    tick(world.home)
+    assert not report(world.home, [], {}, force=True)
+    world.deliver(world.pack(world.lease(0, [0])))
+    accept.accept_all(world.home)
+    assert report(world.home, works.live(world.spool), {}, force=True)
+
+
+def test_a_site_without_a_carrier_is_idle_when_only_a_stick_can_go_on(world: World) -> None:
+    world.deliver(world.pack(world.lease(0, [0])))
+    assert not tick(world.home).idle
+    pilot = world.pilot()
+    pilot.work_through()
+    pilot.end()
+    tick(world.home)
+    done = tick(world.home)
+    assert world.out("out", "sent")
+    assert done.idle

@@ -62,11 +62,11 @@ INSERT INTO tally (name, count) VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET c
 SELECT name, count FROM tally
 
 -- name: site
-SELECT name, key, enrolled_us, report, report_word, received, received_word, told, news
+SELECT name, key, enrolled_us, report, report_marks, received, received_marks, told, news
 FROM site WHERE name = ?
 
 -- name: sites
-SELECT name, key, enrolled_us, report, report_word, received, received_word, told, news
+SELECT name, key, enrolled_us, report, report_marks, received, received_marks, told, news
 FROM site ORDER BY name
 
 -- name: enrol
@@ -77,10 +77,10 @@ ON CONFLICT (name) DO UPDATE SET key = excluded.key, enrolled_us = excluded.enro
 INSERT INTO site (name) VALUES (?) ON CONFLICT DO NOTHING
 
 -- name: set_report
-UPDATE site SET report = ?, report_word = ? WHERE name = ?
+UPDATE site SET report = ?, report_marks = ? WHERE name = ?
 
 -- name: set_received
-UPDATE site SET received = ?, received_word = ? WHERE name = ?
+UPDATE site SET received = ?, received_marks = ? WHERE name = ?
 
 -- name: add_news
 UPDATE site SET news = news + 1 WHERE name = ?

@@ -11,3 +11,7 @@ CREATE TABLE cosignature (
     document BLOB NOT NULL, key BLOB NOT NULL, signature BLOB NOT NULL,
     PRIMARY KEY (document, key)
 ) WITHOUT ROWID, STRICT;
+
+ALTER TABLE site RENAME COLUMN report_word TO report_marks;
+ALTER TABLE site RENAME COLUMN received_word TO received_marks;
+UPDATE site SET report_marks = x'', received_marks = x'';
