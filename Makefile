@@ -21,7 +21,7 @@ test: $(READY)
 
 check: $(READY)
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/pytest -q -n 2 -m "not campaign and not programs"
+	$(BIN)/pytest -q -n 2 -m "not campaign and not programs and not sweeps"
 
 .PHONY: lint
 lint: $(READY)

@@ -11,6 +11,8 @@ import pytest
 from tests.attacks import bombs
 from tests.attacks.bounded import run_bounded
 
+pytestmark = pytest.mark.sweeps
+
 READERS = sorted(bombs.readers())
 UNKNOWN_FIELD = ("bundle", "trust in an unverified bundle")  # may hold anything within the limits
 WITHIN = ("490000", "60000", "30000", "20000", "19600", "2400")

@@ -33,6 +33,8 @@ from tests.central.conftest import Central, chain
 from tests.conftest import SHARED_DATA
 from tests.relay.world import make_world
 
+pytestmark = pytest.mark.sweeps
+
 HOSTILE = SHARED_DATA / "hostile"
 FILES = ("msgpack", "fuzz_gzip", "fuzz_json", "fuzz_tar", "fuzz_zip", "archives", "json_nst")
 READERS = bombs.readers()

@@ -39,6 +39,8 @@ from tests.attacks.vector_parts import (
 )
 from tests.central.conftest import Central, chain
 
+pytestmark = pytest.mark.sweeps
+
 NAMES = ("work", "result", "thin copy")
 SAMPLE = 120  # of flips and of truncations, through central and through the relay
 SEED = int(os.environ.get("PULK_SEED", random.SystemRandom().randrange(1 << 32)))

@@ -29,6 +29,8 @@ from tests.attacks.vector_parts import KEYS, Body, Made, draft, make, seed_of
 from tests.central.conftest import Central
 from tests.relay.world import World, make_world
 
+pytestmark = pytest.mark.sweeps
+
 SEED = int(os.environ.get("PULK_SEED", random.SystemRandom().randrange(1 << 32)))
 SAMPLE = int(os.environ.get("PULK_MUTANTS", "400"))
 INSIDER = (mutants.insider_chunk, mutants.insider_chunk, mutants.insider_manifest)

@@ -27,6 +27,8 @@ from tests.attacks.bounded import Ready, run_bounded
 from tests.attacks.mutants import Corpus, mutant
 from tests.attacks.vector_parts import KEYS
 
+pytestmark = pytest.mark.sweeps
+
 SAMPLE, CAMPAIGN = 2_000, 100_000
 TEXT_CHARS_MAX = 4_000
 

@@ -29,6 +29,8 @@ from tests.central.conftest import Central
 from tests.conftest import SHARED_DATA
 from tests.relay.world import make_world
 
+pytestmark = pytest.mark.sweeps
+
 WYCHEPROOF = SHARED_DATA / "hostile" / "sig" / "C2SP__wycheproof--ed25519_test.json"
 ENTRY_POINTS = 13
 SMALL_ORDER = sorted(set().union(*map(encodings, TORSION)))

@@ -38,6 +38,8 @@ from tests.central.conftest import Central, chain
 from tests.central.scripted_site import Held, ScriptedSite
 from tests.relay.world import make_world
 
+pytestmark = pytest.mark.sweeps
+
 TEN_GIB = 10 << 30
 
 

@@ -30,6 +30,8 @@ from tests.attacks.state import relay_state, settled_world
 from tests.attacks.vector_parts import Body, Made, draft, make
 from tests.relay.world import EPOCH, SITE, World
 
+pytestmark = pytest.mark.sweeps
+
 DAY_S = 86_400
 
 

@@ -36,6 +36,8 @@ from tests.attacks.vector_parts import (
 from tests.central.conftest import Central
 from tests.relay.world import make_world
 
+pytestmark = pytest.mark.sweeps
+
 KEY = KEYS["pilot"]
 VIEW = TrustView(trust_file.verify(vector_trust.TRUST[1]), frozenset({KEYS["user"].public}))
 

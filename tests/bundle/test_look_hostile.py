@@ -25,6 +25,8 @@ from tests.bundle.conftest import Cast
 from tests.bundle.looking import Carried, carried, run
 from tests.conftest import SHARED_DATA
 
+pytestmark = pytest.mark.sweeps
+
 EVERY_LOOK: tuple[tuple[str, ...], ...] = (
     ("inspect", "{}"),
     ("inspect", "{}", "--json", "--trust", "{trust}"),

@@ -34,6 +34,8 @@ from tests.central.scripted_site import Held, ScriptedSite
 from tests.keys.document import drills
 from tests.keys.plant import Done, Plant
 
+pytestmark = pytest.mark.sweeps
+
 COMMANDS_MAX = 5
 
 

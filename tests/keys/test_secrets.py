@@ -6,8 +6,12 @@ import base64
 import hashlib
 from pathlib import Path
 
+import pytest
+
 from bundle.trust.keys import KeyFile
 from tests.keys.plant import Plant
+
+pytestmark = pytest.mark.sweeps
 
 SECRETS_MIN = 20
 

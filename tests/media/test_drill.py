@@ -10,6 +10,8 @@ import pytest
 
 from tests.media.drill import Drill, trips_taken
 
+pytestmark = pytest.mark.sweeps
+
 WAVES = 6  # more work is asked for on so many of the first trips
 TRIPS_MIN = 10
 TRIPS_MAX = 5  # for any one bundle

@@ -30,6 +30,8 @@ from bundle.wire.read import open_bundle
 from tests.media.made import Press
 from tests.media.test_take import Became, landed, taken
 
+pytestmark = pytest.mark.sweeps
+
 
 def export(press: Press, medium: Path) -> frozenset[str]:
     """Fill a medium as `pulk bundle export` does; return what counts as carried."""

@@ -17,6 +17,8 @@ from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
 from tests.media.made import Press
 
+pytestmark = pytest.mark.sweeps
+
 
 def test_every_part_verifies_alone_and_together_they_are_the_bundle(
     press: Press, tmp_path: Path

@@ -17,6 +17,8 @@ from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
 from tests.media.made import Press
 
+pytestmark = pytest.mark.sweeps
+
 
 def reception(into: Path, **changes: object) -> Reception:
     """A folder where bundles land."""

@@ -179,6 +179,7 @@ def test_news_without_work_need_no_cosignature(tmp_path: Path) -> None:
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.sweeps
 @given(
     st.lists(st.lists(st.sampled_from([ANNA, BELA, CARLA]), min_size=1, max_size=4), max_size=4),
     st.integers(1, 2),

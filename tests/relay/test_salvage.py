@@ -70,6 +70,7 @@ def test_a_pilot_that_may_still_live_is_left_alone(world: World) -> None:
     assert not salvaged(world)
 
 
+@pytest.mark.sweeps
 def test_a_journal_cut_at_every_byte_of_its_last_record_loses_that_record_only(
     world: World,
 ) -> None:
