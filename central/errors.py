@@ -87,6 +87,15 @@ class DatabaseBusy(PulkError):
     remedy = "try again"
 
 
+class DatabaseTrouble(PulkError):
+    """The database did not do what was asked: its disk is full or broken, or it was lost."""
+
+    code = "database-trouble"
+    transient = True
+    what = "the database did not do what was asked: {reason}"
+    remedy = "free space, look after disk and database server, then try again"
+
+
 class UnknownDataset(PulkError):
     """There is no dataset of that id."""
 
