@@ -77,7 +77,7 @@ class Controls:
         self.all: tuple[Control, ...] = tuple(
             sorted(unique.values(), key=lambda one: (one.epoch, one.commit, one.word))
         )
-        self._partial = any(one.regions is not None for one in self.all)
+        self.is_partial = any(one.regions is not None for one in self.all)
         self._whole = _standing([one for one in self.all if one.regions is None])
         self._spans: dict[tuple[int, int], tuple[Jobs, Jobs]] = {}
 
@@ -90,7 +90,7 @@ class Controls:
     def standings(self, step: int, jobs: Jobs) -> Standings:
         """Return what is in force for many jobs of a step, ascending."""
         count, whole = len(jobs), self._whole
-        if not self._partial:
+        if not self.is_partial:
             return Standings(
                 np.full(count, whole.generation, np.int64),
                 np.full(count, whole.since, np.int64),
@@ -137,7 +137,7 @@ class Controls:
 
     def standing(self, place: Place) -> Standing:
         """Return what is in force for a task."""
-        if not self._partial:
+        if not self.is_partial:
             return self._whole
         return _standing([one for one in self.all if one.covers(place)])
 

@@ -208,7 +208,12 @@ def _row(packed: shape.Reader, name: str, length: int) -> shape.Reader:
 
 
 def _numbers(
-    packed: shape.Reader, name: str | int, count: int, *, low: int = 0, high: int = columns.COUNT_MAX
+    packed: shape.Reader,
+    name: str | int,
+    count: int,
+    *,
+    low: int = 0,
+    high: int = columns.COUNT_MAX,
 ) -> Numbers:
     """Read a plain column. Raises WrongShape."""
     column = _planes(packed, name, count, 0)
@@ -235,7 +240,7 @@ def _differences(
         if 0 <= base <= min(high, _EVIDENT) and _top(found) < _EVIDENT // ATTEMPTS_PER_SEGMENT_MAX:
             steps = (found >> 1) ^ -(found & 1)
             steps[0] += base
-            values = np.cumsum(steps)
+            values: Numbers = np.cumsum(steps)
             if int(values.min()) >= 0 and int(values.max()) <= high:
                 return values
     strict = columns.differences(packed, name, count, high=high, width_min=width_min)

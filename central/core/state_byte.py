@@ -14,11 +14,13 @@ done; the rest of its verdict is in the row.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from bundle.intervals import IntervalSet
 from central.core.facts import Verdict
 
 Bytes = npt.NDArray[np.uint8]
@@ -53,12 +55,13 @@ def done(states: Bytes, flags: Bytes) -> Mask:
         states: a byte per task.
         flags: what controls say of each (`*_FLAG`).
     """
-    is_done = (states & DONE) != 0
+    is_done: Mask = (states & DONE) != 0
     if not flags.any():
         return is_done
     in_row = (states & ROW) != 0
     stays = ((flags & CANCELLED_FLAG) == 0) | ((states & PINNED) != 0)
-    return is_done & (in_row | (((flags & REMOVED_FLAG) == 0) & stays))
+    is_done &= in_row | (((flags & REMOVED_FLAG) == 0) & stays)
+    return is_done
 
 
 def verdicts(states: Bytes, failures_max: int, flags: Bytes, parents_done: Mask) -> Bytes:
@@ -85,3 +88,37 @@ def verdicts(states: Bytes, failures_max: int, flags: Bytes, parents_done: Mask)
     if in_row.any():
         found[in_row] = np.where(has_done[in_row], IS_DONE, IN_ROW)
     return found
+
+
+def inside(numbers: IntervalSet, jobs: Jobs) -> Mask:
+    """Return which jobs are in a set."""
+    if len(numbers.spans) == 1:
+        low, past = numbers.spans[0]
+        return np.asarray((jobs >= low) & (jobs < past))
+    bounds = np.array(numbers.spans, np.int64).reshape(-1, 2)
+    if not len(bounds):
+        return np.zeros(len(jobs), np.bool_)
+    at = np.searchsorted(bounds[:, 0], jobs, side="right") - 1
+    found: Mask = (at >= 0) & (jobs < bounds[np.maximum(at, 0), 1])
+    return found
+
+
+def jobs_of(spans: Iterable[tuple[int, int]]) -> Jobs:
+    """Return the jobs of half-open, ascending, disjoint spans."""
+    bounds = np.array(list(spans), np.int64).reshape(-1, 2)
+    counts = bounds[:, 1] - bounds[:, 0]
+    if len(bounds) == 1:
+        return np.arange(int(bounds[0, 0]), int(bounds[0, 1]))
+    ends = np.cumsum(counts)
+    found: Jobs = np.repeat(bounds[:, 0] - (ends - counts), counts)
+    return found + np.arange(len(found))
+
+
+def spans_of(jobs: Jobs) -> list[tuple[int, int]]:
+    """Return half-open spans that hold exactly the given ascending jobs."""
+    if not len(jobs):
+        return []
+    edges = np.flatnonzero(jobs[1:] != jobs[:-1] + 1) + 1
+    first = jobs[np.concatenate(([0], edges))]
+    last = jobs[np.concatenate((edges - 1, [len(jobs) - 1]))]
+    return list(zip(first.tolist(), (last + 1).tolist(), strict=True))

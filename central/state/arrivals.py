@@ -16,7 +16,7 @@ from central.core.state_byte import Mask
 from central.state.recall import Recalled
 
 COUNTED = np.array([counts(fate) for fate in FATES])  # by a fate's place: it uses up the budget
-_SUMS = ("wall_ms", "cpu_ms", "read_bytes", "written_bytes")
+_USED = ("wall_ms", "cpu_ms", "read_bytes", "written_bytes", "memory_peak_mib")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +35,24 @@ class Arrivals:
     @classmethod
     def of(cls, segments: Sequence[Recalled]) -> Arrivals:
         """Lay the attempts of segments one after the other."""
-        counts_ = [one.columns.count for one in segments]
+        each = [one.columns.count for one in segments]
         return cls(
-            segments,
-            np.repeat(np.arange(len(segments)), counts_),
-            np.concatenate([np.arange(count) for count in counts_]),
-            *(_joined(segments, name) for name in ("step", "job", "generation", "fate")),
-            np.concatenate([one.columns.consumed.counts() for one in segments]),
+            segments=segments,
+            segment=np.repeat(np.arange(len(segments)), each),
+            number=np.concatenate([np.arange(count) for count in each]),
+            step=_joined(segments, "step"),
+            job=_joined(segments, "job"),
+            generation=_joined(segments, "generation"),
+            fate=_joined(segments, "fate"),
+            consumed=np.concatenate([one.columns.consumed.counts() for one in segments]),
         )
 
     def current_spec(self, dag: Dag, step: int, part: Numbers) -> Mask:
         """Return which attempts at a step were made from the spec in force."""
         hashes = dag.spec_hash(step)
         fits = np.array([one.spec_hashes.get(step) == hashes for one in self.segments])
-        return fits[self.segment[part]]
+        found: Mask = fits[self.segment[part]]
+        return found
 
     def succeeded(self, part: Numbers) -> Mask:
         """Return which attempts are successes."""
@@ -61,12 +65,12 @@ class Arrivals:
 
     def usage(self, part: Numbers) -> UsageSum:
         """Return what attempts used together; one counts for at most USAGE_MAX in each sum."""
-        sums = [
-            int(np.minimum(_joined(self.segments, name)[part], USAGE_MAX).sum()) for name in _SUMS
-        ]
-        peaks = _joined(self.segments, "memory_peak_mib")[part]
-        peak = min(int(peaks.max()), USAGE_MAX) if len(peaks) else 0
-        return UsageSum(len(part), *sums, memory_peak_mib=peak)
+        if not len(part):
+            return UsageSum()
+        used = {name: _joined(self.segments, name)[part] for name in _USED}
+        sums = {name: int(np.minimum(values, USAGE_MAX).sum()) for name, values in used.items()}
+        sums["memory_peak_mib"] = min(int(used["memory_peak_mib"].max()), USAGE_MAX)
+        return UsageSum(attempts=len(part), **sums)
 
 
 def _joined(segments: Sequence[Recalled], name: str) -> Numbers:

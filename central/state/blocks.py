@@ -16,7 +16,7 @@ import zstandard
 
 from central.core import state_byte
 from central.core.state_byte import BLOCK_BITS, BLOCK_JOBS, Bytes, Jobs
-from central.store.protocol import Tasks
+from central.store.protocol_facts import Tasks
 from central.store.rows import BlockKey, BlockRow
 
 _NUMBERS = struct.Struct("<II")
@@ -95,10 +95,18 @@ class Blocks:
         for one in self._blocks.values():
             one.before = one.now
 
+    def settle_jobs(self, step: int, jobs: Jobs) -> None:
+        """Take what the bytes of jobs are now for what they were before."""
+        for block, part in pieces(jobs):
+            one, at = self._blocks[step, block], jobs[part] & (BLOCK_JOBS - 1)
+            if not one.is_shared():
+                one.before = one.before.copy()
+                one.before[at] = one.now[at]
+
     def save(self) -> None:
         """Write the blocks that changed, in the order of their keys."""
         dirty = sorted(key for key, one in self._blocks.items() if one.dirty)
-        rows = [BlockRow(*key, *_pack(self._blocks[key])) for key in dirty]
+        rows = [_row(key, self._blocks[key]) for key in dirty]
         if rows:
             self._tasks.save_blocks(self._dataset, rows)
         for key in dirty:
@@ -151,9 +159,14 @@ def states_of(raw: bytes) -> Bytes:
     return np.frombuffer(plain, np.uint8)
 
 
-def _pack(block: _Block) -> tuple[bytes, int, int]:
-    packed = _NUMBERS.pack(block.ready, block.failed) + _COMPRESSOR.compress(block.now.tobytes())
-    return packed, block.ready, block.failed
+def _row(key: BlockKey, block: _Block) -> BlockRow:
+    state = packed_block(block.now, block.ready, block.failed)
+    return BlockRow(key[0], key[1], state, block.ready, block.failed)
+
+
+def packed_block(states: Bytes, ready: int = 0, failed: int = 0) -> bytes:
+    """Return a block as it is stored."""
+    return _NUMBERS.pack(ready, failed) + _COMPRESSOR.compress(states.tobytes())
 
 
 def _count(codes: Bytes, code: int) -> int:

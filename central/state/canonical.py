@@ -22,6 +22,7 @@ class Canonical:
         self._store, self._dataset = store, dataset
         self._judge, self._blocks, self._recall = judge, blocks, recall
         self._learned: dict[int, dict[int, bytes]] = {}
+        self.without: frozenset[int] = frozenset()  # numbers of segments that are being joined
 
     def learn(self, step: int, outcomes: dict[int, bytes]) -> None:
         """Note outcomes by job that have become canonical."""
@@ -52,7 +53,7 @@ class Canonical:
         if len(plain):
             judge = self._judge
             successes = self._recall.successes(
-                self._dataset, judge.dag, judge.controls, step, plain
+                self._dataset, (judge.dag, judge.controls), step, plain, self.without
             )
             found |= {
                 job: min(one.outcome() for one in several) for job, several in successes.items()

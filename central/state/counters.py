@@ -13,7 +13,7 @@ from central.core.facts import Verdict
 from central.core.source import StepCounts
 from central.core.state_byte import VERDICTS, Bytes
 from central.errors import Unbalanced
-from central.store.protocol import Tasks
+from central.store.protocol_facts import Tasks
 from central.store.rows import StepRow
 
 _WORDS = len(VERDICTS)

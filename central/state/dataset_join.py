@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from bundle.ids import DatasetId, Epoch
+from bundle.ids import Epoch
 from bundle.intervals import IntervalSet
 from central.core import state_byte
 from central.core.changes import Changes
 from central.core.facts import AttemptFact, Pin, Place, Verdict
 from central.core.merge import Merge
 from central.core.segment_columns import Numbers
-from central.core.state_byte import BLOCK_JOBS, VERDICTS, Bytes, Jobs, Mask
+from central.core.state_byte import BLOCK_JOBS, VERDICTS, Jobs, Mask
 from central.state.arrivals import Arrivals
 from central.state.blocks import Blocks
 from central.state.canonical import Canonical
@@ -67,30 +69,55 @@ class DatasetJoin:
             commit: where central's pins go; None where it makes none of its own.
         """
         self._store, self.row, self._recall, self._commit = store, row, recall, commit
-        self.judge, self.blocks = judge_of
+        judge, self.blocks = judge_of
         self.counters = Counters(store.tasks, row.no)
-        self.canonical = Canonical(store, row.no, self.judge, self.blocks, recall)
-        of = (self.judge, self.blocks, self.counters, self.canonical)
-        self._source = StateSource(store, row.no, of, recall)
-        self._plain = PlainJoin(self.judge, self.blocks, self.canonical)
+        self.judge_anew(judge)
+        self._old_judge: Judge | None = None  # by which what changes now was counted
         self._work = _Work()
         self._changed: dict[int, list[Jobs]] = {}
         self._opened: list[Jobs] = []
         self.made_pins: list[Pin] = []
         self.contradicted: list[AttemptFact] = []
 
+    def judge_anew(self, judge: Judge) -> None:
+        """Judge by another document or other controls from now on."""
+        self.judge = judge
+        of = (self._store, self.row.no, judge, self.blocks, self._recall)
+        self.canonical = Canonical(*of)
+        self._source = StateSource(
+            self._store,
+            self.row.no,
+            (judge, self.blocks, self.counters, self.canonical),
+            self._recall,
+        )
+        self._plain = PlainJoin(judge, self.blocks, self.canonical)
+
+    def stand_anew(self, old: Judge, step: int, jobs: Jobs, *, forget: int) -> None:
+        """Have jobs of a step, which were counted by another judge, judged by the one in force.
+
+        Args:
+            old: that judge.
+            step: a step per job.
+            jobs: ascending.
+            forget: bits that their bytes lose, where they have no row.
+        """
+        self._old_judge = old
+        states = self.blocks.read(step, jobs)
+        in_row = (states & state_byte.ROW) != 0
+        kept = np.where(in_row, states, states & (255 - forget)).astype(np.uint8)
+        self._put(step, jobs, kept | state_byte.TOUCHED)
+        self.touch((step, job) for job in jobs[in_row].tolist())
+
     def set_leased(self, step: int, jobs: Jobs, *, leased: bool) -> bool:
         """Note that a live lease covers jobs of a step, or no more; return whether one did."""
         states = self.blocks.read(step, jobs)
         was = (states & state_byte.LEASED) != 0
-        if leased:
-            states |= state_byte.LEASED | state_byte.TOUCHED
-        else:
-            states &= 255 - state_byte.LEASED
-        self._put(step, jobs, states)
         in_row = (states & state_byte.ROW) != 0
         if self.judge.dag.whole[step]:
             in_row[:] = True
+        else:
+            flags = state_byte.LEASED | state_byte.TOUCHED
+            self._put(step, jobs, states | flags if leased else states & (255 - state_byte.LEASED))
         if in_row.any():
             generations = self.judge.controls.standings(step, jobs).generation
             its = zip(jobs[in_row].tolist(), generations[in_row].tolist(), strict=True)
@@ -148,8 +175,11 @@ class DatasetJoin:
         arrived = Arrivals.of(segments)
         if again is None:
             self._source.fresh = {one.row.no for one in segments}
+            self.canonical.without = frozenset(self._source.fresh)
+            self._source.unjoined = set(self.judge.dag.order)
         for step in self.judge.dag.order:
             part = self._part(arrived, step, again)
+            self._source.unjoined.discard(step)
             if not len(part):
                 continue
             if self.judge.dag.whole[step]:
@@ -162,10 +192,9 @@ class DatasetJoin:
                 self._add_facts(arrived, step, joined.unfit_attempts)
             self.run()
         self._source.fresh, self._source.arriving = set(), set()
+        self.canonical.without = frozenset()
 
-    def _part(
-        self, arrived: Arrivals, step: int, again: dict[int, IntervalSet] | None
-    ) -> Numbers:
+    def _part(self, arrived: Arrivals, step: int, again: dict[int, IntervalSet] | None) -> Numbers:
         """Return which attempts are at a step, and at what is joined anew without a row."""
         if len(self.judge.dag.order) == 1 and again is None:
             return np.arange(len(arrived.step))
@@ -175,9 +204,10 @@ class DatasetJoin:
         if step not in again or self.judge.dag.whole[step]:
             return _NONE
         jobs, of = np.unique(arrived.job[part], return_inverse=True)
-        inside = _inside(again[step], jobs)
+        inside = state_byte.inside(again[step], jobs)
         inside &= (self.blocks.read(step, jobs) & state_byte.ROW) == 0
-        return part[inside[of]]
+        found: Numbers = part[inside[of]]
+        return found
 
     def _add_facts(self, arrived: Arrivals, step: int, part: Numbers) -> None:
         """Give attempts to the merge, one by one."""
@@ -204,7 +234,9 @@ class DatasetJoin:
         """Write bytes, counters and which jobs are touched."""
         self.run()
         if self._opened:
-            jobs = IntervalSet.spanning(span for one in self._opened for span in spans_of(one))
+            jobs = IntervalSet.spanning(
+                span for one in self._opened for span in state_byte.spans_of(one)
+            )
             touched = self.row.touched | jobs
             if touched != self.row.touched:
                 self._store.datasets.set_touched(self.row.no, touched)
@@ -213,13 +245,13 @@ class DatasetJoin:
         self.counters.save(self.row.id, self.judge.dag)
         self._opened = []
 
-    def _put(self, step: int, jobs: Jobs, states: Bytes) -> None:
+    def _put(self, step: int, jobs: Jobs, states: npt.NDArray[Any]) -> None:
         if len(jobs):
-            self.blocks.write(step, jobs, states)
+            self.blocks.write(step, jobs, states.astype(np.uint8, copy=False))
             self._changed.setdefault(step, []).append(jobs)
 
     def _affect(self) -> None:
-        """Count by the difference of verdicts; a task that is done, or no more, reaches its children."""
+        """Count by the difference of verdicts; one done, or done no more, reaches its children."""
         if not self._changed:
             return
         dag = self.judge.dag
@@ -237,12 +269,13 @@ class DatasetJoin:
                 self.blocks.write(step, jobs[fresh], states[fresh] | state_byte.TOUCHED)
             self._move(step, jobs)
         self._changed.clear()
+        self._old_judge = None
         self.blocks.settle()
 
     def _move(self, step: int, jobs: Jobs) -> None:
-        """Count the tasks of a step whose bytes, or whose parents', changed; tell their children."""
+        """Count tasks of a step whose bytes, or whose parents', changed; tell their children."""
         had = self.blocks.read(step, jobs, before=True)
-        was = self.judge.verdicts(step, jobs, before=True)
+        was = (self._old_judge or self.judge).verdicts(step, jobs, before=True)
         was[(had & state_byte.TOUCHED) == 0] = state_byte.IN_ROW  # counted nowhere
         has = self.blocks.read(step, jobs)
         now = self.judge.verdicts(step, jobs)
@@ -258,8 +291,6 @@ class DatasetJoin:
         self.counters.know(step, int(known))
         flipped = jobs[(was == state_byte.IS_DONE) != (now == state_byte.IS_DONE)]
         self._reach(step, flipped)
-        in_row = jobs[plain & False] if False else _NONE
-        del in_row
 
     def _reach(self, step: int, jobs: Jobs) -> None:
         """Have the children of jobs of a step looked at, and judged where they have rows."""
@@ -275,7 +306,7 @@ class DatasetJoin:
             self._work.touched.update((child, job) for job in in_row.tolist())
 
     def _open_jobs(self) -> None:
-        """Give a trace to all that a job's first trace leaves ready: the planner looks for those."""
+        """Give a trace to all that a job's first one leaves ready: the planner looks for those."""
         dag = self.judge.dag
         fresh: list[Jobs] = []
         for step, several in self._changed.items():
@@ -298,9 +329,7 @@ class DatasetJoin:
     def _judge_rows(self) -> None:
         """Let the merge judge what waits for it, and write what it says."""
         work, self._work = self._work, _Work()
-        merge = Merge(
-            self.row.id, self.judge.dag, self.judge.controls, self._source, self._commit
-        )
+        merge = Merge(self.row.id, self.judge.dag, self.judge.controls, self._source, self._commit)
         merge.add_attempts(work.facts)
         merge.add_pins(work.pins)
         merge.set_leases(work.leases)
@@ -337,6 +366,8 @@ class DatasetJoin:
                     ]
             fresh = jobs[self.blocks.read(step, jobs, before=True) == 0]
             self.blocks.write(step, jobs, states)
+            if step not in changes.flipped:
+                self.blocks.settle_jobs(step, jobs)
             if not self.judge.dag.whole[step] and len(fresh):
                 self._opened.append(fresh)
                 for root, needs in enumerate(self.judge.dag.needs):
@@ -348,7 +379,7 @@ class DatasetJoin:
         tasks.add_pins(no, changes.pins)
 
     def _count_rows(self, changes: Changes) -> None:
-        """Count by what the merge changed; its bytes are what was before for all that follows."""
+        """Count by what the merge changed."""
         for (step, word), difference in changes.counts.items():
             self.counters.add(step, word, difference)
         for step, difference in changes.known.items():
@@ -361,8 +392,6 @@ class DatasetJoin:
             verdicts = [changes.rows[step, job].verdict for job in jobs.tolist()]
             now = np.array([_code(word) for word in verdicts], np.uint8)
             self.blocks.note(step, jobs, was, now)
-            if step not in changes.flipped:
-                self.blocks.settle_jobs(step, jobs)
 
     def _flip(self, step: int) -> None:
         """A step per dataset is done, or no more: every job of its children is looked at again."""
@@ -375,25 +404,6 @@ class DatasetJoin:
                 stands = (states & (state_byte.ROW | state_byte.DONE)) != 0
                 self._work.touched.update((child, job) for job in jobs[stands].tolist())
                 self._changed.setdefault(child, []).append(jobs)
-
-
-def spans_of(jobs: Jobs) -> list[tuple[int, int]]:
-    """Return half-open spans that hold exactly the given ascending jobs."""
-    if not len(jobs):
-        return []
-    edges = np.flatnonzero(jobs[1:] != jobs[:-1] + 1) + 1
-    first = jobs[np.concatenate(([0], edges))]
-    last = jobs[np.concatenate((edges - 1, [len(jobs) - 1]))]
-    return list(zip(first.tolist(), (last + 1).tolist(), strict=True))
-
-
-def _inside(numbers: IntervalSet, jobs: Jobs) -> Mask:
-    bounds = np.array(numbers.spans, np.int64).reshape(-1, 2)
-    if not len(bounds):
-        return np.zeros(len(jobs), np.bool_)
-    at = np.searchsorted(bounds[:, 0], jobs, side="right") - 1
-    found: Mask = (at >= 0) & (jobs < bounds[np.maximum(at, 0), 1])
-    return found
 
 
 def _byte_of(verdict: Verdict, failures: int, lease: int, needs_row: bool) -> int:
@@ -409,8 +419,3 @@ def _byte_of(verdict: Verdict, failures: int, lease: int, needs_row: bool) -> in
 
 def _code(word: Verdict | None) -> int:
     return state_byte.IN_ROW if word is None else VERDICTS.index(word)
-
-
-def dataset_id_of(join: DatasetJoin) -> DatasetId:
-    """Return whose facts a join is about."""
-    return join.row.id

@@ -1,4 +1,4 @@
-"""Verdicts of many tasks of a dataset at once, from their bytes, their parents' and the controls."""
+"""Verdicts of many tasks at once, from their bytes, those of their parents and the controls."""
 
 from __future__ import annotations
 

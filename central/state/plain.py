@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from central.core import state_byte
-from central.core.dag import Dag
 from central.core.segment_columns import Numbers
 from central.core.state_byte import Bytes, Jobs, Mask
 from central.state.arrivals import Arrivals
@@ -55,9 +54,7 @@ class PlainJoin:
         """Work on a dataset's bytes."""
         self._judge, self._blocks, self._canonical = judge, blocks, canonical
 
-    def join(
-        self, arrived: Arrivals, step: int, part: Numbers, contested: Mask | None
-    ) -> Joined:
+    def join(self, arrived: Arrivals, step: int, part: Numbers, contested: Mask | None) -> Joined:
         """Join attempts at a step per job.
 
         Args:
@@ -87,9 +84,7 @@ class PlainJoin:
         if self._judge.dag.children[step]:
             self._learn(arrived, step, places, first)
         of_unfit = unfit[places.of]
-        return Joined(
-            places.jobs[changed], places.jobs[unfit], part[of_unfit], part[~of_unfit]
-        )
+        return Joined(places.jobs[changed], places.jobs[unfit], part[of_unfit], part[~of_unfit])
 
     def _places(self, arrived: Arrivals, step: int, part: Numbers) -> _Places:
         jobs = arrived.job[part]
@@ -126,7 +121,7 @@ class PlainJoin:
     ) -> Mask:
         """Return which tasks have facts that don't fit a byte."""
         dag, states = self._judge.dag, places.states
-        unfit = (states & state_byte.ROW) != 0
+        unfit: Mask = (states & state_byte.ROW) != 0
         is_done = (states & state_byte.DONE) != 0
         failures = np.where(is_done, 0, states & state_byte.FAILURES) + places.failures
         unfit |= (failures > state_byte.FAILURES_EXACT_MAX) & (places.failures > 0)

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,7 +21,9 @@ from central.core.segment_columns import SegmentColumns
 from central.core.state_byte import BLOCK_BITS, Jobs
 from central.state.blocks import blocks_of
 from central.store.rows import BlockKey, LeaseRow, SegmentRow, Span
-from central.workings import Workings
+
+if TYPE_CHECKING:
+    from central.workings import Workings
 
 ATTEMPTS_MAX = 200_000  # attempts whose columns are kept
 
@@ -127,12 +130,18 @@ class Recall:
         return [read[no] for no in sorted(read)]
 
     def successes(
-        self, dataset: int, dag: Dag, controls: Controls, step: int, jobs: Jobs
+        self,
+        dataset: int,
+        of: tuple[Dag, Controls],
+        step: int,
+        jobs: Jobs,
+        without: Collection[int] = (),
     ) -> dict[int, list[Success]]:
         """Return by job the successes that count but for their lineage."""
         found: dict[int, list[Success]] = {}
+        dag, controls = of
         standings = controls.standings(step, jobs)
-        for one in self.touching(dataset, step, jobs):
+        for one in self.touching(dataset, step, jobs, without):
             if one.spec_hashes.get(step) != dag.spec_hash(step):
                 continue
             columns = one.columns

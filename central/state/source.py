@@ -1,8 +1,8 @@
-"""What the merge asks of a dataset whose tasks are bytes, rows where they must be, and an archive."""
+"""What the merge asks of a dataset whose tasks are bytes, rows where needed, and an archive."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class StateSource:
         self._judge, self._blocks, self._counters, self._canonical = of
         self.arriving: set[Place] = set()
         self.fresh: set[int] = set()  # numbers of the segments that bring them
+        self.unjoined: set[int] = set()  # steps whose attempts of those are still to be joined
         self.segment_of: dict[bytes, int] = {}  # of attempts read back, by their content
 
     def load_rows(self, places: Collection[Place]) -> Iterable[TaskRow]:
@@ -44,7 +45,11 @@ class StateSource:
             in_rows += [(step, job) for job in jobs[(states & state_byte.ROW) != 0].tolist()]
             plain = (states & (state_byte.ROW | state_byte.TOUCHED)) == state_byte.TOUCHED
             if plain.any():
-                found += self._plain_rows(step, jobs[plain])
+                outcomes = self._canonical.outcomes(step, jobs[plain])
+                found += [
+                    row._replace(outcome=outcomes.get(row.job, b""))
+                    for row in plain_rows(self._judge, self._blocks, step, jobs[plain])
+                ]
         if in_rows:
             found += self._tasks.rows(self._dataset, in_rows)
         return found
@@ -59,8 +64,8 @@ class StateSource:
             in_rows += [(step, job) for job in jobs[has_row].tolist()]
             plain += [(step, job) for job in jobs[~has_row].tolist()]
         found = list(self._tasks.attempts(self._dataset, in_rows)) if in_rows else []
-        here = [place for place in plain if place in self.arriving]
-        elsewhere = [place for place in plain if place not in self.arriving]
+        here = [one for one in plain if one in self.arriving or one[0] in self.unjoined]
+        elsewhere = list(set(plain).difference(here))
         for some, without in ((here, self.fresh), (elsewhere, set[int]())):
             for fact, segment in self._recall.facts(self._dataset, some, without):
                 self.segment_of[fact.content] = segment
@@ -82,18 +87,18 @@ class StateSource:
         """See `Source`."""
         return self._counters.load_counts(steps)
 
-    def _plain_rows(self, step: int, jobs: Jobs) -> Iterable[TaskRow]:
-        states = self._blocks.read(step, jobs)
-        codes = self._judge.verdicts(step, jobs)
-        generations = self._judge.controls.standings(step, jobs).generation
-        outcomes = self._canonical.outcomes(step, jobs)
-        rows = zip(jobs.tolist(), states.tolist(), codes.tolist(), generations.tolist(), strict=True)
-        for job, state, code, generation in rows:
-            is_done = bool(state & state_byte.DONE)
-            failures = 0 if is_done else state & state_byte.FAILURES
-            lease = int(bool(state & state_byte.LEASED) and not is_done)
-            verdict, outcome = VERDICTS[code], outcomes.get(job, b"")
-            yield TaskRow(step, job, generation, verdict, outcome, failures, lease)
+
+def plain_rows(judge: Judge, blocks: Blocks, step: int, jobs: Jobs) -> Iterator[TaskRow]:
+    """Yield the rows that the bytes of jobs of a step per job stand for, but for their outcomes."""
+    states = blocks.read(step, jobs)
+    codes = judge.verdicts(step, jobs)
+    generations = judge.controls.standings(step, jobs).generation
+    rows = zip(jobs.tolist(), states.tolist(), codes.tolist(), generations.tolist(), strict=True)
+    for job, state, code, generation in rows:
+        is_done = bool(state & state_byte.DONE)
+        failures = 0 if is_done else state & state_byte.FAILURES
+        lease = int(bool(state & state_byte.LEASED) and not is_done)
+        yield TaskRow(step, job, generation, VERDICTS[code], b"", failures, lease)
 
 
 def by_step(places: Iterable[Place]) -> Iterable[tuple[int, Jobs]]:
