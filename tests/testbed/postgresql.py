@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from tests.testbed import debian
 
@@ -38,7 +39,7 @@ class Server:
         self.folder, self._programs = folder, programs
         self._data = folder / "data"
         account = _account()
-        self._account = {} if account is None else {"user": account.pw_uid, "group": account.pw_gid}
+        self._account: dict[str, Any] = {} if account is None else {"user": account.pw_uid, "group": account.pw_gid}
         if account is not None:
             os.chown(folder, account.pw_uid, account.pw_gid)
         self._run("initdb", "-D", self._data, "-U", "pulk", "-A", "trust", "-E", "UTF8", "-N")
@@ -59,7 +60,7 @@ class Server:
         return self._run("psql", "-XAtq", "-h", self.folder, "-U", "pulk", "-d", database, "-c", sql)
 
     def create(self, database: str, template: str = "template0") -> str:
-        """Make a database and return its URL; its texts sort as bytes nowhere by themselves."""
+        """Make a database and return its URL."""
         self.psql(f'CREATE DATABASE "{database}" TEMPLATE "{template}"')
         return self.url(database)
 
@@ -78,21 +79,24 @@ class Server:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _run(self, program: str, *arguments: object) -> str:
-        done = subprocess.run(
-            [self._programs / program, *map(str, arguments)],
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=(self.folder / "said").open("wb") if program == "pg_ctl" else subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
-            timeout=PROGRAM_S,
-            check=False,
-            **self._account,  # type: ignore[call-overload]
-        )
-        said = done.stdout.decode(errors="replace") if done.stdout else ""
+        # into a file: a server that pg_ctl starts would keep a pipe open
+        with tempfile.TemporaryFile() as said:
+            done = subprocess.run(
+                [self._programs / program, *map(str, arguments)],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
+                timeout=PROGRAM_S,
+                check=False,
+                **self._account,
+            )
+            said.seek(0)
+            text = said.read().decode(errors="replace").strip()
         if done.returncode:
-            raise RuntimeError(f"{program} ended with {done.returncode}: {said}")
-        return str(said).strip()
+            raise RuntimeError(f"{program} ended with {done.returncode}: {text}")
+        return text
 
 
 def start() -> Server:
@@ -100,7 +104,6 @@ def start() -> Server:
     programs = _programs()
     if programs is None:
         if not _CREATECLUSTER.exists():  # else the package starts a cluster of its own
-            reason = "only root on Debian can install it"
             if os.geteuid() == 0 and os.environ.get("PULK_TEST_INSTALL") != "0":
                 _CREATECLUSTER.parent.mkdir(parents=True, exist_ok=True)
                 _CREATECLUSTER.write_text("create_main_cluster = false\n")
