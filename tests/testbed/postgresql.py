@@ -39,7 +39,9 @@ class Server:
         self.folder, self._programs = folder, programs
         self._data = folder / "data"
         account = _account()
-        self._account: dict[str, Any] = {} if account is None else {"user": account.pw_uid, "group": account.pw_gid}
+        self._account: dict[str, Any] = (
+            {} if account is None else {"user": account.pw_uid, "group": account.pw_gid}
+        )
         if account is not None:
             os.chown(folder, account.pw_uid, account.pw_gid)
         self._run("initdb", "-D", self._data, "-U", "pulk", "-A", "trust", "-E", "UTF8", "-N")
@@ -57,7 +59,9 @@ class Server:
         return f"postgresql://pulk@/{database}?host={self.folder}"
 
     def psql(self, sql: str, database: str = "postgres") -> str:
-        return self._run("psql", "-XAtq", "-h", self.folder, "-U", "pulk", "-d", database, "-c", sql)
+        return self._run(
+            "psql", "-XAtq", "-h", self.folder, "-U", "pulk", "-d", database, "-c", sql
+        )
 
     def create(self, database: str, template: str = "template0") -> str:
         """Make a database and return its URL."""
@@ -103,14 +107,16 @@ def start() -> Server:
     """Start a server, its packages installed where they are missing. Raises Unavailable."""
     programs = _programs()
     if programs is None:
-        if not _CREATECLUSTER.exists():  # else the package starts a cluster of its own
-            if os.geteuid() == 0 and os.environ.get("PULK_TEST_INSTALL") != "0":
-                _CREATECLUSTER.parent.mkdir(parents=True, exist_ok=True)
-                _CREATECLUSTER.write_text("create_main_cluster = false\n")
+        may_install = os.geteuid() == 0 and os.environ.get("PULK_TEST_INSTALL") != "0"
+        if may_install and not _CREATECLUSTER.exists():  # else the package starts one of its own
+            _CREATECLUSTER.parent.mkdir(parents=True, exist_ok=True)
+            _CREATECLUSTER.write_text("create_main_cluster = false\n")
         reason = debian.install(PACKAGES)
         programs = _programs()
         if programs is None:
-            raise Unavailable(f"PostgreSQL is not here: {reason or 'the package brought no initdb'}")
+            raise Unavailable(
+                f"PostgreSQL is not here: {reason or 'the package brought no initdb'}"
+            )
     folder = Path(tempfile.mkdtemp(prefix="pulk-pg-", dir="/tmp"))
     folder.chmod(0o755)
     try:

@@ -19,7 +19,7 @@ from psycopg import errors
 from central.errors import ConstraintBroken, DatabaseBusy, DatabaseTrouble
 from central.store.connection import Found, Values
 from central.store.postgresql.address import Address
-from central.store.postgresql.settings import CONNECT, SESSION, check_server
+from central.store.postgresql.settings import CONNECT, READ_ONLY, SESSION, check_server
 from central.store.statements import KEYS, Statement
 
 LOCK = 0x70756C6B  # "pulk": the number of the writers' advisory lock
@@ -150,6 +150,8 @@ class PostgresqlConnection:
             self._live().execute(cast(Any, text), values, binary=True)
 
     def _begin(self) -> None:
+        if self._read_only:
+            raise DatabaseTrouble(where=self.where, reason="it was opened to be read only")
         for again in (True, False):
             raw = self._live()
             try:
@@ -202,7 +204,7 @@ class PostgresqlConnection:
         if self._inside:
             raise DatabaseTrouble(where=self.where, reason="the connection was lost")
         with self._translated():
-            options = self._address.options(SESSION)
+            options = self._address.options(READ_ONLY if self._read_only else SESSION)
             conninfo = self._address.conninfo
             raw = psycopg.connect(conninfo, autocommit=True, options=options, **CONNECT)
             try:

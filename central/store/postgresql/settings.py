@@ -25,6 +25,7 @@ SESSION = " ".join(
         "jit": "off",  # statements are short
     }.items()
 )
+READ_ONLY = f"{SESSION} -c default_transaction_read_only=on"
 CONNECT: dict[str, Any] = {
     "connect_timeout": 10,
     "application_name": "pulk",

@@ -46,7 +46,12 @@ def test_what_is_known_of_a_dataset_grows(store: Store) -> None:
         store.datasets.set_submitter(no, b"first")
         store.datasets.set_submitter(no, b"second")
     row = store.datasets.dataset_by_no(no)
-    assert (row.submitted_us, row.touched, row.crossed, row.digest) == (77, touched, True, b"edited")
+    assert (row.submitted_us, row.touched, row.crossed, row.digest) == (
+        77,
+        touched,
+        True,
+        b"edited",
+    )
     assert (store.datasets.submitter(no), store.datasets.submitter(no + 1)) == (b"first", b"")
 
 

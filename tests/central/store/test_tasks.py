@@ -63,7 +63,9 @@ def test_ten_thousand_blocks_are_asked_for_at_once(store: Store) -> None:
 
 
 def test_counters_are_added_to_and_replaced(store: Store) -> None:
-    less = made.step(1, verdicts=(0, -1, -2, 3, 0, 0, 0), known=-5, usage=UsageSum(-1, 0, 1, 2, 3, 4))
+    less = made.step(
+        1, verdicts=(0, -1, -2, 3, 0, 0, 0), known=-5, usage=UsageSum(-1, 0, 1, 2, 3, 4)
+    )
     with store.transaction():
         store.tasks.add_to_steps(1, [made.step(1), made.step(0)])
         store.tasks.add_to_steps(2, [made.step(1)])
