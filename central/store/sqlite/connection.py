@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from central.errors import DatabaseBusy, DatabaseTrouble
+from central.errors import ConstraintBroken, DatabaseBusy, DatabaseTrouble
 from central.store.connection import Found, Values
 from central.store.statements import Statement
 
@@ -20,6 +20,7 @@ TROUBLE = frozenset(
     {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 )
 _PRIMARY = 0xFF  # the low byte of an extended result code
+_REOPENED = 1 << 32  # SQLite counts others' commits from 1 again; the version never falls
 
 _TABLES = {
     "pairs": "wanted_pair (a INTEGER NOT NULL, b INTEGER NOT NULL, PRIMARY KEY (a, b))",
@@ -120,6 +121,8 @@ class SqliteConnection:
         """Turn what SQLite says of locks and disks into central's own words."""
         try:
             yield
+        except sqlite3.IntegrityError as error:
+            raise ConstraintBroken(where=self.where, reason=str(error)) from error
         except sqlite3.OperationalError as error:
             code = error.sqlite_errorcode & _PRIMARY
             if code in BUSY:
@@ -152,6 +155,7 @@ class SqliteConnection:
         except sqlite3.Error:
             self.database.close()
             self._open()
+            self.commits += _REOPENED
 
     def _check_writing(self) -> None:
         if not self._raw.in_transaction:

@@ -76,10 +76,12 @@ CREATE INDEX span_of_segment ON span (segment);
 CREATE TABLE block (
     dataset INTEGER NOT NULL, step INTEGER NOT NULL, block INTEGER NOT NULL, state BLOB NOT NULL,
     ready INTEGER NOT NULL, failed INTEGER NOT NULL,
+    has_ready INTEGER NOT NULL GENERATED ALWAYS AS (ready > 0) VIRTUAL,
+    has_failed INTEGER NOT NULL GENERATED ALWAYS AS (failed > 0) VIRTUAL,
     PRIMARY KEY (dataset, step, block)
 ) STRICT;
-CREATE INDEX block_ready ON block (dataset, block, step) WHERE ready > 0;
-CREATE INDEX block_failed ON block (dataset, block, step) WHERE failed > 0;
+CREATE INDEX block_ready ON block (dataset, block, step) WHERE has_ready;
+CREATE INDEX block_failed ON block (dataset, block, step) WHERE has_failed;
 
 CREATE TABLE step (
     dataset INTEGER NOT NULL, step INTEGER NOT NULL,
