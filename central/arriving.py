@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from bundle.errors import PulkError
@@ -34,19 +36,21 @@ def join_result(
             lease.dataset, lease.dataset_digest, found.documents.get(lease.dataset_digest)
         )
         joining.learn_lease(lease, one.raw, one.digest, one.work)
-    _join_segments(workings, joining, found, merged)
+    join_segments(workings, joining, found.segments, merged)
     store.tasks.add_files(file._replace(bundle=merged.no) for file in found.files)
     merged.pins = joining.settle(merged.no)
     note_received(workings, bundle.manifest)
 
 
-def _join_segments(workings: Workings, joining: Joining, found: Found, merged: Merged) -> None:
-    """Add the new segments to the store, then join their attempts, dataset by dataset."""
+def join_segments(
+    workings: Workings, joining: Joining, segments: Sequence[FoundSegment], merged: Merged
+) -> None:
+    """Add new segments to the store, then join their attempts, dataset by dataset."""
     store = workings.store
     complete: list[int] = []
     fresh: list[tuple[SegmentRow, FoundSegment, LeaseRow]] = []
     leases: dict[LeaseId, LeaseRow] = {}
-    for new in found.segments:
+    for new in segments:
         lease = leases.get(new.entry.lease)
         if lease is None:
             known = store.datasets.lease(new.entry.lease)

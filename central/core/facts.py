@@ -126,7 +126,7 @@ class Control:
 
 
 class TaskRow(NamedTuple):
-    """What the store keeps of a touched task. `lease` is the number of its live lease, or 0."""
+    """What is known of a touched task. `lease` is 1 where a live lease covers it."""
 
     step: int
     job: int

@@ -211,7 +211,7 @@ class Merge:
             judgement.verdict,
             judgement.outcome,
             judgement.failures,
-            0 if judgement.verdict is Verdict.DONE else lease,
+            lease,
         )
         if row == old or (
             old is None and place not in self._forced and row == self._implied(place)

@@ -289,8 +289,9 @@ class DatasetJoin:
         known = np.count_nonzero(has[plain] & state_byte.DONE)
         known -= np.count_nonzero(had[plain] & state_byte.DONE)
         self.counters.know(step, int(known))
-        flipped = jobs[(was == state_byte.IS_DONE) != (now == state_byte.IS_DONE)]
-        self._reach(step, flipped)
+        flipped = (was == state_byte.IS_DONE) != (now == state_byte.IS_DONE)
+        flipped |= plain & (((had ^ has) & state_byte.DONE) != 0)  # it has an outcome, or none
+        self._reach(step, jobs[flipped])
 
     def _reach(self, step: int, jobs: Jobs) -> None:
         """Have the children of jobs of a step looked at, and judged where they have rows."""
@@ -342,7 +343,7 @@ class DatasetJoin:
         self.made_pins += changes.made_pins
         self.contradicted += changes.contradicted
         for step in changes.flipped:
-            self._flip(step)
+            self._flip(step, changes)
 
     def _write_rows(self, merge: Merge, changes: Changes, places: Collection[Place]) -> None:
         """Write rows and their attempts; a task without facts of its own goes back to its byte."""
@@ -393,13 +394,18 @@ class DatasetJoin:
             now = np.array([_code(word) for word in verdicts], np.uint8)
             self.blocks.note(step, jobs, was, now)
 
-    def _flip(self, step: int) -> None:
-        """A step per dataset is done, or no more: every job of its children is looked at again."""
+    def _flip(self, step: int, changes: Changes) -> None:
+        """A step per dataset is done, or no more: its children's jobs are looked at again.
+
+        Those that the merge judged with it are counted already.
+        """
         dag = self.judge.dag
         for child in self.judge.job_children(step):
             tasks = dag.dataset.tasks_of(child)
             for first in range(0, tasks, BLOCK_JOBS):
                 jobs = np.arange(first, min(first + BLOCK_JOBS, tasks))
+                if any(of == child for of, _ in changes.rows):
+                    jobs = jobs[[(child, job) not in changes.rows for job in jobs.tolist()]]
                 states = self.blocks.read(child, jobs)
                 stands = (states & (state_byte.ROW | state_byte.DONE)) != 0
                 self._work.touched.update((child, job) for job in jobs[stands].tolist())

@@ -97,7 +97,7 @@ def plain_rows(judge: Judge, blocks: Blocks, step: int, jobs: Jobs) -> Iterator[
     for job, state, code, generation in rows:
         is_done = bool(state & state_byte.DONE)
         failures = 0 if is_done else state & state_byte.FAILURES
-        lease = int(bool(state & state_byte.LEASED) and not is_done)
+        lease = int(bool(state & state_byte.LEASED))
         yield TaskRow(step, job, generation, VERDICTS[code], b"", failures, lease)
 
 
