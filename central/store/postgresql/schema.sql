@@ -28,6 +28,8 @@ CREATE TABLE bundle (
     missing text COLLATE "C" NOT NULL
 );
 CREATE INDEX bundle_by_stream ON bundle (stream, sequence);
+CREATE INDEX bundle_of_epoch ON bundle (epoch_counter, epoch_nonce, commit_no)
+WHERE epoch_counter > 0;
 CREATE INDEX bundle_parked ON bundle (no) WHERE outcome = 'parked';
 
 CREATE TABLE stream (
@@ -62,6 +64,7 @@ CREATE TABLE control (
     commit_no bigint NOT NULL, word text COLLATE "C" NOT NULL, regions bytea NOT NULL,
     PRIMARY KEY (dataset, epoch_counter, epoch_nonce, commit_no, word, regions)
 );
+CREATE INDEX control_tombstone ON control (dataset) WHERE word = 'tombstone';
 
 CREATE TABLE work (
     id text COLLATE "C" PRIMARY KEY, site text COLLATE "C" NOT NULL, created_us bigint NOT NULL, lifetime_ms bigint NOT NULL,

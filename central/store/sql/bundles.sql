@@ -32,10 +32,11 @@ FROM bundle WHERE outcome = 'merged' AND no > ? ORDER BY no LIMIT ?
 SELECT kind, leases > 0, outcome, count(*) FROM bundle GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 
 -- name: head
-SELECT coalesce(max(commit_no), 0) FROM bundle WHERE epoch_counter = ? AND epoch_nonce = ?
+SELECT coalesce(max(commit_no), 0) FROM bundle
+WHERE epoch_counter = ? AND epoch_nonce = ? AND epoch_counter > 0
 
 -- name: epoch_max
-SELECT coalesce(max(epoch_counter), 0) FROM bundle
+SELECT coalesce(max(epoch_counter), 0) FROM bundle WHERE epoch_counter > 0
 
 -- name: last_of_stream
 SELECT sequence, id FROM bundle WHERE stream = ? ORDER BY sequence DESC, no LIMIT 1

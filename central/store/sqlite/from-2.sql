@@ -2,6 +2,8 @@
 -- again. People, tokens, remembered answers, tallies, sites, receipts, and bundles that are in no
 -- archive (parked, refused) stay.
 DELETE FROM bundle WHERE outcome = 'merged';
+CREATE INDEX bundle_of_epoch ON bundle (epoch_counter, epoch_nonce, commit_no)
+WHERE epoch_counter > 0;
 DROP TABLE document;
 DROP TABLE dataset;
 DROP TABLE submitter;
@@ -39,6 +41,7 @@ CREATE TABLE control (
     commit_no INTEGER NOT NULL, word TEXT NOT NULL, regions BLOB NOT NULL,
     PRIMARY KEY (dataset, epoch_counter, epoch_nonce, commit_no, word, regions)
 ) WITHOUT ROWID, STRICT;
+CREATE INDEX control_tombstone ON control (dataset) WHERE word = 'tombstone';
 
 CREATE TABLE work (
     id TEXT PRIMARY KEY, site TEXT NOT NULL, created_us INTEGER NOT NULL, lifetime_ms INTEGER NOT NULL,

@@ -28,6 +28,8 @@ CREATE TABLE bundle (
     missing TEXT NOT NULL
 ) STRICT;
 CREATE INDEX bundle_by_stream ON bundle (stream, sequence);
+CREATE INDEX bundle_of_epoch ON bundle (epoch_counter, epoch_nonce, commit_no)
+WHERE epoch_counter > 0;
 CREATE INDEX bundle_parked ON bundle (no) WHERE outcome = 'parked';
 
 CREATE TABLE stream (
@@ -62,6 +64,7 @@ CREATE TABLE control (
     commit_no INTEGER NOT NULL, word TEXT NOT NULL, regions BLOB NOT NULL,
     PRIMARY KEY (dataset, epoch_counter, epoch_nonce, commit_no, word, regions)
 ) WITHOUT ROWID, STRICT;
+CREATE INDEX control_tombstone ON control (dataset) WHERE word = 'tombstone';
 
 CREATE TABLE work (
     id TEXT PRIMARY KEY, site TEXT NOT NULL, created_us INTEGER NOT NULL, lifetime_ms INTEGER NOT NULL,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.central.store.conftest import Engine
@@ -12,10 +13,19 @@ ROOT = Path(__file__).parents[3]
 LIMIT_S = 60
 
 
-def start(engine: Engine, code: str) -> subprocess.Popen[str]:
-    """Start Python that has `store` open and says what it prints at once."""
+def start(
+    engine: Engine, code: str, *, before: str = "", under: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """Start Python that has `store` open and says what it prints at once.
+
+    Args:
+        engine: whose database.
+        code: what it runs then.
+        before: what it runs before it opens the store.
+        under: a program, with its arguments, that starts Python.
+    """
     return subprocess.Popen(
-        [sys.executable, "-u", "-c", engine.code + code],
+        [*under, sys.executable, "-u", "-c", before + engine.code + code],
         cwd=ROOT,
         text=True,
         stdin=subprocess.PIPE,
@@ -24,8 +34,10 @@ def start(engine: Engine, code: str) -> subprocess.Popen[str]:
     )
 
 
-def run(engine: Engine, code: str) -> subprocess.CompletedProcess[str]:
+def run(
+    engine: Engine, code: str, *, before: str = "", under: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
     """Run it to its end."""
-    process = start(engine, code)
+    process = start(engine, code, before=before, under=under)
     out, err = process.communicate(timeout=LIMIT_S)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)

@@ -77,11 +77,9 @@ def play(store: Store, dataset: int, lease: LeaseRow, model: Model, act: tuple[s
         case "add":
             tasks.add_to_steps(dataset, [_step(step, row) for step, row in what.items()])
             for step, row in what.items():
-                if step in model.counters:
-                    old = model.counters[step]
-                    sums = [a + b for a, b in zip(old, row, strict=True)]
-                    row = [*sums[:-1], max(old[-1], row[-1])]
-                model.counters[step] = list(row)
+                old = model.counters.get(step, [0] * 13 + row[-1:])
+                sums = [a + b for a, b in zip(old, row, strict=True)]
+                model.counters[step] = [*sums[:-1], max(old[-1], row[-1])]
         case "set":
             tasks.set_steps(dataset, [_step(step, row) for step, row in what.items()])
             for step, row in what.items():
