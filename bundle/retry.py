@@ -15,13 +15,12 @@ from typing import NamedTuple
 from bundle.dataset.spec import Request
 from bundle.fates import FATES, Fate, counts
 from bundle.ids import PilotRun, Task
-from bundle.records.rules import AMOUNT_MAX, NO_HISTORY, History, Maximum, RetryRules
+from bundle.records.rules import AMOUNT_MAX, NO_HISTORY, UNKNOWN, History, Maximum, RetryRules
 
 RESOURCES = (Fate.OOM, Fate.TIME_LIMIT, Fate.DISK_LIMIT)
 LOSSES = frozenset({Fate.LOST, Fate.NODE_FAILURE})
 """Fates of attempts under which a pilot or its slot died. The site's own, yet poison shows by them:
 an allocation that ends and a pilot that is told to go say nothing of the task."""
-NOWHERE = Maximum()
 _BACKS_OFF = frozenset(fate for fate in FATES if counts(fate)) - frozenset(RESOURCES)
 
 
@@ -135,7 +134,7 @@ def request_for(
     asked: Request,
     known: History,
     rules: RetryRules,
-    maximum: Maximum = NOWHERE,
+    maximum: Maximum = UNKNOWN,
     first: Request | None = None,
 ) -> Request:
     """Return what the next try of a task asks for.

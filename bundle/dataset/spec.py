@@ -136,6 +136,20 @@ def dataset_digest(raw: bytes) -> bytes:
     return digest("chunk.dataset", raw)
 
 
+def request_to_wire(request: Request) -> list[int]:
+    """Return `[cpu_milli, gpu_milli, memory_mib, disk_bytes, walltime_ms]`."""
+    return [getattr(request, one.name) for one in fields(Request)]
+
+
+def request_from_wire(row: shape.Reader, first: int = 0) -> Request:
+    """Read a request that is the end of an array, from a place on. Raises WrongShape."""
+    length = first + len(fields(Request))
+    if not isinstance(row.value, list) or len(row.value) != length:
+        found = f"{len(row.value)} fields"
+        raise shape.WrongShape(where=row.where, expected=f"{length} fields", found=found)
+    return Request(*(row.count(place) for place in range(first, length)))
+
+
 def to_wire(dataset: Dataset) -> dict[str, Any]:
     """Return the dataset as plain values for canonical encoding."""
     return {
@@ -157,7 +171,6 @@ def _step_to_wire(step: Step) -> dict[str, Any]:
         case Synthetic(cpu_ms, wall_ms, memory_mib, output_bytes):
             run = {"cpu_ms": cpu_ms, "wall_ms": wall_ms, "memory_mib": memory_mib}
             run["output_bytes"] = list(output_bytes)
-    ask = step.request
     # What is the default is not written: a document without retry rules keeps its digest.
     changed = retry_rules.rules_to_wire(step.retry)
     return ({"retry": changed} if changed else {}) | {
@@ -170,13 +183,7 @@ def _step_to_wire(step: Step) -> dict[str, Any]:
         "files": list(step.files),
         "outputs": [[one.name, one.keep] for one in step.outputs],
         "environment": dict(step.environment),
-        "request": [
-            ask.cpu_milli,
-            ask.gpu_milli,
-            ask.memory_mib,
-            ask.disk_bytes,
-            ask.walltime_ms,
-        ],
+        "request": request_to_wire(step.request),
         "failures_max": step.failures_max,
     }
 
@@ -213,7 +220,7 @@ def _step_from_wire(reader: shape.Reader) -> Step:
         files=reader.texts("files"),
         outputs=tuple(Output(r.text(0), r.flag(1)) for r in _rows(reader, "outputs", 2)),
         environment=tuple(reader.text_map("environment").items()),
-        request=_request(reader),
+        request=request_from_wire(reader.reader("request")),
         failures_max=reader.count("failures_max"),
         retry=_retry(reader),
     )
@@ -232,15 +239,6 @@ def _rows(reader: shape.Reader, key: str, count: int) -> Iterator[shape.Reader]:
             found = f"{len(row.value)} fields"
             raise shape.WrongShape(where=row.where, expected=f"{count} fields", found=found)
         yield row
-
-
-def _request(reader: shape.Reader) -> Request:
-    numbers = reader.counts("request")
-    if len(numbers) != len(fields(Request)):
-        expected = f"{len(fields(Request))} integers"
-        where = f"{reader.where}.request"
-        raise shape.WrongShape(where=where, expected=expected, found=str(len(numbers)))
-    return Request(*numbers)
 
 
 def _synthetic(run: shape.Reader) -> Synthetic:

@@ -68,6 +68,9 @@ class Maximum:
     disk_bytes: int = 0
 
 
+UNKNOWN = Maximum()
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """What counts of a task's failed attempts of one generation; a sum that knows no order.
