@@ -11,7 +11,7 @@ from typing import Any
 from bundle.errors import PulkError
 from bundle.ids import PilotRun
 from bundle.records.attempt import Attempt
-from pilot.attempts import OpenShard, Running, asked, ended, lost
+from pilot.attempts import OpenShard, Running, asked, begun, ended, lost
 from pilot.core.agenda import Start, State
 from pilot.core.batching import Durations
 from pilot.core.fate import Stop
@@ -19,6 +19,7 @@ from pilot.core.lineage import ended as ended_of
 from pilot.core.packing import Room
 from pilot.core.request import Site, request
 from pilot.offline import NAMESPACE
+from pilot.recorder import Started
 from pilot.slots import Slots
 
 DEATHS_MAX = 5  # of one slot in a row, without an attempt that ended in between
@@ -54,6 +55,7 @@ class Dispatch:
     ) -> None:
         """Start with slots that have not said yet how they settled in."""
         self.running: dict[int, Running] = {}
+        self._started = Started()
         self._slots = slots
         self._selector = selector
         self._pilot_run = pilot_run
@@ -94,6 +96,13 @@ class Dispatch:
                 self._send(number, shard, self._batch(shard, start, now_us))
                 return True
         return False
+
+    def take_started(self) -> Started | None:
+        """Return what began, and what was handed back, since the last call; None for nothing."""
+        if not (self._started.begun or self._started.back):
+            return None
+        news, self._started = self._started, Started()
+        return news
 
     def stop(self, stop: Stop, evidence: str) -> None:
         """Stop whatever runs."""
@@ -139,6 +148,7 @@ class Dispatch:
             self.running[running.local] = running
             self._in_slot[number].append(running.local)
             shard.running += 1
+            self._started.begun.setdefault(shard.key, []).append(begun(running, number))
             try:
                 message = request(
                     shard.claimed.dataset,
@@ -208,6 +218,7 @@ class Dispatch:
 
     def _hand_back(self, number: int, running: Running) -> None:
         self._take(number, running)
+        self._started.back.setdefault(running.shard.key, []).append(running.local)
         running.shard.agenda.put_back(running.start.place)
 
     def _take(self, number: int, running: Running) -> None:

@@ -157,7 +157,9 @@ class Pilot:
         """Start tasks while there are free slots, claiming shards where the open ones have none."""
         while self._dispatch.has_free_slot and not self._starts_no_more:
             if not self._dispatch.start_some(self._shards.values()) and not self._claim_one():
-                return
+                break
+        if (started := self._dispatch.take_started()) is not None:
+            self._recorder.begin(started)
 
     def _pause_s(self) -> float:
         """Return how long the loop may sleep."""
