@@ -14,7 +14,9 @@ from typing import Any
 from bundle import canonical, shape
 from bundle.digest import digest
 from bundle.limits import DOCUMENT_LIMITS
+from bundle.records import learning as learnings
 from bundle.records import rules as retry_rules
+from bundle.records.learning import Learning
 from bundle.records.rules import RetryRules
 
 SCHEMA = 1
@@ -111,6 +113,7 @@ class Dataset:
     description: str = ""
     parameters: tuple[tuple[str, str], ...] = ()
     files: tuple[tuple[str, bytes], ...] = ()
+    learning: Learning = learnings.DEFAULT
 
     def tasks_of(self, step: int) -> int:
         """Return how many tasks a step has."""
@@ -152,7 +155,8 @@ def request_from_wire(row: shape.Reader, first: int = 0) -> Request:
 
 def to_wire(dataset: Dataset) -> dict[str, Any]:
     """Return the dataset as plain values for canonical encoding."""
-    return {
+    changed = learnings.to_wire(dataset.learning)
+    return ({"learning": changed} if changed else {}) | {
         "schema": SCHEMA,
         "name": dataset.name,
         "description": dataset.description,
@@ -203,7 +207,14 @@ def from_wire(value: Any) -> Dataset:
         description=reader.text("description"),
         parameters=tuple(reader.text_map("parameters").items()),
         files=tuple((name, files.bytes(name)) for name in files.value),
+        learning=_learning(reader),
     )
+
+
+def _learning(reader: shape.Reader) -> Learning:
+    if not reader.has("learning"):
+        return learnings.DEFAULT
+    return learnings.from_wire(reader.reader("learning"))
 
 
 def _step_from_wire(reader: shape.Reader) -> Step:
