@@ -62,9 +62,9 @@ def history(attempts: Sequence[AttemptFact], generation: int, spec_hash: bytes) 
         return NO_HISTORY
     # Of two contents of one key one counts as a failure, but a pilot that either of them calls
     # lost stays lost: what a task took down never gets less by what arrives later.
-    losses = [one for one in attempts if is_alike(one) and one.fate in LOSSES]
+    losses = {one.key: one for one in attempts if is_alike(one) and one.fate in LOSSES}
     failures = [one for one in counted(attempts) if is_alike(one) and one.fate not in LOSSES]
-    return retry.history(ended(one) for one in (*losses, *failures))
+    return retry.history(ended(one) for one in (*losses.values(), *failures))
 
 
 def counted(attempts: Sequence[AttemptFact]) -> Sequence[AttemptFact]:
