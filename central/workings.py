@@ -45,6 +45,7 @@ class Workings:
     epoch: Epoch
     clock_us: Callable[[], int]
     version: int = 0  # raised by every transaction that changed something
+    due_us: int = 0  # when the first task that backs off may be leased; 0 where none does
     _dags: OrderedDict[bytes, Dag] = field(default_factory=OrderedDict)
     _leases: OrderedDict[bytes, Lease] = field(default_factory=OrderedDict)
     _trust: tuple[tuple[int, int], TrustView] | None = None
