@@ -15,6 +15,7 @@ from bundle.limits import SMALL_LIMITS
 from bundle.trust import signed
 from bundle.trust.errors import MalformedTrust, TrustRefused
 from bundle.trust.keys import Signer
+from bundle.trust.signed import Signed
 from bundle.wire.preauth import HEAD_TYPE
 
 CHUNK = "head"  # kind and name of its chunk
@@ -52,13 +53,24 @@ def make(head: Head, signer: Signer) -> bytes:
 
 def read(raw: bytes, centrals: Collection[bytes], *, where: str = "") -> Head:
     """Read a signed head; `centrals` are the keys that may sign one. Raises HeadRefused."""
-    try:
-        record = signed.decode(raw[: BYTES_MAX + 1], CHUNK, where=where)
-        value = shape.Reader.of(canonical.decode(record.body, SMALL_LIMITS, where=where), CHUNK)
-        epoch = Epoch(value.count("epoch"), value.bytes("nonce", EPOCH_NONCE_BYTES))
-        head = Head(epoch, value.count("commit"))
-    except (MalformedTrust, canonical.NotCanonical, shape.WrongShape) as error:
-        raise HeadRefused(where=where, reason=error.text()) from error
+    head, record = _decode(raw, where)
     if not record.signers(HEAD_TYPE, centrals):
         raise HeadRefused(where=where, reason="no key of central's in force signed it")
     return head
+
+
+def decode(raw: bytes) -> Head:
+    """Return a head that was verified before. Raises HeadRefused where it is malformed."""
+    return _decode(raw, CHUNK)[0]
+
+
+def _decode(raw: bytes, where: str) -> tuple[Head, Signed]:
+    if len(raw) > BYTES_MAX:
+        raise HeadRefused(where=where, reason=f"{len(raw)} bytes, at most {BYTES_MAX}")
+    try:
+        record = signed.decode(raw, CHUNK, where=where)
+        value = shape.Reader.of(canonical.decode(record.body, SMALL_LIMITS, where=where), CHUNK)
+        epoch = Epoch(value.count("epoch"), value.bytes("nonce", EPOCH_NONCE_BYTES))
+        return Head(epoch, value.count("commit")), record
+    except (MalformedTrust, canonical.NotCanonical, shape.WrongShape) as error:
+        raise HeadRefused(where=where, reason=error.text()) from error
