@@ -63,7 +63,8 @@ def restore(
     Args:
         source: a folder with backups, of which the newest is taken, or one backup.
         home: a folder that is missing or empty.
-        archives: archives that survived, or mirrors: what they have more is merged too.
+        archives: archives that survived, or mirrors: what they, and the pool, have more is
+            merged too, so that an old backup loses nothing that a later one made safe.
         clock_us: the time.
 
     Raises NoBackup, BackupDamaged, AlreadyMade.
@@ -122,7 +123,9 @@ def _bring(folder: Path, record: Record, part: Home, archives: Iterable[Path]) -
         where = str(source.relative_to(folder.parent))
         records.check_file(folder.parent, where, one.size_bytes, one.sha256)
         _copy(source, target, archive.MODE)
-    for source in (one for other in archives for one in bundle_files(other)):
+    # The pool may hold more than this backup lists: what a later one made safe, sites have deleted.
+    others = (folder.parent / POOL, *archives)
+    for source in (one for other in others for one in bundle_files(other)):
         target = records.pool_path(part.archive, BundleId(source.stem))
         if not target.exists():
             publish.make_folder(target.parent)
