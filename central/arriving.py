@@ -131,12 +131,16 @@ def join_report(workings: Workings, bundle: OpenBundle, report: Report, raw: byt
 
 
 def _gone(workings: Workings, manifest: Manifest, report: Report) -> list[int]:
-    """Return the live leases of works that arrived at the site and are no longer held there."""
+    """Return the live leases of works that arrived at the site and are no longer held there.
+
+    A work that central forgot arrived there: the site told of it.
+    """
     held = {one.bundle for one in report.held}
     received = dict(manifest.received)
     live = workings.store.datasets.live_of_site(SiteName(manifest.producer))
     return [
         no
         for no, work, stream, sequence in live
-        if work not in held and stream in received and sequence in received[stream]
+        if work not in held
+        and (not stream or (stream in received and sequence in received[stream]))
     ]
