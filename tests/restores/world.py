@@ -138,7 +138,9 @@ class World:
             archive=ArchiveSection(copies=self.copies),
             planner=PlannerSection(shard_tasks_max=5, lease_hours=48),
         )
-        return Authority.open(homes.open_home((home or self.home).root), config, clock_us=self.clock)
+        return Authority.open(
+            homes.open_home((home or self.home).root), config, clock_us=self.clock
+        )
 
     def reopen(self) -> None:
         self.central.close()
@@ -201,9 +203,7 @@ class World:
 
     def restore(self, source: Path | None = None, archives: tuple[Path, ...] = ()) -> Restored:
         """Restore, put the keys back, open."""
-        made = restore(
-            source or self.backups, self.home, archives=archives, clock_us=self.clock
-        )
+        made = restore(source or self.backups, self.home, archives=archives, clock_us=self.clock)
         for name in KEYS[:3]:
             shutil.copy(self.keys / name, self.home.root / name)
         self.central = self.open()
@@ -238,8 +238,10 @@ class World:
             "health": self.central.health(),
             "counts": [self.central.counts(one["id"])["steps"] for one in self.central.datasets()],
             "out": {
-                one.name: [sorted(p.name for p in one.home.spool.folder(place).iterdir())
-                           for place in ("in", "out", "sent", "rejected")]
+                one.name: [
+                    sorted(p.name for p in one.home.spool.folder(place).iterdir())
+                    for place in ("in", "out", "sent", "rejected")
+                ]
                 for one in self.alive()
             },
         }
@@ -294,5 +296,3 @@ def other_device(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir(mode=0o700)
     yield folder
     shutil.rmtree(folder)
-
-
