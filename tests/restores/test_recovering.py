@@ -14,7 +14,6 @@ from central.core.chain import Recovering, is_beyond, next_counter
 from central.errors import UnknownSite
 from tests.restores.world import Site, World
 
-
 epochs = st.builds(Epoch, st.integers(1, 4), st.sampled_from([bytes(16), b"n" * 16]))
 
 

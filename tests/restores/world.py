@@ -193,7 +193,7 @@ class World:
         options: dict[str, Any] = {"with_keys": False, "keep": 0, "at": at} | how
         return backups.backup(self.home, self.central, self.backups, **options)
 
-    def lose_central(self, *, archive_survives: bool = False) -> Path:
+    def lose_central(self) -> Path:
         """The disk dies. What lay there is kept aside for the test to compare with."""
         self.central.close()
         aside = self.disk / f"lost-{len(self.lost_archives)}"
@@ -272,18 +272,22 @@ class World:
         return found
 
     def gather(self, into: Path) -> Path:
-        """All that this central archived, and every result that any lost one ever did."""
+        """All that this central archived, and every result that any lost one ever did.
+
+        But for those of destroyed spools that no finished backup held: their last copy is gone.
+        """
         into.mkdir()
-        trust = self.central._w.trust
-        for archive in (self.home.archive, *self.lost_archives):
+        trust, dead = self.central._w.trust, {s.name for s in self.sites.values() if not s.alive}
+        for archive in (self.home.archive, self.backups / "archive", *self.lost_archives):
             for path in archive.glob("??/*.pulk"):
                 with open_bundle(path, trust, audience=None, kinds=frozenset(Kind)) as bundle:
-                    kind = bundle.manifest.kind
-                if archive == self.home.archive or kind is Kind.RESULT:
+                    m = bundle.manifest
+                is_gone = archive in self.lost_archives and m.producer in dead
+                if archive == self.home.archive or (m.kind is Kind.RESULT and not is_gone):
                     target = into / path.parent.name / path.name
                     target.parent.mkdir(exist_ok=True)
                     if not target.exists():
-                        os.link(path, target)
+                        shutil.copyfile(path, target)
         return into
 
 
