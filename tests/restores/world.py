@@ -23,6 +23,7 @@ from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
 from central import backup as backups
 from central import home as homes
+from central.archive import open_archive
 from central.authority import Authority
 from central.backup import KEYS, Made
 from central.config import ArchiveSection, Config, PlannerSection
@@ -108,6 +109,7 @@ class World:
     other: Path
     seed: int
     copies: int = 2
+    mirrors: tuple[str, ...] = ()
     cut: float = 0.0
     clock: Clock = field(default_factory=Clock)
     sites: dict[SiteName, Site] = field(default_factory=dict)
@@ -133,14 +135,14 @@ class World:
     def home(self) -> Home:
         return Home(self.disk / "central")
 
+    @property
+    def config(self) -> Config:
+        told = ArchiveSection(copies=self.copies, mirrors=self.mirrors)
+        return Config(archive=told, planner=PlannerSection(shard_tasks_max=5, lease_hours=48))
+
     def open(self, home: Home | None = None) -> Authority:
-        config = Config(
-            archive=ArchiveSection(copies=self.copies),
-            planner=PlannerSection(shard_tasks_max=5, lease_hours=48),
-        )
-        return Authority.open(
-            homes.open_home((home or self.home).root), config, clock_us=self.clock
-        )
+        place = homes.open_home((home or self.home).root)
+        return Authority.open(place, self.config, clock_us=self.clock)
 
     def reopen(self) -> None:
         self.central.close()
@@ -191,7 +193,8 @@ class World:
         """Back central up to the other device, as the command does."""
         at = self.clock.now_us / 1_000_000
         options: dict[str, Any] = {"with_keys": False, "keep": 0, "at": at} | how
-        return backups.backup(self.home, self.central, self.backups, **options)
+        archive = open_archive(self.home, self.config)
+        return backups.backup(self.home, archive, self.central, self.backups, **options)
 
     def lose_central(self) -> Path:
         """The disk dies. What lay there is kept aside for the test to compare with."""
@@ -221,6 +224,17 @@ class World:
             if is_idle and self.all_done():
                 return
         raise AssertionError(f"seed {self.seed}: never quiet: {self.told[-20:]}, {self.state()}")
+
+    def quiet_without_safety(self) -> None:
+        """All work is done; sites go on keeping what is not safe."""
+        self.cut = 0.0
+        for _ in range(30):
+            for site in self.alive():
+                self.run_pilot(site, 1000)
+                self.tick(site)
+            if self.all_done():
+                return
+        raise AssertionError(f"never done: {self.state()}")
 
     def alive(self) -> list[Site]:
         return [one for one in self.sites.values() if one.alive]
