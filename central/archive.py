@@ -8,7 +8,6 @@ bounded cache; mirrors on other devices make it safe sooner than the next backup
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 from bundle.errors import PulkError
 from bundle.ids import BundleId
 from bundle.spool import publish
+from central.blob.cache import Cache
 from central.blob.contract import Blobs
 from central.blob.folder import MODE, FolderBlobs
 from central.blob.s3 import S3Blobs
@@ -55,7 +55,7 @@ class Archive:
         self._local = FolderBlobs(root)
         self._remote = remote
         self._mirrors = tuple(mirrors)
-        self._cache_bytes_max = cache_bytes_max
+        self._cache = Cache(root, cache_bytes_max)
         self.is_behind = bool(self._mirrors)  # a mirror may lack something
 
     def path(self, bundle: BundleId) -> Path:
@@ -65,13 +65,16 @@ class Archive:
         """
         name = name_of(bundle)
         target = self._local.path(name)
-        if self._remote is None or target.exists():
+        if self._remote is None:
+            return target
+        if target.exists():
+            self._cache.keep(target)
             return target
         if self._remote.size(name) is not None:
             publish.make_folder(target.parent)
             self._remote.fetch(name, target)
             target.chmod(MODE)
-            self._evict(target)
+            self._cache.keep(target)
         return target
 
     def put(self, source: Path, bundle: BundleId) -> bool:
@@ -86,7 +89,7 @@ class Archive:
             self._remote.put(source, name)
         self._local.put(source, name)
         if self._remote is not None:
-            self._evict(self._local.path(name))
+            self._cache.keep(self._local.path(name))
         return self._copy_out(source, name) >= self._copies
 
     def copy(self, bundle: BundleId, target: Path) -> None:
@@ -150,18 +153,6 @@ class Archive:
                 self.is_behind = True
                 _LOG.error("a mirror of the archive fails", extra={"reason": error.text()})
         return len(places)
-
-    def _evict(self, kept: Path) -> None:
-        """Keep the cache in its bound: what was asked for longest ago goes, never `kept`."""
-        os.utime(kept)
-        files = [(path.stat(), path) for path in bundle_files(self.root)]
-        total = sum(state.st_size for state, _ in files)
-        for state, path in sorted(files, key=lambda one: one[0].st_mtime_ns):
-            if total <= self._cache_bytes_max:
-                return
-            if path != kept:
-                path.unlink(missing_ok=True)
-                total -= state.st_size
 
 
 def open_archive(home: Home, config: Config) -> Archive:

@@ -73,7 +73,7 @@ def test_a_mirror_on_another_device_makes_it_safe_at_once(
 ) -> None:
     mirror = other_device / "mirror"
     mirror.mkdir()
-    world = World(tmp_path, other_device, seed=8, mirrors=(str(mirror),))
+    world = World(tmp_path, other_device, seed=8, more=f'mirrors = ["{mirror}"]')
     north = with_results(world)
     assert not [path for path in kept(north) if path.stat().st_size > 2000]
     names = {path.name for path in bundle_files(world.home.archive)}
@@ -94,7 +94,7 @@ def test_a_mirror_that_is_away_delays_safety_and_nothing_else(
 ) -> None:
     mirror, away = other_device / "mirror", other_device / "away"
     mirror.mkdir()
-    world = World(tmp_path, other_device, seed=9, mirrors=(str(mirror),))
+    world = World(tmp_path, other_device, seed=9, more=f'mirrors = ["{mirror}"]')
     mirror.rename(away)
     north = with_results(world)
     assert kept(north)

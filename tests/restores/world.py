@@ -22,11 +22,12 @@ from bundle.trust import fingerprint, trust_file
 from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
 from central import backup as backups
+from central import config as configs
 from central import home as homes
 from central.archive import open_archive
 from central.authority import Authority
 from central.backup import KEYS, Made
-from central.config import ArchiveSection, Config, PlannerSection
+from central.config import Config
 from central.fsck import fsck
 from central.home import Home
 from central.restore import Restored, restore
@@ -40,6 +41,13 @@ from tests.central.conftest import Clock
 from tests.relay.world import Pilot, a_dataset
 
 SHM = Path("/dev/shm")
+CENTRAL = """[archive]
+copies = {copies}
+{more}
+[planner]
+shard_tasks_max = 5
+lease_hours = 48
+"""
 RELAY = """[site]
 name = "{name}"
 [spool]
@@ -109,7 +117,7 @@ class World:
     other: Path
     seed: int
     copies: int = 2
-    mirrors: tuple[str, ...] = ()
+    more: str = ""  # lines for [archive] in central.toml
     cut: float = 0.0
     clock: Clock = field(default_factory=Clock)
     sites: dict[SiteName, Site] = field(default_factory=dict)
@@ -127,6 +135,7 @@ class World:
         for folder in (self.scratch, self.keys, self.carried):
             folder.mkdir(parents=True)
         homes.create(self.home, self.other / "root", self.copies)
+        self.home.config.write_text(CENTRAL.format(copies=self.copies, more=self.more))
         for name in KEYS:
             shutil.copy(self.home.root / name, self.keys / name)
         self.central = self.open()
@@ -137,8 +146,7 @@ class World:
 
     @property
     def config(self) -> Config:
-        told = ArchiveSection(copies=self.copies, mirrors=self.mirrors)
-        return Config(archive=told, planner=PlannerSection(shard_tasks_max=5, lease_hours=48))
+        return configs.load(self.home.config, {})
 
     def open(self, home: Home | None = None) -> Authority:
         place = homes.open_home((home or self.home).root)
