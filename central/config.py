@@ -94,7 +94,7 @@ def text_of(copies: int) -> str:
 
 [archive]
 copies = {copies}  # devices that must hold a bundle before a site may delete it
-# mirrors = ["/mnt/other-disk/pulk"]  # folders on other devices that get every bundle at once
+# mirrors = []  # folders on other devices that get every bundle at once
 # url = ""  # s3://bucket/prefix instead of the folder `archive`
 # endpoint = ""  # the address of an S3 that is not Amazon's
 # cache_bytes_max = {ArchiveSection().cache_bytes_max}  # of an S3 archive, in the folder
