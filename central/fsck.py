@@ -12,6 +12,7 @@ from bundle.wire.errors import BundleRefused
 from bundle.wire.manifest import CENTRALS_OWN
 from bundle.wire.read import open_bundle
 from central import config as configs
+from central import teaching
 from central.absorb import KINDS
 from central.archive import Archive
 from central.core import state_hash as hashes
@@ -128,6 +129,8 @@ def _compare_dataset(
             what = "are" if span in ours[word] else "should be"
             found.note(f"{name} step {step}: jobs {first} to {first + count - 1} {what} {word}")
     _compare_counters(has, should, ours, found)
+    for problem in teaching.problems(has[0], should[0], has[1]):
+        found.note(problem)
 
 
 def _compare_counters(

@@ -14,6 +14,7 @@ from bundle.records.attempt import outcome_digest
 from bundle.records.lease import Lease
 from bundle.wire.manifest import Kind
 from bundle.wire.write import ChunkSource
+from central import teaching
 from central.core import commit as commits
 from central.core import state_byte
 from central.core.commit import Commit, Submission
@@ -217,6 +218,7 @@ class Joining:
             self._w.recall.keep(one)
         mask = np.array(contested) if any(contested) else None
         join.add_segments(segments, contested=mask)
+        teaching.note(self._w, join.row, segments)
 
     def add_pins(self, dataset: DatasetRow, pins: Iterable[Pin]) -> None:
         """Join pins of one dataset."""

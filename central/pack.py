@@ -99,8 +99,9 @@ class Packer:
         """Return what to lease; tasks whose inputs are nowhere have their makers reset first."""
         demand = self._demand(site)
         for _ in range(REPLANS_MAX):
-            if self._nothing.get(site) == self._w.version:
+            if self._nothing.get(site) == self._w.version and not self._is_due():
                 return []
+            self._w.due_us = 0
             planned, lost = planning.plan(self._w, tasks, demand=demand)
             for dataset, places in lost:
                 requests.reset(self._w, dataset, places)
@@ -109,6 +110,10 @@ class Packer:
                     self._nothing[site] = self._w.version
                 return planned
         return []
+
+    def _is_due(self) -> bool:
+        """Return whether a task that backed off when there was nothing to plan may go now."""
+        return 0 < self._w.due_us <= self._w.clock_us()
 
     def _demand(self, site: SiteName) -> Demand:
         raw = self._w.store.bundles.site(site).report
@@ -228,6 +233,14 @@ def _leases(w: Workings, planned: list[Planned]) -> tuple[Found, list[ChunkSourc
                     if (step, job) in one.spent
                 ),
                 duration_ms=duration_ms,
+                tried=tuple(
+                    (job, step, one.tried[step, job])
+                    for (step, job), _ in shard.places()
+                    if (step, job) in one.tried
+                ),
+                asks=tuple(
+                    (step, one.asks[step]) for step in sorted(shard.steps() & set(one.asks))
+                ),
             )
             raw = leases.encode(lease)
             digest = chunk_digest("lease", raw)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict, dataclass, field
 
+from bundle.dataset.spec import Request
 from bundle.intervals import IntervalSet
 from bundle.limits import BUNDLE_BYTES_MAX, CHUNKS_MAX
 from bundle.records.lease import Pinned
+from bundle.records.rules import History
 from bundle.wire.files import chunks_for
+from central import histories, teaching
 from central.core import plan as planner
 from central.core import shards as cutter
 from central.core.dag import Dag
@@ -25,6 +28,7 @@ BEGUN_PLACES_MAX = 200_000  # rows of begun jobs that one plan looks at
 BUNDLE_CHUNKS_MAX = CHUNKS_MAX * 3 // 4  # a file's row in the manifest takes up to 120 bytes
 BUNDLE_FILES_BYTES_MAX = BUNDLE_BYTES_MAX // 2
 LEASE_PINS_MAX = 100_000
+FAR_US = 2**62
 ENDED = (Verdict.DONE, Verdict.FAILED, Verdict.CANCELLED, Verdict.REMOVED)
 
 _LOG = logging.getLogger(__name__)
@@ -34,12 +38,18 @@ Lost = list[tuple[DatasetRow, list[Place]]]
 
 @dataclass(slots=True)
 class Planned:
-    """What a bundle takes from one dataset. `spent`: counted failures of its tasks so far."""
+    """What a bundle takes from one dataset.
+
+    `spent`: counted failures of its tasks so far; `tried`: what their retry rests on; `asks`: first
+    requests that were learned.
+    """
 
     dataset: DatasetRow
     dag: Dag
     shards: list[Shard]
     spent: dict[Place, int] = field(default_factory=dict)
+    tried: dict[Place, History] = field(default_factory=dict)
+    asks: dict[int, Request] = field(default_factory=dict)
     pins: dict[Place, Pinned] = field(default_factory=dict)
     files: list[FileRow] = field(default_factory=list)
 
@@ -139,7 +149,10 @@ def _plan_dataset(
         return None, []
     shards = cutter.cut(view, chosen, limit)
     spent = {place: one.failures for place, one in view.rows.items() if one.failures}
-    planned = Planned(row, dag, shards, spent)
+    known = (place for shard in shards for place, _ in shard.places() if place in view.rows)
+    tried = histories.tried(workings, row, dag, list(known))
+    steps = sorted({step for shard in shards for step in shard.steps()})
+    planned = Planned(row, dag, shards, spent, tried, teaching.asks(workings, row, dag, steps))
     return planned, _bring_outside(workings, planned)
 
 
@@ -150,7 +163,11 @@ def _view(workings: Workings, row: DatasetRow, dag: Dag, done: dict[int, int], r
     begun = tuple(jobs[: max(1, BEGUN_PLACES_MAX // row.steps)])
     rows = {one.place: one for one in reading.rows(planner.looked_at(dag, begun))}
     fresh = IntervalSet(((0, row.jobs),)) - row.touched
-    return View(dag, workings.controls(row), fresh, begun, rows, done)
+    tried = histories.tried(workings, row, dag, histories.failed(rows.values()))
+    waits = histories.due(row.id, dag, tried, workings.clock_us())
+    if waits:
+        workings.due_us = min(workings.due_us or FAR_US, *waits.values())
+    return View(dag, workings.controls(row), fresh, begun, rows, done, frozenset(waits))
 
 
 def _bring_outside(workings: Workings, planned: Planned) -> list[Place]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bundle.fates import FATES, counts
+from bundle.retry import LOSSES
 from central.core.changes import UsageSum
 from central.core.dag import Dag
 from central.core.facts import USAGE_MAX
@@ -15,6 +16,7 @@ from central.core.segment_columns import SUCCESS, Numbers
 from central.core.state_byte import Mask
 from central.state.recall import Recalled
 
+LOST = np.array([fate in LOSSES for fate in FATES])  # by a fate's place: it may show poison
 COUNTED = np.array([counts(fate) for fate in FATES])  # by a fate's place: it uses up the budget
 _USED = ("wall_ms", "cpu_ms", "read_bytes", "written_bytes", "memory_peak_mib")
 
@@ -61,6 +63,11 @@ class Arrivals:
     def failed(self, part: Numbers) -> Mask:
         """Return which attempts are failures that use up the retry budget."""
         found: Mask = COUNTED[self.fate[part]]
+        return found
+
+    def lost(self, part: Numbers) -> Mask:
+        """Return under which attempts a pilot, or its slot, died."""
+        found: Mask = LOST[self.fate[part]]
         return found
 
     def usage(self, part: Numbers) -> UsageSum:

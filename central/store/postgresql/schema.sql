@@ -143,7 +143,7 @@ CREATE TABLE attempt (
     local bigint NOT NULL, fate bigint NOT NULL, spec bigint NOT NULL, lineage bytea NOT NULL,
     outcome bytea NOT NULL, content bytea NOT NULL, wall_ms bigint NOT NULL, cpu_ms bigint NOT NULL,
     memory_peak_mib bigint NOT NULL, disk_peak_bytes bigint NOT NULL, read_bytes bigint NOT NULL,
-    written_bytes bigint NOT NULL, segment bigint NOT NULL,
+    written_bytes bigint NOT NULL, ended_us bigint NOT NULL, segment bigint NOT NULL,
     UNIQUE (dataset, step, job, content)
 );
 

@@ -27,7 +27,7 @@ INSERT INTO spec (hash) {rows} ON CONFLICT DO NOTHING
 -- name: attempts
 SELECT a.step, a.job, a.generation, l.id, a.pilot_run, a.local, a.fate, s.hash, a.lineage,
     a.outcome, a.content, a.wall_ms, a.cpu_ms, a.memory_peak_mib, a.disk_peak_bytes,
-    a.read_bytes, a.written_bytes
+    a.read_bytes, a.written_bytes, a.ended_us
 FROM {pairs}
 JOIN attempt AS a ON a.dataset = ? AND a.step = w.a AND a.job = w.b
 JOIN lease AS l ON l.no = a.lease
@@ -36,17 +36,17 @@ JOIN spec AS s ON s.no = a.spec
 -- name: every_attempt
 SELECT a.step, a.job, a.generation, l.id, a.pilot_run, a.local, a.fate, s.hash, a.lineage,
     a.outcome, a.content, a.wall_ms, a.cpu_ms, a.memory_peak_mib, a.disk_peak_bytes,
-    a.read_bytes, a.written_bytes
+    a.read_bytes, a.written_bytes, a.ended_us
 FROM attempt AS a
 JOIN lease AS l ON l.no = a.lease
 JOIN spec AS s ON s.no = a.spec
 WHERE a.dataset = ? AND (a.step, a.job, a.content) > (?, ?, ?)
 ORDER BY a.step, a.job, a.content LIMIT ?
 
--- name: add_attempts bigint bigint bigint bigint bigint bytea bigint bigint bigint bytea bytea bytea bigint bigint bigint bigint bigint bigint bigint
+-- name: add_attempts bigint bigint bigint bigint bigint bytea bigint bigint bigint bytea bytea bytea bigint bigint bigint bigint bigint bigint bigint bigint
 INSERT INTO attempt (dataset, step, job, generation, lease, pilot_run, local, fate, spec, lineage,
     outcome, content, wall_ms, cpu_ms, memory_peak_mib, disk_peak_bytes, read_bytes, written_bytes,
-    segment)
+    ended_us, segment)
 {rows} ON CONFLICT DO NOTHING
 
 -- name: pins
