@@ -12,6 +12,8 @@ from enum import StrEnum
 from typing import Any
 
 from bundle import canonical, shape
+from bundle.dataset import asks
+from bundle.dataset.asks import Account, Requires
 from bundle.digest import digest
 from bundle.limits import DOCUMENT_LIMITS
 
@@ -95,6 +97,7 @@ class Step:
     environment: tuple[tuple[str, str], ...] = ()
     request: Request = field(default_factory=Request)
     failures_max: int = COUNTED_FAILURES_MAX
+    requires: Requires = Requires()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,7 @@ class Dataset:
     description: str = ""
     parameters: tuple[tuple[str, str], ...] = ()
     files: tuple[tuple[str, bytes], ...] = ()
+    account: Account = Account()
 
     def tasks_of(self, step: int) -> int:
         """Return how many tasks a step has."""
@@ -144,7 +148,7 @@ def to_wire(dataset: Dataset) -> dict[str, Any]:
         "parameters": dict(dataset.parameters),
         "files": dict(dataset.files),
         "steps": [_step_to_wire(step) for step in dataset.steps],
-    }
+    } | asks.account_to_wire(dataset.account)
 
 
 def _step_to_wire(step: Step) -> dict[str, Any]:
@@ -173,7 +177,7 @@ def _step_to_wire(step: Step) -> dict[str, Any]:
             ask.walltime_ms,
         ],
         "failures_max": step.failures_max,
-    }
+    } | asks.requires_to_wire(step.requires)
 
 
 def from_wire(value: Any) -> Dataset:
@@ -191,6 +195,7 @@ def from_wire(value: Any) -> Dataset:
         description=reader.text("description"),
         parameters=tuple(reader.text_map("parameters").items()),
         files=tuple((name, files.bytes(name)) for name in files.value),
+        account=asks.account_from_wire(reader),
     )
 
 
@@ -210,6 +215,7 @@ def _step_from_wire(reader: shape.Reader) -> Step:
         environment=tuple(reader.text_map("environment").items()),
         request=_request(reader),
         failures_max=reader.count("failures_max"),
+        requires=asks.requires_from_wire(reader),
     )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from bundle import canonical, shape
 from bundle.ids import BundleId
 from bundle.limits import SMALL_LIMITS
+from bundle.records import profile as profiles
+from bundle.records.profile import Profile
 
 CHUNK = "report"  # kind and name of its chunk
 HAS_MAX = 8192  # digests in `has`; what is not told is sent again, no more
@@ -42,6 +44,7 @@ class Report:
     refused: tuple[tuple[str, str], ...] = ()
     has: tuple[bytes, ...] = ()  # digests of documents and files that need not be sent, ascending
     trust_version: int = 0  # of the trust file that the site holds
+    site: Profile | None = None  # what its nodes are and what it takes; None: it says nothing
 
 
 def encode(report: Report) -> bytes:
@@ -58,6 +61,7 @@ def encode(report: Report) -> bytes:
             "has": b"".join(report.has),
             "trust_version": report.trust_version,
         }
+        | ({} if report.site is None else {"site": profiles.to_wire(report.site)})
     )
 
 
@@ -77,6 +81,7 @@ def decode(raw: bytes) -> Report:
         refused=tuple((row.text(0), row.text(1)) for row in value.readers("refused")),
         has=_digests(value),
         trust_version=value.count("trust_version"),
+        site=profiles.from_wire(value.reader("site")) if value.has("site") else None,
     )
 
 
