@@ -1,7 +1,7 @@
 """What a dataset asks of the planner: on whose account, how urgent, at which sites, on what nodes.
 
-None of it changes what a task computes, so none of it is in a spec hash. On the wire a table is left
-out where it says nothing, so a document without any has the digest that it always had.
+None of it changes what a task computes, so none of it is in a spec hash. On the wire a table that
+says nothing is left out, so a document without any has the digest that it always had.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ class Step:
     environment: tuple[tuple[str, str], ...] = ()
     request: Request = field(default_factory=Request)
     failures_max: int = COUNTED_FAILURES_MAX
-    requires: Requires = Requires()
+    requires: Requires = field(default_factory=Requires)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Dataset:
     description: str = ""
     parameters: tuple[tuple[str, str], ...] = ()
     files: tuple[tuple[str, bytes], ...] = ()
-    account: Account = Account()
+    account: Account = field(default_factory=Account)
 
     def tasks_of(self, step: int) -> int:
         """Return how many tasks a step has."""
