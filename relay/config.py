@@ -58,8 +58,8 @@ class SiteSection(_Section):
     """Who this site is, by the name that central certified; what its nodes are; what it takes.
 
     What is not told is unknown and keeps no task away; `gpus = []` says that there are none.
-    `allow` and `deny` name users, groups or dataset ids. `trip_hours`: until a bundle has come here and
-    its answer is back, where a courier comes rarely.
+    `allow` and `deny` name users, groups or dataset ids. `trip_hours`: until a bundle has come here
+    and its answer is back, where a courier comes rarely.
     """
 
     name: str

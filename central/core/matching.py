@@ -149,7 +149,7 @@ def _is_model(wanted: str, model: str) -> bool:
 
 
 def _within(wanted: str, path: str) -> bool:
-    """Return whether a path begins with the wanted parts, as "linux/debian/12" does with "linux"."""
+    """Return whether a path begins with the wanted parts: "linux" in "linux/debian/12"."""
     return f"{path}/".casefold().startswith(f"{wanted}/".casefold())
 
 
