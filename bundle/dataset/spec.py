@@ -16,6 +16,8 @@ from bundle.dataset import asks
 from bundle.dataset.asks import Account, Requires
 from bundle.digest import digest
 from bundle.limits import DOCUMENT_LIMITS
+from bundle.records import rules as retry_rules
+from bundle.records.rules import RetryRules
 
 SCHEMA = 1
 COUNTED_FAILURES_MAX = 3
@@ -98,6 +100,7 @@ class Step:
     request: Request = field(default_factory=Request)
     failures_max: int = COUNTED_FAILURES_MAX
     requires: Requires = field(default_factory=Requires)
+    retry: RetryRules = retry_rules.DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,9 @@ def _step_to_wire(step: Step) -> dict[str, Any]:
             run = {"cpu_ms": cpu_ms, "wall_ms": wall_ms, "memory_mib": memory_mib}
             run["output_bytes"] = list(output_bytes)
     ask = step.request
-    return {
+    # What is the default is not written: a document without retry rules keeps its digest.
+    changed = retry_rules.rules_to_wire(step.retry)
+    return ({"retry": changed} if changed else {}) | {
         "name": step.name,
         "run": run,
         "per": str(step.per),
@@ -216,7 +221,14 @@ def _step_from_wire(reader: shape.Reader) -> Step:
         request=_request(reader),
         failures_max=reader.count("failures_max"),
         requires=asks.requires_from_wire(reader),
+        retry=_retry(reader),
     )
+
+
+def _retry(reader: shape.Reader) -> RetryRules:
+    if not reader.has("retry"):
+        return retry_rules.DEFAULT
+    return retry_rules.rules_from_wire(reader.reader("retry"))
 
 
 def _rows(reader: shape.Reader, key: str, count: int) -> Iterator[shape.Reader]:

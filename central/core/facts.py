@@ -22,6 +22,7 @@ Place = tuple[int, int]
 # One attempt counts for at most this much in each sum, so that no site's word, however wild, takes
 # the sums of a step out of 63 bits: 557 years, 17 TB.
 USAGE_MAX = 2**44
+TIME_US_MAX = 2**62
 
 
 class Verdict(StrEnum):
@@ -60,6 +61,7 @@ class AttemptFact(NamedTuple):
     disk_peak_bytes: int
     read_bytes: int
     written_bytes: int
+    ended_us: int = 0  # by the node's clock; tells when to try again, and nothing else
 
     @property
     def place(self) -> Place:
@@ -169,4 +171,5 @@ def attempt_fact(
         min(used.disk_peak_bytes, USAGE_MAX),
         min(used.read_bytes, USAGE_MAX),
         min(used.written_bytes, USAGE_MAX),
+        min(a.started_us + max(a.ended_mono_us - a.started_mono_us, 0), TIME_US_MAX),
     )

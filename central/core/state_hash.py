@@ -59,7 +59,7 @@ def state_hash(records: Iterable[bytes]) -> str:
 
 
 def _attempt(one: AttemptFact) -> list[object]:
-    usage = list(one[11:])
+    usage = list(one[11:17])
     return [
         one.generation, one.lease, one.pilot_run, one.local, FATES.index(one.fate), one.lineage,
         one.outcome, *usage,

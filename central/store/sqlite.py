@@ -23,7 +23,7 @@ from central.store.people import SqlitePeople
 from central.store.queries import migration, schema
 from central.store.tasks import SqliteTasks
 
-SCHEMA = 2
+SCHEMA = 3
 BUSY_TIMEOUT_S = 30.0
 WAL_FIXED = (3, 51, 3)
 WAL_BACKPORTS = frozenset({(3, 44, 6), (3, 50, 7)})

@@ -5,7 +5,7 @@ FROM wanted AS w JOIN task AS t ON t.dataset = ? AND t.step = w.step AND t.job =
 -- name: attempts
 SELECT a.step, a.job, a.generation, l.id, a.pilot_run, a.local, a.fate, s.hash, a.lineage,
     a.outcome, a.content, a.wall_ms, a.cpu_ms, a.memory_peak_mib, a.disk_peak_bytes,
-    a.read_bytes, a.written_bytes
+    a.read_bytes, a.written_bytes, a.ended_us
 FROM wanted AS w
 JOIN attempt AS a ON a.dataset = ? AND a.step = w.step AND a.job = w.job
 JOIN lease AS l ON l.no = a.lease
@@ -14,7 +14,7 @@ JOIN spec AS s ON s.no = a.spec
 -- name: every_attempt
 SELECT a.step, a.job, a.generation, l.id, a.pilot_run, a.local, a.fate, s.hash, a.lineage,
     a.outcome, a.content, a.wall_ms, a.cpu_ms, a.memory_peak_mib, a.disk_peak_bytes,
-    a.read_bytes, a.written_bytes
+    a.read_bytes, a.written_bytes, a.ended_us
 FROM attempt AS a
 JOIN lease AS l ON l.no = a.lease
 JOIN spec AS s ON s.no = a.spec
@@ -64,8 +64,8 @@ ON CONFLICT (dataset, step) DO UPDATE SET held = held + excluded.held,
 -- name: add_attempt
 INSERT INTO attempt (dataset, step, job, generation, lease, pilot_run, local, fate, spec, lineage,
     outcome, content, wall_ms, cpu_ms, memory_peak_mib, disk_peak_bytes, read_bytes, written_bytes,
-    segment)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ended_us, segment)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: add_pin
 INSERT INTO pin (dataset, step, job, generation, attempt, outcome, epoch_counter, epoch_nonce,
