@@ -69,7 +69,9 @@ class Joining:
             self._store.datasets.add_document(digest, raw or spec.encode(document))
         steps, tasks = len(document.steps), document.tasks()
         fresh = DatasetRow(0, dataset, digest, document.name, document.jobs, steps, tasks, 0)
-        return fresh._replace(no=self._store.datasets.add_dataset(fresh))
+        made = fresh._replace(no=self._store.datasets.add_dataset(fresh))
+        self._w.stirred.add(made.no)
+        return made
 
     def learn_submission(self, one: Submission, raw: bytes | None) -> None:
         """Join a submission: its dataset, when it came, and which user signed it.
@@ -78,6 +80,7 @@ class Joining:
         """
         row = self.learn_dataset(one.dataset, one.digest, raw)
         self._store.datasets.set_submitted(row.no, one.at_us)
+        self._w.stirred.add(row.no)
         if one.user:
             self._store.datasets.set_submitter(row.no, one.user)
 
@@ -189,6 +192,7 @@ class Joining:
             pins += [(self._rows[no].id, pin) for pin in changes.made_pins]
             self._store.tasks.save(self._rows[no], changes, segments, bundle)
         self._w.version += 1
+        self._w.stirred.update(self._merges)
         return NewPins(tuple(pins), self._commit)
 
 

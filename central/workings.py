@@ -44,6 +44,7 @@ class Workings:
     epoch: Epoch
     clock_us: Callable[[], int]
     version: int = 0  # raised by every transaction that changed something
+    stirred: set[int] = field(default_factory=set)  # datasets changed since the planner looked
     _dags: OrderedDict[bytes, Dag] = field(default_factory=OrderedDict)
     _leases: OrderedDict[bytes, Lease] = field(default_factory=OrderedDict)
     _trust: tuple[tuple[int, int], TrustView] | None = None
@@ -57,10 +58,12 @@ class Workings:
         such a file, but then it is merged before anything else takes its number.
         """
         self._published.clear()
+        stirred = set(self.stirred)
         try:
             with self.store.transaction():
                 yield
         except BaseException:
+            self.stirred = stirred
             for bundle in self._published:
                 if self.store.bundles.bundle(bundle) is None:
                     self.archive.take_back(bundle)

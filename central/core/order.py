@@ -14,13 +14,16 @@ from heapq import heapify, heappop, heappush
 
 from central.core.shares import Weights
 
+INFINITE = float("inf")
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A dataset with something to do at the site.
 
     `usage`: delivered and promised, core-milliseconds. `tasks`: how many may be taken, by cheap
-    facts. `task_cost`: expected core-milliseconds of one. `unit`: tasks of one whole job.
+    facts. `unit`: tasks of one whole job at most. Of one task in core-milliseconds: `task_cost` is
+    what is expected, `task_seen` the same where it was seen and 0 where not, `task_most` a bound.
     """
 
     no: int
@@ -32,14 +35,22 @@ class Candidate:
     task_cost: float
     unit: int = 1
     submitted_us: int = 0
+    task_seen: float = 0.0
+    task_most: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What a bundle may hold. `portion`: tasks at a time; `datasets_max`: from so many at most."""
+    """What a bundle may hold. `portion`: tasks at a time; `datasets_max`: from so many at most.
+
+    `tasks` and `seen` (core-milliseconds by what was seen) may be exceeded by one job; `tasks_hard`
+    and `most` (core-milliseconds by bounds) never.
+    """
 
     tasks: int
-    cost: float = float("inf")
+    seen: float = INFINITE
+    most: float = INFINITE
+    tasks_hard: int = 2**62
     portion: int = 1000
     datasets_max: int = 16
 
@@ -81,33 +92,55 @@ def allot(
         quota: tasks that may still go out, by "user:NAME" or "group:NAME"; others are unlimited.
     """
     tree = _Tree(candidates, usage)
-    left = dict(quota or {})
-    taken: dict[int, int] = {}
-    tasks, cost = room.tasks, room.cost
-    while tasks > 0 and (cost > 0 or not taken):
-        one = tree.least()
-        if one is None:
-            break
-        got = taken.get(one.no, 0)
-        if one.no not in taken and len(taken) >= room.datasets_max:
-            tree.drop()
-            continue
-        limits = [left[key] for key in quota_keys(one.user, one.group) if key in left]
-        number = min(max(room.portion, one.unit), one.tasks - got, tasks, *limits)
-        if one.task_cost > 0 and cost < float("inf"):
-            affordable = max(int(cost // one.task_cost), 0 if taken else one.unit)
-            number = min(number, affordable)
+    filling = _Filling(room, dict(quota or {}))
+    while filling.is_open and (one := tree.least()) is not None:
+        number = filling.portion_of(one)
         if number <= 0:
             tree.drop()
             continue
-        taken[one.no] = got + number
-        tasks -= number
-        cost -= number * one.task_cost
+        filling.take(one, number)
+        more = filling.taken[one.no] < one.tasks
+        tree.charge(number * one.task_cost, more=more)
+    return filling.taken
+
+
+@dataclass(slots=True)
+class _Filling:
+    """A bundle being filled: what was taken, and what of it the limits leave."""
+
+    room: Room
+    quota: dict[str, int]
+    taken: dict[int, int] = field(default_factory=dict)
+    tasks: int = 0
+    seen: float = 0.0
+    most: float = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        return self.tasks < self.room.tasks and self.seen < self.room.seen
+
+    def portion_of(self, one: Candidate) -> int:
+        """Return how many tasks of a dataset come next; 0 or less: none in this bundle."""
+        room = self.room
+        if one.no not in self.taken and len(self.taken) >= room.datasets_max:
+            return 0
+        limits = [self.quota[key] for key in quota_keys(one.user, one.group) if key in self.quota]
+        hard = min(one.tasks - self.taken.get(one.no, 0), room.tasks_hard - self.tasks, *limits)
+        if one.task_most > 0 and room.most < INFINITE:
+            hard = min(hard, int((room.most - self.most) // one.task_most))
+        number = min(max(room.portion, one.unit), room.tasks - self.tasks)
+        if one.task_seen > 0 and room.seen < INFINITE:
+            number = min(number, -int(-(room.seen - self.seen) // one.task_seen))
+        return min(max(number, one.unit), hard)
+
+    def take(self, one: Candidate, number: int) -> None:
+        self.taken[one.no] = self.taken.get(one.no, 0) + number
+        self.tasks += number
+        self.seen += number * one.task_seen
+        self.most += number * one.task_most
         for key in quota_keys(one.user, one.group):
-            if key in left:
-                left[key] -= number
-        tree.charge(number * one.task_cost, more=got + number < one.tasks)
-    return taken
+            if key in self.quota:
+                self.quota[key] -= number
 
 
 def quota_keys(user: str, group: str) -> tuple[str, str]:

@@ -22,7 +22,8 @@ class View:
     """A dataset as the planner sees it.
 
     `fresh`: jobs of which no task per job has a row. `rows`: every row of the begun jobs that are
-    looked at and of the steps per dataset. `done`: tasks done, by step.
+    looked at and of the steps per dataset. `done`: tasks done, by step. `steps`: those that may run
+    at the site, None for all. `waits`: tasks that may not start yet, or not at this site.
     """
 
     dag: Dag
@@ -31,6 +32,8 @@ class View:
     begun: tuple[int, ...]
     rows: Mapping[Place, TaskRow]
     done: Mapping[int, int]
+    steps: frozenset[int] | None = None
+    waits: frozenset[Place] = frozenset()
 
 
 @dataclass(slots=True)
@@ -48,13 +51,14 @@ class Selection:
         return len(self.fresh) * len(self.prefix) + places + len(self.whole)
 
 
-def select(view: View, tasks_max: int, job_tasks_max: int) -> Selection:
+def select(view: View, tasks_max: int, job_tasks_max: int, *, strict: bool = False) -> Selection:
     """Return what to lease.
 
     Args:
         view: the dataset.
         tasks_max: how many tasks at most; a small job is never cut, so a few more are possible.
         job_tasks_max: a job with more tasks than this may be cut.
+        strict: rather cut a small job than take more tasks than `tasks_max`.
     """
     chosen = Selection()
     standing = view.controls.whole
@@ -66,14 +70,15 @@ def select(view: View, tasks_max: int, job_tasks_max: int) -> Selection:
             break
         places = _leasable(view, job)
         if len(places) > room and (len(places) > job_tasks_max or not chosen.count()):
-            places = places[: max(room, 0)] if len(places) > job_tasks_max else places
+            cuts = strict or len(places) > job_tasks_max
+            places = places[: max(room, 0)] if cuts else places
         elif len(places) > room:
             break
         if places:
             chosen.jobs[job] = places
             room -= len(places)
     if not (standing.suspended or standing.cancelled):
-        _select_fresh(view, chosen, room, job_tasks_max)
+        _select_fresh(view, chosen, room, job_tasks_max, strict=strict)
     if tasks_max > chosen.count() or not chosen.count():
         _select_whole(view, chosen, tasks_max - chosen.count())
     return chosen
@@ -81,6 +86,8 @@ def select(view: View, tasks_max: int, job_tasks_max: int) -> Selection:
 
 def is_open(view: View, place: Place, row: TaskRow | None) -> bool:
     """Return whether a task can be leased as far as it is itself concerned."""
+    if place in view.waits or (view.steps is not None and place[0] not in view.steps):
+        return False
     verdict = (row or implied_row(view.dag, view.controls, place)).verdict
     if verdict is Verdict.READY:
         return True
@@ -110,21 +117,31 @@ def _met(view: View, place: Place, chosen: set[Place]) -> bool:
     return True
 
 
-def prefix_steps(dag: Dag) -> tuple[int, ...]:
-    """Return the steps per job that rest on steps per job alone, parents first."""
+def prefix_steps(dag: Dag, steps: frozenset[int] | None = None) -> tuple[int, ...]:
+    """Return the steps per job that rest on steps per job alone, parents first.
+
+    Args:
+        dag: the dataset's.
+        steps: those that may run at the site; None for all.
+    """
     inside: set[int] = set()
     for step in dag.order:
+        if steps is not None and step not in steps:
+            continue
         if not dag.whole[step] and inside.issuperset(dag.needs[step]):
             inside.add(step)
     return tuple(step for step in dag.order if step in inside)
 
 
-def _select_fresh(view: View, chosen: Selection, room: int, job_tasks_max: int) -> None:
-    prefix = prefix_steps(view.dag)
+def _select_fresh(
+    view: View, chosen: Selection, room: int, job_tasks_max: int, *, strict: bool
+) -> None:
+    prefix = prefix_steps(view.dag, view.steps)
     if not prefix or room <= 0 or not view.fresh.spans:
         return
     jobs = room // len(prefix)
-    if jobs == 0 and len(prefix) > job_tasks_max:
+    cuts = len(prefix) > job_tasks_max or (strict and not chosen.count())
+    if jobs == 0 and cuts:
         job = view.fresh.spans[0][0]
         chosen.jobs[job] = [(step, job) for step in prefix[:room]]
         return

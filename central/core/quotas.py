@@ -9,6 +9,7 @@ from bundle.records.profile import Profile
 from central.core.obstacles import Code, Obstacle, amount
 
 HOUR_MS = 3_600_000
+UNLIMITED = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,27 +84,25 @@ def obstacle(quotas: Quotas, key: str, spent: Spent) -> Obstacle | None:
 
 @dataclass(frozen=True, slots=True)
 class SiteRoom:
-    """What may still be promised to a site. `cost`: core-milliseconds, infinite without a cap."""
+    """What a site's caps leave: tasks, and core-milliseconds (infinite without a cap)."""
 
-    tasks: int
+    tasks: int = UNLIMITED
     cost: float = float("inf")
 
 
-def site_room(
-    profile: Profile, tasks_wanted: int, leased: int, leased_cost: float, node_cores: float
-) -> SiteRoom:
-    """Return what a site takes beyond what it has.
+def site_room(profile: Profile, leased: int, leased_cost: float, node_cores: float) -> SiteRoom:
+    """Return what may still be promised to a site.
 
     Args:
         profile: with the site's caps.
-        tasks_wanted: how many unfinished tasks it wants to hold.
-        leased: how many it has.
+        leased: how many tasks it has.
         leased_cost: their core-milliseconds, an upper bound.
         node_cores: cores of a node, by which node-hours count.
     """
-    wanted = min(tasks_wanted, profile.tasks_max) if profile.tasks_max else tasks_wanted
-    cost = float("inf")
+    tasks, cost = UNLIMITED, float("inf")
+    if profile.tasks_max:
+        tasks = max(0, profile.tasks_max - leased)
     if profile.node_hours_max_milli:
-        allowed = profile.node_hours_max_milli / 1000 * HOUR_MS * max(node_cores, 1e-3)
+        allowed = profile.node_hours_max_milli / 1000 * HOUR_MS * node_cores
         cost = max(0.0, allowed - leased_cost)
-    return SiteRoom(max(0, wanted - leased), cost)
+    return SiteRoom(tasks, cost)

@@ -214,6 +214,12 @@ class Tasks(Protocol):
     def leased_by(self, site: SiteName) -> int:
         """Return how many tasks are leased to a site."""
 
+    def leased_at(self, site: SiteName) -> list[tuple[int, int, int]]:
+        """Return (dataset, step, how many tasks) of what is leased to a site."""
+
+    def ready_of(self, dataset: int, steps: Collection[int], limit: int) -> list[Place]:
+        """Return what `ready` does, of some steps only."""
+
     def ready(self, dataset: int, limit: int) -> list[Place]:
         """Return tasks that are ready and have a row, lowest job first."""
 

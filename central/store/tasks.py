@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -145,6 +146,15 @@ class SqliteTasks:
     def ready(self, dataset: int, limit: int) -> list[Place]:
         """See `protocol.Tasks`."""
         return self._db.execute(_SQL["ready_jobs"], (dataset, limit)).fetchall()
+
+    def leased_at(self, site: SiteName) -> list[tuple[int, int, int]]:
+        """See `protocol.Tasks`."""
+        return self._db.execute(_SQL["leased_at"], (site,)).fetchall()
+
+    def ready_of(self, dataset: int, steps: Collection[int], limit: int) -> list[Place]:
+        """See `protocol.Tasks`."""
+        values = (dataset, json.dumps(sorted(steps)), limit)
+        return self._db.execute(_SQL["ready_of"], values).fetchall()
 
     def rows(self, dataset: int, places: Collection[Place]) -> list[TaskRow]:
         """See `protocol.Tasks`."""

@@ -87,6 +87,15 @@ SELECT dataset, step, job, generation FROM task WHERE lease = ?
 SELECT count(*) FROM lease AS l JOIN task AS t ON t.lease = l.no AND t.lease > 0
 WHERE l.state = 'live' AND l.site = ? AND t.verdict = 2
 
+-- name: leased_at
+SELECT t.dataset, t.step, count(*) FROM lease AS l JOIN task AS t ON t.lease = l.no AND t.lease > 0
+WHERE l.state = 'live' AND l.site = ? AND t.verdict = 2 GROUP BY t.dataset, t.step
+
+-- name: ready_of
+SELECT t.step, t.job FROM task AS t
+WHERE t.dataset = ? AND t.verdict = 1 AND t.step IN (SELECT value FROM json_each(?))
+ORDER BY t.job, t.step LIMIT ?
+
 -- name: ready_jobs
 SELECT t.step, t.job FROM task AS t
 WHERE t.dataset = ? AND t.verdict = 1 ORDER BY t.job, t.step LIMIT ?

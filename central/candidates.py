@@ -1,0 +1,72 @@
+"""Candidates: the datasets of which a site may get something, by what is cheap to know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from central.board import Board, Line, Runs
+from central.core import matching, shares
+from central.core.order import Candidate
+from central.visit import NOBODY, Visit
+from central.workings import Workings
+
+
+def candidates(
+    workings: Workings,
+    board: Board,
+    visit: Visit,
+    now_us: int,
+    *,
+    without: Collection[int] = frozenset(),
+) -> list[Candidate]:
+    """Return the datasets of which something may be taken for a site, by what is cheap to know."""
+    found = []
+    urgent_us = board.weights.urgent_us
+    for line in board.lines().values():
+        if line.no in without or not line.is_open:
+            continue
+        waits_us = line.barren.get(visit.site)
+        if waits_us is not None and (not waits_us or waits_us > now_us):
+            continue
+        runs = board.runs(line, visit.site, visit.profile)
+        tasks = line.takeable(runs)
+        account = line.shape.account
+        if not tasks or not may_run(line, visit):
+            continue
+        if not visit.demand.is_met(workings, line.digest):
+            continue
+        found.append(
+            Candidate(
+                line.no,
+                line.group,
+                line.user,
+                shares.weight(account.priority, account.deadline_us, now_us, urgent_us),
+                board.usage_of(line, now_us),
+                tasks,
+                unit=runs.unit,
+                submitted_us=line.submitted_us,
+                **_costs(line, runs),
+            )
+        )
+    return found
+
+
+def may_run(line: Line, visit: Visit) -> bool:
+    """Return whether neither a dataset's nor a site's lists keep them apart."""
+    account, profile = line.shape.account, visit.profile
+    if not (account.allow or account.deny or profile.allow or profile.deny):
+        return True
+    return visit.site == NOBODY or not matching.refusals(
+        account, line.id, visit.site, profile, user=line.user
+    )
+
+
+def _costs(line: Line, runs: Runs) -> dict[str, float]:
+    """Return what one task costs: the mean of the steps that may run, and the highest bound."""
+    steps = runs.sample
+    seen = [value for step in steps if (value := line.seen(step))]
+    return {
+        "task_cost": sum(line.cost(step) for step in steps) / len(steps),
+        "task_seen": sum(seen) / len(seen) if seen else 0.0,
+        "task_most": runs.most,
+    }

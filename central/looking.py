@@ -1,0 +1,118 @@
+"""Looking at one dataset for one site: its begun jobs, what of them waits, whose inputs lie there.
+
+What is fresh costs nothing to look at; begun jobs cost their rows. A task that failed may have to
+wait, and one that ran out of more than the site has must not go there again: only for those are
+attempts read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bundle.ids import Task
+from bundle.intervals import IntervalSet
+from bundle.records.profile import Profile
+from bundle.records.rules import Maximum
+from central.board import Runs
+from central.core import plan as planner
+from central.core import retry
+from central.core.dag import Dag
+from central.core.facts import AttemptFact, Place, TaskRow, Verdict
+from central.core.plan import View
+from central.store.rows import DatasetRow
+from central.visit import Visit
+from central.workings import Workings
+
+BEGUN_PLACES_MAX = 200_000  # rows of begun jobs that one plan looks at
+LOOKS_MAX = 4  # further into a dataset whose first ready tasks all wait
+FURTHER = 8
+
+
+@dataclass(slots=True)
+class Look:
+    """How a dataset is looked at. `again_us`: when what waits now may go; 0: it must be stirred."""
+
+    visit: Visit
+    runs: Runs
+    now_us: int
+    again_us: int = 0
+
+
+def view(
+    workings: Workings, row: DatasetRow, dag: Dag, done: dict[int, int], room: int, look: Look
+) -> View:
+    """Return a dataset as the planner is to see it for a site, with room for so many tasks."""
+    tasks = workings.store.tasks
+    steps = None if len(look.runs.steps) == row.steps else look.runs.steps
+    limit = room
+    for turn in range(LOOKS_MAX):
+        ready = (
+            tasks.ready(row.no, limit) if steps is None else tasks.ready_of(row.no, steps, limit)
+        )
+        jobs = sorted({job for step, job in ready if not dag.whole[step]})
+        begun = jobs[: max(1, BEGUN_PLACES_MAX // row.steps)]
+        rows = {one.place: one for one in tasks.rows(row.no, planner.looked_at(dag, begun))}
+        waits = _waiting(workings, row, dag, rows.values(), look)
+        if len(ready) < limit or len(ready) - len(waits) >= room or turn == LOOKS_MAX - 1:
+            break
+        limit *= FURTHER
+    fresh = IntervalSet(((0, row.jobs),)) - row.touched
+    controls = workings.controls(row)
+    ordered = _nearest_first(workings, dag, begun, rows, look)
+    return View(dag, controls, fresh, ordered, rows, done, steps, waits)
+
+
+def maximum(profile: Profile) -> Maximum:
+    """Return the most that a task can get at a site."""
+    return Maximum(profile.memory_mib, profile.walltime_ms, profile.disk_bytes)
+
+
+def _waiting(
+    workings: Workings, row: DatasetRow, dag: Dag, rows: Iterable[TaskRow], look: Look
+) -> frozenset[Place]:
+    """Return the tasks that backed off, or that need more than the site has."""
+    failed = [one for one in rows if one.verdict is Verdict.READY and one.failures]
+    if not failed:
+        return frozenset()
+    attempts: dict[Place, list[AttemptFact]] = {}
+    for fact in workings.store.tasks.source(row.no).load_attempts([one.place for one in failed]):
+        attempts.setdefault(fact.place, []).append(fact)
+    waits: set[Place] = set()
+    most = maximum(look.visit.profile)
+    for one in failed:
+        spec_hash, rules = dag.spec_hash(one.step), dag.dataset.steps[one.step].retry
+        known = retry.history(attempts.get(one.place, ()), one.generation, spec_hash)
+        task = Task(row.id, one.job, one.step)
+        until_us = retry.not_before(known, rules, task, look.now_us)
+        if until_us > look.now_us:
+            look.again_us = min(look.again_us or until_us, until_us)
+            waits.add(one.place)
+        elif retry.outgrown(known, most):
+            waits.add(one.place)
+    return frozenset(waits)
+
+
+def _nearest_first(
+    workings: Workings,
+    dag: Dag,
+    begun: list[int],
+    rows: dict[Place, TaskRow],
+    look: Look,
+) -> tuple[int, ...]:
+    """Return begun jobs: first those of which the site holds an input, then the others."""
+    readers = [step for step, one in enumerate(dag.dataset.steps) if one.inputs]
+    if not look.visit.has or not readers or not begun:
+        return tuple(begun)
+    outcomes = {
+        one.outcome
+        for one in rows.values()
+        if one.outcome and one.verdict is Verdict.DONE and dag.consumed_by[one.step]
+    }
+    held = {
+        outcome
+        for outcome, files in workings.store.tasks.outcomes(outcomes).items()
+        if any(file in look.visit.has for file, _ in files)
+    }
+    near = {one.job for one in rows.values() if one.outcome in held and not dag.whole[one.step]}
+    return tuple(sorted(begun, key=lambda job: (job not in near, job)))
