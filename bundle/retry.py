@@ -15,13 +15,21 @@ from typing import NamedTuple
 from bundle.dataset.spec import Request
 from bundle.fates import FATES, Fate, counts
 from bundle.ids import PilotRun, Task
-from bundle.records.rules import AMOUNT_MAX, NO_HISTORY, History, Maximum, RetryRules
+from bundle.records.rules import (
+    AMOUNT_MAX,
+    NO_HISTORY,
+    TIME_US_MAX,
+    UNKNOWN,
+    USED_MAX,
+    History,
+    Maximum,
+    RetryRules,
+)
 
 RESOURCES = (Fate.OOM, Fate.TIME_LIMIT, Fate.DISK_LIMIT)
 LOSSES = frozenset({Fate.LOST, Fate.NODE_FAILURE})
 """Fates of attempts under which a pilot or its slot died. The site's own, yet poison shows by them:
 an allocation that ends and a pilot that is told to go say nothing of the task."""
-NOWHERE = Maximum()
 _BACKS_OFF = frozenset(fate for fate in FATES if counts(fate)) - frozenset(RESOURCES)
 
 
@@ -77,14 +85,14 @@ def after(earlier: History, one: Ended) -> History:
     if fate in RESOURCES:
         used = (one.memory_peak_mib, one.wall_ms, one.disk_peak_bytes)
         at = RESOURCES.index(fate)
-        peaks[at] = max(peaks[at], min(used[at], AMOUNT_MAX))
+        peaks[at] = max(peaks[at], min(used[at], USED_MAX))
     backs_off = fate in _BACKS_OFF
     return History(
         tuple(sorted(failures.items(), key=lambda pair: FATES.index(pair[0]))),
         peaks[0],
         peaks[1],
         peaks[2],
-        max(earlier.ended_us, one.ended_us) if backs_off else earlier.ended_us,
+        max(earlier.ended_us, min(one.ended_us, TIME_US_MAX)) if backs_off else earlier.ended_us,
         earlier.lost_on,
     )
 
@@ -135,7 +143,7 @@ def request_for(
     asked: Request,
     known: History,
     rules: RetryRules,
-    maximum: Maximum = NOWHERE,
+    maximum: Maximum = UNKNOWN,
     first: Request | None = None,
 ) -> Request:
     """Return what the next try of a task asks for.

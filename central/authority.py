@@ -21,7 +21,7 @@ from bundle.trust.errors import EnrolmentRefused, KeyFileRefused, KeyRevoked
 from bundle.trust.keys import KeyFile, Role
 from bundle.trust.request import check_request
 from bundle.wire.read import open_bundle
-from central import absorb, deltas, pack, requests, trust_chain, users, views
+from central import absorb, deltas, pack, requests, teaching, trust_chain, users, views
 from central.absorb import Disposition
 from central.archive import Archive
 from central.config import Config
@@ -233,6 +233,11 @@ class Authority:
         """Return per step the tasks by verdict and the usage. Raises UnknownDataset."""
         with self._lock:
             return self._views.counts(dataset)
+
+    def learned(self, dataset: DatasetId) -> dict[str, Any]:
+        """Return what attempts taught about requests. Raises UnknownDataset."""
+        with self._lock:
+            return teaching.shown(self._w, self._w.dataset(dataset))
 
     def attempts(
         self,

@@ -13,6 +13,7 @@ from bundle.wire.errors import BundleRefused
 from bundle.wire.manifest import CENTRALS_OWN
 from bundle.wire.read import open_bundle
 from central import config as configs
+from central import teaching
 from central.absorb import KINDS
 from central.archive import Archive
 from central.core import state_hash as hashes
@@ -99,6 +100,8 @@ def _examine_dataset(workings: Workings, row: DatasetRow, found: Examined) -> No
         if has != should:
             found.note(f"{row.id} step {place[0]} job {place[1]}: is {has}, should be {should}")
     _examine_counters(workings, row, stored, changes, found)
+    for problem in teaching.problems(workings, row, attempts):
+        found.note(problem)
     touched = IntervalSet.of(job for step, job in stored if not dag.whole[step])
     if touched != row.touched:
         found.note(f"{row.id}: touched jobs are {row.touched}, should be {touched}")

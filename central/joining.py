@@ -11,6 +11,7 @@ from bundle.records.attempt import outcome_digest
 from bundle.records.lease import Lease
 from bundle.wire.manifest import Kind
 from bundle.wire.write import ChunkSource
+from central import teaching
 from central.core import commit as commits
 from central.core.commit import Commit, Submission
 from central.core.facts import AttemptFact, Control, Pin
@@ -191,6 +192,7 @@ class Joining:
             changes = merge.settle()
             pins += [(self._rows[no].id, pin) for pin in changes.made_pins]
             self._store.tasks.save(self._rows[no], changes, segments, bundle)
+            teaching.note(self._w, self._rows[no], changes.attempts)
         self._w.version += 1
         self._w.stirred.update(self._merges)
         return NewPins(tuple(pins), self._commit)

@@ -10,21 +10,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bundle.ids import Task
 from bundle.intervals import IntervalSet
 from bundle.records.profile import Profile
-from bundle.records.rules import Maximum
+from bundle.records.rules import AMOUNT_MAX, Maximum
+from central import histories
 from central.board import Runs
 from central.core import plan as planner
 from central.core import retry
 from central.core.dag import Dag
-from central.core.facts import AttemptFact, Place, TaskRow, Verdict
+from central.core.facts import Place, TaskRow, Verdict
 from central.core.plan import View
 from central.store.rows import DatasetRow
 from central.visit import Visit
 from central.workings import Workings
 
 BEGUN_PLACES_MAX = 200_000  # rows of begun jobs that one plan looks at
+FAR_US = 2**62
 LOOKS_MAX = 4  # further into a dataset whose first ready tasks all wait
 FURTHER = 8
 
@@ -65,32 +66,21 @@ def view(
 
 def maximum(profile: Profile) -> Maximum:
     """Return the most that a task can get at a site."""
-    return Maximum(profile.memory_mib, profile.walltime_ms, profile.disk_bytes)
+    told = (profile.memory_mib, profile.walltime_ms, profile.disk_bytes)
+    return Maximum(*(min(one, AMOUNT_MAX) for one in told))
 
 
 def _waiting(
     workings: Workings, row: DatasetRow, dag: Dag, rows: Iterable[TaskRow], look: Look
 ) -> frozenset[Place]:
-    """Return the tasks that backed off, or that need more than the site has."""
-    failed = [one for one in rows if one.verdict is Verdict.READY and one.failures]
-    if not failed:
-        return frozenset()
-    attempts: dict[Place, list[AttemptFact]] = {}
-    for fact in workings.store.tasks.source(row.no).load_attempts([one.place for one in failed]):
-        attempts.setdefault(fact.place, []).append(fact)
-    waits: set[Place] = set()
+    """Return the tasks that backed off, or that ran out of more than the site has."""
+    tried = histories.tried(workings, row, dag, histories.failed(rows))
+    due = histories.due(row.id, dag, tried, look.now_us)
+    if due:
+        look.again_us = min(look.again_us or FAR_US, *due.values())
     most = maximum(look.visit.profile)
-    for one in failed:
-        spec_hash, rules = dag.spec_hash(one.step), dag.dataset.steps[one.step].retry
-        known = retry.history(attempts.get(one.place, ()), one.generation, spec_hash)
-        task = Task(row.id, one.job, one.step)
-        until_us = retry.not_before(known, rules, task, look.now_us)
-        if until_us > look.now_us:
-            look.again_us = min(look.again_us or until_us, until_us)
-            waits.add(one.place)
-        elif retry.outgrown(known, most):
-            waits.add(one.place)
-    return frozenset(waits)
+    outgrown = {place for place, known in tried.items() if retry.outgrown(known, most)}
+    return frozenset(due) | outgrown
 
 
 def _nearest_first(

@@ -19,6 +19,7 @@ from bundle.limits import MIB, STATE_LIMITS
 from bundle.records import lease as leases
 from bundle.records import report as reports
 from bundle.records.lease import Lease
+from bundle.records.profile import Profile
 from bundle.wire import files
 from bundle.wire.entries import DATA, Rules
 from bundle.wire.manifest import Kind
@@ -32,6 +33,7 @@ from central.home import upload_place
 from central.intake import Found, FoundLease
 from central.joining import EXPIRED, Joining
 from central.lately import Sent
+from central.looking import maximum
 from central.planning import Planned
 from central.store.rows import FileRow, WorkRow
 from central.visit import Visit, visit
@@ -81,7 +83,7 @@ class Packer:
         row = self._w.store.bundles.site(site)
         if not planned and row.news <= row.told:
             return None
-        return self._write(site, planned)
+        return self._write(site, found.profile, planned)
 
     def _hear(self, site: SiteName) -> None:
         """Learn how long the site's bundles take, from what it received and what is still open."""
@@ -119,7 +121,7 @@ class Packer:
         raw = self._w.store.bundles.site(site).report
         return Demand.of_report(reports.decode(raw) if raw else None)
 
-    def _write(self, site: SiteName, planned: list[Planned]) -> OutBundle:
+    def _write(self, site: SiteName, profile: Profile, planned: list[Planned]) -> OutBundle:
         w = self._w
         stream = w.stream_to(site)
         with w.transaction(), ExitStack() as stack:
@@ -128,7 +130,7 @@ class Packer:
             draft = replace(
                 w.draft(Kind.WORK, stream, number, site),
                 receipts=tuple(w.store.bundles.receipts(site)),
-                rules=Rules(),
+                rules=Rules(maximum=maximum(profile)),
                 tombstones=tuple(w.store.datasets.tombstones()),
                 trust=_trust_for(w, site),
                 withdrawn=self._withdrawn(site, stream),
@@ -236,6 +238,14 @@ def _leases(w: Workings, planned: list[Planned]) -> tuple[Found, list[ChunkSourc
                     if (step, job) in one.spent
                 ),
                 duration_ms=duration_ms,
+                tried=tuple(
+                    (job, step, one.tried[step, job])
+                    for (step, job), _ in shard.places()
+                    if (step, job) in one.tried
+                ),
+                asks=tuple(
+                    (step, one.asks[step]) for step in sorted(shard.steps() & set(one.asks))
+                ),
             )
             raw = leases.encode(lease)
             digest = chunk_digest("lease", raw)

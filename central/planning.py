@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict, dataclass, field, replace
 
+from bundle.dataset.spec import Request
 from bundle.limits import BUNDLE_BYTES_MAX, CHUNKS_MAX
 from bundle.records.lease import Pinned
+from bundle.records.rules import History
 from bundle.wire.files import chunks_for
-from central import looking
+from central import histories, looking, teaching
 from central.board import Board, Line
 from central.candidates import candidates
 from central.core import order, quotas
@@ -38,16 +40,19 @@ Lost = list[tuple[DatasetRow, list[Place]]]
 
 @dataclass(slots=True)
 class Planned:
-    """What a bundle takes from one dataset. `spent`: counted failures of its tasks so far.
+    """What a bundle takes from one dataset.
 
-    `cost_seen`: core-milliseconds of its tasks by those of their steps that ran. `durations`: for
-    how long each shard is promised, milliseconds.
+    `spent`: counted failures of its tasks so far; `tried`: what their retry rests on; `asks`: first
+    requests that were learned; `cost_seen`: core-milliseconds of its tasks by those of their steps
+    that ran; `durations`: for how long each shard is promised, milliseconds.
     """
 
     dataset: DatasetRow
     dag: Dag
     shards: list[Shard]
     spent: dict[Place, int] = field(default_factory=dict)
+    tried: dict[Place, History] = field(default_factory=dict)
+    asks: dict[int, Request] = field(default_factory=dict)
     pins: dict[Place, Pinned] = field(default_factory=dict)
     files: list[FileRow] = field(default_factory=list)
     cost_seen: float = 0.0
@@ -253,7 +258,10 @@ def _plan_dataset(
         return None, []
     shards = cutter.cut(view, chosen, limit)
     spent = {place: one.failures for place, one in view.rows.items() if one.failures}
-    planned = Planned(row, dag, shards, spent)
+    known = (place for shard in shards for place, _ in shard.places() if place in view.rows)
+    tried = histories.tried(workings, row, dag, list(known))
+    steps = sorted({step for shard in shards for step in shard.steps()})
+    planned = Planned(row, dag, shards, spent, tried, teaching.asks(workings, row, dag, steps))
     return planned, _bring_outside(workings, planned)
 
 

@@ -16,7 +16,9 @@ from bundle.dataset import asks
 from bundle.dataset.asks import Account, Requires
 from bundle.digest import digest
 from bundle.limits import DOCUMENT_LIMITS
+from bundle.records import learning as learnings
 from bundle.records import rules as retry_rules
+from bundle.records.learning import Learning
 from bundle.records.rules import RetryRules
 
 SCHEMA = 1
@@ -115,6 +117,7 @@ class Dataset:
     parameters: tuple[tuple[str, str], ...] = ()
     files: tuple[tuple[str, bytes], ...] = ()
     account: Account = field(default_factory=Account)
+    learning: Learning = learnings.DEFAULT
 
     def tasks_of(self, step: int) -> int:
         """Return how many tasks a step has."""
@@ -140,18 +143,37 @@ def dataset_digest(raw: bytes) -> bytes:
     return digest("chunk.dataset", raw)
 
 
+def request_to_wire(request: Request) -> list[int]:
+    """Return `[cpu_milli, gpu_milli, memory_mib, disk_bytes, walltime_ms]`."""
+    return [getattr(request, one.name) for one in fields(Request)]
+
+
+def request_from_wire(row: shape.Reader, first: int = 0) -> Request:
+    """Read a request that is the end of an array, from a place on. Raises WrongShape."""
+    length = first + len(fields(Request))
+    if not isinstance(row.value, list) or len(row.value) != length:
+        found = f"{len(row.value)} fields"
+        raise shape.WrongShape(where=row.where, expected=f"{length} fields", found=found)
+    return Request(*(row.count(place) for place in range(first, length)))
+
+
 def to_wire(dataset: Dataset) -> dict[str, Any]:
     """Return the dataset as plain values for canonical encoding."""
-    return {
-        "schema": SCHEMA,
-        "name": dataset.name,
-        "description": dataset.description,
-        "jobs": dataset.jobs,
-        "seed": dataset.seed,
-        "parameters": dict(dataset.parameters),
-        "files": dict(dataset.files),
-        "steps": [_step_to_wire(step) for step in dataset.steps],
-    } | asks.account_to_wire(dataset.account)
+    changed = learnings.to_wire(dataset.learning)
+    return (
+        ({"learning": changed} if changed else {})
+        | {
+            "schema": SCHEMA,
+            "name": dataset.name,
+            "description": dataset.description,
+            "jobs": dataset.jobs,
+            "seed": dataset.seed,
+            "parameters": dict(dataset.parameters),
+            "files": dict(dataset.files),
+            "steps": [_step_to_wire(step) for step in dataset.steps],
+        }
+        | asks.account_to_wire(dataset.account)
+    )
 
 
 def _step_to_wire(step: Step) -> dict[str, Any]:
@@ -161,28 +183,25 @@ def _step_to_wire(step: Step) -> dict[str, Any]:
         case Synthetic(cpu_ms, wall_ms, memory_mib, output_bytes):
             run = {"cpu_ms": cpu_ms, "wall_ms": wall_ms, "memory_mib": memory_mib}
             run["output_bytes"] = list(output_bytes)
-    ask = step.request
     # What is the default is not written: a document without retry rules keeps its digest.
     changed = retry_rules.rules_to_wire(step.retry)
-    return ({"retry": changed} if changed else {}) | {
-        "name": step.name,
-        "run": run,
-        "per": str(step.per),
-        "needs": list(step.needs),
-        "inputs": [[one.step, one.output, one.name] for one in step.inputs],
-        "generated": [[one.name, one.size_bytes, one.seed] for one in step.generated],
-        "files": list(step.files),
-        "outputs": [[one.name, one.keep] for one in step.outputs],
-        "environment": dict(step.environment),
-        "request": [
-            ask.cpu_milli,
-            ask.gpu_milli,
-            ask.memory_mib,
-            ask.disk_bytes,
-            ask.walltime_ms,
-        ],
-        "failures_max": step.failures_max,
-    } | asks.requires_to_wire(step.requires)
+    return (
+        ({"retry": changed} if changed else {})
+        | {
+            "name": step.name,
+            "run": run,
+            "per": str(step.per),
+            "needs": list(step.needs),
+            "inputs": [[one.step, one.output, one.name] for one in step.inputs],
+            "generated": [[one.name, one.size_bytes, one.seed] for one in step.generated],
+            "files": list(step.files),
+            "outputs": [[one.name, one.keep] for one in step.outputs],
+            "environment": dict(step.environment),
+            "request": request_to_wire(step.request),
+            "failures_max": step.failures_max,
+        }
+        | asks.requires_to_wire(step.requires)
+    )
 
 
 def from_wire(value: Any) -> Dataset:
@@ -201,7 +220,14 @@ def from_wire(value: Any) -> Dataset:
         parameters=tuple(reader.text_map("parameters").items()),
         files=tuple((name, files.bytes(name)) for name in files.value),
         account=asks.account_from_wire(reader),
+        learning=_learning(reader),
     )
+
+
+def _learning(reader: shape.Reader) -> Learning:
+    if not reader.has("learning"):
+        return learnings.DEFAULT
+    return learnings.from_wire(reader.reader("learning"))
 
 
 def _step_from_wire(reader: shape.Reader) -> Step:
@@ -218,7 +244,7 @@ def _step_from_wire(reader: shape.Reader) -> Step:
         files=reader.texts("files"),
         outputs=tuple(Output(r.text(0), r.flag(1)) for r in _rows(reader, "outputs", 2)),
         environment=tuple(reader.text_map("environment").items()),
-        request=_request(reader),
+        request=request_from_wire(reader.reader("request")),
         failures_max=reader.count("failures_max"),
         requires=asks.requires_from_wire(reader),
         retry=_retry(reader),
@@ -238,15 +264,6 @@ def _rows(reader: shape.Reader, key: str, count: int) -> Iterator[shape.Reader]:
             found = f"{len(row.value)} fields"
             raise shape.WrongShape(where=row.where, expected=f"{count} fields", found=found)
         yield row
-
-
-def _request(reader: shape.Reader) -> Request:
-    numbers = reader.counts("request")
-    if len(numbers) != len(fields(Request)):
-        expected = f"{len(fields(Request))} integers"
-        where = f"{reader.where}.request"
-        raise shape.WrongShape(where=where, expected=expected, found=str(len(numbers)))
-    return Request(*numbers)
 
 
 def _synthetic(run: shape.Reader) -> Synthetic:

@@ -18,6 +18,8 @@ CAP_MAX = 1000
 FACTOR_MILLI_MAX = 100_000  # a hundredfold
 DELAY_MS_MAX = 30 * 24 * 3_600_000
 AMOUNT_MAX = 2**50  # of any resource: 35,000 years, 1 PB; keeps every product inside 63 bits
+USED_MAX = 2**44  # what any attempt is believed to have used
+TIME_US_MAX = 2**62  # and the latest that it ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,9 @@ class Maximum:
     memory_mib: int = 0
     walltime_ms: int = 0
     disk_bytes: int = 0
+
+
+UNKNOWN = Maximum()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,13 @@ from bundle.fates import FATES, Fate
 from bundle.ids import AttemptKey, DatasetId, Epoch, LeaseId, PilotRun, Task
 from bundle.intervals import IntervalSet
 from bundle.records.attempt import Attempt, lineage_digest, outcome_digest
+from bundle.records.rules import TIME_US_MAX, USED_MAX
 
 Place = tuple[int, int]
 
 # One attempt counts for at most this much in each sum, so that no site's word, however wild, takes
 # the sums of a step out of 63 bits: 557 years, 17 TB.
-USAGE_MAX = 2**44
-TIME_US_MAX = 2**62
+USAGE_MAX = USED_MAX
 
 
 class Verdict(StrEnum):

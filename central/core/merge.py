@@ -249,9 +249,11 @@ class Merge:
     def _judgement(self, place: Place, standing: Standing, lease: int) -> Judgement:
         attempts, pins = self._attempts.get(place, ()), self._pins.get(place, ())
         step = place[0]
+        said = self.dag.dataset.steps[step]
         facts = TaskFacts(
             spec_hash=self.dag.spec_hash(step) if attempts else b"",
-            failures_max=self.dag.dataset.steps[step].failures_max,
+            failures_max=said.failures_max,
+            rules=said.retry,
             lineage=self._lineage(place) if attempts or pins else None,
             parents_done=self._parents_done(place),
             attempts=attempts,

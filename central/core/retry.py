@@ -28,6 +28,8 @@ from central.core.facts import AttemptFact
 __all__ = [
     "LOSSES",
     "Exhausted",
+    "counted",
+    "ended",
     "exhausted",
     "history",
     "is_poison",
@@ -48,15 +50,33 @@ def history(attempts: Sequence[AttemptFact], generation: int, spec_hash: bytes) 
     """Return the history of a task.
 
     Args:
-        attempts: those that count, each key once (`verdict.counted`).
+        attempts: all that are known of it, in any order.
         generation: the task's.
         spec_hash: of what is to run now.
     """
-    found = NO_HISTORY
+
+    def is_alike(one: AttemptFact) -> bool:
+        return matters(one) and one.generation == generation and one.spec_hash == spec_hash
+
+    if not any(map(is_alike, attempts)):
+        return NO_HISTORY
+    # Of two contents of one key one counts as a failure, but a pilot that either of them calls
+    # lost stays lost: what a task took down never gets less by what arrives later.
+    losses = [one for one in attempts if is_alike(one) and one.fate in LOSSES]
+    failures = [one for one in counted(attempts) if is_alike(one) and one.fate not in LOSSES]
+    return retry.history(ended(one) for one in (*losses, *failures))
+
+
+def counted(attempts: Sequence[AttemptFact]) -> Sequence[AttemptFact]:
+    """Return the attempts whose hours count: of two contents of one key the smaller digest."""
+    if len(attempts) < 2:
+        return attempts
+    by_key: dict[tuple[int, bytes, bytes, int], AttemptFact] = {}
     for one in attempts:
-        if matters(one) and one.generation == generation and one.spec_hash == spec_hash:
-            found = retry.after(found, ended(one))
-    return found
+        other = by_key.get(one.key)
+        if other is None or one.content < other.content:
+            by_key[one.key] = one
+    return list(by_key.values())
 
 
 def ended(one: AttemptFact) -> Ended:

@@ -28,6 +28,7 @@ from bundle.dataset.spec import (
     Synthetic,
 )
 from bundle.limits import DOCUMENT_FILE_BYTES_MAX
+from central.document import policy
 from central.document.form import DatasetForm, FileForm, InputForm, RequiresForm, StepForm
 
 
@@ -48,6 +49,7 @@ def dataset(form: DatasetForm, base: Path | None) -> Dataset:
         account=_account(form),
         parameters=tuple(sorted(form.parameters.items())),
         files=tuple(sorted((name, _content(name, one, base)) for name, one in form.files.items())),
+        learning=policy.learning(form.learning),
     )
 
 
@@ -91,6 +93,7 @@ class _Builder:
             request=Request(ask.cpu, ask.gpu, ask.memory, ask.disk, ask.walltime),
             failures_max=step.failures_max,
             requires=_requires(step.requires),
+            retry=policy.retry_rules(self._form.retry, step.retry),
         )
 
     def _run(self) -> Command | Synthetic:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from bundle.dataset.spec import SCHEMA, Command, Dataset, Per, Request, Step
+from central.document import policy
 from central.document.form import EPOCH
 
 
@@ -21,6 +22,8 @@ def render(dataset: Dataset) -> dict[str, Any]:
         made["parameters"] = dict(dataset.parameters)
     if dataset.files:
         made["files"] = {name: _file(content) for name, content in dataset.files}
+    if learning := policy.render_learning(dataset.learning):
+        made["learning"] = learning
     made["steps"] = [_step(dataset, step) for step in dataset.steps]
     return made
 
@@ -62,6 +65,8 @@ def _step(dataset: Dataset, step: Step) -> dict[str, Any]:
     made["request"] = _request(step.request)
     made["failures_max"] = step.failures_max
     made |= _requires(step)
+    if retry := policy.render_retry(step.retry):
+        made["retry"] = retry
     return made
 
 

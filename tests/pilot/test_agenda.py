@@ -14,9 +14,10 @@ from bundle.fates import Fate, counts
 from bundle.ids import DatasetId, LeaseId
 from bundle.intervals import IntervalSet
 from bundle.records.lease import Block, Lease, Pinned
-from pilot.core.agenda import SITES_OWN_MAX, Agenda, Start, State
+from pilot.core.agenda import Agenda, Start, State
 from pilot.core.lineage import Earlier, Place, settle
 from pilot.core.packing import Room
+from pilot.core.tries import SITES_OWN_MAX
 
 NODE = Room(4000, 8192)
 NAME = DatasetId("a" * 26)
