@@ -25,6 +25,8 @@ def candidates(
     for line in board.lines().values():
         if line.no in without or not line.is_open:
             continue
+        if visit.recovering and visit.recovering.withholds(line.submitted_us, now_us):
+            continue  # its tasks may be out: the central before this one may have leased them
         waits_us = line.barren.get(visit.site)
         if waits_us is not None and (not waits_us or waits_us > now_us):
             continue

@@ -25,7 +25,7 @@ from bundle.wire.entries import DATA, Rules
 from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
 from bundle.wire.write import ChunkSource
-from central import deltas, planning, requests, trust_chain
+from central import deltas, epochs, planning, requests, trust_chain
 from central.arriving import join_work
 from central.board import Board
 from central.cosignatures import Demand, cosignature_chunks
@@ -65,23 +65,27 @@ class Packer:
 
     def outbox(self, site: SiteName) -> list[OutBundle]:
         """Return what a site is to fetch; packs first where it wants more or there are news."""
+        if self._w.is_set_back:
+            return []  # what it says would contradict what was said before
         self._expire()
         self._hear(site)
         row = self._w.store.bundles.site(site)
+        epochs.await_site(self._w, row)
         found = visit(self._w, self.board, site)
-        if found.tasks or row.news > row.told:
+        if found.tasks or row.news > row.told or self._is_unheard(site):
             self._pack(site, found)
         return self._waiting(site)
 
     def pack(self, site: SiteName, tasks: int) -> OutBundle | None:
-        """Pack up to `tasks` tasks and all news; None where there is neither."""
+        """Pack up to `tasks` tasks and all news; None where there is neither. Raises SetBack."""
+        self._w.signing()  # may it say anything at all?
         self._expire()
         return self._pack(site, visit(self._w, self.board, site, tasks))
 
     def _pack(self, site: SiteName, found: Visit) -> OutBundle | None:
         planned = self._plan(found) if found.tasks > 0 else []
         row = self._w.store.bundles.site(site)
-        if not planned and row.news <= row.told:
+        if not planned and row.news <= row.told and not self._is_unheard(site):
             return None
         return self._write(site, found.profile, planned)
 
@@ -91,6 +95,15 @@ class Packer:
         received = _received(bundles.site(site).received)
         works = {work for _, work, _, _ in live}
         self.board.lately.heard(site, received, works, self._w.clock_us())
+
+    def _is_unheard(self, site: SiteName) -> bool:
+        """Return whether a restored central has not told a site yet that its epoch is a new one.
+
+        The site may have enrolled, or fetched work, after the backup: then nothing here is news.
+        """
+        if self._w.epoch.counter == 1:
+            return False
+        return self._w.store.bundles.last_of_stream(self._w.stream_to(site)) is None
 
     def _expire(self) -> None:
         """End the leases whose deadline has passed."""
@@ -104,6 +117,7 @@ class Packer:
     def _plan(self, found: Visit) -> list[Planned]:
         """Return what to lease; tasks whose inputs are nowhere have their makers reset first."""
         site, now_us = found.site, self._w.clock_us()
+        found = replace(found, recovering=epochs.look(self._w))
         for _ in range(REPLANS_MAX):
             version, until_us = self._nothing.get(site, (-1, 0))
             if version == self._w.version and (not until_us or now_us < until_us):
@@ -112,7 +126,7 @@ class Packer:
             for dataset, places in lost:
                 requests.reset(self._w, dataset, places)
             if not lost:
-                if not planned:
+                if not planned and found.recovering is None:
                     self._nothing[site] = (self._w.version, self.board.waits_until(site))
                 return planned
         return []
@@ -126,6 +140,8 @@ class Packer:
         stream = w.stream_to(site)
         with w.transaction(), ExitStack() as stack:
             found, chunks = _leases(w, planned)
+            if planned:
+                epochs.note_horizon(w.store, max(max(one.durations) for one in planned))
             number = w.store.bundles.head(w.epoch) + 1
             draft = replace(
                 w.draft(Kind.WORK, stream, number, site),
@@ -155,7 +171,8 @@ class Packer:
             rows = {file.digest: file for one in planned for file in one.files}
             data = _data(w, rows.values(), stack)
             signed = cosignature_chunks(w, found.documents, self._demand(site))
-            bundle = w.publish(draft, (*chunks, *signed, *data), len(found.leases), join)
+            head = epochs.head_chunk(w, number)
+            bundle = w.publish(draft, (*chunks, *signed, head, *data), len(found.leases), join)
         size_bytes = w.archive.path(bundle).stat().st_size
         return OutBundle(bundle, size_bytes, draft.sequence)
 

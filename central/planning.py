@@ -16,6 +16,7 @@ from central.candidates import candidates
 from central.core import order, quotas
 from central.core import plan as planner
 from central.core import shards as cutter
+from central.core.chain import Recovering
 from central.core.dag import Dag
 from central.core.facts import Place, TaskRow, Verdict
 from central.core.order import Room, Usage
@@ -84,6 +85,7 @@ def plan(
     demand: Demand = NO_DEMAND,
     board: Board | None = None,
     visit: Visit | None = None,
+    recovering: Recovering | None = None,
 ) -> tuple[list[Planned], Lost]:
     """Return what to lease, whoever is furthest behind first, or what must be made anew before.
 
@@ -98,8 +100,10 @@ def plan(
         demand: which co-signatures the site demands, where there is no `visit`.
         board: all datasets, kept by who plans often.
         visit: what the site may get; without one, anything.
+        recovering: what a restored central waits for, where there is no `visit`.
     """
-    visit = Visit(tasks=tasks_max, demand=demand) if visit is None else visit
+    if visit is None:
+        visit = Visit(tasks=tasks_max, demand=demand, recovering=recovering)
     filling = _Bundle(workings, board or Board(workings), visit, tasks_max, chunks_max)
     for _ in range(ROUNDS_MAX):
         if not filling.add_round():

@@ -12,6 +12,7 @@ from bundle.records.profile import Profile
 from bundle.records.report import Report
 from central.board import Board
 from central.core import quotas, sizing
+from central.core.chain import Recovering
 from central.core.order import INFINITE
 from central.core.quotas import Quota, Quotas, SiteRoom, Spent
 from central.core.sizing import Policy
@@ -41,6 +42,7 @@ class Visit:
     seen: float = INFINITE
     lease_ms: int = 0
     filler_ms: int = 0
+    recovering: Recovering | None = None
 
 
 def visit(workings: Workings, board: Board, site: SiteName, tasks: int | None = None) -> Visit:

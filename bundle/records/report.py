@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from bundle import canonical, shape
 from bundle.ids import BundleId
@@ -44,25 +45,28 @@ class Report:
     refused: tuple[tuple[str, str], ...] = ()
     has: tuple[bytes, ...] = ()  # digests of documents and files that need not be sent, ascending
     trust_version: int = 0  # of the trust file that the site holds
+    head: bytes = b""  # the newest signed head of central's that came (`bundle.records.head`)
     site: Profile | None = None  # what its nodes are and what it takes; None: it says nothing
 
 
 def encode(report: Report) -> bytes:
     """Return the raw bytes of a report chunk."""
-    return canonical.encode(
-        {
-            "at_us": report.at_us,
-            "tasks_wanted": report.tasks_wanted,
-            "slots": report.slots,
-            "pilots_running": report.pilots_running,
-            "held": [[h.bundle, h.shards, h.complete, h.open_tasks] for h in report.held],
-            "profile": dict(report.profile),
-            "refused": [list(one) for one in report.refused],
-            "has": b"".join(report.has),
-            "trust_version": report.trust_version,
-        }
-        | ({} if report.site is None else {"site": profiles.to_wire(report.site)})
-    )
+    value: dict[str, Any] = {
+        "at_us": report.at_us,
+        "tasks_wanted": report.tasks_wanted,
+        "slots": report.slots,
+        "pilots_running": report.pilots_running,
+        "held": [[h.bundle, h.shards, h.complete, h.open_tasks] for h in report.held],
+        "profile": dict(report.profile),
+        "refused": [list(one) for one in report.refused],
+        "has": b"".join(report.has),
+        "trust_version": report.trust_version,
+    }
+    if report.head:
+        value["head"] = report.head
+    if report.site is not None:
+        value["site"] = profiles.to_wire(report.site)
+    return canonical.encode(value)
 
 
 def decode(raw: bytes) -> Report:
@@ -82,6 +86,7 @@ def decode(raw: bytes) -> Report:
         has=_digests(value),
         trust_version=value.count("trust_version"),
         site=profiles.from_wire(value.reader("site")) if value.has("site") else None,
+        head=value.bytes("head") if value.has("head") else b"",
     )
 
 
