@@ -116,11 +116,12 @@ def _held(workings: Workings, board: Board, site: SiteName) -> tuple[int, float,
     """Return a site's leased tasks: how many, and in core-milliseconds the bound, the expected."""
     lines = board.lines()
     leased, most, expected = 0, 0.0, 0.0
-    for dataset, step, tasks in workings.store.tasks.leased_at(site):
+    for dataset, tasks in workings.store.tasks.leased_at(site):
         leased += tasks
-        line = lines[dataset]
-        most += tasks * line.most(step)
-        expected += tasks * line.seen(step)
+        steps = lines[dataset].leased or {0: 1}
+        most += tasks * max(map(lines[dataset].most, steps))
+        out = sum(steps.values())
+        expected += tasks * sum(lines[dataset].seen(s) * n for s, n in steps.items()) / out
     return leased, most, expected
 
 

@@ -131,6 +131,10 @@ class SqliteDatasets:
         """See `protocol.Datasets`."""
         return self._db.execute(_SQL["live_of_site"], (site,)).fetchall()
 
+    def live_on(self, dataset: int) -> list[LeaseRow]:
+        """See `protocol.Datasets`."""
+        return [LeaseRow(*row) for row in self._db.execute(_SQL["live_on"], (dataset,)).fetchall()]
+
     def end_leases(self, numbers: Iterable[int], state: str) -> None:
         """See `protocol.Datasets`."""
         self._db.conn.executemany(_SQL["end_lease"], [(state, no) for no in numbers])

@@ -182,6 +182,9 @@ class Datasets(Protocol):
         The stream is empty where the work bundle is not here: only what the site says tells of it.
         """
 
+    def live_on(self, dataset: int) -> list[LeaseRow]:
+        """Return the live leases of a dataset by number."""
+
     def end_leases(self, numbers: Iterable[int], state: str) -> None:
         """End live leases."""
 
@@ -221,8 +224,8 @@ class Tasks(Protocol):
     def leased_by(self, site: SiteName) -> int:
         """Return how many tasks are leased to a site."""
 
-    def leased_at(self, site: SiteName) -> list[tuple[int, int, int]]:
-        """Return (dataset, step, how many tasks) of what is leased to a site."""
+    def leased_at(self, site: SiteName) -> list[tuple[int, int]]:
+        """Return (dataset, how many tasks) of what is leased to a site."""
 
     def ready_of(self, dataset: int, steps: Collection[int], limit: int) -> list[Place]:
         """Return what `ready` does, of some steps only."""

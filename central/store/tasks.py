@@ -147,7 +147,7 @@ class SqliteTasks:
         """See `protocol.Tasks`."""
         return self._db.execute(_SQL["ready_jobs"], (dataset, limit)).fetchall()
 
-    def leased_at(self, site: SiteName) -> list[tuple[int, int, int]]:
+    def leased_at(self, site: SiteName) -> list[tuple[int, int]]:
         """See `protocol.Tasks`."""
         return self._db.execute(_SQL["leased_at"], (site,)).fetchall()
 

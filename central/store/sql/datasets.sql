@@ -56,6 +56,10 @@ ON CONFLICT DO NOTHING
 -- name: lease
 SELECT no, id, dataset, digest, work, site, deadline_us, state, raw FROM lease WHERE id = ?
 
+-- name: live_on
+SELECT no, id, dataset, digest, work, site, deadline_us, state, raw
+FROM lease WHERE state = 'live' AND dataset = ? ORDER BY no
+
 -- name: add_lease
 INSERT INTO lease (id, dataset, digest, work, site, deadline_us, state, raw)
 VALUES (?, ?, ?, ?, ?, ?, 'live', ?)

@@ -88,8 +88,8 @@ SELECT count(*) FROM lease AS l JOIN task AS t ON t.lease = l.no AND t.lease > 0
 WHERE l.state = 'live' AND l.site = ? AND t.verdict = 2
 
 -- name: leased_at
-SELECT t.dataset, t.step, count(*) FROM lease AS l JOIN task AS t ON t.lease = l.no AND t.lease > 0
-WHERE l.state = 'live' AND l.site = ? AND t.verdict = 2 GROUP BY t.dataset, t.step
+SELECT t.dataset, count(*) FROM lease AS l JOIN task AS t ON t.lease = l.no AND t.lease > 0
+WHERE l.state = 'live' AND l.site = ? AND t.verdict = 2 GROUP BY t.dataset
 
 -- name: ready_of
 SELECT t.step, t.job FROM task AS t

@@ -1,0 +1,86 @@
+"""Where a leased task is: at which site, since when, and how far its bundle has come."""
+
+from __future__ import annotations
+
+from bundle import canonical
+from bundle.ids import StreamId
+from bundle.intervals import IntervalSet
+from bundle.limits import STATE_LIMITS
+from central import provenance, silence
+from central.core.facts import Place
+from central.core.obstacles import Code, Obstacle
+from central.store.rows import BundleRow, DatasetRow, LeaseRow
+from central.workings import Workings
+
+PARKED_SHOWN = 3
+
+
+def leased(workings: Workings, row: DatasetRow, place: Place, now_us: int) -> tuple[Obstacle, ...]:
+    """Return what is in the way of a leased task's result, the reason first."""
+    lease = _lease_of(workings, row, place)
+    if lease is None:
+        return (Obstacle(Code.LEASED, "it is leased", remedy="wait for its result"),)
+    found = [_lease_words(workings, lease)]
+    heard_s = silence.heard_s(workings.store.people, lease.site, now_us)
+    if silence.is_silent(heard_s):
+        days = (heard_s or 0) // 86_400
+        text = f"{lease.site} holds it, and nothing was heard of it for {days} days"
+        until = lease.deadline_us
+        remedy = "ask its operator; after the lease's end central leases it again"
+        found.insert(
+            0, Obstacle(Code.SITE_SILENT, text, remedy=remedy, site=lease.site, until_us=until)
+        )
+    if not _has_arrived(workings, lease):
+        text = f"its work bundle {lease.work[:12]} has not been fetched by {lease.site}"
+        remedy = "run `pulk relay tick` there, or carry the bundle: `pulk central export`"
+        found.insert(0, Obstacle(Code.NOT_FETCHED, text, remedy=remedy, site=lease.site))
+    return (*parked(workings, lease.site), *found)
+
+
+def parked(workings: Workings, site: str) -> tuple[Obstacle, ...]:
+    """Return the parked result bundles of a site, which may hold a task's result, and why."""
+    rows = [
+        one
+        for one in workings.store.bundles.parked()
+        if one.producer == site and one.kind == "result"
+    ]
+    return tuple(_parked_words(one) for one in rows[-PARKED_SHOWN:])
+
+
+def _parked_words(one: BundleRow) -> Obstacle:
+    text = f"result bundle {one.id[:12]} of {one.producer} is parked: {one.text}"
+    remedy = f"bring what it rests on ({one.missing or one.code}); it is then merged by itself"
+    return Obstacle(Code.RESULT_PARKED, text, one.missing, one.code, remedy, one.producer)
+
+
+def _lease_words(workings: Workings, lease: LeaseRow) -> Obstacle:
+    work = workings.store.datasets.work(lease.work)
+    since = provenance.iso(work.created_us) if work else None
+    until = provenance.iso(lease.deadline_us)
+    text = f"it is leased to {lease.site} since {since}, until {until or 'no end'}"
+    return Obstacle(
+        Code.LEASED,
+        text,
+        remedy="wait for its result",
+        site=lease.site,
+        until_us=lease.deadline_us,
+    )
+
+
+def _lease_of(workings: Workings, row: DatasetRow, place: Place) -> LeaseRow | None:
+    """Return the newest live lease that covers a task."""
+    step, job = place
+    for lease in reversed(workings.store.datasets.live_on(row.no)):
+        if workings.lease(lease).generation_of(job, step) is not None:
+            return lease
+    return None
+
+
+def _has_arrived(workings: Workings, lease: LeaseRow) -> bool:
+    work = workings.store.bundles.bundle(lease.work)
+    raw = workings.store.bundles.site(lease.site).received
+    rows = canonical.decode(raw, STATE_LIMITS, where="received") if raw else []
+    received = {StreamId(stream): IntervalSet.from_wire(runs) for stream, runs in rows}
+    if work is None:
+        return True
+    return work.sequence in received.get(work.stream, IntervalSet())
