@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from bundle import canonical
-from bundle.ids import StreamId
+from bundle.errors import PulkError
+from bundle.ids import StreamId, Task
 from bundle.intervals import IntervalSet
 from bundle.limits import STATE_LIMITS
+from bundle.records import segment as segments
+from bundle.wire.manifest import Kind
+from bundle.wire.read import open_bundle
 from central import provenance, silence
+from central.archive import SUFFIX
 from central.core.facts import Place
 from central.core.obstacles import Code, Obstacle
 from central.store.rows import BundleRow, DatasetRow, LeaseRow
 from central.workings import Workings
 
-PARKED_SHOWN = 3
+PARKED_LOOKED_MAX = 8
 
 
 def leased(workings: Workings, row: DatasetRow, place: Place, now_us: int) -> tuple[Obstacle, ...]:
@@ -34,21 +39,36 @@ def leased(workings: Workings, row: DatasetRow, place: Place, now_us: int) -> tu
         text = f"its work bundle {lease.work[:12]} has not been fetched by {lease.site}"
         remedy = "run `pulk relay tick` there, or carry the bundle: `pulk central export`"
         found.insert(0, Obstacle(Code.NOT_FETCHED, text, remedy=remedy, site=lease.site))
-    return (*parked(workings, lease.site), *found)
+    return tuple(found)
 
 
-def parked(workings: Workings, site: str) -> tuple[Obstacle, ...]:
-    """Return the parked result bundles of a site, which may hold a task's result, and why."""
-    rows = [
-        one
-        for one in workings.store.bundles.parked()
-        if one.producer == site and one.kind == "result"
-    ]
-    return tuple(_parked_words(one) for one in rows[-PARKED_SHOWN:])
+def parked(workings: Workings, task: Task) -> tuple[Obstacle, ...]:
+    """Return the parked result bundles in which a task's attempts lie, and why they are parked."""
+    rows = [one for one in workings.store.bundles.parked() if one.kind == Kind.RESULT.value]
+    return tuple(
+        _parked_words(one) for one in rows[-PARKED_LOOKED_MAX:] if _holds(workings, one, task)
+    )
+
+
+def _holds(workings: Workings, row: BundleRow, task: Task) -> bool:
+    """Return whether a parked bundle tells of a task; no where its file can't be read."""
+    path = workings.home.parked / f"{row.id}{SUFFIX}"
+    kinds = frozenset({Kind.RESULT})
+    try:
+        with open_bundle(path, workings.trust, audience=None, kinds=kinds) as bundle:
+            for place in bundle.find("segment"):
+                segment = segments.decode(bundle.chunk(place))
+                if segment.header.dataset == task.dataset and any(
+                    (one.step, one.job) == (task.step, task.job) for one in segment.attempts
+                ):
+                    return True
+    except (PulkError, OSError):
+        return False
+    return False
 
 
 def _parked_words(one: BundleRow) -> Obstacle:
-    text = f"result bundle {one.id[:12]} of {one.producer} is parked: {one.text}"
+    text = f"result bundle {one.id[:12]} of {one.producer} holds it and is parked: {one.text}"
     remedy = f"bring what it rests on ({one.missing or one.code}); it is then merged by itself"
     return Obstacle(Code.RESULT_PARKED, text, one.missing, one.code, remedy, one.producer)
 

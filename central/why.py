@@ -78,9 +78,19 @@ class _Asked:
         own = self._own()
         if own:
             return explain.explain(Situation(own))
-        everywhere = (*self._recovering(), *self._back_off(), *self._inputs(), *self._quotas())
+        everywhere = (
+            *claims.parked(self._w, self._task()),
+            *self._recovering(),
+            *self._back_off(),
+            *self._inputs(),
+            *self._quotas(),
+        )
         sites = tuple(self._way(one) for one in self._w.store.bundles.sites() if one.key)
         return explain.explain(Situation((), everywhere, sites))
+
+    def _task(self) -> Task:
+        step, job = self._place
+        return Task(self._row.id, job, step)
 
     def _own(self) -> tuple[Obstacle, ...]:
         match self.state.verdict:
@@ -95,7 +105,8 @@ class _Asked:
             case Verdict.FAILED:
                 return (self._failed(),)
             case Verdict.LEASED:
-                return claims.leased(self._w, self._row, self._place, self._now_us)
+                leased = claims.leased(self._w, self._row, self._place, self._now_us)
+                return (*claims.parked(self._w, self._task()), *leased)
             case Verdict.HELD:
                 return (*self._suspended(), *self._parents())
             case _:
