@@ -46,9 +46,11 @@ class Shape:
     """What of a document the planner wants to know at any time."""
 
     account: Account
-    needs: tuple[Needs, ...]  # by step
+    asks: tuple[Needs, ...]  # by step
     cores: tuple[float, ...]  # by step
+    order: tuple[int, ...]
     whole: tuple[bool, ...]
+    needs: tuple[tuple[int, ...], ...]
     roots: frozenset[int]  # steps per dataset that need nothing
 
 
@@ -104,7 +106,7 @@ class Line:
 
     def most(self, step: int) -> float:
         """Return the core-milliseconds that a task may use at most."""
-        return self.shape.needs[step].request.walltime_ms * self.shape.cores[step]
+        return self.shape.asks[step].request.walltime_ms * self.shape.cores[step]
 
     def takeable(self, runs: Runs) -> int:
         """Return how many tasks a site could take, by these facts alone: a bound."""
@@ -169,11 +171,11 @@ class Board:
     def _match(self, line: Line, profile: Profile) -> Runs:
         shape = line.shape
         by_needs: dict[Needs, bool] = {}
-        for one in shape.needs:
+        for one in shape.asks:
             if one not in by_needs:
                 by_needs[one] = matching.fits(one, profile)
-        steps = frozenset(n for n, one in enumerate(shape.needs) if by_needs[one])
-        prefix = prefix_steps(self._w.dag(line.digest), steps) if steps else ()
+        steps = frozenset(n for n, one in enumerate(shape.asks) if by_needs[one])
+        prefix = prefix_steps(shape, steps) if steps else ()
         per_job = sum(1 for step in steps if not shape.whole[step])
         sample = prefix or tuple(sorted(steps))
         sample = sample[:: -(-len(sample) // SAMPLE_MAX)] if sample else ()
@@ -184,16 +186,18 @@ class Board:
         found = self._shapes.get(digest)
         if found is None:
             document = dag.dataset
-            needs = tuple(Needs(step.request, step.requires) for step in document.steps)
-            known = {one: one for one in needs}  # most steps ask for the same: one object for all
+            asks = tuple(Needs(step.request, step.requires) for step in document.steps)
+            known = {one: one for one in asks}  # most steps ask for the same: one object for all
             gpu = self.weights.gpu_as_cores
             found = self._shapes[digest] = Shape(
                 document.account,
-                tuple(known[one] for one in needs),
+                tuple(known[one] for one in asks),
                 tuple(
-                    shares.cores(one.request.cpu_milli, one.request.gpu_milli, gpu) for one in needs
+                    shares.cores(one.request.cpu_milli, one.request.gpu_milli, gpu) for one in asks
                 ),
+                dag.order,
                 dag.whole,
+                dag.needs,
                 frozenset(n for n, one in enumerate(dag.whole) if one and not dag.needs[n]),
             )
         return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 
 from central.board import Board, Line, Runs
 from central.core import matching, shares
@@ -16,14 +16,16 @@ def candidates(
     board: Board,
     visit: Visit,
     now_us: int,
-    *,
-    without: Collection[int] = frozenset(),
+    usage: Mapping[int, float],
 ) -> list[Candidate]:
-    """Return the datasets of which something may be taken for a site, by what is cheap to know."""
+    """Return the datasets of which something may be taken for a site, by what is cheap to know.
+
+    `usage`: what each was served and promised, by number.
+    """
     found = []
     urgent_us = board.weights.urgent_us
     for line in board.lines().values():
-        if line.no in without or not line.is_open:
+        if not line.is_open:
             continue
         if visit.recovering and visit.recovering.withholds(line.submitted_us, now_us):
             continue  # its tasks may be out: the central before this one may have leased them
@@ -43,7 +45,7 @@ def candidates(
                 line.group,
                 line.user,
                 shares.weight(account.priority, account.deadline_us, now_us, urgent_us),
-                board.usage_of(line, now_us),
+                usage[line.no],
                 tasks,
                 unit=runs.unit,
                 submitted_us=line.submitted_us,

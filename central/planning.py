@@ -133,8 +133,10 @@ class _Bundle:
             portion,
             told.bundle_datasets_max,
         )
-        rows = ((one.group, one.user, self._usage(one)) for one in self._lines.values())
+        usage = {one.no: board.usage_of(one, self._now_us) for one in self._lines.values()}
+        rows = ((one.group, one.user, usage[one.no]) for one in self._lines.values())
         self._usage_tree = Usage(board.weights, rows)
+        self._candidates = candidates(workings, board, visit, self._now_us, usage)
         limits = quotas_of(workings)
         spent = spent_of(board, self._now_us) if limits.is_set else {}
         self._quota = quotas.left(limits, spent)
@@ -145,15 +147,12 @@ class _Bundle:
         """Allot what is left and look at who got something; False where there was nobody."""
         if self._room.tasks <= 0 or self._room.datasets_max <= 0 or self.lost:
             return False
-        found = candidates(self._w, self._board, self._visit, self._now_us, without=self._looked)
+        found = [one for one in self._candidates if one.no not in self._looked]
         allotted = order.allot(found, self._usage_tree, self._room, self._quota)
         for no, tasks in allotted.items():
             self._looked.add(no)
             self._look(self._lines[no], tasks)
         return bool(allotted)
-
-    def _usage(self, line: Line) -> float:
-        return self._board.usage_of(line, self._now_us)
 
     def _look(self, line: Line, tasks: int) -> None:
         """See what of a dataset can go, take it, and count it against all that is left."""

@@ -282,13 +282,11 @@ class _Asked:
 
     def _turn(self, told: Visit) -> SiteWay:
         """Return who is served before the task at a site that could run it."""
-        found = candidates(self._w, self._board, told, self._now_us)
         lines, now_us = self._board.lines(), self._now_us
-        usage = Usage(
-            self._board.weights,
-            ((one.group, one.user, self._board.usage_of(one, now_us)) for one in lines.values()),
-        )
-        ranking = order.ranking(found, usage)
+        used = {no: self._board.usage_of(one, now_us) for no, one in lines.items()}
+        found = candidates(self._w, self._board, told, now_us, used)
+        rows = ((one.group, one.user, used[no]) for no, one in lines.items())
+        ranking = order.ranking(found, Usage(self._board.weights, rows))
         at = ranking.index(self._row.no) if self._row.no in ranking else len(ranking)
         first = [lines[no] for no in ranking[:AHEAD_SHOWN] if no != self._row.no]
         ahead = tuple(_named(self._w, one) for one in first) if at else ()

@@ -44,7 +44,8 @@ class Room:
     """What a bundle may hold. `portion`: tasks at a time; `datasets_max`: from so many at most.
 
     `tasks` and `seen` (core-milliseconds by what was seen) may be exceeded by one job; `tasks_hard`
-    and `most` (core-milliseconds by bounds) never.
+    and `most` (core-milliseconds by bounds) never. A portion costs at most a `datasets_max`-th part
+    of `seen`, or, where that is not limited, what `portion` tasks of the middle candidate cost.
     """
 
     tasks: int
@@ -91,8 +92,9 @@ def allot(
         room: what the bundle holds; one whole job always fits.
         quota: tasks that may still go out, by "user:NAME" or "group:NAME"; others are unlimited.
     """
-    tree = _Tree(candidates, usage)
-    filling = _Filling(room, dict(quota or {}))
+    rows = list(candidates)
+    tree = _Tree(rows, usage)
+    filling = _Filling(room, dict(quota or {}), _portion_cost(rows, room))
     while filling.is_open and (one := tree.least()) is not None:
         number = filling.portion_of(one)
         if number <= 0:
@@ -110,6 +112,7 @@ class _Filling:
 
     room: Room
     quota: dict[str, int]
+    portion_cost: float
     taken: dict[int, int] = field(default_factory=dict)
     tasks: int = 0
     seen: float = 0.0
@@ -128,7 +131,9 @@ class _Filling:
         hard = min(one.tasks - self.taken.get(one.no, 0), room.tasks_hard - self.tasks, *limits)
         if one.task_most > 0 and room.most < INFINITE:
             hard = min(hard, int((room.most - self.most) // one.task_most))
-        number = min(max(room.portion, one.unit), room.tasks - self.tasks)
+        number = min(room.portion, room.tasks - self.tasks)
+        if one.task_cost > 0:
+            number = min(number, int(self.portion_cost // one.task_cost))
         if one.task_seen > 0 and room.seen < INFINITE:
             number = min(number, -int(-(room.seen - self.seen) // one.task_seen))
         return min(max(number, one.unit), hard)
@@ -141,6 +146,13 @@ class _Filling:
         for key in quota_keys(one.user, one.group):
             if key in self.quota:
                 self.quota[key] -= number
+
+
+def _portion_cost(candidates: list[Candidate], room: Room) -> float:
+    if room.seen < INFINITE:
+        return room.seen / room.datasets_max
+    costs = sorted(one.task_cost for one in candidates)
+    return room.portion * costs[len(costs) // 2] if costs else INFINITE
 
 
 def quota_keys(user: str, group: str) -> tuple[str, str]:

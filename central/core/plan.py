@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from bundle.intervals import IntervalSet
 from central.core.changes import implied_row
@@ -117,7 +118,23 @@ def _met(view: View, place: Place, chosen: set[Place]) -> bool:
     return True
 
 
-def prefix_steps(dag: Dag, steps: frozenset[int] | None = None) -> tuple[int, ...]:
+class Steps(Protocol):
+    """As much of a `Dag` as tells which steps a fresh job has."""
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The steps, parents before children."""
+
+    @property
+    def whole(self) -> tuple[bool, ...]:
+        """For each step whether it runs once for the dataset."""
+
+    @property
+    def needs(self) -> tuple[tuple[int, ...], ...]:
+        """For each step the steps it needs."""
+
+
+def prefix_steps(dag: Steps, steps: frozenset[int] | None = None) -> tuple[int, ...]:
     """Return the steps per job that rest on steps per job alone, parents first.
 
     Args:
