@@ -28,6 +28,7 @@ BEGUN_PLACES_MAX = 200_000  # rows of begun jobs that one plan looks at
 FAR_US = 2**62
 LOOKS_MAX = 4  # further into a dataset whose first ready tasks all wait
 FURTHER = 8
+NEAR_LOOKED_MAX = 20_000  # ready tasks among which those near a site are found
 
 
 @dataclass(slots=True)
@@ -47,6 +48,8 @@ def view(
     tasks = workings.store.tasks
     steps = None if len(look.runs.steps) == row.steps else look.runs.steps
     limit = room
+    if look.visit.has and any(dag.consumed_by):  # those near it may be later ones
+        limit = max(room, min(FURTHER * room, NEAR_LOOKED_MAX))
     for turn in range(LOOKS_MAX):
         ready = (
             tasks.ready(row.no, limit) if steps is None else tasks.ready_of(row.no, steps, limit)

@@ -132,7 +132,7 @@ class _Filling:
         if one.task_most > 0 and room.most < INFINITE:
             hard = min(hard, int((room.most - self.most) // one.task_most))
         number = min(room.portion, room.tasks - self.tasks)
-        if one.task_cost > 0:
+        if one.task_seen > 0:  # else its cost is what it asked for, which is often far too much
             number = min(number, int(self.portion_cost // one.task_cost))
         if one.task_seen > 0 and room.seen < INFINITE:
             number = min(number, -int(-(room.seen - self.seen) // one.task_seen))

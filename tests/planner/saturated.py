@@ -87,8 +87,12 @@ class World:
             )
             for c in self.clients
         )
-        room = Room(10**7, seen=self.cores * self.round_h * 3.6e6, portion=10**6,
-                    datasets_max=self.datasets_max)
+        room = Room(
+            10**7,
+            seen=self.cores * self.round_h * 3.6e6,
+            portion=10**6,
+            datasets_max=self.datasets_max,
+        )
         for no, tasks in order.allot(candidates, tree, room).items():
             one = self.clients[no]
             cost = tasks * one.task_ms
