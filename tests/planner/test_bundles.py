@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -61,18 +62,18 @@ def taken(held: list[Held]) -> dict[str, int]:
 
 def test_hours_are_shared_by_group_and_user_bundle_after_bundle(central: Central) -> None:
     shares = SharesSection(groups={"nu": 3.0}, users={"alice": 2.0})
-    configure(central, shares=shares, planner=PlannerSection(shard_tasks_max=20))
+    configure(central, shares=shares, planner=PlannerSection(shard_tasks_max=10))
     site = central.site()
     nu = central.submit(one("nu", jobs=5000, user="ann", group="nu"))
     alice = central.submit(one("alice", user="alice", group="cr"))
     bob = central.submit(one("bob", user="bob", group="cr"))
-    for _ in range(12):
-        tell(central, site, 120)
+    for _ in range(8):
+        tell(central, site, 80)
         for held in get(central, site):
             bring(central, site, held)
     done = {one: central.counts(one)[0]["done"] for one in (nu, alice, bob)}
     total = sum(done.values())
-    assert total == 12 * 120
+    assert total == 8 * 80
     for dataset, share in ((nu, 3 / 4), (alice, 1 / 4 * 2 / 3), (bob, 1 / 4 * 1 / 3)):
         assert abs(done[dataset] / total / share - 1) < 0.1, done
     central.fsck()
@@ -111,7 +112,8 @@ def test_what_is_remembered_survives_its_way_into_the_database(central: Central)
     assert len(again.seen(site.name).trips) >= 5
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.sweeps
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_no_plan_exceeds_a_quota_a_cap_or_what_the_site_takes(
     tmp_path_factory: Any, data: st.DataObject
