@@ -154,6 +154,8 @@ class Board:
         known = self._runs.get(site)
         if known is None or known[0] != profile:
             known = self._runs[site] = (profile, {})
+            for one in self._lines.values():
+                one.barren.pop(site, None)
         found = known[1].get(line.digest)
         if found is None:
             found = known[1][line.digest] = self._match(line, profile)
@@ -167,6 +169,13 @@ class Board:
         """Return what a dataset was served lately and what is promised, core-milliseconds."""
         served = self.lately.delivered(line.no, now_us, self.weights.half_life_us)
         return served + line.promised_ms()
+
+    def weight_of(self, line: Line, now_us: int) -> float:
+        """Return a dataset's weight among those of its user."""
+        told, account = self.weights, line.shape.account
+        deadline_us = account.deadline_us
+        now = shares.weight(account.priority, deadline_us, now_us, told.urgent_us)
+        return now * shares.aged(line.submitted_us, now_us, told.age_doubles_us)
 
     def _match(self, line: Line, profile: Profile) -> Runs:
         shape = line.shape
@@ -253,4 +262,5 @@ def weights(workings: Workings) -> Weights:
         half_life_us=int(told.half_life_hours * 3_600_000_000),
         gpu_as_cores=told.gpu_as_cores,
         urgent_us=int(told.urgent_hours * 3_600_000_000),
+        age_doubles_us=int(told.age_doubles_hours * 3_600_000_000),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from central.board import Board, Line, Runs
-from central.core import matching, shares
+from central.core import matching
 from central.core.order import Candidate
 from central.visit import NOBODY, Visit
 from central.workings import Workings
@@ -23,7 +23,6 @@ def candidates(
     `usage`: what each was served and promised, by number.
     """
     found = []
-    urgent_us = board.weights.urgent_us
     for line in board.lines().values():
         if not line.is_open:
             continue
@@ -34,7 +33,6 @@ def candidates(
             continue
         runs = board.runs(line, visit.site, visit.profile)
         tasks = line.takeable(runs)
-        account = line.shape.account
         if not tasks or not may_run(line, visit):
             continue
         if not visit.demand.is_met(workings, line.digest):
@@ -44,7 +42,7 @@ def candidates(
                 line.no,
                 line.group,
                 line.user,
-                shares.weight(account.priority, account.deadline_us, now_us, urgent_us),
+                board.weight_of(line, now_us),
                 usage[line.no],
                 tasks,
                 unit=runs.unit,

@@ -12,7 +12,7 @@ from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
 from central import provenance, silence
 from central.archive import SUFFIX
-from central.core.facts import Place
+from central.core.facts import TaskRow
 from central.core.obstacles import Code, Obstacle
 from central.store.rows import BundleRow, DatasetRow, LeaseRow
 from central.workings import Workings
@@ -20,9 +20,11 @@ from central.workings import Workings
 PARKED_LOOKED_MAX = 8
 
 
-def leased(workings: Workings, row: DatasetRow, place: Place, now_us: int) -> tuple[Obstacle, ...]:
+def leased(
+    workings: Workings, row: DatasetRow, state: TaskRow, now_us: int
+) -> tuple[Obstacle, ...]:
     """Return what is in the way of a leased task's result, the reason first."""
-    lease = _lease_of(workings, row, place)
+    lease = _lease_of(workings, row, state)
     if lease is None:
         return (Obstacle(Code.LEASED, "it is leased", remedy="wait for its result"),)
     found = [_lease_words(workings, lease)]
@@ -87,10 +89,11 @@ def _lease_words(workings: Workings, lease: LeaseRow) -> Obstacle:
     )
 
 
-def _lease_of(workings: Workings, row: DatasetRow, place: Place) -> LeaseRow | None:
-    """Return the newest live lease that covers a task."""
-    step, job = place
-    for lease in reversed(workings.store.datasets.live_on(row.no)):
+def _lease_of(workings: Workings, row: DatasetRow, state: TaskRow) -> LeaseRow | None:
+    """Return the live lease that covers a task: the one that its row names, or the newest."""
+    step, job = state.place
+    live = reversed(workings.store.datasets.live_on(row.no))
+    for lease in sorted(live, key=lambda one: one.no != state.lease):
         if workings.lease(lease).generation_of(job, step) is not None:
             return lease
     return None

@@ -59,12 +59,14 @@ class SharesSection(_Section):
     """Who gets how much of what is delivered; who is not named has weight 1.
 
     `users` are "group/user", or "user" for every group. `urgent_hours`: how long before a deadline
-    a dataset begins to gain weight among those of its user.
+    a dataset begins to gain weight among those of its user; `age_doubles_hours`: after which it
+    has twice the weight, eight times at most; 0: age decides between equals only.
     """
 
     half_life_hours: Annotated[float, Field(gt=0, le=10 * 365 * 24)] = 7 * 24.0
     gpu_as_cores: Annotated[float, Field(ge=0, le=10_000)] = 16.0
     urgent_hours: Annotated[float, Field(ge=0, le=366 * 24)] = 72.0
+    age_doubles_hours: Annotated[float, Field(ge=0, le=10 * 365 * 24)] = 0.0
     groups: dict[str, Weight] = {}
     users: dict[str, Weight] = {}
 
@@ -148,6 +150,7 @@ copies = {copies}  # devices that must hold a bundle before a site may delete it
 # half_life_hours = {shares.half_life_hours}  # delivered hours count half after so long
 # gpu_as_cores = {shares.gpu_as_cores}
 # urgent_hours = {shares.urgent_hours}  # before a deadline
+# age_doubles_hours = {shares.age_doubles_hours}  # 0: age decides between equals only
 # groups = {{ }}  # {{ neutrino = 3, cosmics = 1 }}
 # users = {{ }}  # {{ alice = 2, "cosmics/bob" = 1 }}
 

@@ -33,12 +33,17 @@ NEAR_LOOKED_MAX = 20_000  # ready tasks among which those near a site are found
 
 @dataclass(slots=True)
 class Look:
-    """How a dataset is looked at. `again_us`: when what waits now may go; 0: it must be stirred."""
+    """How a dataset is looked at.
+
+    `is_barren`: there was nothing to take. `again_us`: when what waits now may go; 0: it must be
+    stirred first.
+    """
 
     visit: Visit
     runs: Runs
     now_us: int
     again_us: int = 0
+    is_barren: bool = False
 
 
 def view(

@@ -163,10 +163,10 @@ class _Bundle:
         one, missing = _plan_fitting(self._w, row, tasks, space, look)
         if missing:
             self.lost.append((row, missing))
-        elif one is None:
-            line.barren[self._visit.site] = look.again_us
-        else:
+        elif one is not None:
             self._take(line, one)
+        elif look.is_barren:  # else it only did not fit beside what the bundle has already
+            line.barren[self._visit.site] = look.again_us
 
     def _take(self, line: Line, one: Planned) -> None:
         self.planned.append(one)
@@ -258,6 +258,7 @@ def _plan_dataset(
     view = looking.view(workings, row, dag, done, room, look)
     chosen = planner.select(view, room, limit, strict=True)
     if not chosen.count():
+        look.is_barren = True
         return None, []
     shards = cutter.cut(view, chosen, limit)
     spent = {place: one.failures for place, one in view.rows.items() if one.failures}

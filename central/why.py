@@ -105,7 +105,7 @@ class _Asked:
             case Verdict.FAILED:
                 return (self._failed(),)
             case Verdict.LEASED:
-                leased = claims.leased(self._w, self._row, self._place, self._now_us)
+                leased = claims.leased(self._w, self._row, self.state, self._now_us)
                 return (*claims.parked(self._w, self._task()), *leased)
             case Verdict.HELD:
                 return (*self._suspended(), *self._parents())

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 PRIORITY_DOUBLES = 10  # so much more priority is twice the weight among a user's datasets
+AGE_DOUBLINGS_MAX = 3
 URGENCY_MAX = 4.0  # what a deadline that is due adds at most, as a factor
 
 
@@ -33,6 +34,7 @@ class Weights:
     half_life_us: int = 7 * 86_400_000_000
     gpu_as_cores: float = 16.0
     urgent_us: int = 3 * 86_400_000_000
+    age_doubles_us: int = 0  # after which a dataset has twice the weight; 0: never
 
     def group(self, group: str) -> float:
         """Return the weight of a group."""
@@ -59,6 +61,13 @@ def add(one: Decayed, amount: float, at_us: int, half_life_us: int) -> Decayed:
 def cores(cpu_milli: int, gpu_milli: int, gpu_as_cores: float) -> float:
     """Return how many cores a task counts as while it runs."""
     return (cpu_milli + gpu_as_cores * gpu_milli) / 1000
+
+
+def aged(submitted_us: int, now_us: int, age_doubles_us: int) -> float:
+    """Return the factor by which a dataset's weight grew since it was submitted."""
+    if not age_doubles_us or not submitted_us:
+        return 1.0
+    return float(2.0 ** min(AGE_DOUBLINGS_MAX, max(0, now_us - submitted_us) / age_doubles_us))
 
 
 def weight(priority: int, deadline_us: int, now_us: int, urgent_us: int) -> float:

@@ -62,18 +62,18 @@ def taken(held: list[Held]) -> dict[str, int]:
 
 def test_hours_are_shared_by_group_and_user_bundle_after_bundle(central: Central) -> None:
     shares = SharesSection(groups={"nu": 3.0}, users={"alice": 2.0})
-    configure(central, shares=shares, planner=PlannerSection(shard_tasks_max=10))
+    configure(central, shares=shares, planner=PlannerSection(shard_tasks_max=5))
     site = central.site()
     nu = central.submit(one("nu", jobs=5000, user="ann", group="nu"))
     alice = central.submit(one("alice", user="alice", group="cr"))
     bob = central.submit(one("bob", user="bob", group="cr"))
-    for _ in range(8):
+    for _ in range(10):
         tell(central, site, 80)
         for held in get(central, site):
             bring(central, site, held)
     done = {one: central.counts(one)[0]["done"] for one in (nu, alice, bob)}
     total = sum(done.values())
-    assert total == 8 * 80
+    assert total == 10 * 80
     for dataset, share in ((nu, 3 / 4), (alice, 1 / 4 * 2 / 3), (bob, 1 / 4 * 1 / 3)):
         assert abs(done[dataset] / total / share - 1) < 0.1, done
     central.fsck()
@@ -229,6 +229,23 @@ def test_jobs_whose_inputs_lie_at_a_site_go_there_first(central: Central) -> Non
     jobs = IntervalSet.of(job for one in held.leases for block in one.blocks for job in block.jobs)
     assert list(jobs) == [3, 5]
     assert central.counts(dataset)[1] == {"ready": 4, "leased": 2}
+
+
+def test_what_did_not_fit_beside_others_goes_next_and_a_new_profile_is_looked_at_anew(
+    central: Central,
+) -> None:
+    sets = [central.submit(one(f"set{n}", jobs=4, user=f"user{n}")) for n in range(3)]
+    workings, board = central.authority._w, Board(central.authority._w)
+    few = [planning.plan(workings, 100, 4, board=board)[0] for _ in range(2)]  # two chunks each
+    assert [[one.dataset.no for one in plan] for plan in few] == [[1, 2], [1, 2]]
+    assert not any(line.barren for line in board)
+    assert len(planning.plan(workings, 100, board=board)[0]) == 3
+
+    site = central.site()
+    tell(central, site, 100, site=Profile(memory_mib=1))
+    assert not get(central, site)
+    tell(central, site, 100, site=Profile(memory_mib=1024))
+    assert taken(get(central, site)) == dict.fromkeys(sets, 4)
 
 
 def test_leases_last_as_long_as_what_was_seen_of_the_site_says(central: Central) -> None:

@@ -131,6 +131,17 @@ def test_a_nearer_deadline_and_a_higher_priority_weigh_more(
     assert weigh(priority, deadline + 1, now + 5, 10**6) >= some
 
 
+@given(st.integers(1, 10**9), st.integers(0, 10**9), st.integers(1, 10**9))
+def test_age_adds_weight_where_that_is_configured_and_never_without_end(
+    submitted: int, passed: int, doubles: int
+) -> None:
+    factor = shares.aged(submitted, submitted + passed, doubles)
+    assert 1.0 <= factor <= 2**shares.AGE_DOUBLINGS_MAX
+    assert shares.aged(submitted, submitted + passed + 1, doubles) >= factor
+    assert shares.aged(submitted, submitted + doubles, doubles) == 2.0
+    assert shares.aged(submitted, submitted + passed, 0) == 1.0
+
+
 def test_shares_are_the_configured_ones_after_five_half_lives() -> None:
     weights, clients = mixed(datasets=60, users=12, groups=3, seed=3)
     world = World(weights, clients, sites=4, cores=1500)
