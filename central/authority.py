@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,8 +21,9 @@ from bundle.trust.certificate import Certificate
 from bundle.trust.errors import EnrolmentRefused, KeyFileRefused, KeyRevoked
 from bundle.trust.keys import KeyFile, Role
 from bundle.trust.request import check_request
+from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
-from central import absorb, deltas, pack, requests, trust_chain, users, views
+from central import absorb, deltas, pack, requests, trust_chain, users
 from central.absorb import Disposition
 from central.archive import Archive
 from central.config import Config
@@ -29,8 +31,11 @@ from central.core.facts import ControlWord
 from central.core.receipts import Outcome
 from central.errors import Unauthorised, UnknownBundle
 from central.home import Home
+from central.marks import Marks
 from central.pack import OutBundle
+from central.reading import Readers
 from central.requests import Submitted
+from central.standing import Standing
 from central.store.sqlite import SqliteStore
 from central.submission import Given
 from central.views import FilePlace
@@ -39,6 +44,9 @@ from central.workings import Workings, load_signer, new_epoch
 SKEW_US_MAX = 300_000_000
 ADMIN = "admin"
 EPOCH = "epoch.nonce"
+# What these kinds change for other sites than their own (a task made ready, a lease taken over)
+# those hear a second later; see `central.door.known`.
+OF_ITS_SITE = frozenset({Kind.RESULT.value, Kind.REPORT.value, Kind.TELEMETRY.value})
 
 __all__ = ["Authority", "Disposition", "FilePlace", "OutBundle", "Submitted"]
 
@@ -52,7 +60,9 @@ class Authority:
         self._lock = threading.RLock()
         self._packer = pack.Packer(workings)
         self._heeded = 0  # the trust version that was acted on
-        self._views = views.Views(workings)
+        self._readers = Readers(workings)
+        self._standing = Standing(workings.home.trust)
+        self._marks = Marks()
 
     @classmethod
     def open(cls, home: Home, config: Config, *, clock_us: Callable[[], int]) -> Self:
@@ -77,7 +87,22 @@ class Authority:
     def close(self) -> None:
         """Close the store."""
         with self._lock:
+            self._readers.close()
             self._w.store.close()
+
+    def mark_changes(self, marks: Marks) -> None:
+        """Raise these marks from now on, after every change and before anybody hears of it."""
+        with self._lock:
+            self._marks = marks
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Hold the lock for what may give any site something to fetch."""
+        with self._lock:
+            try:
+                yield
+            finally:
+                self._marks.changed()
 
     def submit(
         self, raw: bytes, *, idempotency_key: str, token_id: int, cosignature: bytes = b""
@@ -86,7 +111,7 @@ class Authority:
 
         Raises DatasetRefused, CosignatureRefused, WeakKey, IdempotencyConflict.
         """
-        with self._lock:
+        with self._changing():
             given = Given(raw, cosignature)
             return requests.submit(self._w, given, idempotency_key, token_id)
 
@@ -105,14 +130,28 @@ class Authority:
         Raises UnknownDataset, BadControl, IdempotencyConflict.
         """
         key = (token_id, idempotency_key)
-        with self._lock:
+        with self._changing():
             return requests.control(self._w, dataset, control, jobs, steps, key)
 
     def absorb(self, path: Path) -> Disposition:
         """Take a bundle file; the caller may remove it afterwards. Never raises for its content."""
         with self._lock:
             self._heed_trust()
-            return absorb.absorb(self._w, path)
+            try:
+                found = absorb.absorb(self._w, path)
+            except BaseException:
+                self._marks.changed()
+                raise
+            self._mark(found)
+            return found
+
+    def _mark(self, found: Disposition) -> None:
+        """Note whose outbox a bundle may have changed."""
+        row = self._w.store.bundles.bundle(found.bundle) if found.bundle else None
+        if row is not None and row.kind in OF_ITS_SITE:
+            self._marks.changed(SiteName(row.producer))
+        elif row is not None or found.outcome is not Outcome.REFUSED:
+            self._marks.changed()
 
     def known(self, bundle: BundleId) -> Disposition | None:
         """Return what became of a bundle that came before; None where it is new or parked."""
@@ -158,7 +197,7 @@ class Authority:
         Raises EnrolmentRefused, WrongFingerprint, WeakKey, CertificateRefused, MalformedTrust,
         KeyRevoked, KeyFileRefused.
         """
-        with self._lock:
+        with self._changing():
             self._heed_trust()
             asked = enrolment.check_request(request, where="request")
             fingerprint.require(fingerprint_words, asked.fingerprint, where="request")
@@ -184,13 +223,13 @@ class Authority:
 
         Raises UserRefused, WeakKey.
         """
-        with self._lock:
+        with self._changing():
             users.add(self._w, name, key)
             return absorb.retry_strangers(self._w)
 
     def remove_user(self, name: str) -> None:
         """Take nothing more that a user signs. Raises UserRefused."""
-        with self._lock:
+        with self._changing():
             users.remove(self._w, name)
 
     def users(self) -> list[dict[str, Any]]:
@@ -205,15 +244,14 @@ class Authority:
 
     def check_site_request(self, header: str, method: str, path: str) -> SiteName:
         """Return the site that signed a request. Raises RequestRefused, KeyRevoked, ...."""
-        with self._lock:
-            trust, now_us = self._w.trust, self._w.clock_us()
+        (_, trust), now_us = self._standing.now(), self._w.clock_us()
         return check_request(header, trust, method, path, now_us=now_us, skew_max_us=SKEW_US_MAX)
 
     def token(self, bearer: str) -> int:
         """Return the number of a token, compared in constant time. Raises Unauthorised."""
         given = _token_digest(bearer)
-        with self._lock:
-            known = self._w.store.people.tokens()
+        with self._readers.store(self._lock) as store:
+            known = store.people.tokens()
         found = [no for no, digest in known if hmac.compare_digest(digest, given)]
         if not found:
             raise Unauthorised()
@@ -221,18 +259,18 @@ class Authority:
 
     def datasets(self) -> list[dict[str, Any]]:
         """Return all datasets as plain values."""
-        with self._lock:
-            return self._views.datasets()
+        with self._readers.views(self._lock) as views:
+            return views.datasets()
 
     def dataset(self, dataset: DatasetId) -> dict[str, Any]:
         """Return one dataset as plain values. Raises UnknownDataset."""
-        with self._lock:
-            return self._views.dataset(dataset)
+        with self._readers.views(self._lock) as views:
+            return views.dataset(dataset)
 
     def counts(self, dataset: DatasetId) -> dict[str, Any]:
         """Return per step the tasks by verdict and the usage. Raises UnknownDataset."""
-        with self._lock:
-            return self._views.counts(dataset)
+        with self._readers.views(self._lock) as views:
+            return views.counts(dataset)
 
     def attempts(
         self,
@@ -245,28 +283,28 @@ class Authority:
         after: int | str | None,
     ) -> dict[str, Any]:
         """Return a page of attempts and where the next one starts. Raises UnknownDataset."""
-        with self._lock:
-            return self._views.attempts(dataset, step, job, fate, limit, int(after or 0))
+        with self._readers.views(self._lock) as views:
+            return views.attempts(dataset, step, job, fate, limit, int(after or 0))
 
     def task(self, task: Task) -> dict[str, Any]:
         """Return one task's verdict, attempts and provenance. Raises UnknownTask."""
-        with self._lock:
-            return self._views.task(task)
+        with self._readers.views(self._lock) as views:
+            return views.task(task)
 
     def file(self, sha256: bytes) -> FilePlace:
         """Return where an output lies that travelled home. Raises UnknownFile."""
-        with self._lock:
-            return self._views.file(sha256)
+        with self._readers.views(self._lock) as views:
+            return views.file(sha256)
 
     def health(self) -> dict[str, Any]:
         """Return how central is."""
-        with self._lock:
-            return self._views.health()
+        with self._readers.views(self._lock) as views:
+            return views.health()
 
     def sites(self) -> list[dict[str, Any]]:
         """Return all sites as plain values."""
-        with self._lock:
-            return self._views.sites()
+        with self._readers.views(self._lock) as views:
+            return views.sites()
 
 
 def _epoch(store: SqliteStore) -> Epoch:
