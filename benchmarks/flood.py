@@ -24,6 +24,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from benchmarks.central import served
 from benchmarks.scripted_site import ScriptedSite, init_central
 from benchmarks.table import Row, below
@@ -39,11 +41,17 @@ TIMES_CAPACITY = 10
 SITES = 8  # that bring results
 ASKERS = 32  # sites whose relays ask
 TASKS = 50  # in a result bundle
-WORK_TASKS = 2_500
+WORKS = 4  # work bundles for each of them
 BUNDLES = 5_600
 READ_EVERY_S = 0.05
 ANSWER_S = 60.0
-CONFIG = f"[planner]\nshard_tasks_max = {TASKS}\n[http]\nsite_asks_per_s_max = 1000\n"
+CONFIG = """
+[planner]
+shard_tasks_max = 50
+bundle_tasks_max = {tasks}
+[http]
+site_asks_per_s_max = 1000
+"""
 
 
 @dataclass(slots=True)
@@ -56,6 +64,8 @@ class Seen:
     broken_off: int = 0
     other: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    server_cpu_s: float = 0.0
+    door_cpu_s: float = 0.0
 
     @property
     def per_s(self) -> float:
@@ -71,6 +81,8 @@ class Seen:
             self.broken_off + other.broken_off,
             self.other + other.other,
             self.seconds + other.seconds,
+            self.server_cpu_s + other.server_cpu_s,
+            self.door_cpu_s + other.door_cpu_s,
         )
 
 
@@ -84,6 +96,7 @@ class World:
     dataset: str
     sites: list[ScriptedSite]
     askers: list[ScriptedSite]
+    server: psutil.Process
     bundles: dict[str, Iterator[tuple[str, Path]]]
     acknowledged: set[str] = field(default_factory=set)
 
@@ -126,6 +139,9 @@ def _rows(
     ]
     for name, seen in (("without flood", quiet), ("under the flood", during)):
         p50, p99 = quantile(seen.completions, 0.5), quantile(seen.completions, 0.99)
+        for part, cpu_s in (("server", seen.server_cpu_s), ("door", seen.door_cpu_s)):
+            share = 100 * cpu_s / seen.seconds
+            rows.append(Row("flood", f"CPU of the {part} {name}", share, "% of a core"))
         rows.append(Row("flood", f"completion p50 {name}", p50, "s"))
         rows.append(below("flood", f"completion p99 {name}", p99, "s", 1.0))
         p50, p99 = quantile(seen.reads, 0.5), quantile(seen.reads, 0.99)
@@ -140,46 +156,42 @@ def world(bundles: int, sites: int = SITES, askers: int = ASKERS) -> Iterator[Wo
     with tempfile.TemporaryDirectory(prefix="pulk-flood-") as name:
         folder = Path(name)
         central_dir, root_words = init_central(folder)
-        (central_dir / "central.toml").write_text(CONFIG)
+        tasks = -(-bundles // (sites * WORKS)) * TASKS
+        (central_dir / "central.toml").write_text(CONFIG.format(tasks=tasks))
         names = [f"site-{n}" for n in range(sites)] + [f"asker-{n}" for n in range(askers)]
-        all_sites = [ScriptedSite(one, folder, central_dir, root_words) for one in names]
-        with served(central_dir):
+        with served(central_dir) as server:
             base = (central_dir / "address").read_text().strip()
             client = Client(base, (central_dir / "admin.token").read_text().strip())
-            jobs = -(-bundles // sites) * sites * TASKS
+            all_sites = [
+                ScriptedSite(one, folder, central_dir, root_words, client) for one in names
+            ]
+            jobs = WORKS * sites * tasks
             dataset = Dataset("flood", jobs, 1, (Step("run", Command(("/bin/true",))),))
             dataset_id = client.submit(spec.encode(dataset), os.urandom(16).hex())["id"]
-            for one in all_sites:
-                one.base = base
-            ready = {
-                one.name: iter(_prepared(one, -(-bundles // sites))) for one in all_sites[:sites]
-            }
+            ready = {one.name: iter(_prepared(one, tasks)) for one in all_sites[:sites]}
             for one in all_sites[sites:]:
                 one.ask_for(0)
             yield World(
-                *(folder, base, client, dataset_id), all_sites[:sites], all_sites[sites:], ready
+                *(folder, base, client, dataset_id),
+                *(all_sites[:sites], all_sites[sites:], server, ready),
             )
 
 
-def _prepared(site: ScriptedSite, bundles: int) -> list[tuple[str, Path]]:
-    """Have a site leased work for so many results, and write those."""
+def _prepared(site: ScriptedSite, tasks: int) -> list[tuple[str, Path]]:
+    """Have a site leased work, so many tasks at a time, and write all its results."""
+    site.ask_for(WORKS * tasks)
     ready: list[tuple[str, Path]] = []
-    for tasks in count(WORK_TASKS, WORK_TASKS):
-        if len(ready) >= bundles:
-            break
-        site.ask_for(min(tasks, bundles * TASKS))
-        works = site.fetch()
-        assert works, f"{site.name} got no work for {tasks} tasks"
-        for work in works:
-            for draft, chunks in site.answers_by_lease(work):
-                ready.append(site.write(draft, chunks))
+    for _ in range(WORKS):
+        (work,) = site.fetch()
+        for draft, chunks in site.answers_by_lease(work):
+            ready.append(site.write(draft, chunks))
     return ready
 
 
 def watch(made: World, seconds: float) -> Seen:
     """Bring results and read for so long; return what was seen."""
     seen = [Seen() for _ in made.sites] + [Seen()]
-    began_s = time.monotonic()
+    began_s, cpu_s = time.monotonic(), _cpu_s(made)
     until_s = began_s + seconds
     threads = [
         threading.Thread(target=_bring, args=(made, site, until_s, one))
@@ -194,7 +206,16 @@ def watch(made: World, seconds: float) -> Seen:
     for one in seen:
         whole = whole.add(one)
     whole.seconds = time.monotonic() - began_s
+    server_s, door_s = _cpu_s(made)
+    whole.server_cpu_s, whole.door_cpu_s = server_s - cpu_s[0], door_s - cpu_s[1]
     return whole
+
+
+def _cpu_s(made: World) -> tuple[float, float]:
+    """Return the seconds of CPU that the server and its door have used."""
+    own = made.server.cpu_times()
+    door = [one.cpu_times() for one in made.server.children()]
+    return own.user + own.system, sum(one.user + one.system for one in door)
 
 
 def _bring(made: World, site: ScriptedSite, until_s: float, seen: Seen) -> None:

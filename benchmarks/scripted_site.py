@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bundle.client import Client
 from bundle.fates import Fate
 from bundle.ids import BundleId, PilotRun, StreamId
 from bundle.records import lease as leases
@@ -41,8 +42,15 @@ NO_OUTPUT = outcome_digest(())
 class ScriptedSite:
     """One enrolled site that speaks the exchange over HTTP."""
 
-    def __init__(self, name: str, folder: Path, central_dir: Path, root_words: str) -> None:
-        """Make a key in memory and enrol it at a central that does not serve yet."""
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        central_dir: Path,
+        root_words: str,
+        client: Client | None = None,
+    ) -> None:
+        """Make a key in memory and enrol it: at a central that serves by its client."""
         self.name = name
         self.folder = folder
         self.key = MemoryKey.generate()
@@ -53,14 +61,17 @@ class ScriptedSite:
         request, answer = folder / f"{name}.request", folder / f"{name}.answer"
         request.write_bytes(enrolment.make_request(name, self.key, created_us=_now_us()))
         words = enrolment.check_request(request.read_bytes()).fingerprint
-        call(
-            *("central", "enrol", str(central_dir), str(request)),
-            *("--fingerprint", words, "--out", str(answer)),
-        )
+        if client is not None:
+            answer.write_bytes(client.enrol(request.read_bytes(), words))
+        else:
+            call(
+                *("central", "enrol", str(central_dir), str(request)),
+                *("--fingerprint", words, "--out", str(answer)),
+            )
         accepted = enrolment.accept_answer(answer.read_bytes(), root_words, self.key.public)
         self.certificate = accepted.certificate
         self.trust = TrustView(accepted.trust)
-        self.base = ""  # central's address, once it serves
+        self.base = client.base if client is not None else ""  # once central serves
 
     def ask_for(self, tasks: int) -> None:
         """Send a report that wants so many tasks."""

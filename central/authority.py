@@ -171,7 +171,11 @@ class Authority:
         """Return what a site is to fetch; packs new work where its newest report wants it."""
         with self._lock:
             self._heed_trust()
-            return self._packer.outbox(site)
+            before = self._w.version
+            found = self._packer.outbox(site)
+            if self._w.version != before:
+                self._marks.changed(site)  # it may have more the next time: work is packed in parts
+            return found
 
     def outgoing(self, site: SiteName, bundle: BundleId) -> Path:
         """Return a file to send of one of central's bundles for a site, whole or a delta.

@@ -63,9 +63,11 @@ class Asking:
             raise Forbidden(where=ask.path, reason=f"the request is signed by site {site}")
         if not self._rates.take(site, now_s):
             raise TooManyAsks(where=ask.path)
-        body = self._known.get(site, trusted, now_s)
+        body, is_due = self._known.get(site, trusted, now_s)
         if body is None:
             self._wait(site, trusted, one)
+        elif is_due and site not in self._questions:
+            self._put(site, trusted, [])
         return body
 
     def replied(self, reply: Reply, now_s: float) -> list[Connection]:

@@ -8,9 +8,10 @@ from bundle.ids import SiteName
 from central.marks import Marks, Seen
 from central.standing import Trusted
 
-# What came for others may have made tasks ready for this site: so stale an answer may be.
-STALE_S_MAX = 1.0
-KEPT_S_MAX = 5.0  # leases end by the clock, which raises no mark
+FRESH_S_MAX = 1.0  # what came for others since may have made tasks ready for this site
+# Then the server is asked anew, and meanwhile the answer still holds for so long: it may be busy.
+KEPT_S_MAX = 10.0
+UNCHANGED_S_MAX = 5.0  # leases end by the clock, which raises no mark
 SITES_MAX = 10_000
 
 
@@ -30,16 +31,17 @@ class Known:
         self._marks = marks
         self._answers: dict[SiteName, _Answer] = {}
 
-    def get(self, site: SiteName, trusted: Trusted, now_s: float) -> bytes | None:
-        """Return the answer to a site if it still holds."""
+    def get(self, site: SiteName, trusted: Trusted, now_s: float) -> tuple[bytes | None, bool]:
+        """Return the answer to a site if it still holds, and whether a new one is due."""
         found = self._answers.get(site)
         if found is None or found.trusted != trusted:
-            return None
+            return None, True
         seen, age_s = self._marks.seen(site), now_s - found.at_s
         if (seen.general, seen.site) != (found.seen.general, found.seen.site):
-            return None
-        limit_s = KEPT_S_MAX if seen.version == found.seen.version else STALE_S_MAX
-        return found.body if age_s <= limit_s else None
+            return None, True
+        is_same = seen.version == found.seen.version
+        is_due = age_s > (UNCHANGED_S_MAX if is_same else FRESH_S_MAX)
+        return (found.body if age_s <= KEPT_S_MAX else None), is_due
 
     def put(self, site: SiteName, body: bytes, seen: Seen, trusted: Trusted, now_s: float) -> None:
         """Keep an answer; `seen` and `trusted` are from before the question was asked."""
