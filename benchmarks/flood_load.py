@@ -8,6 +8,7 @@ come back or not; one whose answer is `PATIENCE_S` late hangs up and comes again
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -24,7 +25,7 @@ from typing import Any
 PATIENCE_S = 5.0
 PER_ADDRESS = 400
 NICE = 10  # elsewhere it would have processors of its own
-TURN_S = 0.001
+TURN_S = 0.005
 
 
 @dataclass(slots=True)
@@ -177,8 +178,17 @@ def main() -> None:
         place += 4 + size
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    _be_nice()
+    found = Flood(plan, requests[: plan["connections"]]).run()
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    print(json.dumps(found | {"cpu_s": used.ru_utime + used.ru_stime}))
+
+
+def _be_nice() -> None:
+    """Come after all others: of this session, and this session after others where those count."""
     os.nice(NICE)
-    print(json.dumps(Flood(plan, requests[: plan["connections"]]).run()))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(NICE))
 
 
 if __name__ == "__main__":

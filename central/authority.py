@@ -42,6 +42,7 @@ from central.views import FilePlace
 from central.workings import Workings, load_signer, new_epoch
 
 SKEW_US_MAX = 300_000_000
+TOKENS_KEPT_US = 1_000_000  # a token that is taken away works for so long still
 ADMIN = "admin"
 EPOCH = "epoch.nonce"
 # What these kinds change for other sites than their own (a task made ready, a lease taken over)
@@ -63,6 +64,7 @@ class Authority:
         self._readers = Readers(workings)
         self._standing = Standing(workings.home.trust)
         self._marks = Marks()
+        self._tokens: tuple[int, list[tuple[int, bytes]]] = (-TOKENS_KEPT_US, [])
 
     @classmethod
     def open(cls, home: Home, config: Config, *, clock_us: Callable[[], int]) -> Self:
@@ -254,8 +256,11 @@ class Authority:
     def token(self, bearer: str) -> int:
         """Return the number of a token, compared in constant time. Raises Unauthorised."""
         given = _token_digest(bearer)
-        with self._readers.store(self._lock) as store:
-            known = store.people.tokens()
+        read_us, known = self._tokens
+        if not 0 <= self._w.clock_us() - read_us < TOKENS_KEPT_US:
+            with self._readers.store(self._lock) as store:
+                known = store.people.tokens()
+            self._tokens = (self._w.clock_us(), known)
         found = [no for no, digest in known if hmac.compare_digest(digest, given)]
         if not found:
             raise Unauthorised()
