@@ -50,6 +50,7 @@ CONFIG = """
 shard_tasks_max = 50
 bundle_tasks_max = {tasks}
 [http]
+asks_per_s_max = {asks}
 site_asks_per_s_max = 1000
 """
 
@@ -151,13 +152,15 @@ def _rows(
 
 
 @contextmanager
-def world(bundles: int, sites: int = SITES, askers: int = ASKERS) -> Iterator[World]:
+def world(
+    bundles: int, sites: int = SITES, askers: int = ASKERS, asks_per_s_max: int = 1000
+) -> Iterator[World]:
     """Make a central that serves, and all result bundles that will be brought, on the disk."""
     with tempfile.TemporaryDirectory(prefix="pulk-flood-") as name:
         folder = Path(name)
         central_dir, root_words = init_central(folder)
         tasks = -(-bundles // (sites * WORKS)) * TASKS
-        (central_dir / "central.toml").write_text(CONFIG.format(tasks=tasks))
+        (central_dir / "central.toml").write_text(CONFIG.format(tasks=tasks, asks=asks_per_s_max))
         names = [f"site-{n}" for n in range(sites)] + [f"asker-{n}" for n in range(askers)]
         with served(central_dir) as server:
             base = (central_dir / "address").read_text().strip()
@@ -224,10 +227,10 @@ def _bring(made: World, site: ScriptedSite, until_s: float, seen: Seen) -> None:
         if not bundle:
             seen.other.append("no bundle is left to bring")
             return
-        _bring_one(made, site, bundle, path.read_bytes(), seen)
+        bring_one(made, site, bundle, path.read_bytes(), seen)
 
 
-def _bring_one(made: World, site: ScriptedSite, bundle: str, body: bytes, seen: Seen) -> None:
+def bring_one(made: World, site: ScriptedSite, bundle: str, body: bytes, seen: Seen) -> None:
     """Bring one bundle, again and again until it is acknowledged."""
     path, began_s = f"/exchange/{site.name}/{bundle}", time.monotonic()
     while time.monotonic() < began_s + ANSWER_S:

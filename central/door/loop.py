@@ -148,6 +148,7 @@ class Door:
         if kind is Asks.WORK:
             one.ask = read_ask(raw)
             kind = kind if one.ask is not None else Asks.OTHER
+            one.stirred = one.ask is not None and len(raw) > one.ask.size  # the next one is there
         match kind:
             case None if len(raw) >= HEAD_BYTES_MAX:
                 refusal = answers.refusal(HeadTooLarge(size_bytes_max=HEAD_BYTES_MAX), keep=False)

@@ -49,7 +49,8 @@ class Desk:
 
     def close(self) -> None:
         """Take no more."""
-        asyncio.get_running_loop().remove_reader(self._door.hand)
+        if self._door.is_open:
+            asyncio.get_running_loop().remove_reader(self._door.hand)
 
     def _take(self) -> None:
         for _ in range(TAKEN_AT_ONCE):
