@@ -53,7 +53,7 @@ class HttpSection(_Section):
     host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 0
     upload_bytes_max: Annotated[int, Field(ge=1, le=BUNDLE_BYTES_MAX)] = BUNDLE_BYTES_MAX
-    concurrent_uploads: Annotated[int, Field(ge=1, le=1024)] = 8
+    concurrent_uploads: Annotated[int, Field(ge=1, le=1024)] = 32
     site_uploads_max: Annotated[int, Field(ge=1, le=1024)] = 4
     connections_max: Annotated[int, Field(ge=16, le=1_000_000)] = 12_000
     address_connections_max: Annotated[int, Field(ge=0, le=1_000_000)] = 1_000
