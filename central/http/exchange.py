@@ -28,6 +28,8 @@ async def bring(asked: Asked) -> web.StreamResponse:
         service.budgets.uploads.place(),
         body.received(request, size_max, upload_place(service.home)) as path,
     ):
+        # The one place where completions wait for the authority: whoever wants to merge several
+        # small ones in a transaction gathers them here, and answers each after the commit.
         found = await asked.budget.run(asked.authority.absorb, path)
     facts = {"site": asked.site, "outcome": str(found.outcome), "code": found.code}
     _LOG.info("bundle came", extra={**facts, "bundle": found.bundle or asked.part("bundle")})
