@@ -22,6 +22,7 @@ from central.door.asking import Asking
 from central.door.connection import Connection, State
 from central.door.crowd import Crowd
 from central.door.heads import HEAD_BYTES_MAX, Asks, kind_of, read_ask
+from central.door.turns import Turns
 from central.http.errors import HeadTooLarge, TooManyAsks, TooManyConnections
 from central.marks import Marks, Word
 
@@ -54,8 +55,7 @@ class Door:
         self._crowd = Crowd(self._poll, limits)
         self._asks: deque[Connection] = deque()
         self._excess: deque[Connection] = deque()
-        self._pending: dict[bytes, deque[Connection]] = {words.COMPLETION: deque()}
-        self._pending[words.OTHER] = deque()
+        self._pending = {words.COMPLETION: Turns(), words.OTHER: Turns()}
         self._handed = dict.fromkeys(self._pending, 0)
         self._rate = Rate(limits.asks_per_s, max(16, limits.asks_per_s / 10))
         self._sheds = Rate(limits.sheds_per_s, max(32, limits.sheds_per_s / 10))
@@ -171,19 +171,17 @@ class Door:
     def _hand_over(self) -> None:
         """Give the server what it has room for; completions first."""
         for word, pending in self._pending.items():
-            while pending and self._has_room(word):
-                one = pending[0]
-                if one.state is State.PENDING:
-                    try:
-                        socket.send_fds(self._hand, [word], [one.number])
-                    except BlockingIOError:
-                        return
-                    except OSError:
-                        self._open = False
-                        return
-                    self._handed[word] += 1
-                    self._crowd.release(one).close()
-                pending.popleft()
+            while self._has_room(word) and (one := pending.next_one()):
+                try:
+                    socket.send_fds(self._hand, [word], [one.number])
+                except BlockingIOError:
+                    return
+                except OSError:
+                    self._open = False
+                    return
+                self._handed[word] += 1
+                pending.took(one)
+                self._crowd.release(one).close()
 
     def _has_room(self, word: bytes) -> bool:
         if word == words.COMPLETION:

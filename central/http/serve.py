@@ -31,6 +31,7 @@ from central.http.watchdog import Watchdog, beat
 from central.marks import Marks
 
 IDLE_S_MAX = 30.0  # for the headers of a request, the first one of a connection included
+LINGER_S = 1.0  # for the rest of a body that was refused; the answer is said before
 SHUTDOWN_S = 10.0  # for requests under way; a merge that began is finished whatever it takes
 BACKLOG = 4096
 TAKEN_S_MAX = 1.0
@@ -105,6 +106,7 @@ async def _serve(authority: Authority, home: Home, config: Config, entrance: Ent
         access_log=None,
         auto_decompress=False,
         keepalive_timeout=IDLE_S_MAX,
+        lingering_time=LINGER_S,
         shutdown_timeout=SHUTDOWN_S,
     )
     await runner.setup()

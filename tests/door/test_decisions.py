@@ -6,6 +6,7 @@ import asyncio
 import select
 import socket
 import time
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import given
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 
 from bundle.ids import SiteName
 from central.door.admission import COME_BACK_S_MAX, Limits, Rate, SiteRates, come_back_s
-from central.door.connection import State
+from central.door.connection import Connection, State
 from central.door.crowd import STAY_S_MAX, Crowd
 from central.door.heads import END, Asks, kind_of, read_ask
 from central.door.known import FRESH_S_MAX, KEPT_S_MAX, UNCHANGED_S_MAX, Known
+from central.door.turns import Turns
 from central.door.words import Reply, question, reply, take_replies
 from central.http.budget import PerSite
 from central.http.errors import SiteBusy
@@ -209,6 +211,27 @@ def crowd_dropped(crowd: Crowd, now_s: float) -> list[object]:
         found.append(one)
         crowd.drop(one)
     return found
+
+
+def test_addresses_take_turns_however_many_of_one_wait() -> None:
+    with ExitStack() as stack:
+        ones = []
+        for number in range(12):
+            ours, theirs = socket.socketpair()
+            stack.enter_context(ours)
+            stack.enter_context(theirs)
+            address = "honest" if number > 9 else "flood"
+            ones.append(Connection(ours, number, address, 0.0, State.PENDING))
+        turns = Turns()
+        for one in ones:
+            turns.append(one)
+        ones[1].state = State.GONE
+        order = []
+        while (one := turns.next_one()) is not None:
+            order.append(one.number)
+            turns.took(one)
+        assert order == [0, 10, 2, 11, 3, 4, 5, 6, 7, 8, 9]
+        assert not turns
 
 
 def test_an_address_has_its_limit() -> None:

@@ -135,6 +135,21 @@ def test_with_hardly_any_files_completions_still_come_through(tmp_path: Path) ->
         assert b"Too many open files" not in served.log.read_bytes()
 
 
+def test_a_crowd_of_forged_completions_holds_up_no_true_one(tmp_path: Path) -> None:
+    forged = f"PUT /exchange/{SITE}/{'0' * 64} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+    with serving(tmp_path) as served, ExitStack() as stack:
+        for number in range(900):
+            sock = stack.enter_context(call(served, f"127.0.0.{2 + number % 2}"))
+            sock.sendall(forged.encode())
+        report = served.site.report(tmp_path, sequence=0)
+        began_s = time.monotonic()
+        assert served.put(report)["disposition"] == "merged"
+        assert time.monotonic() - began_s < 10
+        sock = stack.enter_context(call(served))
+        sock.sendall(forged.encode())
+        assert answer(sock)[0] == 401
+
+
 def test_an_answer_that_is_lost_is_asked_for_again_and_counts_once() -> None:
     with flood.world(bundles=4, sites=1, askers=1) as made:
         (site,) = made.sites
