@@ -27,7 +27,7 @@ from central.http.errors import HeadTooLarge, TooManyAsks, TooManyConnections
 from central.marks import Marks, Word
 
 # Of each, so many in one turn:
-EVENTS, ACCEPTS, ANSWERS, SHEDS = 256, 128, 16, 32
+EVENTS, ACCEPTS, ANSWERS, SHEDS = 128, 64, 6, 12
 TURN_S = 0.002  # how long a turn waits where something waits for time to pass
 REST_S = 0.25  # and where nothing does
 SILENT_S_MAX = 5.0  # the server's loop; then /health says so
