@@ -38,6 +38,13 @@ class ArchiveSection(_Section):
     copies: Annotated[int, Field(ge=1, le=16)] = 1
 
 
+class StoreSection(_Section):
+    """Which database: a file in central's folder, or the PostgreSQL database of a URL."""
+
+    url: Annotated[str, Field(max_length=4096, pattern=r"^$|^postgres(ql)?://")] = ""
+    url_file: Annotated[str, Field(max_length=4096)] = ""  # holds the URL with its password
+
+
 class PlannerSection(_Section):
     """How work is cut and for how long it is promised."""
 
@@ -60,6 +67,7 @@ class Config(_Section):
     """The whole file."""
 
     archive: ArchiveSection = ArchiveSection()
+    store: StoreSection = StoreSection()
     planner: PlannerSection = PlannerSection()
     http: HttpSection = HttpSection()
 
@@ -86,6 +94,10 @@ def text_of(copies: int) -> str:
 
 [archive]
 copies = {copies}  # devices that must hold a bundle before a site may delete it
+
+[store]
+# url = ""  # "postgresql://USER@HOST/DATABASE"; the default is a file in this folder
+# url_file = ""  # a file, mode 600, that holds such a URL with its password
 
 [planner]
 # shard_tasks_max = {planner.shard_tasks_max}  # tasks that one pilot claims at a time

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from bundle.ids import DatasetId, Task
 from bundle.records.rules import NO_HISTORY, History
-from central.core import retry
+from central.core import retry, state_byte
 from central.core.dag import Dag
 from central.core.facts import AttemptFact, Place, TaskRow, Verdict
+from central.state.blocks import Blocks
+from central.state.source import by_step
 from central.store.rows import DatasetRow
 from central.workings import Workings
 
@@ -20,16 +22,35 @@ def tried(
 ) -> dict[Place, History]:
     """Return the histories of those tasks that have one; a few queries, however many places."""
     found: dict[Place, list[AttemptFact]] = {}
-    if places:
-        for one in workings.store.tasks.source(row.no).load_attempts(places):
-            if retry.matters(one):
-                found.setdefault(one.place, []).append(one)
+    for one in _attempts(workings, row, places):
+        if retry.matters(one):
+            found.setdefault(one.place, []).append(one)
     controls = workings.controls(row)
     known = {
-        place: retry.history(facts, controls.standing(place).generation, dag.spec_hash(place[0]))
+        place: retry.history(facts, controls.standing(place).takes, dag.spec_hash(place[0]))
         for place, facts in found.items()
     }
     return {place: one for place, one in known.items() if one != NO_HISTORY}
+
+
+def _attempts(
+    workings: Workings, row: DatasetRow, places: Collection[Place]
+) -> Iterator[AttemptFact]:
+    """Yield the attempts at tasks that have rows, or failures in their bytes: others have none."""
+    blocks = Blocks(workings.store.tasks, row.no)
+    blocks.load_jobs(by_step(places))
+    in_rows: list[Place] = []
+    in_bytes: list[Place] = []
+    for step, jobs in by_step(places):
+        states = blocks.read(step, jobs)
+        has_row = (states & state_byte.ROW) != 0
+        has_failed = ((states & state_byte.FAILURES) != 0) & ((states & state_byte.DONE) == 0)
+        in_rows += [(step, job) for job in jobs[has_row].tolist()]
+        in_bytes += [(step, job) for job in jobs[has_failed & ~has_row].tolist()]
+    if in_rows:
+        yield from workings.store.tasks.attempts(row.no, in_rows)
+    if in_bytes:
+        yield from (fact for fact, _ in workings.recall.facts(row.no, in_bytes))
 
 
 def failed(rows: Iterable[TaskRow]) -> list[Place]:

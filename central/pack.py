@@ -82,14 +82,14 @@ class Packer:
             with self._w.transaction():
                 joining = Joining(self._w, live=True)
                 joining.end_leases(expired, EXPIRED)
-                joining.finish(0, {})
+                joining.finish(0)
 
     def _wanted(self, site: SiteName, raw: bytes) -> int:
         """Return how many tasks to pack for a site now; it wants them in portions."""
         holds = self._w.config.planner.tasks_wanted_default
         if raw:
             holds = reports.decode(raw).tasks_wanted
-        leased = self._w.store.tasks.leased_by(site)
+        leased = self._w.store.datasets.leased_by(site)
         missing = min(holds - leased, self._w.config.planner.bundle_tasks_max)
         if missing <= 0 or (leased and 4 * missing < holds):
             return 0
@@ -143,7 +143,7 @@ class Packer:
                 for lease, one in found.leases.items():
                     found.leases[lease] = replace(one, work=work)
                 join_work(joining, draft.with_chunks(()), found)
-                joining.finish(no, {})
+                joining.finish(no)
                 w.store.bundles.set_told(site)
 
             rows = {file.digest: file for one in planned for file in one.files}

@@ -15,11 +15,12 @@ from central import histories, teaching
 from central.core import plan as planner
 from central.core import shards as cutter
 from central.core.dag import Dag
-from central.core.facts import Place, TaskRow, Verdict
+from central.core.facts import Place, Verdict
 from central.core.plan import View
 from central.core.shards import Shard
 from central.cosignatures import NO_DEMAND, Demand
-from central.store.rows import DatasetRow, FileRow, Outputs
+from central.state.reading import Reading
+from central.store.rows import DatasetRow, FileRow
 from central.workings import Workings
 
 BEGUN_PLACES_MAX = 200_000  # rows of begun jobs that one plan looks at
@@ -156,11 +157,11 @@ def _plan_dataset(
 
 
 def _view(workings: Workings, row: DatasetRow, dag: Dag, done: dict[int, int], room: int) -> View:
-    tasks = workings.store.tasks
-    ready = tasks.ready(row.no, room)
+    reading = Reading(workings, row)
+    ready = reading.ready(room)
     jobs = sorted({job for step, job in ready if not dag.whole[step]})
     begun = tuple(jobs[: max(1, BEGUN_PLACES_MAX // row.steps)])
-    rows = {one.place: one for one in tasks.rows(row.no, planner.looked_at(dag, begun))}
+    rows = {one.place: one for one in reading.rows(planner.looked_at(dag, begun))}
     fresh = IntervalSet(((0, row.jobs),)) - row.touched
     tried = histories.tried(workings, row, dag, histories.failed(rows.values()))
     waits = histories.due(row.id, dag, tried, workings.clock_us())
@@ -174,41 +175,21 @@ def _bring_outside(workings: Workings, planned: Planned) -> list[Place]:
     outside = sorted({place for shard in planned.shards for place in shard.outside})
     if not outside:
         return []
-    tasks, dataset = workings.store.tasks, planned.dataset
-    rows = {one.place: one for one in tasks.rows(dataset.no, outside)}
-    outcomes = tasks.outcomes({row.outcome for row in rows.values()})
-    planned.pins = _pins(workings, dataset, rows, outcomes)
+    dataset = planned.dataset
+    built = Reading(workings, dataset).built(outside)
+    planned.pins = {
+        (step, job): Pinned(job, step, one.generation, one.attempt, one.outputs)
+        for (step, job), one in built.items()
+    }
     wanted = _wanted_files(planned)
     needed = {
         place: [planned.pins[place].outputs[number] for number in numbers]
         for place, numbers in wanted.items()
     }
     digests = {file for files in needed.values() for file, _ in files}
-    found = tasks.files(digests)
+    found = workings.store.tasks.files(digests)
     planned.files = list(found.values())
     return [place for place, files in needed.items() if any(file not in found for file, _ in files)]
-
-
-def _pins(
-    workings: Workings,
-    dataset: DatasetRow,
-    rows: dict[Place, TaskRow],
-    outcomes: dict[bytes, Outputs],
-) -> dict[Place, Pinned]:
-    """Return for each parent which success its children build upon."""
-    keys = workings.store.tasks.success_keys(dataset, rows)
-    for pin in workings.store.tasks.source(dataset.no).load_pins(rows):
-        keys.setdefault((pin.step, pin.job, pin.generation, pin.outcome), pin.attempt)
-    return {
-        place: Pinned(
-            row.job,
-            row.step,
-            row.generation,
-            keys[row.step, row.job, row.generation, row.outcome],
-            outcomes[row.outcome],
-        )
-        for place, row in rows.items()
-    }
 
 
 def _wanted_files(planned: Planned) -> dict[Place, set[int]]:

@@ -135,7 +135,7 @@ def _commit_control(
         del bundle
         joining = Joining(workings, live=True)
         joining.add_control(dataset, made)
-        joining.finish(no, {})
+        joining.finish(no)
         for one in remembered:
             workings.store.people.remember(one.token, one.key, one.request, one.answer)
 

@@ -9,22 +9,30 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from bundle.dataset.spec import Request
 from bundle.ids import DatasetId
 from bundle.records.learning import Learning, Policy
 from bundle.records.rules import UNKNOWN, Maximum
 from central.core import learned, sketch
 from central.core.dag import Dag
-from central.core.facts import AttemptFact
 from central.core.learned import Learned
+from central.core.segment_columns import SegmentColumns
+from central.state.recall import Recalled
 from central.store.rows import DatasetRow
 from central.workings import Workings
 
 
-def note(workings: Workings, row: DatasetRow, fresh: Iterable[AttemptFact]) -> None:
-    """Learn from attempts that this transaction adds."""
+def note(workings: Workings, row: DatasetRow, segments: Iterable[Recalled]) -> None:
+    """Learn from segments that this transaction adds."""
     dag = workings.dag(row.digest)
-    for (step, spec), taught in _taught(dag, fresh).items():
+    found: dict[tuple[int, bytes], Learned] = {}
+    for one in segments:
+        for step, taught in _taught(dag, one.columns).items():
+            key = (step, one.spec_hashes[step])
+            found[key] = found.get(key, learned.UNTAUGHT) + taught
+    for (step, spec), taught in found.items():
         add(workings, row.id, step, spec, taught)
 
 
@@ -96,29 +104,21 @@ def shown(workings: Workings, row: DatasetRow) -> dict[str, Any]:
     }
 
 
-def problems(workings: Workings, row: DatasetRow, attempts: Iterable[AttemptFact]) -> list[str]:
-    """Return where what is kept differs from what all attempts of a dataset teach."""
-    dag = workings.dag(row.digest)
-    taught: dict[int, Learned] = {}
-    for (step, _), one in _taught(dag, attempts).items():
-        taught[step] = taught.get(step, learned.UNTAUGHT) + one
-    found = []
-    for step in range(len(dag.dataset.steps)):
-        kept = workings.store.people.meta(_of_step(row.id, step))
-        if learned.decode(kept) != taught.get(step, learned.UNTAUGHT):
-            found.append(f"{row.id} step {step}: what was learned is not what its attempts teach")
+def kept(workings: Workings, row: DatasetRow) -> list[bytes | None]:
+    """Return what is kept of each step, for fsck."""
+    steps = range(len(workings.dag(row.digest).dataset.steps))
+    return [workings.store.people.meta(_of_step(row.id, step)) for step in steps]
+
+
+def _taught(dag: Dag, columns: SegmentColumns) -> dict[int, Learned]:
+    steps = columns["step"]
+    found: dict[int, Learned] = {}
+    for step in np.unique(steps[columns.succeeded]).tolist():
+        if step < len(dag.dataset.steps) and teaches(dag, step):
+            these = columns.succeeded & (steps == step)
+            used = ("memory_peak_mib", "wall_ms", "cpu_ms", "disk_peak_bytes")
+            found[step] = learned.of_columns(*(columns[name][these] for name in used))
     return found
-
-
-def _taught(dag: Dag, facts: Iterable[AttemptFact]) -> dict[tuple[int, bytes], Learned]:
-    by_step: dict[tuple[int, bytes], list[AttemptFact]] = {}
-    for one in facts:
-        by_step.setdefault((one.step, one.spec_hash), []).append(one)
-    return {
-        key: taught
-        for key, some in by_step.items()
-        if teaches(dag, key[0]) and (taught := learned.of_facts(some)) != learned.UNTAUGHT
-    }
 
 
 def _shown_step(workings: Workings, row: DatasetRow, dag: Dag, step: int) -> dict[str, Any]:

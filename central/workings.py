@@ -25,6 +25,7 @@ from central.core.controls import Controls
 from central.core.dag import Dag
 from central.errors import MissingDataset, SignerNotInForce, UnknownDataset
 from central.home import Home
+from central.state.recall import Recall
 from central.store.protocol import Store
 from central.store.rows import BundleRow, DatasetRow, LeaseRow, UserRow
 
@@ -49,6 +50,11 @@ class Workings:
     _leases: OrderedDict[bytes, Lease] = field(default_factory=OrderedDict)
     _trust: tuple[tuple[int, int], TrustView] | None = None
     _published: list[BundleId] = field(default_factory=list)  # in the transaction that is open
+    recall: Recall = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make what reads attempts back."""
+        self.recall = Recall(self)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -62,6 +68,7 @@ class Workings:
             with self.store.transaction():
                 yield
         except BaseException:
+            self.recall.forget()
             for bundle in self._published:
                 if self.store.bundles.bundle(bundle) is None:
                     self.archive.take_back(bundle)

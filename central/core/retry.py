@@ -6,7 +6,7 @@ one spec hash: a reset, and an edit that changes the output, start anew.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bundle import retry
 from bundle.fates import counts
@@ -46,17 +46,19 @@ def matters(one: AttemptFact) -> bool:
     return counts(one.fate) or one.fate in LOSSES
 
 
-def history(attempts: Sequence[AttemptFact], generation: int, spec_hash: bytes) -> History:
+def history(
+    attempts: Sequence[AttemptFact], takes: Callable[[int], bool], spec_hash: bytes
+) -> History:
     """Return the history of a task.
 
     Args:
         attempts: all that are known of it, in any order.
-        generation: the task's.
+        takes: whether attempts of a generation count (`Standing.takes`).
         spec_hash: of what is to run now.
     """
 
     def is_alike(one: AttemptFact) -> bool:
-        return matters(one) and one.generation == generation and one.spec_hash == spec_hash
+        return matters(one) and takes(one.generation) and one.spec_hash == spec_hash
 
     if not any(map(is_alike, attempts)):
         return NO_HISTORY

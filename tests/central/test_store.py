@@ -15,8 +15,8 @@ from bundle.dataset import spec
 from bundle.errors import PulkError
 from central.core.facts import ControlWord
 from central.errors import IdempotencyConflict, WrongSchema
-from central.store.filesystem import filesystem_kind
-from central.store.queries import queries
+from central.store.sqlite.filesystem import filesystem_kind
+from central.store.statements import statements
 from central.store.sqlite import SqliteStore, wal_is_safe
 from tests.central.conftest import Central, chain
 
