@@ -14,6 +14,7 @@ from central.core.newest import Marks
 from central.store.connection import Connection
 from central.store.rows import BundleRow, SiteRow
 from central.store.statements import statements
+from central.store.text import storable
 
 _SQL = statements("bundles")
 PAGE = 1000  # rows that are held at once while all are gone through
@@ -38,14 +39,16 @@ class StoredBundles:
     def add_bundle(self, row: BundleRow) -> int:
         """See `protocol.Bundles`."""
         epoch = row.epoch or Epoch(0, b"")
-        values = (*row[:4], row.stream, row.sequence, epoch.counter, epoch.nonce, *row[7:14])
-        return self._db.insert(_SQL["add_bundle"], (*values, int(row.safe), row.missing))
+        values = (*row[:4], row.stream, row.sequence, epoch.counter, epoch.nonce, *row[7:13])
+        said = (storable(row.text), int(row.safe), storable(row.missing))
+        return self._db.insert(_SQL["add_bundle"], (*values, *said))
 
     def set_outcome(
         self, no: int, outcome: str, code: str, text: str, *, safe: bool, missing: str = ""
     ) -> None:
         """See `protocol.Bundles`."""
-        self._db.run(_SQL["set_outcome"], (outcome, code, text, int(safe), missing, no))
+        said = (outcome, code, storable(text), int(safe), storable(missing))
+        self._db.run(_SQL["set_outcome"], (*said, no))
 
     def merged_ids(self) -> set[BundleId]:
         """See `protocol.Bundles`."""

@@ -13,6 +13,7 @@ from central.core.facts import Control, ControlWord
 from central.store.connection import Connection, Found
 from central.store.rows import DatasetRow, LeaseRow, WorkRow
 from central.store.statements import statements
+from central.store.text import storable
 
 _SQL = statements("datasets") | statements("leases")
 
@@ -55,7 +56,8 @@ class StoredDatasets:
 
     def add_dataset(self, row: DatasetRow) -> int:
         """See `protocol.Datasets`."""
-        values = (*row[1:8], _intervals(row.touched), int(row.crossed))
+        name = storable(row.name)
+        values = (row.id, row.digest, name, *row[4:8], _intervals(row.touched), int(row.crossed))
         return self._db.insert(_SQL["add_dataset"], values)
 
     def set_submitted(self, no: int, at_us: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from central.store.connection import Connection, Found
 from central.store.rows import BlockKey, SegmentRow, Span
 from central.store.statements import statements
+from central.store.text import storable
 
 _SQL = statements("segments")
 _COLUMNS = 15  # of a segment; a span's follow
@@ -27,7 +28,10 @@ class StoredSegments:
         """See `protocol.Segments`."""
         if not rows:
             return []
-        flat = [(*row[:12], int(row.complete), int(row.salvaged)) for row in rows]
+        flat = [
+            (*row[:6], storable(row.batch_id), *row[7:12], int(row.complete), int(row.salvaged))
+            for row in rows
+        ]
         self._db.many(_SQL["add"], flat)
         numbers: dict[bytes, int] = dict(
             self._db.ask(_SQL["numbers"], [row.digest for row in rows])

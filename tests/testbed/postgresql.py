@@ -36,7 +36,7 @@ class Server:
     """One cluster. Runs as an unprivileged account when the tests run as root."""
 
     def __init__(self, folder: Path, programs: Path) -> None:
-        self.folder, self._programs = folder, programs
+        self.folder, self.programs = folder, programs
         self._data = folder / "data"
         account = _account()
         self._account: dict[str, Any] = (
@@ -86,7 +86,7 @@ class Server:
         # into a file: a server that pg_ctl starts would keep a pipe open
         with tempfile.TemporaryFile() as said:
             done = subprocess.run(
-                [self._programs / program, *map(str, arguments)],
+                [self.programs / program, *map(str, arguments)],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=said,

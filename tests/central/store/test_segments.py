@@ -90,3 +90,9 @@ def test_ten_thousand_segments_are_added_and_found_at_once(store: Store) -> None
     found = store.segments.touching(1, [(0, number) for number in range(10_000)])
     assert [(row.place, span.block) for row, span in found] == [(n, n) for n in range(10_000)]
     assert len(store.segments.known({row.digest for row in rows})) == 10_000
+
+
+def test_a_text_from_a_site_may_hold_anything(store: Store) -> None:
+    (row,) = add(store, made.segment(1, 1, batch_id="a\0b\N{SNOWMAN}'\"%s\n"))
+    (found,) = store.segments.of_run(1, b"pilotrun")
+    assert found == row._replace(batch_id="a\N{SYMBOL FOR NULL}b\N{SNOWMAN}'\"%s\n")
