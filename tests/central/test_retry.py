@@ -118,7 +118,7 @@ def test_a_cap_of_one_class_ends_a_task_that_has_failures_left(central: Central)
     site = central.site()
     dataset = central.submit(one_step(retry=RetryRules(network_max=1)))
     (held,) = leased(central, site)
-    bring(central, site, held, then(Fate.NETWORK_DENIED, Fate.LOST))
+    bring(central, site, held, then(Fate.NETWORK_DENIED, Fate.PREEMPTED))
     assert central.counts(dataset) == [{"failed": 1}]
     central.fsck()
 
