@@ -127,11 +127,6 @@ def exhausted(known: History, rules: RetryRules, failures_max: int) -> Exhausted
     return Exhausted.NOT
 
 
-def has_caps(rules: RetryRules) -> bool:
-    """Return whether more than the number of all failures decides how often a task is tried."""
-    return any(getattr(rules, name) for _, name, _ in _CAPS)
-
-
 def not_before(known: History, rules: RetryRules, task: Task, now_us: int) -> int:
     """Return when a task may start again, UTC microseconds; 0 where it need not wait.
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from bundle.ids import DatasetId, Task
 from bundle.records.rules import NO_HISTORY, History
-from central.core import retry, state_byte
+from central.core import retry
 from central.core.dag import Dag
 from central.core.facts import AttemptFact, Place, TaskRow, Verdict
-from central.state.blocks import Blocks
-from central.state.source import by_step
+from central.state.reading import Reading
 from central.store.rows import DatasetRow
 from central.workings import Workings
 
@@ -24,9 +23,10 @@ def tried(
 ) -> dict[Place, History]:
     """Return the histories of those tasks that have one; a few queries, however many places."""
     found: dict[Place, list[AttemptFact]] = {}
-    for one in _attempts(workings, row, places):
-        if retry.matters(one):
-            found.setdefault(one.place, []).append(one)
+    if places:
+        for one in Reading(workings, row).attempts(places):
+            if retry.matters(one):
+                found.setdefault(one.place, []).append(one)
     controls = workings.controls(row)
     known = {
         place: retry.history(facts, controls.standing(place).takes, dag.spec_hash(place[0]))
@@ -49,26 +49,6 @@ def shown(workings: Workings, row: DatasetRow, place: Place) -> dict[str, Any]:
         "not_before_us": wait.get(place, 0),
         "next_request": asdict(retry.request_for(step.request, known, step.retry)),
     }
-
-
-def _attempts(
-    workings: Workings, row: DatasetRow, places: Collection[Place]
-) -> Iterator[AttemptFact]:
-    """Yield the attempts at tasks that have rows, or failures in their bytes: others have none."""
-    blocks = Blocks(workings.store.tasks, row.no)
-    blocks.load_jobs(by_step(places))
-    in_rows: list[Place] = []
-    in_bytes: list[Place] = []
-    for step, jobs in by_step(places):
-        states = blocks.read(step, jobs)
-        has_row = (states & state_byte.ROW) != 0
-        has_failed = ((states & state_byte.FAILURES) != 0) & ((states & state_byte.DONE) == 0)
-        in_rows += [(step, job) for job in jobs[has_row].tolist()]
-        in_bytes += [(step, job) for job in jobs[has_failed & ~has_row].tolist()]
-    if in_rows:
-        yield from workings.store.tasks.attempts(row.no, in_rows)
-    if in_bytes:
-        yield from (fact for fact, _ in workings.recall.facts(row.no, in_bytes))
 
 
 def failed(rows: Iterable[TaskRow]) -> list[Place]:

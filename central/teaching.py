@@ -6,7 +6,7 @@ in whatever order and however often its bundle arrives.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,23 +17,30 @@ from bundle.records.learning import Learning, Policy
 from bundle.records.rules import UNKNOWN, Maximum
 from central.core import learned, sketch
 from central.core.dag import Dag
+from central.core.facts import USAGE_MAX
 from central.core.learned import Learned
-from central.core.segment_columns import SegmentColumns
 from central.state.recall import Recalled
 from central.store.rows import DatasetRow
 from central.workings import Workings
 
+_USED = ("memory_peak_mib", "wall_ms", "cpu_ms", "disk_peak_bytes")
 
-def note(workings: Workings, row: DatasetRow, segments: Iterable[Recalled]) -> None:
-    """Learn from segments that this transaction adds."""
+
+def note(workings: Workings, row: DatasetRow, fresh: Sequence[Recalled]) -> None:
+    """Learn from the segments that this transaction adds."""
     dag = workings.dag(row.digest)
-    found: dict[tuple[int, bytes], Learned] = {}
-    for one in segments:
-        for step, taught in _taught(dag, one.columns).items():
-            key = (step, one.spec_hashes[step])
-            found[key] = found.get(key, learned.UNTAUGHT) + taught
-    for (step, spec), taught in found.items():
-        add(workings, row.id, step, spec, taught)
+    taught: dict[tuple[int, bytes], Learned] = {}
+    for segment in fresh:
+        columns = segment.columns
+        for step in np.unique(columns["step"]).tolist():
+            if teaches(dag, step):
+                key = (step, segment.spec_hashes[step])
+                its = columns.succeeded & (columns["step"] == step)
+                used = learned.of_columns(*(np.minimum(columns[n][its], USAGE_MAX) for n in _USED))
+                taught[key] = taught.get(key, learned.UNTAUGHT) + used
+    for (step, spec), one in taught.items():
+        if one != learned.UNTAUGHT:
+            add(workings, row.id, step, spec, one)
 
 
 def add(
@@ -104,20 +111,13 @@ def shown(workings: Workings, row: DatasetRow) -> dict[str, Any]:
     }
 
 
-def kept(workings: Workings, row: DatasetRow) -> list[bytes | None]:
-    """Return what is kept of each step, for fsck."""
-    steps = range(len(workings.dag(row.digest).dataset.steps))
-    return [workings.store.people.meta(_of_step(row.id, step)) for step in steps]
-
-
-def _taught(dag: Dag, columns: SegmentColumns) -> dict[int, Learned]:
-    steps = columns["step"]
-    found: dict[int, Learned] = {}
-    for step in np.unique(steps[columns.succeeded]).tolist():
-        if step < len(dag.dataset.steps) and teaches(dag, step):
-            these = columns.succeeded & (steps == step)
-            used = ("memory_peak_mib", "wall_ms", "cpu_ms", "disk_peak_bytes")
-            found[step] = learned.of_columns(*(columns[name][these] for name in used))
+def problems(has: Workings, should: Workings, row: DatasetRow) -> list[str]:
+    """Return where what one central keeps differs from what another made of the same archive."""
+    found = []
+    for step in range(row.steps):
+        name = _of_step(row.id, step)
+        if has.store.people.meta(name) != should.store.people.meta(name):
+            found.append(f"{row.id} step {step}: what was learned is not what its attempts teach")
     return found
 
 

@@ -53,7 +53,7 @@ def history(
 
     Args:
         attempts: all that are known of it, in any order.
-        takes: whether attempts of a generation count (`Standing.takes`).
+        takes: tells whether results of a generation count.
         spec_hash: of what is to run now.
     """
 

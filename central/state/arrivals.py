@@ -16,8 +16,8 @@ from central.core.segment_columns import SUCCESS, Numbers
 from central.core.state_byte import Mask
 from central.state.recall import Recalled
 
+LOST = np.array([fate in LOSSES for fate in FATES])  # by a fate's place: it may show poison
 COUNTED = np.array([counts(fate) for fate in FATES])  # by a fate's place: it uses up the budget
-LOST = np.array([fate in LOSSES for fate in FATES])  # a pilot died under it
 _USED = ("wall_ms", "cpu_ms", "read_bytes", "written_bytes", "memory_peak_mib")
 
 

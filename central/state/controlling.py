@@ -16,6 +16,7 @@ from central.core.facts import Control, ControlWord, Pin
 from central.core.state_byte import BLOCK_BITS, BLOCK_JOBS, Jobs
 from central.state.dataset_join import DatasetJoin
 from central.state.judge import Judge
+from central.state.plain import caps_by_fate
 from central.state.recall import Recall
 from central.store.protocol import Store
 
@@ -52,6 +53,8 @@ def apply(
                 continue
             jobs = _jobs(join, named, step, block)
             if len(jobs):
+                if control.word is ControlWord.EDIT and caps_by_fate(dag.dataset.steps[step].retry):
+                    join.touch_failed(step, jobs)
                 join.stand_anew(old, step, jobs, forget=forget if step in remade else 0)
                 lowest = min(lowest, int(controls.standings(step, jobs).generation.min()))
         join.run()

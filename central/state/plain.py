@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bundle import retry
+from bundle.records.rules import RetryRules
 from central.core import state_byte
 from central.core.segment_columns import Numbers
 from central.core.state_byte import Bytes, Jobs, Mask
@@ -46,6 +46,11 @@ class _Places:
     successes: Numbers
     failures: Numbers
     success: Numbers  # place in the arrivals of a success that counts, or -1
+
+
+def caps_by_fate(rules: RetryRules) -> bool:
+    """Return whether how often a task is tried depends on more than how many failures count."""
+    return bool(rules.payload_max or rules.resources_max or rules.network_max or rules.staging_max)
 
 
 class PlainJoin:
@@ -126,12 +131,13 @@ class PlainJoin:
         is_done = (states & state_byte.DONE) != 0
         failures = np.where(is_done, 0, states & state_byte.FAILURES) + places.failures
         unfit |= (failures > state_byte.FAILURES_EXACT_MAX) & (places.failures > 0)
-        # Pilots that were lost, and failures by class, are told by the attempts themselves.
-        taken_down = arrived.lost(part) & places.counts
-        if taken_down.any():
-            unfit[places.of[taken_down]] |= ~is_done[places.of[taken_down]]
-        if retry.has_caps(dag.dataset.steps[step].retry):
-            unfit |= (places.failures > 0) & ~is_done
+        rules = dag.dataset.steps[step].retry
+        if caps_by_fate(rules):
+            unfit |= places.failures > 0
+        if rules.pilots_max:
+            lost = arrived.lost(part) & places.counts
+            if lost.any():
+                unfit[places.of[lost]] = True
         if contested is not None:
             unfit[places.of[contested[arrived.segment[part]]]] = True
         if dag.children[step]:  # children must know which of two outcomes to build upon

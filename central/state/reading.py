@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from central.core import state_byte
-from central.core.facts import Place, TaskRow, Verdict
+from central.core.facts import AttemptFact, Place, TaskRow, Verdict
 from central.core.state_byte import BLOCK_BITS, BLOCK_JOBS, VERDICTS, Jobs
 from central.state.blocks import Blocks
 from central.state.canonical import Canonical
@@ -68,6 +68,19 @@ class Reading:
                 ]
         if in_rows:
             found += self._store.tasks.rows(self._row.no, in_rows)
+        return found
+
+    def attempts(self, places: Collection[Place]) -> list[AttemptFact]:
+        """Return all attempts at tasks."""
+        in_rows: list[Place] = []
+        plain: list[Place] = []
+        for step, jobs in by_step(places):
+            has_row = (self._blocks.read(step, jobs) & state_byte.ROW) != 0
+            in_rows += [(step, job) for job in jobs[has_row].tolist()]
+            plain += [(step, job) for job in jobs[~has_row].tolist()]
+        found = list(self._store.tasks.attempts(self._row.no, in_rows)) if in_rows else []
+        found += [one for one, _ in self._recall.facts(self._row.no, plain)]
+        self._recall.trim()
         return found
 
     def every_row(self) -> Iterator[TaskRow]:

@@ -58,6 +58,10 @@ class StoredBundles:
         """See `protocol.Bundles`."""
         return [_bundle(row) for row in self._db.all(_SQL["parked"])]
 
+    def unsafe(self) -> list[BundleRow]:
+        """See `protocol.Bundles`."""
+        return [_bundle(row) for row in self._db.all(_SQL["unsafe"])]
+
     def merged(self) -> Iterator[BundleRow]:
         """See `protocol.Bundles`."""
         last = 0

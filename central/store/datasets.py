@@ -169,7 +169,10 @@ class StoredDatasets:
     def live_of_site(self, site: SiteName) -> list[tuple[int, BundleId, StreamId, int]]:
         """See `protocol.Datasets`."""
         found = self._db.all(_SQL["live_of_site"], (site,))
-        return [(no, BundleId(work), StreamId(stream), at) for no, work, stream, at in found]
+        return [
+            (no, BundleId(work), StreamId(stream or b""), sequence or 0)
+            for no, work, stream, sequence in found
+        ]
 
     def end_leases(self, numbers: Iterable[int], state: str) -> None:
         """See `protocol.Datasets`."""

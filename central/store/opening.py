@@ -19,6 +19,8 @@ def open_store(config: Config, home: Home, *, read_only: bool = False) -> Store:
     section = config.store
     if not section.url and not section.url_file:
         return SqliteStore(home.database, read_only=read_only)
+    if section.url and section.url_file:
+        raise StoreRefused(where=str(home.config), reason="store.url and store.url_file are set")
     try:
         from central.store.postgresql import PostgresqlStore
         from central.store.postgresql.address import of_file, of_url

@@ -8,7 +8,7 @@ once. Everything may raise DatabaseBusy or DatabaseTrouble; both are transient.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -39,6 +39,9 @@ class Bundles(Protocol):
         self, no: int, outcome: str, code: str, text: str, *, safe: bool, missing: str = ""
     ) -> None:
         """Change what became of a bundle."""
+
+    def unsafe(self) -> list[BundleRow]:
+        """Return the merged bundles that are not safe yet, in order of arrival."""
 
     def merged_ids(self) -> set[BundleId]:
         """Return the ids of all merged bundles."""
@@ -166,11 +169,11 @@ class Store(Protocol):
     def check(self) -> list[str]:
         """Return what the storage engine finds wrong with its files."""
 
-    def backup(self, to: Path) -> None:
-        """Write a whole and consistent copy to a file that is not there yet, while others work.
+    def backup(self, to: Path, pause: Callable[[], None] = lambda: None) -> None:
+        """Write the database, as it is at one moment, to a file that is not there yet, synced.
 
-        The file is on the disk when this returns. Raises FileExistsError, DatabaseBusy,
-        DatabaseTrouble, BackupRefused.
+        `pause` is called now and then, where nothing is open: whoever holds a lock over the store
+        may let others in. Raises FileExistsError, DatabaseBusy, DatabaseTrouble, BackupRefused.
         """
 
     def close(self) -> None:

@@ -111,10 +111,13 @@ class Datasets(Protocol):
         """Return how many tasks of a site's live leases are not answered."""
 
     def expired(self, now_us: int) -> list[int]:
-        """Return the numbers of live leases whose deadline has passed."""
+        """Return the numbers of live leases whose deadline has passed, by deadline."""
 
     def live_of_site(self, site: SiteName) -> list[tuple[int, BundleId, StreamId, int]]:
-        """Return (lease's number, work bundle, its stream and sequence) of a site's live leases."""
+        """Return (lease's number, work bundle, its stream and sequence) of a site's live leases.
+
+        The stream is empty where the work bundle is not here: only what the site says tells of it.
+        """
 
     def end_leases(self, numbers: Iterable[int], state: str) -> None:
         """Give live leases another state; what is not live stays as it is."""

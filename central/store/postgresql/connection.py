@@ -23,7 +23,7 @@ from central.store.postgresql.settings import CONNECT, READ_ONLY, SESSION, check
 from central.store.statements import KEYS, Statement
 
 LOCK = 0x70756C6B  # "pulk": the number of the writers' advisory lock
-ROWS_AT_ONCE = 2000  # in one statement: 128 MiB of the largest blocks
+ROWS_AT_ONCE = 2000  # 128 MiB of the largest blocks; arrays are as fast as COPY, measured
 _BEGIN = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_advisory_xact_lock({LOCK})"
 _BUSY = (errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable)
 _TABLES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -63,9 +64,9 @@ class PostgresqlStore:
         found = [f"index {row[0]} is not valid" for row in broken]
         return found + [f"{row[0]} pages with a wrong checksum" for row in failed]
 
-    def backup(self, to: Path) -> None:
+    def backup(self, to: Path, pause: Callable[[], None] = lambda: None) -> None:
         """See `protocol.Store.backup`."""
-        dump.write(self._address, to)
+        dump.write(self._address, to, pause)
 
     def close(self) -> None:
         """See `protocol.Store.close`."""

@@ -30,10 +30,10 @@ SELECT CAST(coalesce(sum(CASE WHEN tasks > answered THEN tasks - answered ELSE 0
 FROM lease WHERE state = 'live' AND site = ?
 
 -- name: expired
-SELECT no FROM lease WHERE state = 'live' AND deadline_us <= ? ORDER BY no
+SELECT no FROM lease WHERE state = 'live' AND deadline_us <= ? ORDER BY deadline_us, no
 
 -- name: live_of_site
-SELECT l.no, l.work, b.stream, b.sequence FROM lease AS l JOIN bundle AS b ON b.id = l.work
+SELECT l.no, l.work, b.stream, b.sequence FROM lease AS l LEFT JOIN bundle AS b ON b.id = l.work
 WHERE l.state = 'live' AND l.site = ? ORDER BY l.no
 
 -- name: end_leases

@@ -43,7 +43,7 @@ JOIN spec AS s ON s.no = a.spec
 WHERE a.dataset = ? AND (a.step, a.job, a.content) > (?, ?, ?)
 ORDER BY a.step, a.job, a.content LIMIT ?
 
--- name: add_attempts bigint bigint bigint bigint bigint bigint bytea bigint bigint bigint bytea bytea bytea bigint bigint bigint bigint bigint bigint bigint
+-- name: add_attempts bigint bigint bigint bigint bigint bytea bigint bigint bigint bytea bytea bytea bigint bigint bigint bigint bigint bigint bigint bigint
 INSERT INTO attempt (dataset, step, job, generation, lease, pilot_run, local, fate, spec, lineage,
     outcome, content, wall_ms, cpu_ms, memory_peak_mib, disk_peak_bytes, read_bytes, written_bytes,
     ended_us, segment)

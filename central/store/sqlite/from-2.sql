@@ -2,6 +2,7 @@
 -- again. People, tokens, remembered answers, tallies, sites, receipts, and bundles that are in no
 -- archive (parked, refused) stay.
 DELETE FROM bundle WHERE outcome = 'merged';
+CREATE INDEX bundle_unsafe ON bundle (no) WHERE outcome = 'merged' AND safe = 0;
 CREATE INDEX bundle_of_epoch ON bundle (epoch_counter, epoch_nonce, commit_no)
 WHERE epoch_counter > 0;
 DROP TABLE document;

@@ -28,6 +28,7 @@ CREATE TABLE bundle (
     missing TEXT NOT NULL
 ) STRICT;
 CREATE INDEX bundle_by_stream ON bundle (stream, sequence);
+CREATE INDEX bundle_unsafe ON bundle (no) WHERE outcome = 'merged' AND safe = 0;
 CREATE INDEX bundle_of_epoch ON bundle (epoch_counter, epoch_nonce, commit_no)
 WHERE epoch_counter > 0;
 CREATE INDEX bundle_parked ON bundle (no) WHERE outcome = 'parked';

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from sqlite_utils import Database
 
+from bundle.spool import publish
 from central.errors import WrongSchema
 from central.store.bundles import StoredBundles
 from central.store.datasets import StoredDatasets
@@ -24,6 +26,7 @@ from central.store.statements import migration, schema, split
 from central.store.tasks import StoredTasks
 
 SCHEMA = 3
+BACKUP_PAGES = 1024  # that are copied before others get their turn: 4 MiB
 WAL_FIXED = (3, 51, 3)
 WAL_BACKPORTS = frozenset({(3, 44, 6), (3, 50, 7)})
 
@@ -70,17 +73,26 @@ class SqliteStore:
         rows = self._connection.execute("PRAGMA integrity_check")
         return [str(row[0]) for row in rows if row[0] != "ok"]
 
-    def backup(self, to: Path) -> None:
-        """See `protocol.Store.backup`."""
+    def backup(self, to: Path, pause: Callable[[], None] = lambda: None) -> None:
+        """See `protocol.Store.backup`.
+
+        What this connection commits meanwhile goes into the copy too, so it never starts anew.
+        """
         os.close(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        target = sqlite3.connect(to)
+        copy = sqlite3.connect(to)
         try:
             with self._connection.translated():
-                self.database.conn.backup(target)
+                source = self.database.conn
+                source.backup(copy, pages=BACKUP_PAGES, progress=lambda *_: pause(), sleep=0.01)
+                copy.execute("PRAGMA journal_mode=DELETE").fetchall()
+        except BaseException:
+            to.unlink()
+            raise
         finally:
-            target.close()
-        _sync(to)
-        _sync(to.parent)
+            copy.close()
+        with to.open("rb") as file:
+            os.fsync(file.fileno())
+        publish.fsync_folder(to.parent)
 
     def close(self) -> None:
         """See `protocol.Store.close`."""
@@ -114,11 +126,3 @@ class SqliteStore:
 def wal_is_safe(version: tuple[int, ...]) -> bool:
     """Return whether this SQLite keeps what it committed in WAL mode with several connections."""
     return version >= WAL_FIXED or version in WAL_BACKPORTS
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -57,6 +57,7 @@ def test_parked_and_merged_ones_come_in_order_of_arrival(store: Store) -> None:
     assert [row.sequence for row in store.bundles.parked()] == [8, 6]
     assert [row.sequence for row in store.bundles.merged()] == [9, 5]
     assert store.bundles.merged_ids() == {rows[0].id, rows[4].id}
+    assert [row.sequence for row in store.bundles.unsafe()] == [5]
 
 
 def test_all_merged_ones_are_gone_through_while_the_store_changes(
