@@ -114,7 +114,7 @@ CREATE TABLE attempt (
     local INTEGER NOT NULL, fate INTEGER NOT NULL, spec INTEGER NOT NULL, lineage BLOB NOT NULL,
     outcome BLOB NOT NULL, content BLOB NOT NULL, wall_ms INTEGER NOT NULL, cpu_ms INTEGER NOT NULL,
     memory_peak_mib INTEGER NOT NULL, disk_peak_bytes INTEGER NOT NULL, read_bytes INTEGER NOT NULL,
-    written_bytes INTEGER NOT NULL, segment INTEGER NOT NULL, ended_us INTEGER NOT NULL DEFAULT 0,
+    written_bytes INTEGER NOT NULL, segment INTEGER NOT NULL,
     UNIQUE (dataset, step, job, content)
 ) STRICT;
 
