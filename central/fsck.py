@@ -14,15 +14,15 @@ from bundle.wire.read import open_bundle
 from central import config as configs
 from central import teaching
 from central.absorb import KINDS
-from central.archive import Archive
+from central.archive import open_archive
 from central.core import state_hash as hashes
 from central.core.changes import UsageSum
 from central.core.facts import Verdict
 from central.home import Home, NoCentral
 from central.replay import replayed
 from central.state.reading import Reading
+from central.store.opening import is_made, open_store
 from central.store.rows import DatasetRow, StepRow
-from central.store.sqlite import SqliteStore
 from central.workings import Workings, new_epoch
 
 PROBLEMS_MAX = 100
@@ -53,12 +53,12 @@ def fsck(home: Home) -> dict[str, Any]:
 
     Raises NoCentral, WrongSchema, DatabaseBusy.
     """
-    if not home.database.exists():
-        raise NoCentral(where=str(home.root), missing=home.database.name)
     config = configs.load(home.config)
-    store = SqliteStore(home.database)
+    if not is_made(config, home):
+        raise NoCentral(where=str(home.root), missing=home.database.name)
+    store = open_store(config, home)
     try:
-        archive = Archive(home.archive, config.archive.copies)
+        archive = open_archive(home, config)
         workings = Workings(home, config, store, archive, None, new_epoch(0), lambda: 0)
         with store.transaction():
             return examine(workings)

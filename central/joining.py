@@ -25,6 +25,7 @@ from central.state.blocks import Blocks
 from central.state.dataset_join import DatasetJoin
 from central.state.judge import Judge
 from central.state.recall import Recalled
+from central.store.protocol import Store
 from central.store.rows import DatasetRow, LeaseRow, WorkRow
 from central.workings import Workings
 
@@ -65,6 +66,11 @@ class Joining:
         self._commit = self._store.bundles.head(workings.epoch) + 1 + commits_used
         self._joins: dict[int, DatasetJoin] = {}
         self._leased: dict[int, Covered] = {}
+
+    @property
+    def store(self) -> Store:
+        """The store that it joins to."""
+        return self._store
 
     def learn_dataset(self, dataset: DatasetId, digest: bytes, raw: bytes | None) -> DatasetRow:
         """Return the row of a dataset, made where it is new. Raises MissingDataset."""

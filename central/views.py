@@ -10,7 +10,7 @@ from bundle.fates import Fate
 from bundle.ids import DatasetId, Task
 from bundle.intervals import IntervalSet
 from bundle.records import report as reports
-from central import histories, provenance, silence, users
+from central import epochs, histories, provenance, silence, users
 from central.attempts import Wanted, attempt_row, page
 from central.core.changes import implied_row
 from central.core.facts import Verdict
@@ -120,6 +120,7 @@ class Views:
             "trust_version": w.trust.version,
             "copies": w.config.archive.copies,
             "parked": len(w.store.bundles.parked()),
+            **epochs.told(w),
         }
 
     def sites(self) -> list[dict[str, Any]]:
@@ -130,6 +131,7 @@ class Views:
             held = report.pop("held") if report else None
             if report:
                 report["has"] = len(report["has"])
+                del report["head"]
             receipts = self._w.store.bundles.receipts(one.name)
             heard_s = silence.heard_s(self._w.store.people, one.name, self._w.clock_us())
             rows.append(

@@ -138,6 +138,7 @@ def attempt(step: int, job: int, number: int, of: LeaseRow, **changes: Any) -> A
         disk_peak_bytes=2**50,
         read_bytes=1,
         written_bytes=0,
+        ended_us=1_700_000_000_000_000 + number,
     )
     return fact._replace(**changes)
 
