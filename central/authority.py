@@ -33,6 +33,7 @@ from central import (
     trust_chain,
     users,
     views,
+    why,
 )
 from central.absorb import Disposition
 from central.archive import open_archive
@@ -313,6 +314,11 @@ class Authority:
         """Return one task's verdict, attempts and provenance. Raises UnknownTask."""
         with self._lock:
             return self._views.task(task)
+
+    def why(self, task: Task) -> dict[str, Any]:
+        """Return what keeps a task from running. Raises UnknownDataset, UnknownTask."""
+        with self._lock:
+            return why.why(self._w, self._packer.board, task)
 
     def file(self, sha256: bytes) -> FilePlace:
         """Return where an output lies that travelled home. Raises UnknownFile."""
