@@ -1,0 +1,417 @@
+"""Central as it is, under a world: opened, killed, restored; each call checked from outside."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bundle.ids import BundleId, DatasetId, SiteName, StreamId
+from bundle.trust import draft, fingerprint, keyring, survey, trust_file, versions
+from bundle.trust.keys import KeyFile, Role
+from bundle.trust.trust_file import TrustView
+from bundle.wire.errors import BundleRefused
+from bundle.wire.manifest import SITES_OWN, Kind
+from bundle.wire.read import open_bundle
+from central import home as homes
+from central.absorb import Disposition
+from central.authority import Authority
+from central.config import ArchiveSection, Config, PlannerSection
+from central.core.receipts import Outcome
+from central.errors import BadControl, UnknownDataset
+from central.home import Home
+from tests.simulation import picture
+from tests.simulation.disk import Died, Episode, Unsynced
+from tests.simulation.faults import Fault
+from tests.simulation.forge import manifest_of
+from tests.simulation.machine import DAY_US, HOUR_US, SECOND_US
+from tests.simulation.picture import Picture
+
+if TYPE_CHECKING:
+    from tests.simulation.users import Asked
+    from tests.simulation.world import World
+
+T = TypeVar("T")
+EPISODE_OPERATIONS = 24  # a merge has about so many operations on names
+
+
+@dataclass(slots=True)
+class Backup:
+    """A copy of central's folder, and what the world knew when it was taken."""
+
+    folder: Path
+    arrived: dict[StreamId, set[int]]
+
+
+@dataclass
+class Center:
+    """The central of one world."""
+
+    world: World
+    copies: int
+    lease_hours: float
+    root: Path = field(init=False)
+    is_up: bool = True
+    skew_us: int = 0
+    arrived: dict[StreamId, set[int]] = field(default_factory=dict)
+    answered: set[BundleId] = field(default_factory=set)  # merged, and somebody was told so
+    forgotten: set[DatasetId] = field(default_factory=set)
+    backups: list[Backup] = field(default_factory=list)
+    epochs: int = 1
+    restores: int = 0
+    _commits: int = 0
+    _picture: Picture | None = None
+    _dies_after: int = 0
+
+    def __post_init__(self) -> None:
+        self._chance = self.world.machine.chance("central")
+        self.root = self.world.folder / "central"
+        self.home = Home(self.root)
+        self.root_key = KeyFile.load(self.world.folder / "central-root" / "root.key", Role.ROOT)
+        self.config = Config(
+            archive=ArchiveSection(copies=self.copies),
+            planner=PlannerSection(shard_tasks_max=self._chance.choice((1, 3, 8)), lease_hours=self.lease_hours),
+        )
+        self._uploads = 0
+        self._open()
+
+    def _open(self) -> None:
+        self._picture = None
+        self.authority = Authority.open(self.home, self.config, clock_us=self._clock)
+        self.workings = self.authority._w
+        store, real = self.workings.store, self.workings.store.transaction
+
+        @contextmanager
+        def transaction() -> Iterator[None]:
+            with real():
+                yield
+            self._commits += 1
+            if self._dies_after and self._commits >= self._dies_after:
+                raise Died
+
+        store.transaction = transaction  # type: ignore[method-assign]
+        self.is_up = True
+
+    def _clock(self) -> int:
+        return self.world.machine.now_us + self.skew_us
+
+    def trust(self) -> TrustView:
+        """Return the trust file in force."""
+        return TrustView(trust_file.load(self.home.trust))
+
+    def picture(self, *, fresh: bool = True) -> Picture:
+        """Return where every task stands; not `fresh`: as it was seen last, if nobody asked since."""
+        if fresh or self._picture is None:
+            self._picture = picture.of(self.workings)
+        return self._picture
+
+    # -- calls from outside --------------------------------------------------------------
+
+    def absorb(self, raw: bytes) -> Disposition | None:
+        """Take a bundle as an upload; None where central is down or dies over it."""
+        if not self.is_up:
+            return None
+        self._uploads += 1
+        path = self.home.uploads / f"arrived-{self._uploads}"
+        path.write_bytes(raw)
+        before = self.picture(fresh=False)
+        found = self._call(lambda: self.authority.absorb(path), keeps=True)
+        if found is not None:
+            self._note(path, found)
+        path.unlink(missing_ok=True)
+        if found is not None:
+            self.world.machine.tell("central", found.outcome.value, found.code)
+            self.world.checks.after_absorb(before, self.picture(), found)
+        return found
+
+    def absorb_forged(self, raw: bytes, what: Fault) -> None:
+        """Take what nobody honest made; it must change nothing."""
+        before = self.picture()
+        found = self.absorb(raw)
+        if found is None:
+            return
+        self.world.fire(what)
+        if what is not Fault.EQUIVOCATED:
+            assert found.outcome is not Outcome.MERGED, f"{what}: merged"
+            assert self.picture() == before, f"{what}: it changed what is known"
+
+    def outbox(self, site: str) -> list[tuple[BundleId, bytes]] | None:
+        """Return the bundles that wait for a site; None where central is down or dies."""
+        if not self.is_up:
+            return None
+
+        def call() -> list[tuple[BundleId, bytes]]:
+            name = SiteName(site)
+            waiting = self.authority.outbox(name)
+            return [(one.id, self.authority.outgoing(name, one.id).read_bytes()) for one in waiting]
+
+        found = self._call(call)
+        self.world.checks.after_outbox(self.workings)
+        return found
+
+    def submit(self, raw: bytes, key: str) -> DatasetId | None:
+        """Submit a dataset; None where nobody answers."""
+        if not self.is_up:
+            return None
+        found = self._call(
+            lambda: self.authority.submit(raw, idempotency_key=key, token_id=1)
+        )
+        return None if found is None else found.id
+
+    def control(self, dataset: DatasetId, asked: Asked) -> bool:
+        """Ask for a control; False where nobody answers or the dataset is not known (yet)."""
+        if not self.is_up:
+            return False
+        assert asked.word is not None
+        word = asked.word
+
+        def call() -> bool:
+            try:
+                self.authority.control(
+                    dataset, word, asked.jobs, asked.steps, idempotency_key=asked.key, token_id=1
+                )
+            except UnknownDataset:
+                return False
+            except BadControl:
+                return True
+            return True
+
+        self.world.checks.controlled()
+        return bool(self._call(call))
+
+    def enrol(self, request: bytes, words: str) -> bytes:
+        """Certify a site."""
+        return self.authority.enrol(request, words)
+
+    def root_words(self) -> str:
+        """Return the fingerprint of the roots."""
+        return fingerprint.of_roots(self.workings.trust.trust)
+
+    # -- what is asked of it by the world ------------------------------------------------
+
+    def leased(self, dataset: DatasetId) -> bool:
+        """Whether tasks of a dataset are away."""
+        with suppress(UnknownDataset):
+            steps = self.authority.counts(dataset)["steps"]
+            return any(step["counts"].get("leased") for step in steps)
+        return False
+
+    def standing(self, dataset: DatasetId) -> set[str]:
+        """Return the words of the newest controls that anything of a dataset is under."""
+        with suppress(UnknownDataset):
+            row = self.workings.dataset(dataset)
+            return {str(one.word) for one in self.workings.controls(row).all}
+        return set()
+
+    def parked(self) -> int:
+        """Return how many files are parked."""
+        return sum(1 for _ in self.home.parked.iterdir())
+
+    # -- its end and its return ----------------------------------------------------------
+
+    def _call(self, call: Callable[[], T], *, keeps: bool = False) -> T | None:
+        """Do something that central may die over; None where it died."""
+        if not keeps:
+            self._picture = None
+        kind = self._mortal()
+        if kind is None:
+            return call()
+        unsynced = None
+        self._dies_after = 0
+        at = self._chance.randint(1, EPISODE_OPERATIONS)
+        if kind is Fault.CENTRAL_KILLED_COMMITTED:
+            at, self._dies_after = -1, self._commits + self._chance.randint(1, 2)
+        elif kind is Fault.CENTRAL_POWER:
+            shadow = self.world.folder / "shadow"
+            shutil.rmtree(shadow, ignore_errors=True)
+            shadow.mkdir()
+            unsynced = Unsynced(shadow)
+            if self._chance.random() < 0.5:
+                at, self._dies_after = -1, self._commits + 1
+        episode = Episode(at, unsynced=unsynced)
+        found: T | None = None
+        with self.world.machine.disk.running(episode):
+            found = call()
+        self._dies_after = 0
+        if not episode.dead:
+            return found
+        self.world.fire(kind)
+        if unsynced is not None:
+            unsynced.lose(self.home.archive, self._chance.randint(0, len(unsynced.names)))
+        self._restart(self._chance.choice((0, 0, HOUR_US, 5 * HOUR_US)))
+        return None
+
+    def _mortal(self) -> Fault | None:
+        if not self.world.faulty or self._chance.random() > self.world.plan.central_dies:
+            return None
+        return self._chance.choice(
+            (Fault.CENTRAL_KILLED, Fault.CENTRAL_KILLED_COMMITTED, Fault.CENTRAL_POWER)
+        )
+
+    def _restart(self, after_us: int) -> None:
+        self.world.machine.tell("central died")
+        self.authority.close()
+        self.is_up = False
+        if after_us:
+            self.world.machine.after(after_us, self._start_again)
+        else:
+            self._start_again()
+
+    def _start_again(self) -> None:
+        self._open()
+        self._check_answered()
+        self._recount()
+        self.world.user.retry()
+
+    def _check_answered(self) -> None:
+        """I10: whatever somebody was told is still known after a crash."""
+        for bundle in self.answered:
+            row = self.workings.store.bundles.bundle(bundle)
+            assert row is not None and row.outcome == Outcome.MERGED, f"I10: {bundle} is forgotten"
+            path = self.workings.archive.path(bundle)
+            assert path.exists(), f"I10: {bundle} was called merged, its file is gone"
+
+    def _note(self, path: Path, found: Disposition) -> None:
+        """Remember from outside what arrived, and check the receipt of its stream (I9)."""
+        if found.bundle is None:
+            return
+        manifest = manifest_of(path)
+        if manifest.kind not in SITES_OWN:
+            return
+        if found.outcome is Outcome.MERGED and manifest.kind is not Kind.REPORT:
+            self.answered.add(found.bundle)
+        numbers = self.arrived.setdefault(manifest.stream, set())
+        numbers.add(manifest.sequence)
+        said = self.workings.store.bundles.receipt(manifest.stream).arrived()
+        assert set(said) == numbers, f"I9: receipt says {said}, arrived {sorted(numbers)}"
+
+    def _recount(self) -> None:
+        """Take over what central knows to have arrived: a crash may have kept one unanswered."""
+        for stream, numbers in self.arrived.items():
+            said = set(self.workings.store.bundles.receipt(stream).arrived())
+            assert numbers <= said, f"I9: {numbers - said} arrived, and the receipt forgot"
+            self.arrived[stream] = said
+
+    # -- backups and restores ------------------------------------------------------------
+
+    def back_up(self) -> None:
+        """Copy the folder as it is between two transactions."""
+        if not self.is_up:
+            return
+        folder = self.world.folder / f"backup-{len(self.backups)}"
+        shutil.copytree(self.root, folder, copy_function=_copy, ignore=_passing)
+        arrived = {stream: set(numbers) for stream, numbers in self.arrived.items()}
+        self.backups.append(Backup(folder, arrived))
+
+    def restore(self, *, archive_too: bool) -> None:
+        """Put an old backup back: the database alone, or all of it but keys and trust."""
+        if not self.is_up or not self.backups:
+            return
+        self.authority.close()
+        backup = self._chance.choice(self.backups)
+        self.restores += 1
+        self.epochs += 1
+        names = {one.name for one in self.root.iterdir() if one.name.startswith("pulk.sqlite")}
+        if archive_too:
+            names |= {"archive", "parked", "quarantine", "deltas", "uploads"}
+        for name in names:
+            _drop(self.root / name)
+        for one in backup.folder.iterdir():
+            if one.name in names or one.name.startswith("pulk.sqlite"):
+                if one.is_dir():
+                    shutil.copytree(one, self.root / one.name, copy_function=_copy)
+                else:
+                    shutil.copy(one, self.root / one.name)
+        _begin_epoch(self.home, self.epochs)
+        self.world.fire(Fault.RESTORED_FOLDER if archive_too else Fault.RESTORED_DATABASE)
+        self._open()
+        if archive_too:
+            self.answered.clear()
+            self.arrived = {stream: set(numbers) for stream, numbers in backup.arrived.items()}
+        else:
+            self.answered = {one for one in self.answered if self._is_archived(one)}
+            self._check_answered()
+        self.arrived = {
+            stream: set(self.workings.store.bundles.receipt(stream).arrived())
+            for stream in self.arrived
+        }
+        self.world.checks.new_epoch()
+        self.world.user.replay()
+
+    def _is_archived(self, bundle: BundleId) -> bool:
+        return self.workings.archive.path(bundle).exists()
+
+    # -- keys ----------------------------------------------------------------------------
+
+    def rotate_key(self) -> None:
+        """Let the next central key take over; a fresh one is published ahead."""
+        before = trust_file.load(self.home.trust)
+        fresh = keyring.make_pending(self.root, Role.CENTRAL)
+        self._take(draft.rotated(before, [fresh.public]))
+        self.world.fire(Fault.CENTRAL_KEY_ROTATED)
+
+    def revoke(self, key: bytes) -> None:
+        """Revoke a site's old key; what is archived is kept."""
+        before = trust_file.load(self.home.trust)
+        files = survey.files_of(self.root, parked=False)
+        sent = survey.survey(frozenset([key]), files)
+        added = survey.revocations_of([key], survey.choose(sent, ["all"]), before)
+        self._take(draft.revoked(before, added))
+        self.world.fire(Fault.KEY_REVOKED)
+
+    def requalify(self) -> None:
+        """Keep all that is parked of revoked keys as well."""
+        before = trust_file.load(self.home.trust)
+        keys = [one.key for one in before.revocations]
+        sent = survey.survey(frozenset(keys), survey.files_of(self.root, parked=True))
+        added = survey.revocations_of(keys, survey.choose(sent, ["all"]), before)
+        with suppress(draft.DraftImpossible):
+            self._take(draft.revoked(before, added))
+            self.world.machine.tell("requalified")
+
+    def _take(self, after: Any) -> None:
+        taken = versions.take(self.home.trust, [trust_file.encode(after, [self.root_key])])
+        moves = keyring.plan(self.root, taken)
+        keyring.carry_out(self.root, taken, moves, None)
+
+
+def _begin_epoch(home: Home, counter: int) -> None:
+    """What a restore does to a database: it begins a new epoch."""
+    connection = sqlite3.connect(home.database)
+    with connection:
+        connection.execute("DELETE FROM meta WHERE name LIKE 'epoch.%'")
+        rows = [("epoch.nonce", os.urandom(16)), ("epoch.counter", str(counter).encode())]
+        connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", rows)
+    connection.close()
+
+
+def _copy(source: str, target: str) -> None:
+    """Copy a file of the folder; archived bundles never change, so a name more is enough."""
+    if source.endswith(".pulk"):
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)
+
+
+def _passing(folder: str, names: list[str]) -> list[str]:
+    del folder
+    return [one for one in names if one.endswith("-shm")]
+
+
+def _drop(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def make_template(folder: Path) -> None:
+    """Make a new central and its root key in a folder, to be copied for each world."""
+    homes.create(Home(folder / "central"), folder / "central-root")
+
+

@@ -1,0 +1,259 @@
+"""One world from one seed: built, played with faults, then without, until all has ended."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from central.fsck import fsck
+from central.home import Home
+from central.rebuild import rebuild
+from tests.simulation.center import Center, make_template
+from tests.simulation.checks import Checks
+from tests.simulation.faults import Fault, Fired
+from tests.simulation.ledger import Archived, Key, Ledger, Said
+from tests.simulation.machine import DAY_US, HOUR_US, Machine
+from tests.simulation.payloads import Payloads
+from tests.simulation.site import YEAR_US, Site
+from tests.simulation.users import User
+
+MEMORY = Path("/dev/shm")  # a world syncs some thousand times
+CALM_US_MAX = 150 * DAY_US
+LOOK_US = 12 * HOUR_US
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a seed makes of a world: its size, and how often things go wrong in it."""
+
+    sites: int
+    datasets: int
+    controls: int
+    days: float
+    mishaps: float
+    forging: float
+    relay_dies: float
+    central_dies: float
+    failing: float
+    poison: float
+    differing: float
+    restore: str  # "", "database" or "folder"
+
+    @classmethod
+    def draw(cls, chance: random.Random) -> Plan:
+        """Draw a plan."""
+        return cls(
+            sites=chance.randint(1, 3),
+            datasets=chance.randint(1, 3),
+            controls=chance.choice((0, 2, 4)),
+            days=chance.uniform(3, 8),
+            mishaps=chance.choice((0.0, 0.1, 0.25)),
+            forging=chance.choice((0.0, 0.1)),
+            relay_dies=chance.choice((0.0, 0.1, 0.25)),
+            central_dies=chance.choice((0.0, 0.03, 0.1)),
+            failing=chance.choice((0.05, 0.2)),
+            poison=chance.choice((0.0, 0.03)),
+            differing=chance.choice((0.0, 0.5)),
+            restore=chance.choice(("", "database", "folder", "folder")),
+        )
+
+
+class World:
+    """See the module. `faulty`: whether things still go wrong."""
+
+    def __init__(self, seed: int, folder: Path) -> None:
+        self.seed, self.folder = seed, folder
+        self.machine = Machine(seed)
+        self.chance = self.machine.chance("world")
+        self.plan = Plan.draw(self.machine.chance("plan"))
+        self.faulty = True
+        self.faulty_us = int(self.plan.days * DAY_US)
+        self.task_ms = 2 * 3600 * 1000
+        self.fired: Fired = Fired()
+        self.ledger = Ledger()
+        self._spools = 0
+        self.sites: list[Site] = []
+
+    def fire(self, fault: Fault, *where: object) -> None:
+        """Count a fault that happens now."""
+        self.fired[fault] += 1
+        self.machine.tell("fault:", fault.value, *where)
+
+    def next_spool(self) -> int:
+        """Return the number of a new spool."""
+        self._spools += 1
+        return self._spools
+
+    def archived(self) -> dict[Key, Said]:
+        """Return every attempt that lies in central's archive."""
+        return self._archived.of(self.center.home.archive)
+
+    def run(self) -> None:
+        """Play the world to its end. Raises AssertionError where an invariant breaks."""
+        with self.machine.running():
+            self._build()
+            self._play()
+            try:
+                self._end()
+            finally:
+                self.center.authority.close()
+
+    def _build(self) -> None:
+        for name in ("central", "central-root"):
+            shutil.copytree(template() / name, self.folder / name)
+        self.checks, self.payloads = Checks(self), Payloads(self)
+        self.user = User(self)
+        names = ("north", "east", "south")[: self.plan.sites]
+        trips_us = [
+            self.chance.choice((0, int(self.chance.uniform(4, 40) * HOUR_US))) for _ in names
+        ]
+        copies = 2 if self.plan.restore == "folder" else 1
+        self.center = Center(self, copies, 30 + 6 * max(trips_us) / HOUR_US)
+        self._archived = Archived(self.center.trust())
+        for name, trip_us in zip(names, trips_us, strict=True):
+            self.sites.append(Site(self, name, trip_us))
+        for site in self.sites:
+            site.begin()
+        self.user.begin(self.plan.datasets)
+        self._plan_mischief()
+
+    def _at(self) -> float:
+        return self.chance.uniform(0.1, 1) * self.faulty_us
+
+    def _plan_mischief(self) -> None:
+        machine, chance = self.machine, self.chance
+        for _ in range(2):
+            machine.after(self._at() * 0.7, self.center.back_up)
+        if self.plan.restore:
+            is_whole = self.plan.restore == "folder"
+            for _ in range(chance.randint(1, 2)):
+                machine.after(self._at(), lambda: self.center.restore(archive_too=is_whole))
+        for _ in range(chance.randint(0, 4)):
+            site = chance.choice(self.sites)
+            machine.after(self._at(), chance.choice((
+                site.purge, site.copy_aside, site.put_back, site.split, site.lose_output,
+                lambda one=site: self._wrong_clock(one), lambda one=site: self._send_away(one),
+                lambda one=site: self._rotate(one), self._rotate_central, self._wrong_central_clock,
+            )))  # fmt: skip
+
+    def _wrong_clock(self, site: Site) -> None:
+        is_back = self.chance.random() < 0.5
+        site.skew_us = -YEAR_US if is_back else 10 * YEAR_US
+        self.fire(Fault.CLOCK_BACK if is_back else Fault.CLOCK_AHEAD, site.label)
+        self.machine.after(self.chance.uniform(0.2, 3) * DAY_US, lambda: setattr(site, "skew_us", 0))
+
+    def _wrong_central_clock(self) -> None:
+        center = self.center
+        center.skew_us = int(self.chance.uniform(-3, 3) * DAY_US)
+        self.fire(Fault.CENTRAL_CLOCK)
+        self.machine.after(self.chance.uniform(0.2, 2) * DAY_US, lambda: setattr(center, "skew_us", 0))
+
+    def _send_away(self, site: Site) -> None:
+        site.courier.away = True
+        self.fire(Fault.DISCONNECTED, site.label)
+        back_us = self.chance.uniform(3, 20) * DAY_US
+        self.machine.after(back_us, lambda: setattr(site.courier, "away", False))
+
+    def _rotate(self, site: Site) -> None:
+        site.rotate_key()
+        if site.old_key and self.chance.random() < 0.6:
+            delay_us = self.chance.uniform(0, 1) * DAY_US
+            self.machine.after(delay_us, lambda: self._revoke(site.old_key))
+
+    def _revoke(self, key: bytes) -> None:
+        if self.center.is_up and self.center.trust().trust.revocation_of(key) is None:
+            self.center.revoke(key)
+
+    def _rotate_central(self) -> None:
+        if self.center.is_up:
+            self.center.rotate_key()
+
+    def _play(self) -> None:
+        end_us = self.machine.now_us + self.faulty_us
+        while self.machine.now_us < end_us:
+            assert self.machine.step()
+        self.faulty = False
+        self.machine.tell("faults stop")
+        self.user.calm()
+        self.machine.after(LOOK_US, self._look)
+        self._over = False
+        while not self._over:
+            assert self.machine.step()
+
+    def _look(self) -> None:
+        """See whether all has ended; let people do at last what only they can."""
+        self.machine.after(LOOK_US, self._look)
+        if not self.center.is_up:
+            return
+        self.user.retry()
+        if self.center.parked() and self.center.trust().trust.revocations:
+            self.center.requalify()
+        waits = [one.label for one in self.sites if not one.is_settled()]
+        if not waits and self.checks.is_over(self.center.picture()) and not self.checks.missing():
+            self._over = True
+        elif self.machine.now_us > self.machine.begun_us + self.faulty_us + CALM_US_MAX:
+            missing = sorted(self.checks.missing())[:3]
+            open_ = self.checks.still_open(self.center.picture())
+            raise AssertionError(f"I12: no end: {waits=} {open_=} {missing=}")
+
+    def _end(self) -> None:
+        self.checks.at_the_end(self.center.picture())
+        self.center.authority.close()
+        found = fsck(self.center.home)
+        assert found["ok"], found["problems"]
+        again = rebuild(
+            Home(self.folder / "again"), self.center.home.archive, self.center.home.trust,
+            shuffle=self.seed, repeat=1 + self.seed % 2,
+        )  # fmt: skip
+        assert again["ok"], again["problems"]
+        for name in ("state_hash", "done", "wall_ms", "attempts"):
+            assert again[name] == found[name], f"I5: rebuilt, {name} is another"
+        self.machine.tell("end", found["state_hash"])
+
+
+@cache
+def template() -> Path:
+    """Return a folder with a new central, made once for this process."""
+    folder = Path(tempfile.mkdtemp(prefix="pulk-template-", dir=_base()))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    machine = Machine(-1)
+    with machine.running():
+        make_template(folder)
+    return folder
+
+
+def _base() -> Path | None:
+    return MEMORY if MEMORY.is_dir() else None
+
+
+@contextmanager
+def world(seed: int) -> Iterator[World]:
+    """Make a world in a folder of its own; where it fails its story is kept in the exception."""
+    template()
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    folder = Path(tempfile.mkdtemp(prefix=f"pulk-world-{seed}-", dir=_base()))
+    made = World(seed, folder)
+    try:
+        yield made
+    except (Exception, KeyboardInterrupt) as error:
+        error.add_note(f"world of seed {seed}: python -m tests.simulation {seed}")
+        raise
+    finally:
+        logging.disable(before)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def play(seed: int) -> World:
+    """Play a world to its end and return it."""
+    with world(seed) as made:
+        made.run()
+    return made
