@@ -59,6 +59,7 @@ class Center:
     is_up: bool = True
     skew_us: int = 0
     arrived: dict[StreamId, set[int]] = field(default_factory=dict)
+    results: dict[StreamId, set[int]] = field(default_factory=dict)
     answered: set[BundleId] = field(default_factory=set)  # merged, and somebody was told so
     forgotten: set[DatasetId] = field(default_factory=set)
     backups: list[Backup] = field(default_factory=list)
@@ -151,7 +152,8 @@ class Center:
             return [(one.id, self.authority.outgoing(name, one.id).read_bytes()) for one in waiting]
 
         found = self._call(call)
-        self.world.checks.after_outbox(self.workings)
+        if self.is_up:
+            self.world.checks.after_outbox(self.workings)
         return found
 
     def submit(self, raw: bytes, key: str) -> DatasetId | None:
@@ -285,6 +287,8 @@ class Center:
             return
         if found.outcome is Outcome.MERGED and manifest.kind is not Kind.REPORT:
             self.answered.add(found.bundle)
+        if manifest.kind is Kind.RESULT:
+            self.results.setdefault(manifest.stream, set()).add(manifest.sequence)
         numbers = self.arrived.setdefault(manifest.stream, set())
         numbers.add(manifest.sequence)
         said = self.workings.store.bundles.receipt(manifest.stream).arrived()

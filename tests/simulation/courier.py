@@ -32,7 +32,6 @@ class Courier:
     def __init__(self, site: Site, trip_us: int) -> None:
         self.site, self.trip_us = site, trip_us
         self.away = False
-        self.under_way = 0
         self._world = site.world
         self._chance: random.Random = site.world.machine.chance(f"courier {site.label}")
         self._mailbox: list[tuple[BundleId, bytes]] = []
@@ -57,9 +56,6 @@ class Courier:
         """See `contract.Carrier.fetch`."""
         if self.away:
             raise CarryFailed(method="fetch", reason="nobody comes")
-        if self.site.is_twin and not self._world.faulty:
-            self._mailbox = []  # whoever comes takes from it, and brings it no more work
-            return
         if not self.trip_us:
             with self._world.machine.apart():
                 waiting = self._ask()
@@ -134,7 +130,6 @@ class Courier:
         self._arrive_later(raw, self._trip())
 
     def _arrive_later(self, raw: bytes, delay_us: int) -> None:
-        self.under_way += 1
         at_us = self._world.machine.now_us + delay_us
         if at_us < self._last_us:
             self._world.fire(Fault.REORDERED, self.site.label)
@@ -146,8 +141,6 @@ class Courier:
                 return
             if self._world.center.absorb(raw) is None:
                 self._world.machine.after(HOUR_US, arrive)  # central died over it
-                return
-            self.under_way -= 1
 
         self._world.machine.after(delay_us, arrive)
 

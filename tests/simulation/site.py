@@ -46,7 +46,7 @@ tasks_wanted = {tasks}
 resend_after_s = {resend}
 resend_gap_after_s = 7200
 resend_unanswered_after_s = 14400
-report_after_s = 21600
+report_after_s = {report}
 telemetry = {telemetry}
 """
 
@@ -63,21 +63,22 @@ class Site:
         self.spool_number = world.next_spool()
         self.scheduler = Scheduler(self)
         self.old_key = b""
-        self.is_twin = False  # found out when faults stop: it hands over what it has
+        self.is_gone = False
         self._copy_taken: Path | None = None
         self._idle = 0
         if not label:
-            self._make()
+            self._make(trip_us)
         self.open()
         self.courier = Courier(self, trip_us)
 
-    def _make(self) -> None:
+    def _make(self, trip_us: int) -> None:
         """Make the relay and enrol it, both fingerprints compared."""
         made = enrol.init(self.folder, self.name, "")
         text = CONFIG.format(
             name=self.name,
             tasks=self.chance.choice((3, 10, 40)),
-            resend=self.chance.choice((6, 48)) * 3600,
+            resend=max(self.chance.choice((6, 48)) * 3600, 3 * trip_us // 1_000_000),
+            report=max(21600, trip_us // 1_000_000),
             telemetry=str(self.chance.random() < 0.3).lower(),
         )
         (self.folder / "relay.toml").write_text(text)
@@ -101,14 +102,14 @@ class Site:
             machine.after(self.chance.uniform(0, HOUR_US), self._visit_on)
 
     def is_settled(self) -> bool:
-        """Whether nothing moves here: no pilots, no result that central does not have."""
-        if any(one.state is not PilotState.ABSENT for one in self.scheduler.pilots.values()):
-            return False
-        return not self.courier.under_way
+        """Whether no pilot waits or runs here."""
+        return all(one.state is PilotState.ABSENT for one in self.scheduler.pilots.values())
 
     # -- ticks ---------------------------------------------------------------------------
 
     def _tick_on(self) -> None:
+        if self.is_gone:
+            return
         done = self.tick()
         is_quiet = not self.world.faulty and done is not None and not _did(done)
         self._idle = min(self._idle + 1, 4) if is_quiet else 0
@@ -116,14 +117,14 @@ class Site:
         self.world.machine.after(pause_us * self.chance.uniform(0.8, 1.2), self._tick_on)
 
     def _visit_on(self) -> None:
+        if self.is_gone:
+            return
         self.courier.visit_central()
         pause_us = max(self.courier.trip_us, HOUR_US)
         self.world.machine.after(pause_us * self.chance.uniform(0.5, 1.5), self._visit_on)
 
     def tick(self) -> Ticked | None:
         """One tick of the relay, with whatever happens to it; None where it did not come through."""
-        if self.is_twin and not self.world.faulty:
-            self.spool.drain.touch()
         before = self._results()
         kind = self._mishap()
         with self.world.machine.clock(self.skew_us):
@@ -234,10 +235,21 @@ class Site:
         shutil.copytree(self.folder, self.world.folder / label)
         (self.world.folder / label / LOCK).unlink(missing_ok=True)
         twin = Site(self.world, self.name, self.courier.trip_us, label)
-        twin.is_twin = True
         self.world.sites.append(twin)
         self.world.fire(Fault.SPOOL_COPIED, label)
         twin.begin()
+
+    def end(self) -> None:
+        """A copy that was found out hands over what it has, and is no more."""
+        for pilot in self.scheduler.pilots.values():
+            pilot.die()
+        for _ in range(3):
+            self.tick()
+        for held in custody.every_held(self.spool):
+            path = self.spool.folder(held.place) / custody.file_name(held)
+            self.world.center.absorb(path.read_bytes())
+        self.is_gone = True
+        self.world.sites.remove(self)
 
     def open_spool(self) -> None:
         """A new spool under the same name."""

@@ -194,6 +194,8 @@ class World:
         if not self.center.is_up:
             return
         self.user.retry()
+        for one in [one for one in self.sites if one.label != one.name]:
+            one.end()
         if self.center.parked() and self.center.trust().trust.revocations:
             self.center.requalify()
         waits = [one.label for one in self.sites if not one.is_settled()]
