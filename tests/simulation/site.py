@@ -241,6 +241,7 @@ class Site:
 
     def end(self) -> None:
         """A copy that was found out hands over what it has, and is no more."""
+        self.spool.drain.touch()  # no pilot is started any more
         for pilot in self.scheduler.pilots.values():
             pilot.die()
         for _ in range(3):
