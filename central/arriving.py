@@ -7,6 +7,7 @@ from bundle.ids import SiteName
 from bundle.records.report import Report
 from bundle.wire.manifest import Manifest
 from bundle.wire.read import OpenBundle
+from central import epochs
 from central.core import commit as commits
 from central.core import newest
 from central.core.commit import Commit
@@ -99,7 +100,18 @@ def join_commit(workings: Workings, commit: Commit, documents: dict[bytes, bytes
         joining.add_pins(workings.dataset(dataset), [pin])
     for kept in commit.remembered:
         workings.store.people.remember(kept.token, kept.key, kept.request, kept.answer)
+    for site in commit.presumed:
+        end_leases_of(joining, site)
     joining.finish(no, {})
+
+
+def end_leases_of(joining: Joining, site: SiteName) -> int:
+    """End all live leases of a site that is presumed lost; return how many."""
+    store = joining.store
+    live = [no for no, *_ in store.datasets.live_of_site(site)]
+    joining.end_leases(live, GONE)
+    epochs.presume_lost(store, site)
+    return len(live)
 
 
 def join_report(workings: Workings, bundle: OpenBundle, report: Report, raw: bytes) -> None:
@@ -111,6 +123,7 @@ def join_report(workings: Workings, bundle: OpenBundle, report: Report, raw: byt
     if marks is not None:
         store.bundles.set_report(site, raw, marks)
     note_received(workings, manifest)
+    epochs.heed(workings, site, report.head)
     if marks is not None:
         joining = Joining(workings, live=True)
         joining.end_leases(_gone(workings, manifest, report), GONE)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from bundle.ids import BundleId, DatasetId, Epoch, SiteName, Task
+from bundle.ids import BundleId, DatasetId, SiteName, Task
 from bundle.intervals import IntervalSet
 from bundle.trust import certificate, enrolment, fingerprint
 from bundle.trust.certificate import Certificate
@@ -21,7 +22,7 @@ from bundle.trust.errors import EnrolmentRefused, KeyFileRefused, KeyRevoked
 from bundle.trust.keys import KeyFile, Role
 from bundle.trust.request import check_request
 from bundle.wire.read import open_bundle
-from central import absorb, deltas, pack, requests, trust_chain, users, views
+from central import absorb, deltas, epochs, pack, requests, safety, trust_chain, users, views
 from central.absorb import Disposition
 from central.archive import Archive
 from central.config import Config
@@ -31,6 +32,7 @@ from central.errors import Unauthorised, UnknownBundle
 from central.home import Home
 from central.pack import OutBundle
 from central.requests import Submitted
+from central.store.protocol import Store
 from central.store.sqlite import SqliteStore
 from central.submission import Given
 from central.views import FilePlace
@@ -38,7 +40,6 @@ from central.workings import Workings, load_signer, new_epoch
 
 SKEW_US_MAX = 300_000_000
 ADMIN = "admin"
-EPOCH = "epoch.nonce"
 
 __all__ = ["Authority", "Disposition", "FilePlace", "OutBundle", "Submitted"]
 
@@ -63,13 +64,14 @@ class Authority:
         store = SqliteStore(home.database)
         archive = Archive(home.archive, config.archive.copies)
         signer = load_signer(home.central_key)
-        if store.people.meta(EPOCH) is None:
+        if epochs.stored(store) is None:
             # A database that is new beside an archive that is not: it learns what was said before
             # it says a word, so that its epoch comes after those.
             replay = Workings(home, config, store, archive, None, new_epoch(0), clock_us)
             absorb.recover(replay)
-        workings = Workings(home, config, store, archive, signer, _epoch(store), clock_us)
-        _take_token(workings)
+        workings = Workings(home, config, store, archive, signer, epochs.current(store), clock_us)
+        if not store.people.tokens():
+            take_token(home, store)
         deltas.sweep(home)
         absorb.recover(workings)
         return cls(workings)
@@ -198,6 +200,36 @@ class Authority:
         with self._lock:
             return users.listed(self._w)
 
+    def snapshot(self) -> dict[str, Any]:
+        """Copy the database, as it is at one moment, into a file of its own; return its place.
+
+        Others are let in between; who asked removes the file. Also says epoch and last commit.
+        """
+        to = self._w.home.uploads / f"snapshot-{os.urandom(8).hex()}.sqlite"
+        with self._lock:
+            self._w.store.backup(to, self._let_others_in)
+            return safety.snapshot(self._w, to)
+
+    def cover(self, backup: Path) -> dict[str, Any]:
+        """Call safe what a finished backup on another device holds; return how many bundles.
+
+        Raises NoBackup, BackupDamaged.
+        """
+        with self._lock:
+            return safety.cover(self._w, backup)
+
+    def presume_lost(self, site: SiteName) -> int:
+        """Take as a fact that a site is lost with all it holds; return how many leases that ends.
+
+        What it brings later counts all the same. Raises UnknownSite.
+        """
+        with self._lock:
+            return requests.presume_lost(self._w, site)
+
+    def _let_others_in(self) -> None:
+        self._lock.release()
+        self._lock.acquire()
+
     def _heed_trust(self) -> None:
         """Act on a trust version that was taken meanwhile; under the lock."""
         if self._w.trust.version != self._heeded:
@@ -269,25 +301,14 @@ class Authority:
             return self._views.sites()
 
 
-def _epoch(store: SqliteStore) -> Epoch:
-    """Return the epoch of this database, made with its first opening."""
-    people = store.people
-    nonce, counter = people.meta(EPOCH), people.meta("epoch.counter")
-    if nonce is not None and counter is not None:
-        return Epoch(int(counter), nonce)
-    with store.transaction():
-        epoch = new_epoch(store.bundles.epoch_max() + 1)
-        people.set_meta(EPOCH, epoch.nonce)
-        people.set_meta("epoch.counter", str(epoch.counter).encode())
-    return epoch
-
-
-def _take_token(workings: Workings) -> None:
-    """Know the first token by its digest alone, once."""
-    path = workings.home.token
-    if path.exists() and not workings.store.people.tokens():
-        with workings.store.transaction():
-            workings.store.people.add_token(_token_digest(path.read_text().strip()), ADMIN)
+def take_token(home: Home, store: Store) -> None:
+    """Know the administrator's token by its digest alone: the first, or one after a restore."""
+    if not home.token.exists():
+        return
+    given = _token_digest(home.token.read_text().strip())
+    if given not in [digest for _, digest in store.people.tokens()]:
+        with store.transaction():
+            store.people.add_token(given, ADMIN)
 
 
 def _token_digest(bearer: str) -> bytes:

@@ -16,6 +16,7 @@ from central.core.commit import Commit, Submission
 from central.core.facts import AttemptFact, Control, Pin
 from central.core.merge import Merge
 from central.errors import MissingDataset
+from central.store.protocol import Store
 from central.store.rows import DatasetRow, LeaseRow, WorkRow
 from central.workings import Workings
 
@@ -54,6 +55,11 @@ class Joining:
         self._commit = self._store.bundles.head(workings.epoch) + 1 + commits_used
         self._merges: dict[int, Merge] = {}
         self._rows: dict[int, DatasetRow] = {}
+
+    @property
+    def store(self) -> Store:
+        """The store that it joins to."""
+        return self._store
 
     def learn_dataset(self, dataset: DatasetId, digest: bytes, raw: bytes | None) -> DatasetRow:
         """Return the row of a dataset, made where it is new. Raises MissingDataset."""

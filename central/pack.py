@@ -24,7 +24,7 @@ from bundle.wire.entries import DATA, Rules
 from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
 from bundle.wire.write import ChunkSource
-from central import deltas, planning, requests, trust_chain
+from central import deltas, epochs, planning, requests, trust_chain
 from central.arriving import join_work
 from central.cosignatures import Demand, cosignature_chunks
 from central.home import upload_place
@@ -59,10 +59,13 @@ class Packer:
 
     def outbox(self, site: SiteName) -> list[OutBundle]:
         """Return what a site is to fetch; packs first where it wants more or there are news."""
+        if self._w.is_set_back:
+            return []  # what it says would contradict what was said before
         self._expire()
         row = self._w.store.bundles.site(site)
+        epochs.await_site(self._w, row)
         tasks = self._wanted(site, row.report)
-        if tasks or row.news > row.told:
+        if tasks or row.news > row.told or self._is_unheard(site):
             self.pack(site, tasks)
         return self._waiting(site)
 
@@ -71,9 +74,18 @@ class Packer:
         self._expire()
         planned = self._plan(site, tasks) if tasks > 0 else []
         row = self._w.store.bundles.site(site)
-        if not planned and row.news <= row.told:
+        if not planned and row.news <= row.told and not self._is_unheard(site):
             return None
         return self._write(site, planned)
+
+    def _is_unheard(self, site: SiteName) -> bool:
+        """Return whether a restored central has not told a site yet that its epoch is a new one.
+
+        The site may have enrolled, or fetched work, after the backup: then nothing here is news.
+        """
+        if self._w.epoch.counter == 1:
+            return False
+        return self._w.store.bundles.last_of_stream(self._w.stream_to(site)) is None
 
     def _expire(self) -> None:
         """End the leases whose deadline has passed."""
@@ -98,10 +110,11 @@ class Packer:
     def _plan(self, site: SiteName, tasks: int) -> list[Planned]:
         """Return what to lease; tasks whose inputs are nowhere have their makers reset first."""
         demand = self._demand(site)
+        recovering = epochs.look(self._w)
         for _ in range(REPLANS_MAX):
             if self._nothing.get(site) == self._w.version:
                 return []
-            planned, lost = planning.plan(self._w, tasks, demand=demand)
+            planned, lost = planning.plan(self._w, tasks, demand=demand, recovering=recovering)
             for dataset, places in lost:
                 requests.reset(self._w, dataset, places)
             if not lost:
@@ -119,6 +132,8 @@ class Packer:
         stream = w.stream_to(site)
         with w.transaction(), ExitStack() as stack:
             found, chunks = _leases(w, planned)
+            if planned:
+                epochs.note_horizon(w.store, int(w.config.planner.lease_hours * 3_600_000))
             number = w.store.bundles.head(w.epoch) + 1
             draft = replace(
                 w.draft(Kind.WORK, stream, number, site),
@@ -144,7 +159,8 @@ class Packer:
             rows = {file.digest: file for one in planned for file in one.files}
             data = _data(w, rows.values(), stack)
             signed = cosignature_chunks(w, found.documents, self._demand(site))
-            bundle = w.publish(draft, (*chunks, *signed, *data), len(found.leases), join)
+            head = epochs.head_chunk(w, number)
+            bundle = w.publish(draft, (*chunks, *signed, head, *data), len(found.leases), join)
         size_bytes = w.archive.path(bundle).stat().st_size
         return OutBundle(bundle, size_bytes, draft.sequence)
 

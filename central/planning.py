@@ -11,6 +11,7 @@ from bundle.records.lease import Pinned
 from bundle.wire.files import chunks_for
 from central.core import plan as planner
 from central.core import shards as cutter
+from central.core.chain import Recovering
 from central.core.dag import Dag
 from central.core.facts import Place, TaskRow, Verdict
 from central.core.plan import View
@@ -57,6 +58,7 @@ def plan(
     chunks_max: int = BUNDLE_CHUNKS_MAX,
     *,
     demand: Demand = NO_DEMAND,
+    recovering: Recovering | None = None,
 ) -> tuple[list[Planned], Lost]:
     """Return what to lease, oldest dataset first, or what must be made anew before that.
 
@@ -72,6 +74,8 @@ def plan(
             break
         if not demand.is_met(workings, row.digest):
             continue
+        if recovering is not None and recovering.withholds(row.submitted_us, workings.clock_us()):
+            continue  # its tasks may be out: the central before this one may have leased them
         one, missing = _plan_fitting(workings, row, room, _Space.beside(planned, chunks_max))
         if missing:
             lost.append((row, missing))

@@ -23,11 +23,12 @@ from central.archive import Archive
 from central.config import Config
 from central.core.controls import Controls
 from central.core.dag import Dag
-from central.errors import MissingDataset, SignerNotInForce, UnknownDataset
+from central.errors import MissingDataset, SetBack, SignerNotInForce, UnknownDataset
 from central.home import Home
 from central.store.protocol import Store
 from central.store.rows import BundleRow, DatasetRow, LeaseRow, UserRow
 
+BEYOND = "beyond"  # a head beyond this central's own, which a site brought: it says nothing then
 LEASES_MAX = 128  # leases that are kept decoded
 SHAPES_MAX = 32  # datasets whose documents are kept decoded
 
@@ -65,6 +66,11 @@ class Workings:
                 if self.store.bundles.bundle(bundle) is None:
                     self.archive.take_back(bundle)
             raise
+
+    @property
+    def is_set_back(self) -> bool:
+        """Whether a site proved that this central signed, or another one, what it does not know."""
+        return bool(self.store.people.meta(BEYOND))
 
     @property
     def trust(self) -> TrustView:
@@ -157,7 +163,7 @@ class Workings:
         Inside a transaction. `join` gets the bundle's id and number before it is archived, so that
         what can't be joined is never in the archive.
         """
-        signer = self._signing()
+        signer = self.signing()
         path = self.home.uploads / f"{os.getpid()}-{os.urandom(8).hex()}"
         try:
             bundle = write_bundle(path, draft, chunks, signer)
@@ -185,11 +191,13 @@ class Workings:
             path.unlink(missing_ok=True)
         return bundle
 
-    def _signing(self) -> KeyFile:
+    def signing(self) -> KeyFile:
         """Return the key to sign with, which a trust version taken meanwhile may have replaced.
 
-        Raises SignerNotInForce.
+        Raises SignerNotInForce, and SetBack where this central must not say anything.
         """
+        if self.is_set_back:
+            raise SetBack(where=str(self.home.root))
         assert self.signer is not None  # noqa: S101  who replays never comes here
         trust = self.trust.trust
         if self.signer.public != trust.current_central:

@@ -42,23 +42,23 @@ class Report:
     refused: tuple[tuple[str, str], ...] = ()
     has: tuple[bytes, ...] = ()  # digests of documents and files that need not be sent, ascending
     trust_version: int = 0  # of the trust file that the site holds
+    head: bytes = b""  # the newest signed head of central's that came (`bundle.records.head`)
 
 
 def encode(report: Report) -> bytes:
     """Return the raw bytes of a report chunk."""
-    return canonical.encode(
-        {
-            "at_us": report.at_us,
-            "tasks_wanted": report.tasks_wanted,
-            "slots": report.slots,
-            "pilots_running": report.pilots_running,
-            "held": [[h.bundle, h.shards, h.complete, h.open_tasks] for h in report.held],
-            "profile": dict(report.profile),
-            "refused": [list(one) for one in report.refused],
-            "has": b"".join(report.has),
-            "trust_version": report.trust_version,
-        }
-    )
+    value = {
+        "at_us": report.at_us,
+        "tasks_wanted": report.tasks_wanted,
+        "slots": report.slots,
+        "pilots_running": report.pilots_running,
+        "held": [[h.bundle, h.shards, h.complete, h.open_tasks] for h in report.held],
+        "profile": dict(report.profile),
+        "refused": [list(one) for one in report.refused],
+        "has": b"".join(report.has),
+        "trust_version": report.trust_version,
+    }
+    return canonical.encode(value | ({"head": report.head} if report.head else {}))
 
 
 def decode(raw: bytes) -> Report:
@@ -77,6 +77,7 @@ def decode(raw: bytes) -> Report:
         refused=tuple((row.text(0), row.text(1)) for row in value.readers("refused")),
         has=_digests(value),
         trust_version=value.count("trust_version"),
+        head=value.bytes("head") if value.has("head") else b"",
     )
 
 

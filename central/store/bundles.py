@@ -58,6 +58,10 @@ class SqliteBundles:
         """See `protocol.Bundles`."""
         return [_bundle(row) for row in self._db.execute(_SQL["parked"]).fetchall()]
 
+    def unsafe(self) -> list[BundleRow]:
+        """See `protocol.Bundles`."""
+        return [_bundle(row) for row in self._db.execute(_SQL["unsafe"]).fetchall()]
+
     def merged(self) -> Iterator[BundleRow]:
         """See `protocol.Bundles`."""
         return (_bundle(row) for row in self._db.execute(_SQL["merged"]))

@@ -6,8 +6,9 @@ Numbers (`no`) are the store's own surrogates and mean nothing outside it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 from bundle.ids import BundleId, DatasetId, Epoch, LeaseId, SiteName, StreamId
@@ -50,6 +51,9 @@ class Bundles(Protocol):
         self, no: int, outcome: str, code: str, text: str, *, safe: bool, missing: str = ""
     ) -> None:
         """Change what became of a bundle."""
+
+    def unsafe(self) -> list[BundleRow]:
+        """Return the merged bundles that are not safe yet."""
 
     def merged_ids(self) -> set[BundleId]:
         """Return the ids of all merged bundles."""
@@ -299,6 +303,13 @@ class Store(Protocol):
 
     def transaction(self) -> AbstractContextManager[None]:
         """Start a durable write transaction; an exception undoes all of it."""
+
+    def backup(self, to: Path, pause: Callable[[], None]) -> None:
+        """Write the database, as it is at one moment, to a new file, synced.
+
+        `pause` is called now and then, where nothing is open: whoever holds a lock over the store
+        may let others in. Raises BackupUnsupported where the store can't do that by itself.
+        """
 
     def check(self) -> list[str]:
         """Return what the storage engine finds wrong with its files."""

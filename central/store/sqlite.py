@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sqlite_utils import Database
 
+from bundle.spool import publish
 from central.errors import DatabaseBusy, WrongSchema
 from central.store import wanted
 from central.store.bundles import SqliteBundles
@@ -25,6 +26,7 @@ from central.store.tasks import SqliteTasks
 
 SCHEMA = 2
 BUSY_TIMEOUT_S = 30.0
+BACKUP_PAGES = 2048  # copied at once, 8 MiB: as long as others wait
 WAL_FIXED = (3, 51, 3)
 WAL_BACKPORTS = frozenset({(3, 44, 6), (3, 50, 7)})
 
@@ -69,6 +71,20 @@ class SqliteStore:
             except BaseException:
                 database.rollback()
                 raise
+
+    def backup(self, to: Path, pause: Callable[[], None] = lambda: None) -> None:
+        """See `protocol.Store.backup`.
+
+        What this connection commits meanwhile goes into the copy too, so it never starts anew.
+        """
+        copy = sqlite3.connect(to)
+        try:
+            connection = self.database.conn
+            connection.backup(copy, pages=BACKUP_PAGES, progress=lambda *_: pause(), sleep=0.01)
+            copy.execute("PRAGMA journal_mode=DELETE").fetchall()
+        finally:
+            copy.close()
+        publish.fsync_file(to)
 
     def check(self) -> list[str]:
         """See `protocol.Store.check`."""
