@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,13 +17,17 @@ from bundle.trust.trust_file import TrustView
 from bundle.wire.errors import BundleRefused
 from bundle.wire.manifest import SITES_OWN, Kind
 from bundle.wire.read import open_bundle
+from central import backup_record as records
 from central import home as homes
 from central.absorb import Disposition
 from central.authority import Authority
+from central.backup import backup
+from central.backup_record import DATABASE, POOL
 from central.config import ArchiveSection, Config, PlannerSection
 from central.core.receipts import Outcome
-from central.errors import BadControl, UnknownDataset
+from central.errors import BadControl, SetBack, UnknownDataset
 from central.home import Home
+from central.restore import restore, take_over
 from tests.simulation import picture
 from tests.simulation.disk import Died, Episode, Unsynced
 from tests.simulation.faults import Fault
@@ -40,14 +43,6 @@ T = TypeVar("T")
 EPISODE_OPERATIONS = 24  # a merge has about so many operations on names
 
 
-@dataclass(slots=True)
-class Backup:
-    """A copy of central's folder, and what the world knew when it was taken."""
-
-    folder: Path
-    arrived: dict[StreamId, set[int]]
-
-
 @dataclass
 class Center:
     """The central of one world."""
@@ -60,14 +55,13 @@ class Center:
     skew_us: int = 0
     arrived: dict[StreamId, set[int]] = field(default_factory=dict)
     strangers: set[tuple[StreamId, int]] = field(default_factory=set)
-    results: dict[StreamId, set[int]] = field(default_factory=dict)
+    results: dict[tuple[StreamId, int], set[BundleId]] = field(default_factory=dict)
     answered: set[BundleId] = field(default_factory=set)  # merged, and somebody was told so
     forgotten: set[DatasetId] = field(default_factory=set)
-    backups: list[Backup] = field(default_factory=list)
-    epochs: int = 1
     restores: int = 0
     _commits: int = 0
     _picture: Picture | None = None
+    _snapshot: Path | None = None
     _dies_after: int = 0
 
     def __post_init__(self) -> None:
@@ -161,9 +155,12 @@ class Center:
         """Submit a dataset; None where nobody answers."""
         if not self.is_up:
             return None
-        found = self._call(
-            lambda: self.authority.submit(raw, idempotency_key=key, token_id=1)
-        )
+        try:
+            found = self._call(
+                lambda: self.authority.submit(raw, idempotency_key=key, token_id=1)
+            )
+        except SetBack:
+            return None
         return None if found is None else found.id
 
     def control(self, dataset: DatasetId, asked: Asked) -> bool:
@@ -178,13 +175,12 @@ class Center:
                 self.authority.control(
                     dataset, word, asked.jobs, asked.steps, idempotency_key=asked.key, token_id=1
                 )
-            except UnknownDataset:
+            except (UnknownDataset, SetBack):
                 return False
             except BadControl:
                 return True
             return True
 
-        self.world.checks.controlled()
         return bool(self._call(call))
 
     def enrol(self, request: bytes, words: str) -> bytes:
@@ -292,7 +288,8 @@ class Center:
         if found.outcome is Outcome.MERGED and manifest.kind is not Kind.REPORT:
             self.answered.add(found.bundle)
         if manifest.kind is Kind.RESULT:
-            self.results.setdefault(manifest.stream, set()).add(manifest.sequence)
+            number = (manifest.stream, manifest.sequence)
+            self.results.setdefault(number, set()).add(found.bundle)
         numbers = self.arrived.setdefault(manifest.stream, set())
         numbers.add(manifest.sequence)
         said = set(self.workings.store.bundles.receipt(manifest.stream).arrived())
@@ -310,52 +307,96 @@ class Center:
 
     # -- backups and restores ------------------------------------------------------------
 
-    def back_up(self) -> None:
-        """Copy the folder as it is between two transactions."""
-        if not self.is_up:
-            return
-        folder = self.world.folder / f"backup-{len(self.backups)}"
-        shutil.copytree(self.root, folder, copy_function=_copy, ignore=_passing)
-        arrived = {stream: set(numbers) for stream, numbers in self.arrived.items()}
-        self.backups.append(Backup(folder, arrived))
+    @property
+    def pool(self) -> Path:
+        """The disk for backups."""
+        return self.world.folder / "backups"
 
-    def restore(self, *, archive_too: bool) -> None:
-        """Put an old backup back: the database alone, or all of it but keys and trust."""
-        if not self.is_up or not self.backups:
+    def back_up(self) -> None:
+        """Make a backup while central serves; what it holds is safe from then on."""
+        if self.is_up:
+            at = self._clock() / 1_000_000
+            backup(self.home, self.authority, self.pool, with_keys=True, keep=0, at=at)
+            self.world.machine.tell("backup")
+            self._snapshot = None
+
+    def take_snapshot(self) -> None:
+        """Somebody takes a snapshot of the whole virtual machine."""
+        if self.is_up:
+            self._snapshot = self.world.folder / "snapshot"
+            shutil.rmtree(self._snapshot, ignore_errors=True)
+            shutil.copytree(self.root, self._snapshot, copy_function=_copy, ignore=_passing)
+
+    def restore(self) -> None:
+        """Central's disk is gone: restore one of the backups."""
+        made = records.finished(self.pool) if self.pool.exists() else []
+        if not self.is_up or not made:
+            return
+        with self._replaced() as gone:
+            restore(self._chance.choice(made), self.home, clock_us=self._clock)
+            _bring_keys(gone, self.root)
+        self.world.fire(Fault.RESTORED_FOLDER)
+        self._restored()
+
+    def restore_database(self) -> None:
+        """The database's disk is gone: an old copy and the archive, which is whole."""
+        made = records.finished(self.pool) if self.pool.exists() else []
+        if not self.is_up or not made:
             return
         self.authority.close()
-        backup = self._chance.choice(self.backups)
+        for name in [one for one in self.root.iterdir() if one.name.startswith("pulk.sqlite")]:
+            name.unlink()
+        shutil.copyfile(self._chance.choice(made) / DATABASE, self.home.database)
+        self.home.database.chmod(0o600)
+        if self._chance.random() < 0.5:
+            take_over(self.home, self._clock)
+        self.world.fire(Fault.RESTORED_DATABASE)
+        self._restored()
+        self._check_answered()
+
+    def set_back(self) -> None:
+        """The snapshot is put back, and nobody tells central."""
+        if not self.is_up or self._snapshot is None:
+            return
+        with self._replaced() as gone:
+            shutil.copytree(self._snapshot, self.root, copy_function=_copy)
+            _bring_keys(gone, self.root)
+        self.world.fire(Fault.SET_BACK)
+        self._restored()
+
+    def take_over(self) -> None:
+        """The operator reads that central was set back, and says that it is the one that counts."""
+        if self.is_up and self.workings.is_set_back:
+            self.authority.close()
+            take_over(self.home, self._clock)
+            self.world.machine.tell("take over")
+            self._restored()
+
+    @contextmanager
+    def _replaced(self) -> Iterator[Path]:
+        """Yield where the folder lies that another one takes the place of."""
+        self.authority.close()
+        gone = self.world.folder / "gone"
+        self.root.rename(gone)
+        yield gone
+        shutil.rmtree(gone)
+
+    def _restored(self) -> None:
         self.restores += 1
-        self.epochs += 1
-        names = {one.name for one in self.root.iterdir() if one.name.startswith("pulk.sqlite")}
-        if archive_too:
-            names |= {"archive", "parked", "quarantine", "deltas", "uploads"}
-        for name in names:
-            _drop(self.root / name)
-        for one in backup.folder.iterdir():
-            if one.name in names or one.name.startswith("pulk.sqlite"):
-                if one.is_dir():
-                    shutil.copytree(one, self.root / one.name, copy_function=_copy)
-                else:
-                    shutil.copy(one, self.root / one.name)
-        _begin_epoch(self.home, self.epochs)
-        self.world.fire(Fault.RESTORED_FOLDER if archive_too else Fault.RESTORED_DATABASE)
         self._open()
-        if archive_too:
-            self.answered.clear()
-            self.arrived = {stream: set(numbers) for stream, numbers in backup.arrived.items()}
-        else:
-            self.answered = {one for one in self.answered if self._is_archived(one)}
-            self._check_answered()
+        there = self.workings.archive
+        self.answered = {one for one in self.answered if there.path(one).exists()}
         self.arrived = {
             stream: set(self.workings.store.bundles.receipt(stream).arrived())
             for stream in self.arrived
         }
-        self.world.checks.new_epoch()
         self.world.user.replay()
 
-    def _is_archived(self, bundle: BundleId) -> bool:
-        return self.workings.archive.path(bundle).exists()
+    def is_covered(self, bundle: BundleId) -> bool:
+        """Whether no single disk can lose a bundle; with one copy asked for, whether it is there."""
+        if self.copies == 1:
+            return self.workings.archive.path(bundle).exists()
+        return records.pool_path(self.pool / POOL, bundle).exists()
 
     # -- keys ----------------------------------------------------------------------------
 
@@ -391,14 +432,13 @@ class Center:
         keyring.carry_out(self.root, taken, moves, None)
 
 
-def _begin_epoch(home: Home, counter: int) -> None:
-    """What a restore does to a database: it begins a new epoch."""
-    connection = sqlite3.connect(home.database)
-    with connection:
-        connection.execute("DELETE FROM meta WHERE name LIKE 'epoch.%'")
-        rows = [("epoch.nonce", os.urandom(16)), ("epoch.counter", str(counter).encode())]
-        connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", rows)
-    connection.close()
+def _bring_keys(source: Path, target: Path) -> None:
+    """Keys and trust versions are kept apart, and put back as they were last."""
+    for name in ("trust", "central.key", "central-next.key", "registrar.key"):
+        shutil.copy2(source / name, target / name)
+    for name in ("trusts", "pending"):
+        if (source / name).exists():
+            shutil.copytree(source / name, target / name, dirs_exist_ok=True)
 
 
 def _copy(source: str, target: str) -> None:
@@ -412,13 +452,6 @@ def _copy(source: str, target: str) -> None:
 def _passing(folder: str, names: list[str]) -> list[str]:
     del folder
     return [one for one in names if one.endswith("-shm")]
-
-
-def _drop(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def make_template(folder: Path) -> None:

@@ -29,6 +29,7 @@ class Fault(StrEnum):
     CENTRAL_POWER = "central's unsynced names lost"
     CENTRAL_CLOCK = "central's clock wrong"
     RESTORED_DATABASE = "old database put back, archive kept"
+    SET_BACK = "central's snapshot put back, nobody told it"
     RESTORED_FOLDER = "central restored from an old backup"
     # sites
     RELAY_KILLED = "relay killed inside a tick"
