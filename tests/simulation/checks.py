@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bundle.dataset import graph
 from bundle.fates import Fate, counts
-from bundle.ids import BundleId, DatasetId
+from bundle.ids import BundleId, DatasetId, StreamId
 from bundle.records.attempt import outcome_digest
 from central.absorb import Disposition
 from central.core.controls import Standing
@@ -68,10 +68,17 @@ class Checks:
                         f"I2: {number} of {receipt.stream.hex()} is called safe too early"
                     )
 
-    def after_tick(self, site: Site, vanished: set[BundleId]) -> None:
-        """I2: a relay lets a result go only when central can't lose it any more."""
-        for bundle in sorted(vanished):
-            assert self._world.center.is_covered(bundle), (
+    def after_tick(self, site: Site, gone: dict[BundleId, tuple[StreamId, int]]) -> None:
+        """I2: a relay lets a result go only when no single disk can lose it any more.
+
+        Of a number that an insider used twice, one of the two will do: they say the same.
+        """
+        center = self._world.center
+        for bundle, number in gone.items():
+            copies = {bundle}
+            if number in self._world.equivocated:
+                copies |= center.results.get(number, set())
+            assert any(map(center.is_covered, copies)), (
                 f"I2: {site.label} deleted {bundle}, which could be lost"
             )
 

@@ -201,7 +201,9 @@ class Courier:
                 signer = self.site.home.signer
                 at_us = world.machine.now_us + 1
                 made = forge.signed_again(raw, trust, signer, folder, created_us=at_us)
-            elif others and forge.kind_of(raw, folder) is Kind.RESULT:
+                manifest = forge.manifest_in(raw, folder)
+                world.equivocated.add((manifest.stream, manifest.sequence))
+            elif others and forge.manifest_in(raw, folder).kind is Kind.RESULT:
                 other = self._chance.choice(others)
                 made = forge.signed_again(
                     raw, trust, other.home.signer, folder,

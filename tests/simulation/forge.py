@@ -59,11 +59,11 @@ def manifest_of(path: Path) -> Manifest:
         os.close(descriptor)
 
 
-def kind_of(raw: bytes, folder: Path) -> Kind:
-    """Return what kind of bundle a file is. Raises BundleRefused."""
+def manifest_in(raw: bytes, folder: Path) -> Manifest:
+    """Return the manifest of a bundle's bytes, nothing verified. Raises BundleRefused."""
     path = folder / os.urandom(8).hex()
     path.write_bytes(raw)
     try:
-        return manifest_of(path).kind
+        return manifest_of(path)
     finally:
         path.unlink()

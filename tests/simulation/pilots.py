@@ -119,6 +119,7 @@ class Pilot:
                 self._tear(self._pending[0])
         if self._claimed is not None:
             os.close(self._journal._descriptor)
+            self._claimed = None
         if self.state is PilotState.RUNNING:
             self._claims.close()
         self.state = PilotState.ABSENT

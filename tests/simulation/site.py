@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bundle.errors import PulkError
-from bundle.ids import BundleId
+from bundle.ids import BundleId, StreamId
 from bundle.spool.layout import FOLDERS
 from bundle.wire.manifest import Kind
 from relay import custody, enrol
@@ -129,15 +129,18 @@ class Site:
         kind = self._mishap()
         with self.world.machine.clock(self.skew_us):
             done = self._ticked(kind)
-        self.world.checks.after_tick(self, before - self._results())
+        left = self._results()
+        gone = {one: number for one, number in before.items() if one not in left}
+        self.world.checks.after_tick(self, gone)
         if done is not None:
             self.world.machine.tell(self.label, *(f"{k}={v}" for k, v in done.document().items() if v))
             if done.salvaged:
                 self.world.fire(Fault.SALVAGED, self.label)
         return done
 
-    def _results(self) -> set[BundleId]:
-        return {one.id for one in custody.every_held(self.spool) if one.kind is Kind.RESULT}
+    def _results(self) -> dict[BundleId, tuple[StreamId, int]]:
+        held = custody.every_held(self.spool)
+        return {one.id: (one.stream, one.sequence) for one in held if one.kind is Kind.RESULT}
 
     def _mishap(self) -> Fault | None:
         if not self.world.faulty or self.chance.random() > self.world.plan.relay_dies:
@@ -174,8 +177,6 @@ class Site:
         if unsynced is not None:
             unsynced.lose(self.spool.root, self.chance.randint(0, len(unsynced.names)))
         if episode.dead or unsynced is not None:
-            # The process that held it lives on here, so the lock would not look like a dead one's.
-            (self.spool.root / LOCK).unlink(missing_ok=True)
             return None
         return done
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from bundle.ids import StreamId
 from central import safety
 from central.fsck import fsck
 from central.home import Home
@@ -80,6 +81,7 @@ class World:
         self.task_ms = 2 * 3600 * 1000
         self.fired: Fired = Fired()
         self.ledger = Ledger()
+        self.equivocated: set[tuple[StreamId, int]] = set()
         self._spools = 0
         self.sites: list[Site] = []
 
