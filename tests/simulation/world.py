@@ -190,8 +190,7 @@ class World:
             assert self.machine.step()
         self.faulty = False
         self.machine.tell("faults stop")
-        self.user.calm()
-        self._over = False
+        self._over, self._calm = False, False
         while not self._over:
             assert self.machine.step()
 
@@ -204,6 +203,9 @@ class World:
         if self.faulty:
             return
         self.user.retry()
+        if not self._calm:
+            self._calm = True
+            self.user.calm()
         for one in [one for one in self.sites if one.label != one.name]:
             one.end()
         if self.center.parked() and self.center.trust().trust.revocations:
@@ -229,7 +231,10 @@ class World:
         )  # fmt: skip
         assert again["ok"], again["problems"]
         for name in ("state_hash", "done", "wall_ms", "attempts"):
-            assert again[name] == found[name], f"I5: rebuilt, {name} is another"
+            assert again[name] == found[name], (
+                f"I5: rebuilt, {name} is another: parked {again['parked']}, "
+                f"refused {again['refused']}, {again['done']}, was {found['done']}"
+            )
         self.machine.tell("end", found["state_hash"])
 
 
