@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bundle.errors import PulkError
 from bundle.ids import SiteName
+from bundle.records.head import OUTVOTED
 from bundle.records.report import Report
 from bundle.wire.manifest import Manifest
 from bundle.wire.read import OpenBundle
@@ -131,12 +132,21 @@ def join_report(workings: Workings, bundle: OpenBundle, report: Report, raw: byt
 
 
 def _gone(workings: Workings, manifest: Manifest, report: Report) -> list[int]:
-    """Return the live leases of works that arrived at the site and are no longer held there."""
+    """Return the live leases of works that arrived at the site and are no longer held there.
+
+    A work that central forgot arrived there: the site told of it. What the site refuses for good,
+    because its chain of commits was forked and ended, never will be held.
+    """
     held = {one.bundle for one in report.held}
+    outvoted = {name for name, code in report.refused if code == OUTVOTED}
     received = dict(manifest.received)
     live = workings.store.datasets.live_of_site(SiteName(manifest.producer))
     return [
         no
         for no, work, stream, sequence in live
-        if work not in held and stream in received and sequence in received[stream]
+        if work in outvoted
+        or (
+            work not in held
+            and (not stream or (stream in received and sequence in received[stream]))
+        )
     ]

@@ -70,7 +70,8 @@ class Packer:
         return self._waiting(site)
 
     def pack(self, site: SiteName, tasks: int) -> OutBundle | None:
-        """Pack up to `tasks` tasks and all news; None where there is neither."""
+        """Pack up to `tasks` tasks and all news; None where there is neither. Raises SetBack."""
+        self._w.signing()  # may it say anything at all?
         self._expire()
         planned = self._plan(site, tasks) if tasks > 0 else []
         row = self._w.store.bundles.site(site)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from bundle.errors import PulkError
 from bundle.ids import BundleId, Epoch
 from bundle.intervals import IntervalSet
+from bundle.records.head import OUTVOTED
 from bundle.spool.layout import Spool
 from bundle.wire.manifest import Manifest
 from relay import state
@@ -35,7 +36,7 @@ class CentralForked(PulkError):
 class ChainRefused(PulkError):
     """The work bundle is of a central that was outvoted by a later epoch. Nothing of it is used."""
 
-    code = "chain-refused"
+    code = OUTVOTED
     what = "epoch {epoch} was forked, and a later one is heeded here"
     remedy = "nothing; if it is the right one, run `pulk relay heed` with its epoch"
 
@@ -60,7 +61,7 @@ class Chains:
         """Return the forked epochs that no later one has settled."""
         good = [one.counter for one in self.heard if one.nonce not in self.forked]
         newest = max(good, default=-1)
-        return [one for one in self.heard if one.nonce in self.forked and one.counter >= newest]
+        return [one for one in self.heard if one.nonce in self.forked and one.counter > newest]
 
 
 def read(spool: Spool) -> Chains:

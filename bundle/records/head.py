@@ -20,6 +20,7 @@ from bundle.wire.preauth import HEAD_TYPE
 
 CHUNK = "head"  # kind and name of its chunk
 BYTES_MAX = 1024  # of the signed record
+OUTVOTED = "chain-refused"  # the code with which a site refuses work of a chain that ended
 
 
 class HeadRefused(TrustRefused):

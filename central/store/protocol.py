@@ -177,7 +177,10 @@ class Datasets(Protocol):
         """Return the numbers of live leases whose deadline has passed."""
 
     def live_of_site(self, site: SiteName) -> list[tuple[int, BundleId, StreamId, int]]:
-        """Return (lease's number, work bundle, its stream and sequence) of a site's live leases."""
+        """Return (lease's number, work bundle, its stream and sequence) of a site's live leases.
+
+        The stream is empty where the work bundle is not here: only what the site says tells of it.
+        """
 
     def end_leases(self, numbers: Iterable[int], state: str) -> None:
         """End live leases."""

@@ -42,7 +42,8 @@ class History(World):
 
     def note(self, what: str) -> None:
         self.told.append(what)
-        self.happened[what.split()[0]] = self.happened.get(what.split()[0], 0) + 1
+        word = what.split(maxsplit=1)[0]
+        self.happened[word] = self.happened.get(word, 0) + 1
 
     def do_tick(self) -> None:
         site = self.random.choice(self.alive())

@@ -138,7 +138,9 @@ class World:
             archive=ArchiveSection(copies=self.copies),
             planner=PlannerSection(shard_tasks_max=5, lease_hours=48),
         )
-        return Authority.open(homes.open_home((home or self.home).root), config, clock_us=self.clock)
+        return Authority.open(
+            homes.open_home((home or self.home).root), config, clock_us=self.clock
+        )
 
     def reopen(self) -> None:
         self.central.close()
@@ -191,7 +193,7 @@ class World:
         options: dict[str, Any] = {"with_keys": False, "keep": 0, "at": at} | how
         return backups.backup(self.home, self.central, self.backups, **options)
 
-    def lose_central(self, *, archive_survives: bool = False) -> Path:
+    def lose_central(self) -> Path:
         """The disk dies. What lay there is kept aside for the test to compare with."""
         self.central.close()
         aside = self.disk / f"lost-{len(self.lost_archives)}"
@@ -201,9 +203,7 @@ class World:
 
     def restore(self, source: Path | None = None, archives: tuple[Path, ...] = ()) -> Restored:
         """Restore, put the keys back, open."""
-        made = restore(
-            source or self.backups, self.home, archives=archives, clock_us=self.clock
-        )
+        made = restore(source or self.backups, self.home, archives=archives, clock_us=self.clock)
         for name in KEYS[:3]:
             shutil.copy(self.keys / name, self.home.root / name)
         self.central = self.open()
@@ -238,8 +238,10 @@ class World:
             "health": self.central.health(),
             "counts": [self.central.counts(one["id"])["steps"] for one in self.central.datasets()],
             "out": {
-                one.name: [sorted(p.name for p in one.home.spool.folder(place).iterdir())
-                           for place in ("in", "out", "sent", "rejected")]
+                one.name: [
+                    sorted(p.name for p in one.home.spool.folder(place).iterdir())
+                    for place in ("in", "out", "sent", "rejected")
+                ]
                 for one in self.alive()
             },
         }
@@ -270,18 +272,22 @@ class World:
         return found
 
     def gather(self, into: Path) -> Path:
-        """All that this central archived, and every result that any lost one ever did."""
+        """All that this central archived, and every result that any lost one ever did.
+
+        But for those of destroyed spools that no finished backup held: their last copy is gone.
+        """
         into.mkdir()
-        trust = self.central._w.trust
-        for archive in (self.home.archive, *self.lost_archives):
+        trust, dead = self.central._w.trust, {s.name for s in self.sites.values() if not s.alive}
+        for archive in (self.home.archive, self.backups / "archive", *self.lost_archives):
             for path in archive.glob("??/*.pulk"):
                 with open_bundle(path, trust, audience=None, kinds=frozenset(Kind)) as bundle:
-                    kind = bundle.manifest.kind
-                if archive == self.home.archive or kind is Kind.RESULT:
+                    m = bundle.manifest
+                is_gone = archive in self.lost_archives and m.producer in dead
+                if archive == self.home.archive or (m.kind is Kind.RESULT and not is_gone):
                     target = into / path.parent.name / path.name
                     target.parent.mkdir(exist_ok=True)
                     if not target.exists():
-                        os.link(path, target)
+                        shutil.copyfile(path, target)
         return into
 
 
@@ -294,5 +300,3 @@ def other_device(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir(mode=0o700)
     yield folder
     shutil.rmtree(folder)
-
-

@@ -64,7 +64,8 @@ VALUES (?, ?, ?, ?, ?, ?, 'live', ?)
 SELECT no FROM lease WHERE state = 'live' AND deadline_us <= ?
 
 -- name: live_of_site
-SELECT l.no, l.work, b.stream, b.sequence FROM lease AS l JOIN bundle AS b ON b.id = l.work
+SELECT l.no, l.work, coalesce(b.stream, x''), coalesce(b.sequence, 0)
+FROM lease AS l LEFT JOIN bundle AS b ON b.id = l.work
 WHERE l.state = 'live' AND l.site = ?
 
 -- name: end_lease
