@@ -57,7 +57,6 @@ class Center:
     strangers: set[tuple[StreamId, int]] = field(default_factory=set)
     results: dict[tuple[StreamId, int], set[BundleId]] = field(default_factory=dict)
     answered: set[BundleId] = field(default_factory=set)  # merged, and somebody was told so
-    forgotten: set[DatasetId] = field(default_factory=set)
     restores: int = 0
     _commits: int = 0
     _picture: Picture | None = None

@@ -191,8 +191,12 @@ class Courier:
         world = self._world
         if not world.faulty or not world.center.is_up or self._chance.random() > world.plan.forging:
             return
-        what = self._chance.choice((Fault.FORGED_KEY, Fault.FOREIGN_LEASE, Fault.EQUIVOCATED))
+        kinds = [Fault.FORGED_KEY, Fault.FOREIGN_LEASE, Fault.EQUIVOCATED]
         trust, folder = world.center.trust(), world.folder
+        stolen = self.site.old_home
+        if stolen is not None and trust.trust.revocation_of(stolen.signer.public):
+            kinds += [Fault.STOLEN_KEY] * 3
+        what = self._chance.choice(kinds)
         others = [one for one in world.sites if one.name != self.site.name]
         try:
             if what is Fault.FORGED_KEY:
@@ -203,6 +207,11 @@ class Courier:
                 made = forge.signed_again(raw, trust, signer, folder, created_us=at_us)
                 manifest = forge.manifest_in(raw, folder)
                 world.equivocated.add((manifest.stream, manifest.sequence))
+            elif what is Fault.STOLEN_KEY and stolen is not None:
+                made = forge.signed_again(
+                    raw, trust, stolen.signer, folder, certificate=stolen.certificate,
+                    stream=StreamId(self._chance.randbytes(16)),
+                )  # fmt: skip
             elif others and forge.manifest_in(raw, folder).kind is Kind.RESULT:
                 other = self._chance.choice(others)
                 made = forge.signed_again(

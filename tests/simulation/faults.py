@@ -20,6 +20,7 @@ class Fault(StrEnum):
     FORGED_KEY = "bundle signed by a stranger"
     FOREIGN_LEASE = "result for another site's lease"
     OTHER_AUDIENCE = "work bundle at the wrong site"
+    STOLEN_KEY = "bundle signed with a revoked key"
     EQUIVOCATED = "one number, two bundles"
     ANSWER_LOST = "answer lost after the commit"
     # central

@@ -17,6 +17,7 @@ from bundle.spool.layout import FOLDERS
 from bundle.wire.manifest import Kind
 from relay import custody, enrol
 from relay.errors import OtherTick
+from relay.home import Home as RelayHome
 from relay.home import open_home
 from relay.lock import NAME as LOCK
 from relay.tick import Ticked, tick
@@ -62,7 +63,7 @@ class Site:
         self.interval_us = int(self.chance.uniform(2, 8) * HOUR_US)
         self.spool_number = world.next_spool()
         self.scheduler = Scheduler(self)
-        self.old_key = b""
+        self.old_home: RelayHome | None = None  # with the key before this one
         self.is_gone = False
         self._copy_taken: Path | None = None
         self._idle = 0
@@ -275,7 +276,7 @@ class Site:
         """Take a new site key; bundles signed with the old one are still under way."""
         if not self.world.center.is_up:
             return
-        self.old_key = self.home.signer.public
+        self.old_home = self.home
         self._accept(enrol.init(self.folder, self.name, "", new_key=True))
         self.open()
         self.world.fire(Fault.SITE_KEY_ROTATED, self.label)

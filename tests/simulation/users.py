@@ -117,7 +117,7 @@ class User:
             if found is not None:
                 known = self.datasets.setdefault(asked.submission, found)
                 if known != found:
-                    center.forgotten.add(known)
+                    assert center.restores, f"one request, two datasets: {known}, {found}"
                     self.datasets[asked.submission] = found
                 return
         else:

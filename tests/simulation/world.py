@@ -7,7 +7,7 @@ import logging
 import random
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -48,6 +48,7 @@ class Plan:
     poison: float
     differing: float
     restore: str  # "", "database", "folder" or "snapshot"
+    mischief: tuple[str, ...] = ()  # happenings that come for certain, besides drawn ones
 
     @classmethod
     def draw(cls, chance: random.Random) -> Plan:
@@ -68,14 +69,18 @@ class Plan:
         )
 
 
+Planned = Callable[[Plan], Plan]
+
+
 class World:
     """See the module. `faulty`: whether things still go wrong."""
 
-    def __init__(self, seed: int, folder: Path) -> None:
+    def __init__(self, seed: int, folder: Path, planned: Planned | None = None) -> None:
         self.seed, self.folder = seed, folder
         self.machine = Machine(seed)
         self.chance = self.machine.chance("world")
-        self.plan = Plan.draw(self.machine.chance("plan"))
+        drawn = Plan.draw(self.machine.chance("plan"))
+        self.plan = planned(drawn) if planned else drawn
         self.faulty = True
         self.faulty_us = int(self.plan.days * DAY_US)
         self.task_ms = 2 * 3600 * 1000
@@ -145,11 +150,25 @@ class World:
             machine.after(self._at(), center.set_back)
         for _ in range(chance.randint(0, 4)):
             site = chance.choice(self.sites)
-            machine.after(self._at(), chance.choice((
-                site.purge, site.copy_aside, site.put_back, site.split, site.lose_output,
-                lambda one=site: self._wrong_clock(one), lambda one=site: self._send_away(one),
-                lambda one=site: self._rotate(one), self._rotate_central, self._wrong_central_clock,
-            )))  # fmt: skip
+            machine.after(self._at(), chance.choice(list(self._happenings(site).values())))
+        for name in self.plan.mischief:
+            for site in self.sites:
+                machine.after(self._at(), self._happenings(site)[name])
+
+    def _happenings(self, site: Site) -> dict[str, Callable[[], None]]:
+        """Return what may befall a site once, and central, by name."""
+        return {
+            "purge": site.purge,
+            "copy aside": site.copy_aside,
+            "put back": site.put_back,
+            "split": site.split,
+            "lose output": site.lose_output,
+            "wrong clock": lambda: self._wrong_clock(site),
+            "away": lambda: self._send_away(site),
+            "rotate": lambda: self._rotate(site),
+            "rotate central": self._rotate_central,
+            "central's clock": self._wrong_central_clock,
+        }
 
     def _wrong_clock(self, site: Site) -> None:
         is_back = self.chance.random() < 0.5
@@ -171,9 +190,9 @@ class World:
 
     def _rotate(self, site: Site) -> None:
         site.rotate_key()
-        if site.old_key and self.chance.random() < 0.6:
-            delay_us = self.chance.uniform(0, 1) * DAY_US
-            self.machine.after(delay_us, lambda: self._revoke(site.old_key))
+        if site.old_home is not None and self.chance.random() < 0.6:
+            key, delay_us = site.old_home.signer.public, self.chance.uniform(0, 1) * DAY_US
+            self.machine.after(delay_us, lambda: self._revoke(key))
 
     def _revoke(self, key: bytes) -> None:
         if self.center.is_up and self.center.trust().trust.revocation_of(key) is None:
@@ -265,13 +284,13 @@ def _base() -> Path | None:
 
 
 @contextmanager
-def world(seed: int) -> Iterator[World]:
-    """Make a world in a folder of its own; where it fails its story is kept in the exception."""
+def world(seed: int, planned: Planned | None = None) -> Iterator[World]:
+    """Make a world in a folder of its own; an exception names its seed."""
     template()
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     folder = Path(tempfile.mkdtemp(prefix=f"pulk-world-{seed}-", dir=_base()))
-    made = World(seed, folder)
+    made = World(seed, folder, planned)
     try:
         yield made
     except (Exception, KeyboardInterrupt) as error:
@@ -282,8 +301,8 @@ def world(seed: int) -> Iterator[World]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def play(seed: int) -> World:
+def play(seed: int, planned: Planned | None = None) -> World:
     """Play a world to its end and return it."""
-    with world(seed) as made:
+    with world(seed, planned) as made:
         made.run()
     return made

@@ -1,0 +1,176 @@
+"""The planted bugs: each a mistake that somebody could make, small, and fatal in some world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bundle.fates import Fate
+from central.core.receipts import Outcome
+from tests.simulation.planting import Bug
+
+ROUGH = {"mishaps": 0.25, "relay_dies": 0.1}
+DYING = {"central_dies": 0.3}
+FALLING = {"relay_dies": 0.5}
+FORGED = {"forging": 0.4}
+RESTORED = {"restore": "folder"}
+ASKED = {"controls": 12, "datasets": 3}
+LOOSE = {"differing": 1.0, "failing": 0.2, "mishaps": 0.25}
+
+
+def nothing(_real: Any) -> Callable[..., None]:
+    """Do nothing instead."""
+    return lambda *_args, **_kw: None
+
+
+def always(value: Any) -> Callable[[Any], Callable[..., Any]]:
+    """Return one value instead, whatever is asked."""
+    return lambda _real: lambda *_args, **_kw: value
+
+
+def _without(keep: Callable[..., bool]) -> Callable[[Any], Callable[..., Any]]:
+    """Drop some of the facts that arrive."""
+
+    def make(real: Any) -> Callable[..., Any]:
+        def add(self: Any, dataset: Any, facts: Any) -> Any:
+            return real(self, dataset, [one for one in facts if keep(self, dataset, one)])
+
+        return add
+
+    return make
+
+
+def _not_cancelled(joining: Any, dataset: Any, fact: Any) -> bool:
+    return not joining._w.controls(dataset).standing(fact.place).cancelled
+
+
+def _dropping_parked(real: Any) -> Callable[..., Any]:
+    def refuse(workings: Any, bundle: Any, row: Any, error: Any) -> Any:
+        found = real(workings, bundle, row, error)
+        if found.outcome is Outcome.PARKED:
+            (workings.home.parked / f"{bundle.id}.pulk").unlink(missing_ok=True)
+        return found
+
+    return refuse
+
+
+def _twice(real: Any) -> Callable[..., Any]:
+    def add(self: Any, one: Any, sign: int = 1) -> None:
+        real(self, one, sign)
+        if one.local:
+            real(self, one, sign)
+
+    return add
+
+
+def _counting_all(_real: Any) -> Callable[..., bool]:
+    return lambda fate: fate is not Fate.SUCCESS
+
+
+def _dropping_seals(real: Any) -> Callable[..., Any]:
+    def draft(self: Any, sequence: int, previous: bytes) -> Any:
+        made = real(self, sequence, previous)
+        if made is not None:
+            for one in self.chosen:
+                one.path.unlink(missing_ok=True)
+        return made
+
+    return draft
+
+
+def _safe(_real: Any) -> property:
+    return property(lambda _self: True)
+
+
+BUGS = (
+    # central: what is durable when somebody hears an answer
+    Bug("the archive's names are not synced before the answer", "central.archive:Archive.put",
+        "publish.fsync_folder(target.parent)", "pass", plan=DYING),
+    Bug("a bundle is called merged and never archived", "central.archive:Archive.put",
+        make=always(True), plan={"restore": ""}),
+    Bug("what a crash left in the archive is not merged", "central.absorb:recover",
+        make=nothing, plan=DYING | {"restore": "database"}),
+    Bug("safe is said of what lies on one disk", "central.archive:Archive.is_safe",
+        make=_safe, plan=RESTORED),
+    Bug("a backup covers what it does not hold", "central.safety:_is_there",
+        "return records.pool_path(pool, one.id).stat().st_size == one.size_bytes",
+        "return True", plan=RESTORED),
+    Bug("a backup copies no bundle", "central.backup:_fill_pool",
+        "size, sha256 = _copy(path, target)",
+        "size, sha256 = path.stat().st_size, ''", plan=RESTORED),
+    # central: what counts
+    Bug("lineage is ignored", "central.core.verdict:_choose",
+        "and one.lineage == facts.lineage", "", plan=LOOSE | ASKED),
+    Bug("generation is ignored", "central.core.verdict:_choose",
+        "and one.generation == generation", "", plan=ASKED),
+    Bug("failures beat a success", "central.core.verdict:verdict",
+        "elif outcome:", "elif outcome and not failures:", plan={"failing": 0.3}),
+    Bug("failures never exhaust a task", "central.core.verdict:count_failures",
+        make=always(0), plan={"poison": 0.3}),
+    Bug("the site's own failures use up the budget", "central.core.verdict:counts",
+        make=_counting_all, plan={"failing": 0.5}),
+    Bug("hours count twice", "central.core.changes:UsageSum.add", make=_twice),
+    Bug("results of cancelled tasks are dropped", "central.joining:Joining.add_attempts",
+        make=_without(_not_cancelled), plan=ASKED),
+    Bug("the last of two successes wins", "central.core.verdict:_choose",
+        "return min(matching), False, tuple(sorted(matching)) if len(matching) > 1 else ()",
+        "return [one.outcome for one in facts.attempts if one.outcome in matching][-1], False, ()",
+        plan=LOOSE | {"relay_dies": 0.25, "restore": ""}, mischief=("split",)),
+    Bug("expiry rejects results", "central.intake:_reader",
+        "lease, owner, work = workings.lease(row), row.site, row.work",
+        "lease, owner, work = workings.lease(row), row.site, row.work\n"
+        "        if row.state == 'expired':\n"
+        "            raise MalformedContent(where='', reason='too late')",
+        plan={"mishaps": 0.25}, mischief=("away",)),
+    Bug("leases never expire", "central.pack:Packer._expire", make=nothing,
+        plan={"mishaps": 0.25}, mischief=("purge",)),
+    Bug("a reset passes over the children", "central.core.controls:_cascade",
+        make=nothing, plan=ASKED),
+    Bug("a tombstone can be taken back", "central.core.controls:_standing",
+        "removed=ControlWord.TOMBSTONE in words",
+        "removed=words[-1] is ControlWord.TOMBSTONE", plan=ASKED),
+    Bug("a resume is not heard", "central.core.controls:_last",
+        "return bool(pair) and pair[-1] is which", "return which in pair", plan=ASKED),
+    Bug("a repeated request acts again", "central.requests:_answer",
+        make=always(None), plan={"restore": "", "datasets": 3}),
+    # central: whom it believes
+    Bug("a site answers for another's lease", "central.intake:_SegmentReader.authorise",
+        make=nothing, plan=FORGED | {"sites": 3, "datasets": 3}),
+    Bug("signatures are not checked", "bundle.wire.admit:verify", make=always(True),
+        plan={"mishaps": 0.5}),
+    Bug("a revocation is not heard", "bundle.trust.trust_file:TrustView.revoked_key",
+        make=always(None), plan=FORGED | {"days": 8.0}, mischief=("rotate", "rotate")),
+    Bug("what is parked is dropped", "central.parking:refuse", make=_dropping_parked,
+        plan={"mishaps": 0.25}, mischief=("rotate", "rotate")),
+    Bug("what is parked stays so", "central.absorb:_retry_parked", make=nothing,
+        plan={"mishaps": 0.25}, mischief=("rotate", "rotate")),
+    # relay
+    Bug("a relay deletes what is merged and not safe", "relay.core.custody:is_free",
+        "return sequence in receipt.safe", "return sequence in receipt.merged or False",
+        plan=RESTORED),
+    Bug("a relay takes a carrier's word for a receipt", "relay.custody:send",
+        "if held.kind in LOSSY and", "if", plan=RESTORED | {"mishaps": 0.25}),
+    Bug("what got no receipt is not sent again", "relay.core.custody:_step",
+        "return Step(Deed.RESEND, held)", "return None", plan={"mishaps": 0.5}),
+    Bug("a new epoch keeps the old one's receipts", "relay.core.custody:join_receipt",
+        "return KnownReceipt(_with_safe(news, safe), epoch)",
+        "return KnownReceipt(_with_safe(old, safe), epoch)", plan=RESTORED),
+    Bug("a copied spool goes on with the stream", "relay.stream:_identity",
+        make=always(b"the same"), plan={"days": 8.0, "restore": ""}, mischief=("split",)),
+    Bug("an old spool uses numbers again", "relay.stream:close", make=nothing,
+        plan={"days": 8.0, "restore": ""}, mischief=("copy aside", "put back", "put back")),
+    Bug("a journal is not salvaged", "relay.salvage:_seal_journal", make=always(False)),
+    Bug("a seal goes before its bundle has a number", "relay.results:_ResultDraft.__call__",
+        make=_dropping_seals, plan=FALLING),
+    Bug("folders are not synced", "bundle.spool.publish:fsync_folder", make=nothing,
+        plan=FALLING),
+    Bug("files are not synced", "bundle.spool.publish:stage",
+        "os.fsync(file.fileno())", "pass", plan=FALLING),
+    Bug("a site runs what is another's", "relay.accept:open_work",
+        "audience=home.site", "audience=None", plan={"sites": 3, "datasets": 3, "days": 8.0}),
+    # pilot
+    Bug("a seal lacks the last record", "pilot.seal:encode",
+        "tuple(recorded.attempts)", "tuple(recorded.attempts[:-1])"),
+    Bug("a pilot mixes two runs of one parent", "pilot.core.lineage:_matches",
+        make=always(True), plan=LOOSE),
+)  # fmt: skip
