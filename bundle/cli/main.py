@@ -44,6 +44,9 @@ COMMANDS: dict[str, Listed] = {
     "pilot": Listed("pilot.cli:command", "The process on a node that runs tasks."),
     "rehearse": Listed("central.cli.entry:rehearse", "Run any dataset document through the loop."),
     "relay": Listed("relay.cli:command", "The site's side: init, accept, tick, run, status."),
+    "simulate": Listed(
+        "central.cli.entry:simulate", "What a production of some size costs and leaves idle."
+    ),
 }
 
 

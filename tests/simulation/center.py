@@ -198,6 +198,8 @@ class Center:
 
     def leased(self, dataset: DatasetId) -> bool:
         """Whether tasks of a dataset are away."""
+        if not self.is_up:
+            return False
         with suppress(UnknownDataset):
             steps = self.authority.counts(dataset)["steps"]
             return any(step["counts"].get("leased") for step in steps)
