@@ -1,1 +1,1 @@
-"""What a production of some size costs central and leaves idle at its sites, before there is one."""
+"""What a production costs central and leaves idle at its sites, before there is one."""

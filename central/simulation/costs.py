@@ -1,4 +1,4 @@
-"""What bundles cost central: a real one, in a folder of its own, packs and merges some and is timed.
+"""What bundles cost central: a real one, in a folder of its own, handles some and is timed.
 
 CPU seconds of this process and bytes of the bundles, at two sizes; in between and beyond both are
 taken to grow in a straight line, for a bundle's cost does not depend on what the database holds.

@@ -60,7 +60,9 @@ class Echo:
         """Return the result bundle that answers a work bundle; None where it holds no tasks."""
         chunks: list[ChunkSource] = []
         entries: list[SegmentEntry] = []
-        with open_bundle(work, self._trust, audience=self.name, kinds=frozenset({Kind.WORK})) as one:
+        with open_bundle(
+            work, self._trust, audience=self.name, kinds=frozenset({Kind.WORK})
+        ) as one:
             stream, number = one.manifest.stream, one.manifest.sequence
             known = self._received.get(stream, IntervalSet())
             self._received[stream] = known | IntervalSet.of([number])

@@ -139,6 +139,4 @@ def load(path: Path) -> Scenario:
         )
         for one in read.site
     )
-    return Scenario(
-        sites, read.days, read.task_minutes * 60, read.tasks_per_day, read.datasets
-    )
+    return Scenario(sites, read.days, read.task_minutes * 60, read.tasks_per_day, read.datasets)

@@ -28,6 +28,7 @@ CLICK_GROUPS = {
     "import": "central.cli.imports:group",
     "rehearse": "central.cli.rehearse:command",
     "relay": "relay.cli:group",
+    "simulate": "central.cli.simulate:command",
 }
 
 COMMANDS_HEAD = "| command | what it does | options |\n|---|---|---|\n"

@@ -14,9 +14,7 @@ from bundle.ids import BundleId, DatasetId, SiteName, StreamId
 from bundle.trust import draft, fingerprint, keyring, survey, trust_file, versions
 from bundle.trust.keys import KeyFile, Role
 from bundle.trust.trust_file import TrustView
-from bundle.wire.errors import BundleRefused
 from bundle.wire.manifest import SITES_OWN, Kind
-from bundle.wire.read import open_bundle
 from central import backup_record as records
 from central import home as homes
 from central.absorb import Disposition
@@ -32,7 +30,7 @@ from tests.simulation import picture
 from tests.simulation.disk import Died, Episode, Unsynced
 from tests.simulation.faults import Fault
 from tests.simulation.forge import manifest_of
-from tests.simulation.machine import DAY_US, HOUR_US, SECOND_US
+from tests.simulation.machine import HOUR_US
 from tests.simulation.picture import Picture
 
 if TYPE_CHECKING:
@@ -71,7 +69,9 @@ class Center:
         self.root_key = KeyFile.load(self.world.folder / "central-root" / "root.key", Role.ROOT)
         self.config = Config(
             archive=ArchiveSection(copies=self.copies),
-            planner=PlannerSection(shard_tasks_max=self._chance.choice((1, 3, 8)), lease_hours=self.lease_hours),
+            planner=PlannerSection(
+                shard_tasks_max=self._chance.choice((1, 3, 8)), lease_hours=self.lease_hours
+            ),
         )
         self._uploads = 0
         self._open()
@@ -101,7 +101,7 @@ class Center:
         return TrustView(trust_file.load(self.home.trust))
 
     def picture(self, *, fresh: bool = True) -> Picture:
-        """Return where every task stands; not `fresh`: as it was seen last, if nobody asked since."""
+        """Return where every task stands; not `fresh`: as seen last, if nobody asked since."""
         if fresh or self._picture is None:
             self._picture = picture.of(self.workings)
         return self._picture
@@ -159,9 +159,7 @@ class Center:
         if not self.is_up:
             return None
         try:
-            found = self._call(
-                lambda: self.authority.submit(raw, idempotency_key=key, token_id=1)
-            )
+            found = self._call(lambda: self.authority.submit(raw, idempotency_key=key, token_id=1))
         except SetBack:
             return None
         return None if found is None else found.id
@@ -398,7 +396,7 @@ class Center:
         self.world.user.replay()
 
     def is_covered(self, bundle: BundleId) -> bool:
-        """Whether no single disk can lose a bundle; with one copy asked for, whether it is there."""
+        """Whether no single disk can lose a bundle; where one is enough, whether it is there."""
         if self.copies == 1:
             return self.workings.archive.path(bundle).exists()
         return records.pool_path(self.pool / POOL, bundle).exists()
@@ -463,5 +461,3 @@ def _passing(folder: str, names: list[str]) -> list[str]:
 def make_template(folder: Path) -> None:
     """Make a new central and its root key in a folder, to be copied for each world."""
     homes.create(Home(folder / "central"), folder / "central-root")
-
-

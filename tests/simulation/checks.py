@@ -199,5 +199,3 @@ def _cascades(of: Standings) -> None:
             parents = graph.parents(of.dag.dataset, *place)
             if any(one.covers(parent) for parent in parents):
                 assert one.covers(place), f"a reset passed over {place}"
-
-

@@ -1,4 +1,4 @@
-"""What payloads do: most succeed, some fail, a few always fail, some write other bytes each time."""
+"""What payloads do: most succeed, some fail, a few always, some write other bytes each time."""
 
 from __future__ import annotations
 
@@ -63,5 +63,3 @@ class Payloads:
             hashlib.sha256(running.digest() + bytes([number])).hexdigest().encode()
             for number in range(count)
         ]
-
-

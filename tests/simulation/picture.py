@@ -49,9 +49,7 @@ def of(workings: Workings) -> Picture:
             for job in range(dag.dataset.tasks_of(step))
         ]
         known = {one.place: one for one in workings.store.tasks.rows(row.no, places)}
-        rows = {
-            place: known.get(place) or implied_row(dag, controls, place) for place in places
-        }
+        rows = {place: known.get(place) or implied_row(dag, controls, place) for place in places}
         steps = views.counts(row.id)["steps"]
         counts = tuple(
             (f"{step['step']} {word}", number)

@@ -41,7 +41,7 @@ ALLOCATION_US = 20 * HOUR_US
 
 
 class Scheduler:
-    """The site's batch system (see `site_adapters.contract.Adapter`); a pilot waits for its node."""
+    """The site's batch system (see `site_adapters.contract`); a pilot waits for its node."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -54,7 +54,9 @@ class Scheduler:
         if request.name not in self._names:
             batch = self._names[request.name] = f"batch-{len(self._names)}"
             pilot = self.pilots[batch] = Pilot(self._site, batch)
-            self._site.world.machine.after(self._site.chance.uniform(60, 7200) * SECOND_US, pilot.start)
+            self._site.world.machine.after(
+                self._site.chance.uniform(60, 7200) * SECOND_US, pilot.start
+            )
         return self._names[request.name]
 
     def survey(self) -> Mapping[str, PilotView]:
@@ -103,7 +105,16 @@ class Pilot:
         self._until_us = self._world.machine.now_us + ALLOCATION_US * self._chance.uniform(0.3, 1)
         publish.make_folder(self._spool.claimed(self._run))
         claim = Claim(
-            self._run, self._key.public, self.batch, HOST.name, HOST.boot_id, 1, 1, 1, 1, HOST.offline
+            self._run,
+            self._key.public,
+            self.batch,
+            HOST.name,
+            HOST.boot_id,
+            1,
+            1,
+            1,
+            1,
+            HOST.offline,
         )
         raw = seals.encode_claim(claim)
         publish.write_new_file(self._spool.folder("tmp"), self._spool.claim(self._run), raw)

@@ -43,7 +43,7 @@ class Bug:
     def planned(self, plan: Plan) -> Plan:
         """Return the plan of a world in which the bug should show."""
         known = {name: getattr(plan, name) for name in Plan.__slots__}
-        small = {"days": min(plan.days, 4.0), "datasets": min(plan.datasets, 2)}
+        small = {"days": min(plan.days, 4.0), "datasets": min(plan.datasets, 2), "calm_days": 45.0}
         return Plan(**(known | small | self.plan | {"mischief": self.mischief}))
 
     @contextmanager

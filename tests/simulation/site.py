@@ -125,7 +125,7 @@ class Site:
         self.world.machine.after(pause_us * self.chance.uniform(0.5, 1.5), self._visit_on)
 
     def tick(self) -> Ticked | None:
-        """One tick of the relay, with whatever happens to it; None where it did not come through."""
+        """One tick of the relay, with whatever befalls it; None where it did not come through."""
         before = self._results()
         kind = self._mishap()
         with self.world.machine.clock(self.skew_us):
@@ -134,7 +134,9 @@ class Site:
         gone = {one: number for one, number in before.items() if one not in left}
         self.world.checks.after_tick(self, gone)
         if done is not None:
-            self.world.machine.tell(self.label, *(f"{k}={v}" for k, v in done.document().items() if v))
+            self.world.machine.tell(
+                self.label, *(f"{k}={v}" for k, v in done.document().items() if v)
+            )
             if done.salvaged:
                 self.world.fire(Fault.SALVAGED, self.label)
         return done
@@ -206,7 +208,7 @@ class Site:
     # -- what befalls the spool ----------------------------------------------------------
 
     def purge(self) -> None:
-        """Whoever owns the scratch space emptied it; keys, trust and configuration were elsewhere."""
+        """Whoever owns the scratch space emptied it; keys and configuration were elsewhere."""
         self._destroyed(Fault.SPOOL_PURGED)
         for name in (*FOLDERS, "state"):
             shutil.rmtree(self.spool.folder(name), ignore_errors=True)

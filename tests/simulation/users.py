@@ -52,7 +52,9 @@ class User:
         """Submit datasets and change minds over the faulty time."""
         machine = self._world.machine
         for number in range(count):
-            machine.after(self._chance.uniform(0, self._world.faulty_us / 3), lambda n=number: self._submit(n))
+            machine.after(
+                self._chance.uniform(0, self._world.faulty_us / 3), lambda n=number: self._submit(n)
+            )
         for _ in range(self._world.plan.controls):
             machine.after(self._chance.uniform(4 * HOUR_US, self._world.faulty_us), self._change)
 
@@ -150,5 +152,3 @@ def _step(name: str, failures_max: int, parent: int | None = None, per: Per = Pe
         name, RUN, per=per, needs=needs, inputs=inputs, outputs=(Output("out"),),
         failures_max=failures_max,
     )  # fmt: skip
-
-

@@ -28,7 +28,6 @@ from tests.simulation.site import YEAR_US, Site
 from tests.simulation.users import User
 
 MEMORY = Path("/dev/shm")  # a world syncs some thousand times
-CALM_US_MAX = 150 * DAY_US
 LOOK_US = 12 * HOUR_US
 
 
@@ -48,6 +47,7 @@ class Plan:
     poison: float
     differing: float
     restore: str  # "", "database", "folder" or "snapshot"
+    calm_days: float = 80.0  # without faults, until all must have ended
     mischief: tuple[str, ...] = ()  # happenings that come for certain, besides drawn ones
 
     @classmethod
@@ -174,13 +174,17 @@ class World:
         is_back = self.chance.random() < 0.5
         site.skew_us = -YEAR_US if is_back else 10 * YEAR_US
         self.fire(Fault.CLOCK_BACK if is_back else Fault.CLOCK_AHEAD, site.label)
-        self.machine.after(self.chance.uniform(0.2, 3) * DAY_US, lambda: setattr(site, "skew_us", 0))
+        self.machine.after(
+            self.chance.uniform(0.2, 3) * DAY_US, lambda: setattr(site, "skew_us", 0)
+        )
 
     def _wrong_central_clock(self) -> None:
         center = self.center
         center.skew_us = int(self.chance.uniform(-3, 3) * DAY_US)
         self.fire(Fault.CENTRAL_CLOCK)
-        self.machine.after(self.chance.uniform(0.2, 2) * DAY_US, lambda: setattr(center, "skew_us", 0))
+        self.machine.after(
+            self.chance.uniform(0.2, 2) * DAY_US, lambda: setattr(center, "skew_us", 0)
+        )
 
     def _send_away(self, site: Site) -> None:
         site.courier.away = True
@@ -209,6 +213,7 @@ class World:
             assert self.machine.step()
         self.faulty = False
         self.machine.tell("faults stop")
+        self._end_us = self.machine.now_us + int(self.plan.calm_days * DAY_US)
         self._over, self._calm = False, False
         while not self._over:
             assert self.machine.step()
@@ -234,7 +239,7 @@ class World:
         waits = [one.label for one in self.sites if not one.is_settled()]
         if not waits and self.checks.is_over(self.center.picture()) and not self.checks.missing():
             self._over = True
-        elif self.machine.now_us > self.machine.begun_us + self.faulty_us + CALM_US_MAX:
+        elif self.machine.now_us > self._end_us:
             missing = sorted(self.checks.missing())[:3]
             open_ = self.checks.still_open(self.center.picture())
             raise AssertionError(f"I12: no end: {waits=} {open_=} {missing=}")
