@@ -14,6 +14,7 @@ from bundle.ids import BundleId, DatasetId, SiteName, StreamId
 from bundle.trust import draft, fingerprint, keyring, survey, trust_file, versions
 from bundle.trust.keys import KeyFile, Role
 from bundle.trust.trust_file import TrustView
+from bundle.wire.errors import BundleRefused
 from bundle.wire.manifest import SITES_OWN, Kind
 from central import backup_record as records
 from central import home as homes
@@ -52,7 +53,7 @@ class Center:
     is_up: bool = True
     skew_us: int = 0
     arrived: dict[StreamId, set[int]] = field(default_factory=dict)
-    strangers: set[tuple[StreamId, int]] = field(default_factory=set)
+    unsure: set[tuple[StreamId, int]] = field(default_factory=set)
     results: dict[tuple[StreamId, int], set[BundleId]] = field(default_factory=dict)
     answered: set[BundleId] = field(default_factory=set)  # merged, and somebody was told so
     restores: int = 0
@@ -119,6 +120,8 @@ class Center:
         found = self._call(lambda: self.authority.absorb(path), keeps=True)
         if found is not None:
             self._note(path, found)
+        else:
+            self._note_unanswered(path)
         path.unlink(missing_ok=True)
         if found is not None:
             self.world.machine.tell("central", found.outcome.value, found.code)
@@ -286,7 +289,7 @@ class Center:
         if manifest.kind not in SITES_OWN:
             return
         if found.bundle is None:
-            self.strangers.add((manifest.stream, manifest.sequence))
+            self.unsure.add((manifest.stream, manifest.sequence))
             return
         if found.outcome is Outcome.MERGED and manifest.kind is not Kind.REPORT:
             self.answered.add(found.bundle)
@@ -296,10 +299,16 @@ class Center:
         numbers = self.arrived.setdefault(manifest.stream, set())
         numbers.add(manifest.sequence)
         said = set(self.workings.store.bundles.receipt(manifest.stream).arrived())
-        # Those whose key was not known, or not any more, may have been let in meanwhile.
-        let_in = {one for one in said - numbers if (manifest.stream, one) in self.strangers}
+        # Those with an unknown key, or over which central died, may have been let in since.
+        let_in = {one for one in said - numbers if (manifest.stream, one) in self.unsure}
         assert said - let_in == numbers, f"I9: receipt says {said}, arrived {sorted(numbers)}"
         numbers |= let_in
+
+    def _note_unanswered(self, path: Path) -> None:
+        """Central died over it: whether it counts as arrived is known later."""
+        with suppress(BundleRefused):
+            manifest = manifest_of(path)
+            self.unsure.add((manifest.stream, manifest.sequence))
 
     def _recount(self) -> None:
         """Take over what central knows to have arrived: a crash may have kept one unanswered."""
