@@ -364,7 +364,6 @@ class Center:
             take_over(self.home, self._clock)
         self.world.fire(Fault.RESTORED_DATABASE)
         self._restored()
-        self._check_answered()
 
     def set_back(self) -> None:
         """The snapshot is put back, and nobody tells central."""
@@ -402,6 +401,7 @@ class Center:
             stream: set(self.workings.store.bundles.receipt(stream).arrived())
             for stream in self.arrived
         }
+        self._check_answered()
         self.world.user.replay()
 
     def is_covered(self, bundle: BundleId) -> bool:

@@ -100,7 +100,8 @@ BUGS = (
         "size, sha256 = path.stat().st_size, ''", plan=RESTORED),
     # central: what counts
     Bug("lineage is ignored", "central.core.verdict:_choose",
-        "and one.lineage == facts.lineage", "", plan=LOOSE | ASKED),
+        "and one.lineage == facts.lineage", "", plan=LOOSE | {"restore": ""},
+        mischief=("split",)),
     Bug("generation is ignored", "central.core.verdict:_choose",
         "and one.generation == generation", "", plan=ASKED),
     Bug("failures beat a success", "central.core.verdict:verdict",
