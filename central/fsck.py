@@ -14,7 +14,7 @@ from bundle.wire.manifest import CENTRALS_OWN
 from bundle.wire.read import open_bundle
 from central import config as configs
 from central.absorb import KINDS
-from central.archive import Archive
+from central.archive import open_archive
 from central.core import state_hash as hashes
 from central.core.changes import Changes, UsageSum, implied_row
 from central.core.controls import Controls
@@ -57,7 +57,7 @@ def fsck(home: Home) -> dict[str, Any]:
     config = configs.load(home.config)
     store = SqliteStore(home.database)
     try:
-        archive = Archive(home.archive, config.archive.copies)
+        archive = open_archive(home, config)
         workings = Workings(home, config, store, archive, None, new_epoch(0), lambda: 0)
         with store.transaction():
             return examine(workings)

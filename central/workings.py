@@ -167,6 +167,7 @@ class Workings:
         path = self.home.uploads / f"{os.getpid()}-{os.urandom(8).hex()}"
         try:
             bundle = write_bundle(path, draft, chunks, signer)
+            safe = self.archive.is_safe
             row = BundleRow(
                 id=bundle,
                 kind=draft.kind.value,
@@ -180,13 +181,14 @@ class Workings:
                 size_bytes=path.stat().st_size,
                 leases=leases,
                 outcome="merged",
-                safe=self.archive.is_safe,
+                safe=safe,
             )
             no = self.store.bundles.add_bundle(row)
             if join is not None:
                 join(bundle, no)
             self._published.append(bundle)
-            self.archive.put(path, bundle)
+            if self.archive.put(path, bundle) != safe:  # a mirror failed, or is back
+                self.store.bundles.set_outcome(no, "merged", "", "", safe=not safe)
         finally:
             path.unlink(missing_ok=True)
         return bundle
