@@ -328,7 +328,8 @@ class Center:
         """Make a backup while central serves; what it holds is safe from then on."""
         if self.is_up:
             at = self._clock() / 1_000_000
-            backup(self.home, self.authority, self.pool, with_keys=True, keep=0, at=at)
+            kept = self.workings.archive
+            backup(self.home, kept, self.authority, self.pool, with_keys=True, keep=0, at=at)
             self.world.machine.tell("backup")
             self._snapshot = None
 
