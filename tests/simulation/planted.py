@@ -78,10 +78,6 @@ def _dropping_seals(real: Any) -> Callable[..., Any]:
     return draft
 
 
-def _safe(_real: Any) -> property:
-    return property(lambda _self: True)
-
-
 BUGS = (
     # central: what is durable when somebody hears an answer
     Bug("the archive's names are not synced before the answer",
@@ -91,8 +87,8 @@ BUGS = (
         make=always(True), plan={"restore": ""}),
     Bug("what a crash left in the archive is not merged", "central.absorb:recover",
         make=nothing, plan=DYING | {"restore": "database"}),
-    Bug("safe is said of what lies on one disk", "central.archive:Archive.is_safe",
-        make=_safe, plan=RESTORED),
+    Bug("safe is said of what lies on one disk", "central.archive:Archive._copy_out",
+        make=always(9), plan=RESTORED),
     Bug("a restore takes only what the old backup lists", "central.restore:_bring",
         "others = (folder.parent / POOL, *archives)", "others = tuple(archives)",
         plan=RESTORED | {"days": 6.0}),
