@@ -124,7 +124,7 @@ def _merge(
             with _archiving(workings, bundle, row, len(found.leases)) as merged:
                 joining = Joining(workings, live=False)
                 arriving.join_work(joining, bundle.manifest, found)
-                joining.finish(merged.no, {})
+                joining.finish(merged.no)
                 cosignatures.keep(workings, signed)
         case Kind.COMMIT:
             commit, documents = arriving.read_commit(workings, bundle)

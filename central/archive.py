@@ -7,6 +7,7 @@ bounded cache; mirrors on other devices make it safe sooner than the next backup
 
 from __future__ import annotations
 
+import copy
 import logging
 import re
 from collections.abc import Iterable, Iterator
@@ -56,6 +57,7 @@ class Archive:
         self._remote = remote
         self._mirrors = tuple(mirrors)
         self._cache = Cache(root, cache_bytes_max)
+        self.is_read_only = False
         self.is_behind = bool(self._mirrors)  # a mirror may lack something
 
     def path(self, bundle: BundleId) -> Path:
@@ -83,6 +85,8 @@ class Archive:
         `source` must be a file of central's own: it becomes the archived file (by a link) and must
         not be written to any more; its name may be removed. Raises BlobTrouble, BlobDamaged.
         """
+        if self.is_read_only:
+            return self.is_safe
         name = name_of(bundle)
         publish.make_folder(self.root)
         if self._remote is not None:
@@ -91,6 +95,12 @@ class Archive:
         if self._remote is not None:
             self._cache.keep(self._local.path(name))
         return self._copy_out(source, name) >= self._copies
+
+    def reading(self) -> Archive:
+        """Return the same archive for one who reads only: what is put is there already."""
+        other = copy.copy(self)
+        other.is_read_only = True
+        return other
 
     def copy(self, bundle: BundleId, target: Path) -> None:
         """Write a bundle into a new file elsewhere, synced. Raises BlobMissing, BlobTrouble."""

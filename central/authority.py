@@ -22,7 +22,18 @@ from bundle.trust.errors import EnrolmentRefused, KeyFileRefused, KeyRevoked
 from bundle.trust.keys import KeyFile, Role
 from bundle.trust.request import check_request
 from bundle.wire.read import open_bundle
-from central import absorb, deltas, epochs, pack, requests, safety, trust_chain, users, views
+from central import (
+    absorb,
+    deltas,
+    epochs,
+    pack,
+    requests,
+    safety,
+    teaching,
+    trust_chain,
+    users,
+    views,
+)
 from central.absorb import Disposition
 from central.archive import open_archive
 from central.config import Config
@@ -32,8 +43,8 @@ from central.errors import Unauthorised, UnknownBundle
 from central.home import Home
 from central.pack import OutBundle
 from central.requests import Submitted
+from central.store.opening import open_store
 from central.store.protocol import Store
-from central.store.sqlite import SqliteStore
 from central.submission import Given
 from central.views import FilePlace
 from central.workings import Workings, load_signer, new_epoch
@@ -63,7 +74,7 @@ class Authority:
 
         Raises BadFilesystem, WrongSchema, DatabaseBusy, KeyFileRefused, TrustRefused.
         """
-        store = SqliteStore(home.database)
+        store = open_store(config, home)
         archive = open_archive(home, config)
         signer = load_signer(home.central_key)
         if epochs.stored(store) is None:
@@ -278,6 +289,11 @@ class Authority:
         """Return per step the tasks by verdict and the usage. Raises UnknownDataset."""
         with self._lock:
             return self._views.counts(dataset)
+
+    def learned(self, dataset: DatasetId) -> dict[str, Any]:
+        """Return what attempts taught about requests. Raises UnknownDataset."""
+        with self._lock:
+            return teaching.shown(self._w, self._w.dataset(dataset))
 
     def attempts(
         self,

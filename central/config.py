@@ -46,6 +46,13 @@ class ArchiveSection(_Section):
     cache_bytes_max: Annotated[int, Field(ge=1)] = 10 << 30
 
 
+class StoreSection(_Section):
+    """Which database: a file in central's folder, or the PostgreSQL database of a URL."""
+
+    url: Annotated[str, Field(max_length=4096, pattern=r"^$|^postgres(ql)?://")] = ""
+    url_file: Annotated[str, Field(max_length=4096)] = ""  # holds the URL with its password
+
+
 class PlannerSection(_Section):
     """How work is cut and for how long it is promised."""
 
@@ -68,6 +75,7 @@ class Config(_Section):
     """The whole file."""
 
     archive: ArchiveSection = ArchiveSection()
+    store: StoreSection = StoreSection()
     planner: PlannerSection = PlannerSection()
     http: HttpSection = HttpSection()
 
@@ -98,6 +106,10 @@ copies = {copies}  # devices that must hold a bundle before a site may delete it
 # url = ""  # s3://bucket/prefix instead of the folder `archive`
 # endpoint = ""  # the address of an S3 that is not Amazon's
 # cache_bytes_max = {ArchiveSection().cache_bytes_max}  # of an S3 archive, in the folder
+
+[store]
+# url = ""  # "postgresql://USER@HOST/DATABASE"; the default is a file in this folder
+# url_file = ""  # a file, mode 600, that holds such a URL with its password
 
 [planner]
 # shard_tasks_max = {planner.shard_tasks_max}  # tasks that one pilot claims at a time

@@ -8,6 +8,7 @@ import sqlite3
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -17,8 +18,8 @@ from bundle.trust.trust_file import TrustView
 from central import epochs, safety, silence
 from central.config import Config
 from central.home import Home, now_us
+from central.store.opening import is_made, open_store
 from central.store.protocol import Store
-from central.store.sqlite import SqliteStore
 from central.workings import BEYOND
 
 FREE_BYTES_MIN = 1 << 30
@@ -44,7 +45,8 @@ def examine(home: Home, config: Config) -> list[Finding]:
         _free(home.root),
         Finding("trust version", str(TrustView.load(home.trust).version)),
         *_keys(home),
-        *_stored(home, now_us()),
+        _database(config, home),
+        *_stored(config, home, now_us()),
         Finding("pulk", _pulk()),
         Finding("python", platform.python_version()),
         Finding("sqlite", sqlite3.sqlite_version),
@@ -84,12 +86,24 @@ def _keys(home: Home) -> list[Finding]:
     return [Finding(one.name, one.found, one.remedy) for one in found]
 
 
-def _stored(home: Home, now: int) -> list[Finding]:
+def _database(config: Config, home: Home) -> Finding:
+    """Say which database it is; a password never stands in what is said."""
+    if config.store.url_file:
+        return Finding("database", f"the PostgreSQL server that {config.store.url_file} names")
+    if config.store.url:
+        parts = urlsplit(config.store.url)
+        return Finding(
+            "database", f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        )
+    return Finding("database", str(home.database))
+
+
+def _stored(config: Config, home: Home, now: int) -> list[Finding]:
     """Look into the database: silent sites, the newest backup, what a restore still waits for."""
-    if not home.database.exists():
+    if not is_made(config, home):
         return []
     try:
-        store = SqliteStore(home.database, read_only=True)
+        store = open_store(config, home, read_only=True)
     except PulkError as error:
         return [Finding("sites", error.text(), error.remedy)]
     try:

@@ -95,14 +95,14 @@ class Packer:
             with self._w.transaction():
                 joining = Joining(self._w, live=True)
                 joining.end_leases(expired, EXPIRED)
-                joining.finish(0, {})
+                joining.finish(0)
 
     def _wanted(self, site: SiteName, raw: bytes) -> int:
         """Return how many tasks to pack for a site now; it wants them in portions."""
         holds = self._w.config.planner.tasks_wanted_default
         if raw:
             holds = reports.decode(raw).tasks_wanted
-        leased = self._w.store.tasks.leased_by(site)
+        leased = self._w.store.datasets.leased_by(site)
         missing = min(holds - leased, self._w.config.planner.bundle_tasks_max)
         if missing <= 0 or (leased and 4 * missing < holds):
             return 0
@@ -113,8 +113,9 @@ class Packer:
         demand = self._demand(site)
         recovering = epochs.look(self._w)
         for _ in range(REPLANS_MAX):
-            if self._nothing.get(site) == self._w.version:
+            if self._nothing.get(site) == self._w.version and not self._is_due():
                 return []
+            self._w.due_us = 0
             planned, lost = planning.plan(self._w, tasks, demand=demand, recovering=recovering)
             for dataset, places in lost:
                 requests.reset(self._w, dataset, places)
@@ -123,6 +124,10 @@ class Packer:
                     self._nothing[site] = self._w.version
                 return planned
         return []
+
+    def _is_due(self) -> bool:
+        """Return whether a task that backed off when there was nothing to plan may go now."""
+        return 0 < self._w.due_us <= self._w.clock_us()
 
     def _demand(self, site: SiteName) -> Demand:
         raw = self._w.store.bundles.site(site).report
@@ -154,7 +159,7 @@ class Packer:
                 for lease, one in found.leases.items():
                     found.leases[lease] = replace(one, work=work)
                 join_work(joining, draft.with_chunks(()), found)
-                joining.finish(no, {})
+                joining.finish(no)
                 w.store.bundles.set_told(site)
 
             rows = {file.digest: file for one in planned for file in one.files}
@@ -245,6 +250,14 @@ def _leases(w: Workings, planned: list[Planned]) -> tuple[Found, list[ChunkSourc
                     if (step, job) in one.spent
                 ),
                 duration_ms=duration_ms,
+                tried=tuple(
+                    (job, step, one.tried[step, job])
+                    for (step, job), _ in shard.places()
+                    if (step, job) in one.tried
+                ),
+                asks=tuple(
+                    (step, one.asks[step]) for step in sorted(shard.steps() & set(one.asks))
+                ),
             )
             raw = leases.encode(lease)
             digest = chunk_digest("lease", raw)

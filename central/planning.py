@@ -5,19 +5,23 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict, dataclass, field
 
+from bundle.dataset.spec import Request
 from bundle.intervals import IntervalSet
 from bundle.limits import BUNDLE_BYTES_MAX, CHUNKS_MAX
 from bundle.records.lease import Pinned
+from bundle.records.rules import History
 from bundle.wire.files import chunks_for
+from central import histories, teaching
 from central.core import plan as planner
 from central.core import shards as cutter
 from central.core.chain import Recovering
 from central.core.dag import Dag
-from central.core.facts import Place, TaskRow, Verdict
+from central.core.facts import Place, Verdict
 from central.core.plan import View
 from central.core.shards import Shard
 from central.cosignatures import NO_DEMAND, Demand
-from central.store.rows import DatasetRow, FileRow, Outputs
+from central.state.reading import Reading
+from central.store.rows import DatasetRow, FileRow
 from central.workings import Workings
 
 BEGUN_PLACES_MAX = 200_000  # rows of begun jobs that one plan looks at
@@ -25,6 +29,7 @@ BEGUN_PLACES_MAX = 200_000  # rows of begun jobs that one plan looks at
 BUNDLE_CHUNKS_MAX = CHUNKS_MAX * 3 // 4  # a file's row in the manifest takes up to 120 bytes
 BUNDLE_FILES_BYTES_MAX = BUNDLE_BYTES_MAX // 2
 LEASE_PINS_MAX = 100_000
+FAR_US = 2**62
 ENDED = (Verdict.DONE, Verdict.FAILED, Verdict.CANCELLED, Verdict.REMOVED)
 
 _LOG = logging.getLogger(__name__)
@@ -34,12 +39,18 @@ Lost = list[tuple[DatasetRow, list[Place]]]
 
 @dataclass(slots=True)
 class Planned:
-    """What a bundle takes from one dataset. `spent`: counted failures of its tasks so far."""
+    """What a bundle takes from one dataset.
+
+    `spent`: counted failures of its tasks so far; `tried`: what their retry rests on; `asks`: first
+    requests that were learned.
+    """
 
     dataset: DatasetRow
     dag: Dag
     shards: list[Shard]
     spent: dict[Place, int] = field(default_factory=dict)
+    tried: dict[Place, History] = field(default_factory=dict)
+    asks: dict[int, Request] = field(default_factory=dict)
     pins: dict[Place, Pinned] = field(default_factory=dict)
     files: list[FileRow] = field(default_factory=list)
 
@@ -142,18 +153,25 @@ def _plan_dataset(
         return None, []
     shards = cutter.cut(view, chosen, limit)
     spent = {place: one.failures for place, one in view.rows.items() if one.failures}
-    planned = Planned(row, dag, shards, spent)
+    known = (place for shard in shards for place, _ in shard.places() if place in view.rows)
+    tried = histories.tried(workings, row, dag, list(known))
+    steps = sorted({step for shard in shards for step in shard.steps()})
+    planned = Planned(row, dag, shards, spent, tried, teaching.asks(workings, row, dag, steps))
     return planned, _bring_outside(workings, planned)
 
 
 def _view(workings: Workings, row: DatasetRow, dag: Dag, done: dict[int, int], room: int) -> View:
-    tasks = workings.store.tasks
-    ready = tasks.ready(row.no, room)
+    reading = Reading(workings, row)
+    ready = reading.ready(room)
     jobs = sorted({job for step, job in ready if not dag.whole[step]})
     begun = tuple(jobs[: max(1, BEGUN_PLACES_MAX // row.steps)])
-    rows = {one.place: one for one in tasks.rows(row.no, planner.looked_at(dag, begun))}
+    rows = {one.place: one for one in reading.rows(planner.looked_at(dag, begun))}
     fresh = IntervalSet(((0, row.jobs),)) - row.touched
-    return View(dag, workings.controls(row), fresh, begun, rows, done)
+    tried = histories.tried(workings, row, dag, histories.failed(rows.values()))
+    waits = histories.due(row.id, dag, tried, workings.clock_us())
+    if waits:
+        workings.due_us = min(workings.due_us or FAR_US, *waits.values())
+    return View(dag, workings.controls(row), fresh, begun, rows, done, frozenset(waits))
 
 
 def _bring_outside(workings: Workings, planned: Planned) -> list[Place]:
@@ -161,41 +179,21 @@ def _bring_outside(workings: Workings, planned: Planned) -> list[Place]:
     outside = sorted({place for shard in planned.shards for place in shard.outside})
     if not outside:
         return []
-    tasks, dataset = workings.store.tasks, planned.dataset
-    rows = {one.place: one for one in tasks.rows(dataset.no, outside)}
-    outcomes = tasks.outcomes({row.outcome for row in rows.values()})
-    planned.pins = _pins(workings, dataset, rows, outcomes)
+    dataset = planned.dataset
+    built = Reading(workings, dataset).built(outside)
+    planned.pins = {
+        (step, job): Pinned(job, step, one.generation, one.attempt, one.outputs)
+        for (step, job), one in built.items()
+    }
     wanted = _wanted_files(planned)
     needed = {
         place: [planned.pins[place].outputs[number] for number in numbers]
         for place, numbers in wanted.items()
     }
     digests = {file for files in needed.values() for file, _ in files}
-    found = tasks.files(digests)
+    found = workings.store.tasks.files(digests)
     planned.files = list(found.values())
     return [place for place, files in needed.items() if any(file not in found for file, _ in files)]
-
-
-def _pins(
-    workings: Workings,
-    dataset: DatasetRow,
-    rows: dict[Place, TaskRow],
-    outcomes: dict[bytes, Outputs],
-) -> dict[Place, Pinned]:
-    """Return for each parent which success its children build upon."""
-    keys = workings.store.tasks.success_keys(dataset, rows)
-    for pin in workings.store.tasks.source(dataset.no).load_pins(rows):
-        keys.setdefault((pin.step, pin.job, pin.generation, pin.outcome), pin.attempt)
-    return {
-        place: Pinned(
-            row.job,
-            row.step,
-            row.generation,
-            keys[row.step, row.job, row.generation, row.outcome],
-            outcomes[row.outcome],
-        )
-        for place, row in rows.items()
-    }
 
 
 def _wanted_files(planned: Planned) -> dict[Place, set[int]]:

@@ -59,7 +59,7 @@ def rebuild(
         for path in files:
             outcomes[_replay(workings, path)] += 1
         with store.transaction():
-            found = examine(workings)
+            found = examine(workings, again=False)
     finally:
         store.close()
     told = {outcome.value: count for outcome, count in outcomes.items()}

@@ -10,6 +10,7 @@ from typing import Any
 from bundle.fates import Fate
 from bundle.ids import AttemptKey, PilotRun, Task
 from bundle.records.attempt import Attempt, Usage
+from bundle.spool.records import Begun
 from pilot.claims import Claimed
 from pilot.core.agenda import Agenda, Start
 from pilot.core.fate import judge, seen_from_wire
@@ -60,6 +61,14 @@ class Running:
 def asked(shard: OpenShard, start: Start, local: int) -> Running:
     """Make an attempt that starts now."""
     return Running(shard, start, local, time.time_ns() // 1000, time.monotonic_ns() // 1000)
+
+
+def begun(running: Running, slot: int) -> Begun:
+    """Return the record that an attempt began."""
+    step, job = running.start.place
+    generation = running.start.generation
+    at = (running.asked_us, running.asked_mono_us)
+    return Begun(running.local, job, step, generation, slot, *at)
 
 
 def ended(running: Running, reply: Mapping[str, Any], slot: int) -> Attempt:

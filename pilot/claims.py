@@ -17,6 +17,7 @@ from bundle.records import seal as seals
 from bundle.records import segment as segments
 from bundle.records.attempt import Attempt
 from bundle.records.lease import Lease
+from bundle.records.rules import UNKNOWN, Maximum
 from bundle.spool import publish, shard
 from bundle.spool.bounded import read_bounded
 from bundle.spool.layout import SealName, ShardName, Spool
@@ -50,6 +51,7 @@ class Claimed:
     lease: Lease
     dataset: Dataset
     earlier: Earlier
+    maximum: Maximum  # what a task that is tried again may grow to at this site
 
 
 class Claims:
@@ -96,9 +98,11 @@ class Claims:
             other = self._lease(bundle, number, None)
             if other.dataset == lease.dataset:
                 names = found.get(other.lease, ())
-                needed.append((other, self._attempts(file.bundle, names)))
+                attempts = [one for _, one in self._attempts(file.bundle, names)]
+                needed.append((other, attempts))
         earlier = settle(dataset, lease, own, needed)
-        return Claimed(file, lease, dataset, earlier)
+        rules = bundle.manifest.rules
+        return Claimed(file, lease, dataset, earlier, rules.maximum if rules else UNKNOWN)
 
     def close(self) -> None:
         """Close every bundle."""
@@ -160,9 +164,11 @@ class Claims:
                 found.setdefault(name.shard.lease, set()).add(name)
         return found
 
-    def _attempts(self, bundle: BundleId, names: Iterable[SealName]) -> list[Attempt]:
+    def _attempts(
+        self, bundle: BundleId, names: Iterable[SealName]
+    ) -> list[tuple[PilotRun, Attempt]]:
         """Return the attempts of seals in order of turn; an unreadable seal is passed over."""
-        attempts: list[Attempt] = []
+        attempts: list[tuple[PilotRun, Attempt]] = []
         for name in sorted(names, key=lambda one: (one.shard.turn, one.pilot_run)):
             # The relay moves a seal from the first place to the second.
             for path in (self._spool.seal(name), self._spool.kept_seals(bundle) / str(name)):
@@ -175,7 +181,7 @@ class Claims:
                     log.warning("unreadable seal", extra={"reason": error.text()})
                     continue
                 if segment.header.lease == name.shard.lease:
-                    attempts += segment.attempts
+                    attempts += [(segment.header.pilot_run, one) for one in segment.attempts]
                 break
         return attempts
 

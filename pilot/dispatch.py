@@ -11,13 +11,15 @@ from typing import Any
 from bundle.errors import PulkError
 from bundle.ids import PilotRun
 from bundle.records.attempt import Attempt
-from pilot.attempts import OpenShard, Running, asked, ended, lost
+from pilot.attempts import OpenShard, Running, asked, begun, ended, lost
 from pilot.core.agenda import Start, State
 from pilot.core.batching import Durations
 from pilot.core.fate import Stop
+from pilot.core.lineage import ended as ended_of
 from pilot.core.packing import Room
 from pilot.core.request import Site, request
 from pilot.offline import NAMESPACE
+from pilot.recorder import Started
 from pilot.slots import Slots
 
 DEATHS_MAX = 5  # of one slot in a row, without an attempt that ended in between
@@ -53,6 +55,7 @@ class Dispatch:
     ) -> None:
         """Start with slots that have not said yet how they settled in."""
         self.running: dict[int, Running] = {}
+        self._started = Started()
         self._slots = slots
         self._selector = selector
         self._pilot_run = pilot_run
@@ -84,14 +87,22 @@ class Dispatch:
         """Give a free slot its next task, or several short ones; False where there is none."""
         now_us = time.time_ns() // 1000
         for shard in shards:
-            start = shard.agenda.next(self._room) if shard.may_start(now_us) else None
+            may_start = shard.may_start(now_us)
+            start = shard.agenda.next(self._room, now_us) if may_start else None
             if start is not None:
                 number = self._free.pop()
                 self._room = self._room.less(start.room)
                 self._rooms[number] = start.room
-                self._send(number, shard, self._batch(shard, start))
+                self._send(number, shard, self._batch(shard, start, now_us))
                 return True
         return False
+
+    def take_started(self) -> Started | None:
+        """Return what began, and what was handed back, since the last call; None for nothing."""
+        if not (self._started.begun or self._started.back):
+            return None
+        news, self._started = self._started, Started()
+        return news
 
     def stop(self, stop: Stop, evidence: str) -> None:
         """Stop whatever runs."""
@@ -113,14 +124,16 @@ class Dispatch:
             else:
                 self._on_report(number, message)
 
-    def _batch(self, shard: OpenShard, first: Start) -> list[Start]:
+    def _batch(self, shard: OpenShard, first: Start, now_us: int) -> list[Start]:
         """Return the tasks for a slot: those behind the first are short and fit into its room."""
         agenda = shard.agenda
         kind = (shard.key, first.place[0])
         many = self._durations.tasks_at_once(kind, agenda.count(State.READY), len(self._slots.all))
         starts = [first]
-        while len(starts) < many and (start := agenda.next(first.room)):
-            if not self._durations.is_short((shard.key, start.place[0])):
+        if first.alone:
+            return starts
+        while len(starts) < many and (start := agenda.next(first.room, now_us)):
+            if start.alone or not self._durations.is_short((shard.key, start.place[0])):
                 agenda.put_back(start.place)
                 break
             starts.append(start)
@@ -135,10 +148,12 @@ class Dispatch:
             self.running[running.local] = running
             self._in_slot[number].append(running.local)
             shard.running += 1
+            self._started.begun.setdefault(shard.key, []).append(begun(running, number))
             try:
                 message = request(
                     shard.claimed.dataset,
                     start.place,
+                    start.request,
                     running.key(self._pilot_run),
                     shard.agenda.outcomes,
                     self._variables,
@@ -197,11 +212,13 @@ class Dispatch:
 
     def _end(self, number: int, running: Running, attempt: Attempt, text: bytes) -> None:
         self._take(number, running)
-        running.shard.agenda.ended(running.start.place, attempt.fate, attempt.outputs)
+        agenda, place = running.shard.agenda, running.start.place
+        agenda.ended(place, ended_of(attempt, self._pilot_run), attempt.outputs)
         self._on_end(running.shard, attempt, text)
 
     def _hand_back(self, number: int, running: Running) -> None:
         self._take(number, running)
+        self._started.back.setdefault(running.shard.key, []).append(running.local)
         running.shard.agenda.put_back(running.start.place)
 
     def _take(self, number: int, running: Running) -> None:

@@ -22,6 +22,7 @@ from bundle.records.telemetry import Sample
 from bundle.spool import publish, records
 from bundle.spool.journal import JournalWriter
 from bundle.spool.layout import ShardName, Spool
+from bundle.spool.records import Begun
 from bundle.spool.shard import ShardFile
 from bundle.trust.keys import Signer
 from pilot import linux, seal
@@ -55,6 +56,14 @@ class Group:
     samples: list[tuple[int, Sample]] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class Started:
+    """Attempts that slots were asked for, and local numbers handed back, by the recorder's keys."""
+
+    begun: dict[int, list[Begun]] = field(default_factory=dict)
+    back: dict[int, list[int]] = field(default_factory=dict)
+
+
 class Recorder:
     """Takes orders from the pilot's loop; `committed` and `failure` tell how far it came."""
 
@@ -68,6 +77,7 @@ class Recorder:
         self._wake = wake
         self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._open: dict[int, tuple[Recorded, JournalWriter, ShardFile]] = {}
+        self._begun: dict[int, dict[int, Begun]] = {}  # by key, by local number
         self._data = os.open(spool.folder("data"), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.committed = 0  # attempts whose record is durable
         self.failure: Exception | None = None
@@ -77,6 +87,10 @@ class Recorder:
     def open(self, key: int, header: SegmentHeader, held: ShardFile) -> None:
         """Order a journal for a claimed shard."""
         self._orders.put(lambda: self._open_journal(key, header, held))
+
+    def begin(self, news: Started) -> None:
+        """Order what began to be written, without waiting for the disk."""
+        self._orders.put(lambda: self._write_begun(news))
 
     def record(self, group: Group) -> None:
         """Order a group commit."""
@@ -108,9 +122,21 @@ class Recorder:
         name = ShardName(header.lease, header.turn)
         journal = JournalWriter(self._spool.journal(header.pilot_run, name))
         journal.append(records.header_record(header))
+        if begun := self._begun.setdefault(key, {}):  # of a turn whose journal goes now
+            journal.append(records.begun_record(begun.values()))
         journal.commit()
         publish.fsync_folder(self._spool.claimed(header.pilot_run))
         self._open[key] = (Recorded(header), journal, held)
+
+    def _write_begun(self, news: Started) -> None:
+        for key in {*news.begun, *news.back} & self._open.keys():
+            begun, back = news.begun.get(key, ()), news.back.get(key, ())
+            self._begun[key].update((one.local, one) for one in begun)
+            for local in back:
+                self._begun[key].pop(local, None)
+            journal = self._open[key][1]
+            journal.append(records.begun_record(begun, back))
+            journal.write()
 
     def _commit(self, group: Group) -> None:
         outputs = [file for _, attempt, _ in group.attempts for file, _ in attempt.outputs]
@@ -119,6 +145,7 @@ class Recorder:
         touched: set[int] = set()
         for key, attempt, text in group.attempts:
             self._open[key][1].append(records.attempt_record(attempt, text))
+            self._begun[key].pop(attempt.local, None)
             touched.add(key)
         for key, sample in group.samples:
             self._open[key][1].append(records.sample_record((sample,)))
@@ -165,6 +192,7 @@ class Recorder:
 
     def _seal(self, key: int, complete: bool) -> None:
         recorded, journal, _ = self._open.pop(key)
+        self._begun.pop(key, None)
         journal.close()
         self._publish(recorded, complete=complete)
         seal.let_go(self._spool, recorded.header)

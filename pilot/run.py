@@ -157,7 +157,9 @@ class Pilot:
         """Start tasks while there are free slots, claiming shards where the open ones have none."""
         while self._dispatch.has_free_slot and not self._starts_no_more:
             if not self._dispatch.start_some(self._shards.values()) and not self._claim_one():
-                return
+                break
+        if (started := self._dispatch.take_started()) is not None:
+            self._recorder.begin(started)
 
     def _pause_s(self) -> float:
         """Return how long the loop may sleep."""
@@ -166,8 +168,15 @@ class Pilot:
         if self._gathering.group.attempts:
             wake_s = min(wake_s, self._gathering.since_s + GROUP_S)
         if self._dispatch.has_free_slot and not self._starts_no_more:
-            wake_s = min(wake_s, self._next_claim_s)
+            wake_s = min(wake_s, self._next_claim_s, now_s + self._until_due_s())
         return max(0.0, wake_s - now_s)
+
+    def _until_due_s(self) -> float:
+        """Return in how many seconds the first task that backs off may start."""
+        now_us = time.time_ns() // 1000
+        open_shards = (shard for shard in self._shards.values() if shard.may_start(now_us))
+        due = [due_us for shard in open_shards if (due_us := shard.agenda.due_us)]
+        return max(0, min(due) - now_us) / 1_000_000 if due else SLOW_S
 
     def _on_ready(self, number: int | None) -> None:
         if number is not None:
@@ -223,7 +232,14 @@ class Pilot:
             log.error("shard unusable", extra={"shard": str(file.name), "reason": str(error)})
             return True
         self._keys += 1
-        agenda = Agenda(claimed.dataset, claimed.lease, claimed.earlier, self._node)
+        agenda = Agenda(
+            claimed.dataset,
+            claimed.lease,
+            claimed.earlier,
+            self._node,
+            claimed.maximum,
+            time.time_ns() // 1000,
+        )
         self._shards[self._keys] = OpenShard(self._keys, claimed, agenda)
         self._recorder.open(self._keys, self._header(claimed), file)
         return True

@@ -1,8 +1,10 @@
 """Salvage: what a dead pilot had journaled counts, and its shards are offered again.
 
-Only once the adapter has confirmed that the pilot and its tasks are gone. Order for each pilot: the
-seal from its journal (exclusive name, the same bytes each time), the shard's next turn where no
-seal will bring it, and last the pilot's folder. So after a crash the next tick repeats all of it.
+Only once the adapter has confirmed that the pilot and its tasks are gone. What it had begun and not
+ended is stated as lost: so a task that takes down its pilots is known by them. Order for each
+pilot: the seal from its journal (exclusive name, the same bytes each time), the shard's next turn
+where no seal will bring it, and last the pilot's folder. So after a crash the next tick repeats all
+of it.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from bundle.spool import publish, records
 from bundle.spool.journal import read_journal
 from bundle.spool.layout import SealName, ShardName
 from relay import claims, offer, quarantine, works
+from relay.core import losses
 from relay.errors import JournalRefused
 from relay.home import Home
 from relay.works import Work
@@ -115,11 +118,12 @@ def _seal_journal(home: Home, work: Work, claim: Claim, shard: ShardName, path: 
         _keep_tail(home, path, read.sound_bytes, "it ends inside a record")
     try:
         journaled = records.read_records(read.records)
-        if journaled.header is None or not journaled.attempts:
+        found = losses.attempts(journaled)
+        if journaled.header is None or not found:
             return False
         segment = Segment(
             journaled.header,
-            journaled.attempts,
+            found,
             complete=False,
             salvaged_at=read.sound_bytes,
         )

@@ -22,6 +22,7 @@ from bundle.limits import (
     NAME_CHARS_MAX,
     STEPS_MAX,
 )
+from bundle.records import learning, rules
 
 DESCRIPTION_CHARS_MAX = 16_384
 SEED_MAX = 2**63 - 1
@@ -42,6 +43,8 @@ def check_dataset(dataset: Dataset) -> None:
     _within("jobs", "the number of jobs", dataset.jobs, 1, JOBS_MAX)
     _within("seed", "the seed", dataset.seed, 0, SEED_MAX)
     _within("steps", "the number of steps", len(dataset.steps), 1, STEPS_MAX)
+    if problem := learning.problem(dataset.learning):
+        raise DatasetRefused(where="learning", reason=problem)
     for name, content in dataset.files:
         where = f'files."{name}"'
         names.check_path(name, where)
@@ -72,6 +75,8 @@ def check_step(dataset: Dataset, index: int, step: Step) -> None:
     _within(f"{here}.request.disk", "disk in bytes", ask.disk_bytes, 0, DISK_BYTES_MAX)
     _within(f"{here}.request.walltime", "milliseconds", ask.walltime_ms, 1, DURATION_MS_MAX)
     _within(f"{here}.failures_max", "failures_max", step.failures_max, 1, FAILURES_MAX_MAX)
+    if problem := rules.problem(step.retry):
+        raise DatasetRefused(where=f"{here}.retry", reason=problem)
 
 
 def _check_inputs(dataset: Dataset, step: Step, here: str) -> None:

@@ -14,6 +14,10 @@ from typing import Any
 from bundle import canonical, shape
 from bundle.digest import digest
 from bundle.limits import DOCUMENT_LIMITS
+from bundle.records import learning as learnings
+from bundle.records import rules as retry_rules
+from bundle.records.learning import Learning
+from bundle.records.rules import RetryRules
 
 SCHEMA = 1
 COUNTED_FAILURES_MAX = 3
@@ -95,6 +99,7 @@ class Step:
     environment: tuple[tuple[str, str], ...] = ()
     request: Request = field(default_factory=Request)
     failures_max: int = COUNTED_FAILURES_MAX
+    retry: RetryRules = retry_rules.DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,7 @@ class Dataset:
     description: str = ""
     parameters: tuple[tuple[str, str], ...] = ()
     files: tuple[tuple[str, bytes], ...] = ()
+    learning: Learning = learnings.DEFAULT
 
     def tasks_of(self, step: int) -> int:
         """Return how many tasks a step has."""
@@ -133,9 +139,24 @@ def dataset_digest(raw: bytes) -> bytes:
     return digest("chunk.dataset", raw)
 
 
+def request_to_wire(request: Request) -> list[int]:
+    """Return `[cpu_milli, gpu_milli, memory_mib, disk_bytes, walltime_ms]`."""
+    return [getattr(request, one.name) for one in fields(Request)]
+
+
+def request_from_wire(row: shape.Reader, first: int = 0) -> Request:
+    """Read a request that is the end of an array, from a place on. Raises WrongShape."""
+    length = first + len(fields(Request))
+    if not isinstance(row.value, list) or len(row.value) != length:
+        found = f"{len(row.value)} fields"
+        raise shape.WrongShape(where=row.where, expected=f"{length} fields", found=found)
+    return Request(*(row.count(place) for place in range(first, length)))
+
+
 def to_wire(dataset: Dataset) -> dict[str, Any]:
     """Return the dataset as plain values for canonical encoding."""
-    return {
+    changed = learnings.to_wire(dataset.learning)
+    return ({"learning": changed} if changed else {}) | {
         "schema": SCHEMA,
         "name": dataset.name,
         "description": dataset.description,
@@ -154,8 +175,9 @@ def _step_to_wire(step: Step) -> dict[str, Any]:
         case Synthetic(cpu_ms, wall_ms, memory_mib, output_bytes):
             run = {"cpu_ms": cpu_ms, "wall_ms": wall_ms, "memory_mib": memory_mib}
             run["output_bytes"] = list(output_bytes)
-    ask = step.request
-    return {
+    # What is the default is not written: a document without retry rules keeps its digest.
+    changed = retry_rules.rules_to_wire(step.retry)
+    return ({"retry": changed} if changed else {}) | {
         "name": step.name,
         "run": run,
         "per": str(step.per),
@@ -165,13 +187,7 @@ def _step_to_wire(step: Step) -> dict[str, Any]:
         "files": list(step.files),
         "outputs": [[one.name, one.keep] for one in step.outputs],
         "environment": dict(step.environment),
-        "request": [
-            ask.cpu_milli,
-            ask.gpu_milli,
-            ask.memory_mib,
-            ask.disk_bytes,
-            ask.walltime_ms,
-        ],
+        "request": request_to_wire(step.request),
         "failures_max": step.failures_max,
     }
 
@@ -191,7 +207,14 @@ def from_wire(value: Any) -> Dataset:
         description=reader.text("description"),
         parameters=tuple(reader.text_map("parameters").items()),
         files=tuple((name, files.bytes(name)) for name in files.value),
+        learning=_learning(reader),
     )
+
+
+def _learning(reader: shape.Reader) -> Learning:
+    if not reader.has("learning"):
+        return learnings.DEFAULT
+    return learnings.from_wire(reader.reader("learning"))
 
 
 def _step_from_wire(reader: shape.Reader) -> Step:
@@ -208,9 +231,16 @@ def _step_from_wire(reader: shape.Reader) -> Step:
         files=reader.texts("files"),
         outputs=tuple(Output(r.text(0), r.flag(1)) for r in _rows(reader, "outputs", 2)),
         environment=tuple(reader.text_map("environment").items()),
-        request=_request(reader),
+        request=request_from_wire(reader.reader("request")),
         failures_max=reader.count("failures_max"),
+        retry=_retry(reader),
     )
+
+
+def _retry(reader: shape.Reader) -> RetryRules:
+    if not reader.has("retry"):
+        return retry_rules.DEFAULT
+    return retry_rules.rules_from_wire(reader.reader("retry"))
 
 
 def _rows(reader: shape.Reader, key: str, count: int) -> Iterator[shape.Reader]:
@@ -220,15 +250,6 @@ def _rows(reader: shape.Reader, key: str, count: int) -> Iterator[shape.Reader]:
             found = f"{len(row.value)} fields"
             raise shape.WrongShape(where=row.where, expected=f"{count} fields", found=found)
         yield row
-
-
-def _request(reader: shape.Reader) -> Request:
-    numbers = reader.counts("request")
-    if len(numbers) != len(fields(Request)):
-        expected = f"{len(fields(Request))} integers"
-        where = f"{reader.where}.request"
-        raise shape.WrongShape(where=where, expected=expected, found=str(len(numbers)))
-    return Request(*numbers)
 
 
 def _synthetic(run: shape.Reader) -> Synthetic:

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from bundle import canonical, shape
+from bundle.dataset.spec import Request, request_from_wire, request_to_wire
 from bundle.ids import DatasetId, LeaseId, Task
 from bundle.intervals import IntervalSet
 from bundle.limits import JOBS_MAX, LEASE_LIMITS
+from bundle.records.rules import History, history_from_wire, history_to_wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Lease:
     pins: tuple[Pinned, ...]
     spent: tuple[tuple[int, int, int], ...]  # (job, step, counted failures so far)
     duration_ms: int  # from acceptance at the site; limits starting only
+    tried: tuple[tuple[int, int, History], ...] = ()  # (job, step, what its retry rests on)
+    asks: tuple[tuple[int, Request], ...] = ()  # (step, first request) where it was learned
 
     def tasks(self) -> Iterator[tuple[Task, int]]:
         """Yield every task with its generation, by block, then step, then job."""
@@ -73,8 +77,14 @@ class Lease:
 
 def encode(lease: Lease) -> bytes:
     """Return the raw bytes of a lease chunk."""
+    later: dict[str, Any] = {}  # absent where empty
+    if lease.tried:
+        later["tried"] = [[job, step, *history_to_wire(one)] for job, step, one in lease.tried]
+    if lease.asks:
+        later["asks"] = [[step, *request_to_wire(one)] for step, one in lease.asks]
     return canonical.encode(
-        {
+        later
+        | {
             "lease": lease.lease,
             "dataset": lease.dataset,
             "dataset_digest": lease.dataset_digest,
@@ -110,7 +120,19 @@ def decode(raw: bytes) -> Lease:
         pins=tuple(_pinned(row) for row in value.readers("pins")),
         spent=tuple((r.count(0), r.count(1), r.count(2)) for r in value.readers("spent")),
         duration_ms=value.count("duration_ms"),
+        tried=tuple(_tried(value)),
+        asks=tuple(_asks(value)),
     )
+
+
+def _tried(value: shape.Reader) -> Iterator[tuple[int, int, History]]:
+    for row in value.readers("tried") if value.has("tried") else ():
+        yield row.count(0), row.count(1), history_from_wire(row, 2)
+
+
+def _asks(value: shape.Reader) -> Iterator[tuple[int, Request]]:
+    for row in value.readers("asks") if value.has("asks") else ():
+        yield row.count(0), request_from_wire(row, 1)
 
 
 def _block(row: Any, where: str) -> Block:

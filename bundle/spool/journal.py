@@ -36,6 +36,7 @@ class JournalWriter:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, 0o600)
         self._pending: list[bytes] = []
+        self._is_dirty = False
         self.pending_bytes = 0
 
     def append(self, record: dict[str, Any]) -> None:
@@ -44,16 +45,23 @@ class JournalWriter:
         self._pending.append(frame)
         self.pending_bytes += len(frame)
 
-    def commit(self) -> None:
-        """Write the queued records and fsync the file."""
+    def write(self) -> None:
+        """Write the queued records: they outlive this process, and the node once committed."""
         if not self._pending:
             return
         data = memoryview(b"".join(self._pending))
         while data:
             data = data[os.write(self._descriptor, data) :]
-        os.fsync(self._descriptor)
         self._pending.clear()
         self.pending_bytes = 0
+        self._is_dirty = True
+
+    def commit(self) -> None:
+        """Write the queued records and fsync the file."""
+        self.write()
+        if self._is_dirty:
+            os.fsync(self._descriptor)
+            self._is_dirty = False
 
     def close(self) -> None:
         """Commit and close."""

@@ -1,4 +1,8 @@
-"""What a pilot journals and a relay salvages: header, ended attempts with logs, samples."""
+"""What a pilot journals and a relay salvages: header, attempts begun and ended, logs, samples.
+
+That an attempt began is written before anything is known of it, so that a dead pilot's journal
+tells under which tasks it died.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +18,30 @@ from bundle.records.segment import SegmentHeader
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """An attempt that a slot was asked for; the fields are those of `Attempt`."""
+
+    local: int
+    job: int
+    step: int
+    generation: int
+    slot: int
+    started_us: int
+    started_mono_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Journaled:
-    """The content of a journal: `header` is None where not even that was written."""
+    """The content of a journal: `header` is None where not even that was written.
+
+    `open`: the attempts that began, and neither ended nor were handed back, by local number.
+    """
 
     header: SegmentHeader | None
     attempts: tuple[Attempt, ...]
     logs: dict[int, bytes]
     samples: tuple[telemetry.Sample, ...]
+    open: tuple[Begun, ...] = ()
 
 
 def header_record(header: SegmentHeader) -> dict[str, Any]:
@@ -31,6 +52,12 @@ def header_record(header: SegmentHeader) -> dict[str, Any]:
 def attempt_record(attempt: Attempt, log: bytes) -> dict[str, Any]:
     """Return the record of one ended attempt."""
     return {"kind": "attempt", "row": segments.row_to_wire(attempt), "log": log}
+
+
+def begun_record(begun: Iterable[Begun], back: Iterable[int] = ()) -> dict[str, Any]:
+    """Return the record of attempts that slots were asked for, and of those handed back unbegun."""
+    rows = [[getattr(one, name) for name in Begun.__slots__] for one in begun]
+    return {"kind": "begun", "rows": rows, "back": list(back)}
 
 
 def sample_record(samples: tuple[telemetry.Sample, ...]) -> dict[str, Any]:
@@ -44,6 +71,7 @@ def read_records(records: Iterable[Any]) -> Journaled:
     attempts: list[Attempt] = []
     logs: dict[int, bytes] = {}
     samples: list[telemetry.Sample] = []
+    begun: dict[int, Begun] = {}
     for number, record in enumerate(records):
         value = shape.Reader.of(record, f"journal[{number}]")
         match value.text("kind"):
@@ -52,8 +80,18 @@ def read_records(records: Iterable[Any]) -> Journaled:
             case "attempt":
                 attempt = segments.row_from_wire(value.reader("row"))
                 attempts.append(attempt)
+                begun.pop(attempt.local, None)
                 if log := value.bytes("log"):
                     logs[attempt.local] = log
+            case "begun":
+                begun.update((one.local, one) for one in map(_begun, value.readers("rows")))
+                for local in value.counts("back"):
+                    begun.pop(local, None)
             case "samples":
                 samples.extend(telemetry.decode(value.bytes("samples")))
-    return Journaled(header, tuple(attempts), logs, tuple(samples))
+    still_open = tuple(begun[local] for local in sorted(begun))
+    return Journaled(header, tuple(attempts), logs, tuple(samples), still_open)
+
+
+def _begun(row: shape.Reader) -> Begun:
+    return Begun(*(row.count(place) for place in range(len(Begun.__slots__))))

@@ -19,6 +19,7 @@ from bundle.limits import (
     SMALL_LIMITS,
     TELEMETRY_LIMITS,
 )
+from bundle.records.rules import AMOUNT_MAX, UNKNOWN, Maximum
 
 DATA = "data"  # a whole file
 PIECE = "piece"  # one part of a file that is too large for one chunk
@@ -72,10 +73,15 @@ class SegmentEntry:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a site must hold to. `node_hours_max_milli` is 0 where nothing is capped."""
+    """What a site must hold to.
+
+    `node_hours_max_milli` is 0 where nothing is capped; `maximum` is what a task that is tried
+    again may grow to at the site.
+    """
 
     network: str = "none"
     node_hours_max_milli: int = 0
+    maximum: Maximum = UNKNOWN
 
 
 def chunk_to_wire(entry: ChunkEntry) -> list[Any]:
@@ -157,18 +163,35 @@ def segment_from_wire(row: shape.Reader) -> SegmentEntry:
 
 
 def rules_to_wire(rules: Rules) -> dict[str, Any]:
-    """Return the rules as plain values."""
-    return {"network": rules.network, "node_hours_max_milli": rules.node_hours_max_milli}
+    """Return the rules as plain values; a maximum that is not known is absent."""
+    most = rules.maximum
+    known = {"maximum": [most.memory_mib, most.walltime_ms, most.disk_bytes]}
+    return (known if most != UNKNOWN else {}) | {
+        "network": rules.network,
+        "node_hours_max_milli": rules.node_hours_max_milli,
+    }
 
 
 def rules_from_wire(value: shape.Reader) -> Rules:
     """Read the rules; a rule unknown here is refused, for it could not be kept."""
-    if value.fields() != {"network", "node_hours_max_milli"}:
+    if value.fields() - {"maximum"} != {"network", "node_hours_max_milli"}:
         raise shape.WrongShape(where=value.where, expected="the known rules", found="other rules")
     network = value.text("network")
     if network not in NETWORKS:
         raise shape.WrongShape(where=value.where, expected=" or ".join(NETWORKS), found=network)
-    return Rules(network, number(value, "node_hours_max_milli"))
+    return Rules(network, number(value, "node_hours_max_milli"), _maximum(value))
+
+
+def _maximum(value: shape.Reader) -> Maximum:
+    if "maximum" not in value.fields():
+        return UNKNOWN
+    row = value.reader("maximum")
+    _exactly(row, 3)
+    most = Maximum(*(number(row, place, AMOUNT_MAX) for place in range(3)))
+    if most == UNKNOWN:
+        expected = "a maximum, or no such field"
+        raise shape.WrongShape(where=row.where, expected=expected, found="nothing but 0")
+    return most
 
 
 def number(value: shape.Reader, key: str | int, maximum: int = NUMBER_MAX) -> int:

@@ -199,6 +199,21 @@ def counts(dataset_id: str, central: str, token_file: Path, as_json: bool) -> No
 
 @group.command()
 @click.argument("dataset_id")
+@_central
+def learned(dataset_id: str, central: str, token_file: Path, as_json: bool) -> None:
+    """Show what attempts taught about requests: per step what is asked, and what would do."""
+    client = _client(central, token_file)
+    answer = client.get(f"/datasets/{_full_id(client, dataset_id)}/learned")
+    rows = [
+        {"step": one["name"], "resource": name, "successes": one["successes"], **one[name]}
+        for one in _rows(answer, "steps")
+        for name in ("memory_mib", "walltime_ms", "disk_bytes")
+    ]
+    _show(answer, as_json, f"policy: {answer['policy']}\n{_table(rows)}")
+
+
+@group.command()
+@click.argument("dataset_id")
 @click.option("--step", type=click.IntRange(0), help="Index of the step.")
 @click.option("--job", type=click.IntRange(0), help="Index of the job.")
 @click.option("--fate", help="Only attempts that ended this way.")

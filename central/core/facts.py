@@ -16,12 +16,13 @@ from bundle.fates import FATES, Fate
 from bundle.ids import AttemptKey, DatasetId, Epoch, LeaseId, PilotRun, Task
 from bundle.intervals import IntervalSet
 from bundle.records.attempt import Attempt, lineage_digest, outcome_digest
+from bundle.records.rules import TIME_US_MAX, USED_MAX
 
 Place = tuple[int, int]
 
 # One attempt counts for at most this much in each sum, so that no site's word, however wild, takes
 # the sums of a step out of 63 bits: 557 years, 17 TB.
-USAGE_MAX = 2**44
+USAGE_MAX = USED_MAX
 
 
 class Verdict(StrEnum):
@@ -60,6 +61,7 @@ class AttemptFact(NamedTuple):
     disk_peak_bytes: int
     read_bytes: int
     written_bytes: int
+    ended_us: int = 0  # by the node's clock; tells when to try again, and nothing else
 
     @property
     def place(self) -> Place:
@@ -99,17 +101,23 @@ class ControlWord(StrEnum):
     CANCEL = "cancel"
     UNCANCEL = "uncancel"
     RESET = "reset"
+    ADOPT = "adopt"  # results of older generations count again
+    EDIT = "edit"  # another document: same jobs, steps and needs
     TOMBSTONE = "tombstone"
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """One control in commit (epoch, commit). `regions`: (step, jobs); None is the whole dataset."""
+    """One control in commit (epoch, commit). `regions`: (step, jobs); None is the whole dataset.
+
+    `document` is the digest of the document that an edit puts in force.
+    """
 
     word: ControlWord
     regions: tuple[tuple[int, IntervalSet], ...] | None
     epoch: Epoch
     commit: int
+    document: bytes = b""
 
     def covers(self, place: Place) -> bool:
         """Return whether the control is about a task."""
@@ -120,7 +128,7 @@ class Control:
 
 
 class TaskRow(NamedTuple):
-    """What the store keeps of a touched task. `lease` is the number of its live lease, or 0."""
+    """What is known of a touched task. `lease` is 1 where a live lease covers it."""
 
     step: int
     job: int
@@ -169,4 +177,5 @@ def attempt_fact(
         min(used.disk_peak_bytes, USAGE_MAX),
         min(used.read_bytes, USAGE_MAX),
         min(used.written_bytes, USAGE_MAX),
+        min(a.started_us + max(a.ended_mono_us - a.started_mono_us, 0), TIME_US_MAX),
     )

@@ -22,7 +22,8 @@ class View:
     """A dataset as the planner sees it.
 
     `fresh`: jobs of which no task per job has a row. `rows`: every row of the begun jobs that are
-    looked at and of the steps per dataset. `done`: tasks done, by step.
+    looked at and of the steps per dataset. `done`: tasks done, by step. `waits`: tasks that may
+    not start yet.
     """
 
     dag: Dag
@@ -31,6 +32,7 @@ class View:
     begun: tuple[int, ...]
     rows: Mapping[Place, TaskRow]
     done: Mapping[int, int]
+    waits: frozenset[Place] = frozenset()
 
 
 @dataclass(slots=True)
@@ -81,6 +83,8 @@ def select(view: View, tasks_max: int, job_tasks_max: int) -> Selection:
 
 def is_open(view: View, place: Place, row: TaskRow | None) -> bool:
     """Return whether a task can be leased as far as it is itself concerned."""
+    if place in view.waits:
+        return False
     verdict = (row or implied_row(view.dag, view.controls, place)).verdict
     if verdict is Verdict.READY:
         return True

@@ -1,7 +1,7 @@
 """The verdict: where a task stands, a pure total function of its facts and the clock.
 
-Order: tombstone, pin, cancel, success, exhausted failures, lease, ready or held. Only the split
-between leased and ready depends on the clock.
+Order: tombstone, pin, cancel, success, exhausted retries or poison, lease, ready or held. Only the
+split between leased and ready depends on the clock.
 """
 
 from __future__ import annotations
@@ -9,9 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bundle.fates import Fate, counts
+from bundle.fates import Fate
+from bundle.records.rules import DEFAULT, History, RetryRules
+from central.core import retry
 from central.core.controls import NOTHING, Standing
 from central.core.facts import AttemptFact, Pin, Verdict
+from central.core.retry import counted
+
+__all__ = ["Judgement", "TaskFacts", "counted", "history", "verdict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +36,30 @@ class TaskFacts:
     pins: Sequence[Pin] = ()
     standing: Standing = NOTHING
     leased_until_us: int = 0
+    rules: RetryRules = DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict and what it rests on. `rivals`: distinct outcomes that none of the pins decides."""
+    """A verdict and what it rests on.
+
+    `rivals`: distinct outcomes that none of the pins decides. `exhausted`: why a task that has no
+    success is not tried again.
+    """
 
     verdict: Verdict
     outcome: bytes
     failures: int
     rivals: tuple[bytes, ...] = ()
+    exhausted: retry.Exhausted = retry.Exhausted.NOT
 
 
 def verdict(facts: TaskFacts, now_us: int) -> Judgement:
     """Return where a task stands at a time."""
     standing = facts.standing
     outcome, pinned, rivals = _choose(facts)
-    failures = count_failures(facts)
+    known = history(facts)
+    exhausted = retry.exhausted(known, facts.rules, facts.failures_max)
     word = Verdict.HELD
     if standing.removed:
         word = Verdict.REMOVED
@@ -57,50 +69,34 @@ def verdict(facts: TaskFacts, now_us: int) -> Judgement:
         word = Verdict.CANCELLED
     elif outcome:
         word = Verdict.DONE
-    elif failures >= facts.failures_max:
+    elif exhausted:
         word = Verdict.FAILED
     elif facts.leased_until_us > now_us:
         word = Verdict.LEASED
     elif facts.parents_done and not standing.suspended:
         word = Verdict.READY
-    return Judgement(word, outcome, failures, rivals)
+    return Judgement(word, outcome, known.count(), rivals, exhausted)
 
 
-def count_failures(facts: TaskFacts) -> int:
-    """Return how many failures use up the retry budget; a key counts once."""
-    generation = facts.standing.generation
-    return sum(
-        counts(one.fate) and one.generation == generation and one.spec_hash == facts.spec_hash
-        for one in counted(facts.attempts)
-    )
-
-
-def counted(attempts: Sequence[AttemptFact]) -> Sequence[AttemptFact]:
-    """Return the attempts whose hours count: of two contents of one key the smaller digest."""
-    if len(attempts) < 2:
-        return attempts
-    by_key: dict[tuple[int, bytes, bytes, int], AttemptFact] = {}
-    for one in attempts:
-        other = by_key.get(one.key)
-        if other is None or one.content < other.content:
-            by_key[one.key] = one
-    return list(by_key.values())
+def history(facts: TaskFacts) -> History:
+    """Return what of a task's attempts its retry rests on; a key counts once."""
+    return retry.history(facts.attempts, facts.standing.takes, facts.spec_hash)
 
 
 def _choose(facts: TaskFacts) -> tuple[bytes, bool, tuple[bytes, ...]]:
     """Return the canonical outcome (or nothing), whether a pin says so, and undecided rivals."""
     if facts.lineage is None or not (facts.attempts or facts.pins):
         return b"", False, ()
-    generation = facts.standing.generation
+    takes = facts.standing.takes
     matching = {
         one.outcome
         for one in facts.attempts
         if one.fate is Fate.SUCCESS
-        and one.generation == generation
+        and takes(one.generation)
         and one.lineage == facts.lineage
         and one.spec_hash == facts.spec_hash
     }
-    pins = [pin for pin in facts.pins if pin.generation == generation]
+    pins = [pin for pin in facts.pins if takes(pin.generation)]
     for pin in sorted(pins, key=lambda pin: (pin.epoch, pin.commit, pin.outcome)):
         # A pin whose attempt has not arrived is central's own word. One whose attempt was made from
         # other parents (a fork of central's history) decides nothing.

@@ -27,6 +27,7 @@ from bundle.dataset.spec import (
     Synthetic,
 )
 from bundle.limits import DOCUMENT_FILE_BYTES_MAX
+from central.document import policy
 from central.document.form import DatasetForm, FileForm, InputForm, StepForm
 
 
@@ -46,6 +47,7 @@ def dataset(form: DatasetForm, base: Path | None) -> Dataset:
         description=form.description,
         parameters=tuple(sorted(form.parameters.items())),
         files=tuple(sorted((name, _content(name, one, base)) for name, one in form.files.items())),
+        learning=policy.learning(form.learning),
     )
 
 
@@ -88,6 +90,7 @@ class _Builder:
             environment=tuple(sorted(step.environment.items())),
             request=Request(ask.cpu, ask.gpu, ask.memory, ask.disk, ask.walltime),
             failures_max=step.failures_max,
+            retry=policy.retry_rules(self._form.retry, step.retry),
         )
 
     def _run(self) -> Command | Synthetic:

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from bundle.dataset.refusals import meant
 from bundle.dataset.spec import COUNTED_FAILURES_MAX, SCHEMA, Request
+from bundle.records import learning as learnings
 from central.document import quantity
 
 
@@ -107,6 +108,37 @@ class RequestForm(Form):
     walltime: Walltime = Request().walltime_ms
 
 
+class RetryForm(Form):
+    """`[retry]` of the document, or of a step; what a step leaves out is the document's."""
+
+    payload_max: Count | None = None
+    resources_max: Count | None = None
+    network_max: Count | None = None
+    staging_max: Count | None = None
+    pilots_max: Count | None = None
+    backoff: Walltime | None = None
+    backoff_factor: Milli | None = None
+    backoff_max: Walltime | None = None
+    jitter: Milli | None = None
+    memory_factor: Milli | None = None
+    walltime_factor: Milli | None = None
+    disk_factor: Milli | None = None
+    memory_max: MemoryMib | None = None
+    walltime_max: Walltime | None = None
+    disk_max: Gigabytes | None = None
+
+
+class LearningForm(Form):
+    """`[learning]`: what becomes of what attempts teach about requests."""
+
+    policy: Literal["off", "offer", "apply"] = "offer"
+    quantile: Milli = learnings.DEFAULT.quantile_milli
+    confidence: Milli = learnings.DEFAULT.confidence_milli
+    margin: Milli = learnings.DEFAULT.margin_milli
+    least: Milli = learnings.DEFAULT.least_milli
+    most: Milli = learnings.DEFAULT.most_milli
+
+
 class StepForm(Form):
     """One entry of `[[steps]]`."""
 
@@ -122,6 +154,7 @@ class StepForm(Form):
     environment: dict[str, str] = {}
     request: RequestForm = RequestForm()
     failures_max: int = COUNTED_FAILURES_MAX
+    retry: RetryForm = RetryForm()
 
     @model_validator(mode="after")
     def _one_payload(self) -> StepForm:
@@ -140,4 +173,6 @@ class DatasetForm(Form):
     seed: int = 0
     parameters: dict[str, Parameter] = {}
     files: dict[str, FileForm] = {}
+    retry: RetryForm = RetryForm()
+    learning: LearningForm = LearningForm()
     steps: list[StepForm]

@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 from bundle.dataset.spec import SCHEMA, Command, Dataset, Per, Request, Step
+from central.document import policy
 
 
 def render(dataset: Dataset) -> dict[str, Any]:
@@ -18,6 +19,8 @@ def render(dataset: Dataset) -> dict[str, Any]:
         made["parameters"] = dict(dataset.parameters)
     if dataset.files:
         made["files"] = {name: _file(content) for name, content in dataset.files}
+    if learning := policy.render_learning(dataset.learning):
+        made["learning"] = learning
     made["steps"] = [_step(dataset, step) for step in dataset.steps]
     return made
 
@@ -58,6 +61,8 @@ def _step(dataset: Dataset, step: Step) -> dict[str, Any]:
             }
     made["request"] = _request(step.request)
     made["failures_max"] = step.failures_max
+    if retry := policy.render_retry(step.retry):
+        made["retry"] = retry
     return made
 
 

@@ -108,6 +108,11 @@ async def counts(asked: Asked) -> web.StreamResponse:
     return as_json(await asked.budget.run(asked.authority.counts, _dataset(asked)))
 
 
+async def learned(asked: Asked) -> web.StreamResponse:
+    """Show what a dataset's attempts taught about requests, beside what was asked."""
+    return as_json(await asked.budget.run(asked.authority.learned, _dataset(asked)))
+
+
 async def attempts(asked: Asked) -> web.StreamResponse:
     """List attempts of a dataset, a page at a time."""
     dataset, query = _dataset(asked), asked.request.query
@@ -173,6 +178,7 @@ ROUTES = (
     Route("GET", "/datasets", Access.USER, lambda b: b.reads, every),
     Route("GET", DATASET, Access.USER, lambda b: b.reads, one),
     Route("GET", f"{DATASET}/counts", Access.USER, lambda b: b.reads, counts),
+    Route("GET", f"{DATASET}/learned", Access.USER, lambda b: b.reads, learned),
     Route("GET", f"{DATASET}/attempts", Access.USER, lambda b: b.reads, attempts),
     Route("GET", f"{DATASET}/tasks/{NUMBERS}", Access.USER, lambda b: b.reads, task),
     Route("POST", f"{DATASET}/controls", Access.USER, lambda b: b.writes, control),

@@ -2,7 +2,8 @@
 
 Every event costs the edges of one task and a heap's logarithm, so that ten thousand steps with a
 fan-in of thousands are nothing special. The object changes in place, but decides from its
-arguments alone: no clock, no files.
+arguments alone: no clock, no files. When and with what a task is tried again is `bundle.retry`'s
+word, as it is central's.
 """
 
 from __future__ import annotations
@@ -13,15 +14,20 @@ from enum import IntEnum, auto
 from heapq import heapify, heappop, heappush
 
 from bundle.dataset import graph
-from bundle.dataset.spec import Dataset, Per
-from bundle.fates import Fate, counts
+from bundle.dataset.spec import Dataset, Per, Request
+from bundle.fates import Fate
+from bundle.ids import PilotRun
 from bundle.records.lease import Lease
+from bundle.records.rules import UNKNOWN, Maximum
+from bundle.retry import Ended
 from pilot.core.lineage import Earlier, Outcome, Outputs, Place, consumed
-from pilot.core.packing import Room, wanted
+from pilot.core.packing import Room
+from pilot.core.tries import HELD_US_MAX, Tries
 
 LOOK_AHEAD = 32  # ready tasks looked at for one that fits
 PASSED_OVER_MAX = 64  # starts that may overtake a task too big for the room left
-SITES_OWN_MAX = 3  # a task that was lost so often is not tried again by this pilot
+SOME_TIME = 2**62  # later than any back-off: for who has no clock
+_NOBODY = PilotRun(bytes(8))
 
 
 class State(IntEnum):
@@ -29,32 +35,54 @@ class State(IntEnum):
 
     WAITING = 0
     READY = auto()
+    BACKING_OFF = auto()  # it failed, and is not to start again yet
     RUNNING = auto()
     DONE = auto()
-    EXHAUSTED = auto()  # its retry budget is spent, or the site lost it too often
+    EXHAUSTED = auto()  # not tried again here: its budget is spent, or elsewhere is better
     BLOCKED = auto()  # a parent cannot succeed here
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A task to start: where it stands in the dataset, what it takes, what it consumes."""
+    """A task to start: where it stands in the dataset, what it asks for, takes and consumes.
+
+    `alone`: a pilot was lost under it before, so nothing shares a batch with it.
+    """
 
     place: Place
     generation: int
     room: Room
     consumed: tuple[bytes, ...]
+    request: Request
+    alone: bool = False
 
 
 class Agenda:
     """What of one shard can be started next, and when nothing is left."""
 
-    def __init__(self, dataset: Dataset, lease: Lease, earlier: Earlier, node: Room) -> None:
-        """Lay out a shard. Costs the edges of its tasks."""
+    def __init__(
+        self,
+        dataset: Dataset,
+        lease: Lease,
+        earlier: Earlier,
+        node: Room,
+        maximum: Maximum = UNKNOWN,
+        now_us: int = SOME_TIME,
+    ) -> None:
+        """Lay out a shard. Costs the edges of its tasks.
+
+        Args:
+            dataset: the dataset of the lease.
+            lease: what was promised.
+            earlier: what is known before.
+            node: the whole node.
+            maximum: what a task that is tried again may grow to at the site.
+            now_us: UTC microseconds, for tasks that back off still.
+        """
         self.dataset = dataset
         self.outcomes = dict(earlier.outcomes)
-        self._node = node
-        self._failures = dict(earlier.spent)
-        self._lost: dict[Place, int] = {}
+        self._tries = Tries(dataset, lease, earlier.tried, node, maximum)
+        self._suspects = 0  # running; see `retry.is_suspect`
         self._children = graph.children_steps(dataset)
         self._levels = _levels(dataset)
         self._generations = {
@@ -64,16 +92,23 @@ class Agenda:
         for step, job in self._generations:
             self._jobs.setdefault(step, []).append(job)
         self._missing: dict[Place, int] = {}
-        self._ready: list[tuple[int, int, int]] = []
+        self._ready: list[tuple[int, int, int, int]] = []
+        self._later: list[tuple[int, Place]] = []
         self._states: dict[Place, State] = {}
         self._counts = [0] * len(State)
         self._passed_over = 0
-        self._lay_out()
+        self._lay_out(now_us)
 
     @property
     def complete(self) -> bool:
         """Whether no task of the shard can make progress here any more."""
-        return not self._counts[State.READY] and not self._counts[State.RUNNING]
+        open_states = (State.READY, State.BACKING_OFF, State.RUNNING)
+        return not any(self._counts[one] for one in open_states)
+
+    @property
+    def due_us(self) -> int:
+        """When the first task that backs off may start; 0 where none does."""
+        return self._later[0][0] if self._later else 0
 
     def count(self, state: State) -> int:
         """Return how many tasks stand in a state."""
@@ -83,19 +118,22 @@ class Agenda:
         """Return where a leased task stands."""
         return self._states[place]
 
-    def next(self, room: Room) -> Start | None:
+    def next(self, room: Room, now_us: int = SOME_TIME) -> Start | None:
         """Take the task to start next in the room that is left, or None.
 
-        Depth first along a job, lowest job first. A task that does not fit is overtaken by those
-        that do, but not for ever.
+        Depth first along a job, lowest job first; those under which a pilot was lost come last. A
+        task that does not fit is overtaken by those that do, but not for ever.
         """
-        looked: list[tuple[int, int, int]] = []
+        while self._later and self._later[0][0] <= now_us:
+            self._make_ready(heappop(self._later)[1])
+        looked: list[tuple[int, int, int, int]] = []
         found: Place | None = None
         ahead = LOOK_AHEAD if self._passed_over < PASSED_OVER_MAX else 1
         while self._ready and len(looked) < ahead:
             entry = heappop(self._ready)
-            place = (entry[2], entry[0])
-            if room.fits(self._wanted(place)):
+            place = (entry[3], entry[1])
+            waits = self._suspects and self._tries.is_suspect(place)
+            if not waits and room.fits(self._tries.room(place)):
                 found = place
                 break
             looked.append(entry)
@@ -105,38 +143,48 @@ class Agenda:
             return None
         self._passed_over = self._passed_over + 1 if looked else 0
         self._move(found, State.RUNNING)
+        self._suspects += self._tries.is_suspect(found)
         return Start(
             found,
             self._generations[found],
-            self._wanted(found),
+            self._tries.room(found),
             consumed(self.dataset, found, self.outcomes),
+            self._tries.request(found),
+            alone=self._tries.losses(found) > 0,
         )
 
     def put_back(self, place: Place) -> None:
         """Take a running task back that was not begun; nothing happened to it."""
+        self._suspects -= self._tries.is_suspect(place)
         self._move(place, State.WAITING)
         self._make_ready(place)
 
-    def ended(self, place: Place, fate: Fate, outputs: Outputs = ()) -> None:
-        """Take note that a running task's attempt ended; its children or a retry become ready."""
+    def ended(self, place: Place, how: Fate | Ended, outputs: Outputs = ()) -> None:
+        """Take note that a running task's attempt ended; its children or a retry become ready.
+
+        A fate alone is that of an attempt of no known usage, at no time.
+        """
         if self._states[place] is not State.RUNNING:
             raise ValueError(f"{place} is not running")
-        if fate is Fate.SUCCESS:
+        self._suspects -= self._tries.is_suspect(place)
+        attempt = Ended(how, _NOBODY) if isinstance(how, Fate) else how
+        if attempt.fate is Fate.SUCCESS:
             self._move(place, State.DONE)
             self.outcomes[place] = Outcome.of(outputs)
             for child in self._children_of(place):
                 self._arrived(child)
             return
-        tally = self._failures if counts(fate) else self._lost
-        tally[place] = tally.get(place, 0) + 1
-        if self._spent(place) or self._lost.get(place, 0) >= SITES_OWN_MAX:
+        due_us = self._tries.note(place, attempt)
+        if due_us < 0:
             self._move(place, State.EXHAUSTED)
             self._block(self._children_of(place))
+        elif due_us > attempt.ended_us:
+            self._back_off(place, due_us)
         else:
             self._move(place, State.WAITING)
             self._make_ready(place)
 
-    def _lay_out(self) -> None:
+    def _lay_out(self, now_us: int) -> None:
         for place in self._generations:
             self._states[place] = State.WAITING
             self._counts[State.WAITING] += 1
@@ -144,7 +192,7 @@ class Agenda:
         for place in self._generations:
             if place in self.outcomes:
                 self._move(place, State.DONE)
-            elif self._spent(place):
+            elif self._tries.is_spent(place):
                 self._move(place, State.EXHAUSTED)
                 stuck.extend(self._children_of(place))
             else:
@@ -159,7 +207,11 @@ class Agenda:
         self._block(stuck)
         for place, missing_count in self._missing.items():
             if not missing_count and self._states[place] is State.WAITING:
-                self._make_ready(place, push=False)
+                due_us = min(self._tries.not_before(place, now_us), now_us + HELD_US_MAX)
+                if due_us > now_us:
+                    self._back_off(place, due_us)
+                else:
+                    self._make_ready(place, push=False)
         heapify(self._ready)
 
     def _arrived(self, place: Place) -> None:
@@ -172,11 +224,15 @@ class Agenda:
     def _make_ready(self, place: Place, *, push: bool = True) -> None:
         self._move(place, State.READY)
         step, job = place
-        entry = (job, -self._levels[step], step)
+        entry = (self._tries.losses(place), job, -self._levels[step], step)
         if push:
             heappush(self._ready, entry)
         else:
             self._ready.append(entry)
+
+    def _back_off(self, place: Place, due_us: int) -> None:
+        self._move(place, State.BACKING_OFF)
+        heappush(self._later, (due_us, place))
 
     def _block(self, places: Iterable[Place]) -> None:
         todo = list(places)
@@ -198,12 +254,6 @@ class Agenda:
             for child_job in candidates:
                 if (child, child_job) in self._generations:
                     yield child, child_job
-
-    def _spent(self, place: Place) -> bool:
-        return self._failures.get(place, 0) >= self.dataset.steps[place[0]].failures_max
-
-    def _wanted(self, place: Place) -> Room:
-        return wanted(self.dataset.steps[place[0]].request, self._node)
 
     def _move(self, place: Place, state: State) -> None:
         self._counts[self._states[place]] -= 1

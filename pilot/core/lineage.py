@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from bundle import retry
 from bundle.dataset import graph
 from bundle.dataset.spec import Dataset
-from bundle.fates import Fate, counts
+from bundle.fates import Fate
+from bundle.ids import PilotRun
 from bundle.records.attempt import Attempt, outcome_digest
 from bundle.records.lease import Lease, Pinned
+from bundle.records.rules import NO_HISTORY, History
+from bundle.retry import Ended
 
 Place = tuple[int, int]
 """A task inside one dataset: (step, job), as `graph.parents` gives it."""
@@ -40,24 +44,24 @@ NOTHING = Outcome((), outcome_digest(()))
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """What is known before a shard starts: chosen outcomes, and counted failures of its tasks."""
+    """What is known before a shard starts: chosen outcomes, and what its tasks' retry rests on."""
 
     outcomes: dict[Place, Outcome]
-    spent: dict[Place, int]
+    tried: dict[Place, History]
 
 
 def settle(
     dataset: Dataset,
     lease: Lease,
-    own: Iterable[Attempt],
+    own: Iterable[tuple[PilotRun, Attempt]],
     needed: Sequence[tuple[Lease, Iterable[Attempt]]] = (),
 ) -> Earlier:
     """Choose the outcomes that a shard builds upon.
 
     Args:
         dataset: the dataset of the lease.
-        lease: the shard's lease; its pins come first and its `spent` is where counting starts.
-        own: attempts of earlier turns of this lease, in order.
+        lease: the shard's lease; its pins come first and its histories are where counting starts.
+        own: attempts of earlier turns of this lease, in order, with the pilots that made them.
         needed: the leases of the shards it needs, each with the attempts of its seals, in order.
     """
     successes: dict[Place, list[Attempt]] = {}
@@ -66,13 +70,14 @@ def settle(
         _pin(outcomes, other.pins)
         _gather(successes, other, attempts)
     _pin(outcomes, lease.pins)
-    spent = {(step, job): failures for job, step, failures in lease.spent}
-    own = tuple(own)
-    _gather(successes, lease, own)
-    for attempt in own:
-        if counts(attempt.fate):
-            place = (attempt.step, attempt.job)
-            spent[place] = spent.get(place, 0) + 1
+    tried = carried(lease)
+    pairs = tuple(own)
+    _gather(successes, lease, (attempt for _, attempt in pairs))
+    for pilot_run, attempt in pairs:
+        place = (attempt.step, attempt.job)
+        after = retry.after(tried.get(place, NO_HISTORY), ended(attempt, pilot_run))
+        if after != NO_HISTORY:
+            tried[place] = after
     leased = _generations(lease)
     for place in _in_order(dataset, successes):
         if place in outcomes:
@@ -81,7 +86,31 @@ def settle(
             if _matches(dataset, place, attempt, outcomes, leased):
                 outcomes[place] = Outcome.of(attempt.outputs)
                 break
-    return Earlier(outcomes, spent)
+    return Earlier(outcomes, tried)
+
+
+def carried(lease: Lease) -> dict[Place, History]:
+    """Return the histories that a lease tells; of one that it only counts, payload errors."""
+    found = {
+        (step, job): History(((Fate.PAYLOAD_ERROR, failures),))
+        for job, step, failures in lease.spent
+    }
+    found.update(((step, job), history) for job, step, history in lease.tried)
+    return found
+
+
+def ended(attempt: Attempt, pilot_run: PilotRun) -> Ended:
+    """Return what retry needs of an attempt."""
+    took_us = max(attempt.ended_mono_us - attempt.started_mono_us, 0)
+    used = attempt.usage
+    return Ended(
+        attempt.fate,
+        pilot_run,
+        attempt.started_us + took_us,
+        used.memory_peak_mib,
+        used.wall_ms,
+        used.disk_peak_bytes,
+    )
 
 
 def consumed(

@@ -8,7 +8,7 @@ from typing import Any
 
 from bundle.dataset import macros
 from bundle.dataset.seeds import seed
-from bundle.dataset.spec import Command, Dataset, Per, Step, Synthetic
+from bundle.dataset.spec import Command, Dataset, Per, Request, Step, Synthetic
 from bundle.ids import AttemptKey
 from pilot.core.lineage import Outcome, Place
 from pilot.core.packing import Room
@@ -29,6 +29,7 @@ class Site:
 def request(
     dataset: Dataset,
     place: Place,
+    ask: Request,
     attempt: AttemptKey,
     outcomes: Mapping[Place, Outcome],
     variables: Mapping[str, str],
@@ -36,12 +37,11 @@ def request(
 ) -> dict[str, Any]:
     """Return the request for one attempt.
 
-    Macros are expanded, files are named by digest. `variables` is `Site.variables()`. Raises
-    DatasetRefused where a macro does not resolve.
+    `ask` is what this try asks for. Macros are expanded, files are named by digest. `variables` is
+    `Site.variables()`. Raises DatasetRefused where a macro does not resolve.
     """
     index, job = place
     step = dataset.steps[index]
-    ask = step.request
     message: dict[str, Any] = {
         "local": attempt.local,
         "walltime_ms": ask.walltime_ms,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from bundle.dataset import spec
 from bundle.digest import digest
 from bundle.fates import Fate
 from bundle.intervals import IntervalSet
+from bundle.records.rules import RetryRules
 from central.core.controls import make_control
 from central.core.dag import Dag
 from central.core.facts import AttemptFact, Control, ControlWord, Pin, Verdict
@@ -27,6 +29,9 @@ Fact = AttemptFact | Pin | Control
 
 def dag() -> Dag:
     document = chain(jobs=JOBS, failures_max=2)
+    rules = RetryRules(pilots_max=2, resources_max=1)
+    steps = tuple(replace(step, retry=rules) for step in document.steps)
+    document = replace(document, steps=steps)
     return Dag(document, spec.dataset_digest(spec.encode(document)))
 
 
@@ -46,6 +51,7 @@ def attempt(
     lease: int = 1,
     generation: int = 0,
     wall_ms: int = 10,
+    pilot: int = 0,
 ) -> AttemptFact:
     """An attempt whose parents' outcomes are of the given variants."""
     consumed = []
@@ -54,7 +60,7 @@ def attempt(
     elif step == 2:
         given_ = (*parents, *([0] * JOBS))[:JOBS]
         consumed = [outcome(1, one, given_[one]) for one in range(JOBS)]
-    key = (step, job, generation, lease, local)
+    key = (step, job, generation, lease, local, pilot)
     made = outcome(step, job, variant) if fate is Fate.SUCCESS else b""
     content = digest("content", repr((key, fate, variant, consumed, wall_ms)).encode())
     return AttemptFact(
@@ -62,7 +68,7 @@ def attempt(
         job,
         generation,
         bytes([lease]) * 16,
-        b"pilotrun",
+        b"pilotrun"[:7] + bytes([pilot]),
         local,
         fate,
         of.spec_hash(step),
@@ -89,13 +95,14 @@ def histories(draw: st.DrawFn) -> tuple[Dag, list[AttemptFact], list[Control]]:
                 of,
                 step,
                 0 if step == 2 else draw(st.integers(0, JOBS - 1)),
-                fate=draw(st.sampled_from([Fate.SUCCESS] * 3 + [Fate.PAYLOAD_ERROR, Fate.LOST])),
+                fate=draw(st.sampled_from([Fate.SUCCESS] * 3 + [Fate.OOM, *[Fate.LOST] * 2])),
                 variant=draw(st.integers(0, 1)),
                 parents=draw(st.lists(st.integers(0, 1), min_size=JOBS, max_size=JOBS)),
                 local=number if draw(st.booleans()) else 0,
                 lease=draw(st.integers(1, 3)),
                 generation=draw(st.sampled_from([0, 0, 0, 1])),
                 wall_ms=draw(st.integers(1, 3)),
+                pilot=draw(st.sampled_from([0, 0, 1, 2])),
             )
         )
     controls = []
@@ -210,9 +217,10 @@ def test_a_fan_in_waits_for_every_job() -> None:
 def test_the_sites_own_fates_never_use_up_the_budget() -> None:
     of = dag()
     live = Memory(of)
-    live.join([attempt(of, 0, 0, fate=Fate.LOST, local=n) for n in range(9)], commit=1)
+    live.join([attempt(of, 0, 0, fate=Fate.PREEMPTED, local=n) for n in range(9)], commit=1)
+    live.join([attempt(of, 0, 0, fate=Fate.LOST, local=n) for n in range(9, 14)], commit=2)
     assert live.verdict(0, 0) is Verdict.READY
-    live.join([attempt(of, 0, 0, fate=Fate.SIGNAL, local=10 + n) for n in range(2)], commit=2)
+    live.join([attempt(of, 0, 0, fate=Fate.SIGNAL, local=20 + n) for n in range(2)], commit=2)
     assert live.verdict(0, 0) is Verdict.FAILED
     live.join([attempt(of, 0, 0, lease=2)], commit=3)
     assert live.verdict(0, 0) is Verdict.DONE

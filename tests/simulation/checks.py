@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tests.simulation.site import Site
     from tests.simulation.world import World
 
+PILOTS_MAX = 3  # that a task may take down
 OPEN = (Verdict.READY, Verdict.LEASED)
 
 
@@ -116,6 +117,8 @@ class Checks:
         missing, archived = self.missing(), self._world.archived()
         assert not missing, f"I2: lost: {sorted(missing)[:3]}"
         for key, said in archived.items():
+            if said.fate is Fate.LOST and key in self._world.ledger.begun:
+                continue  # the relay's word on what a dead pilot's journal says was begun
             assert self._world.ledger.said.get(key) == said, f"I7: nobody ran {key}"
         by_dataset: dict[DatasetId, dict[Key, Said]] = {}
         for key, said in archived.items():
@@ -170,6 +173,9 @@ class Checks:
             return (Verdict.DONE,)
         if failures >= of.dag.dataset.steps[place[0]].failures_max:
             return (Verdict.FAILED,)
+        if sum(said.fate in (Fate.LOST, Fate.NODE_FAILURE) for said in mine) >= PILOTS_MAX:
+            # Poison where these were pilots enough, which the pilots of a shard also decide.
+            return (Verdict.FAILED, Verdict.LEASED, Verdict.READY, Verdict.HELD)
         met = all(one.verdict is Verdict.DONE for one in parents) and not standing.suspended
         return (Verdict.LEASED, Verdict.READY if met else Verdict.HELD)
 
@@ -187,7 +193,7 @@ def _standing(of: Standings, place: Place) -> Standing:
                 one.word, cancelled
             )
             removed = removed or one.word is ControlWord.TOMBSTONE
-    return Standing(generation, suspended, cancelled, removed)
+    return Standing(generation, generation, suspended, cancelled, removed)
 
 
 def _cascades(of: Standings) -> None:

@@ -46,6 +46,7 @@ class Ledger:
     said: dict[Key, Said] = field(default_factory=dict)
     spools: dict[Key, int] = field(default_factory=dict)  # which spool holds it first
     gone: set[Key] = field(default_factory=set)
+    begun: set[Key] = field(default_factory=set)  # what a journal said before it ended
 
     def write(self, key: Key, said: Said, spool: int) -> None:
         """Append one line."""

@@ -9,6 +9,7 @@ from central.core.changes import implied_row
 from central.core.controls import Controls
 from central.core.dag import Dag
 from central.core.facts import Place, TaskRow
+from central.state.reading import Reading
 from central.workings import Workings
 
 
@@ -48,7 +49,8 @@ def of(workings: Workings) -> Picture:
             for step in range(len(dag.dataset.steps))
             for job in range(dag.dataset.tasks_of(step))
         ]
-        known = {one.place: one for one in workings.store.tasks.rows(row.no, places)}
+        reading = Reading(workings, row)
+        known = {one.place: one for one in reading.rows(places, outcomes=True)}
         rows = {place: known.get(place) or implied_row(dag, controls, place) for place in places}
         steps = views.counts(row.id)["steps"]
         counts = tuple(

@@ -17,6 +17,7 @@ from bundle.records import seal as seals
 from bundle.records.attempt import Attempt, Usage
 from bundle.records.seal import Claim
 from bundle.records.segment import Host, SegmentHeader
+from bundle.retry import Ended
 from bundle.spool import publish, records
 from bundle.spool.journal import JournalWriter, frame_of
 from bundle.trust.keys import MemoryKey
@@ -162,13 +163,33 @@ class Pilot:
                 self._world.machine.after(LOOK_US, self._work)
             return
         self._looks = 0
-        start = None if self._is_over() else self._agenda.next(ROOM)
+        now_us = self._now_us()
+        start = None if self._is_over() else self._agenda.next(ROOM, now_us)
+        if start is None and not self._is_over() and self._agenda.due_us > now_us:
+            self._world.machine.after(self._agenda.due_us - now_us, self._work)
+            return
         if start is None:
             self._seal(complete=self._agenda.complete)
             self._world.machine.after(SECOND_US, self._work)
             return
+        self._begin(start)
         took_ms = int(self._chance.expovariate(1 / self._world.task_ms)) + 1
         self._world.machine.after(took_ms * 1000, lambda: self._ended(start, took_ms))
+
+    def _now_us(self) -> int:
+        return self._world.machine.now_us + self.site.skew_us
+
+    def _begin(self, start: Start) -> None:
+        """Write down that an attempt begins; it is synced with the next group."""
+        step, job = start.place
+        begun = records.Begun(self._local, job, step, start.generation, 0, self._now_us(), 1)
+        self._journal.append(records.begun_record([begun]))
+        self._journal.write()
+        self._world.ledger.begun.add(self._key_of(step, job, start.generation, self._local))
+
+    def _key_of(self, step: int, job: int, generation: int, local: int) -> Key:
+        head = self._header
+        return Key(head.dataset, step, job, generation, head.lease, self._run, local)
 
     def _is_over(self) -> bool:
         return self._world.machine.now_us >= self._until_us
@@ -176,7 +197,7 @@ class Pilot:
     def _claim(self) -> bool:
         if self._is_over():
             return False
-        now_us = self._world.machine.now_us + self.site.skew_us
+        now_us = self._now_us()
         file = self._claims.claim(now_us, self._run * 2)
         if file is None:
             return False
@@ -187,7 +208,9 @@ class Pilot:
             file.turn, HOST,
         )  # fmt: skip
         self._shard, self._claimed = file.name, claimed
-        self._agenda = Agenda(claimed.dataset, lease, claimed.earlier, ROOM)
+        self._agenda = Agenda(
+            claimed.dataset, lease, claimed.earlier, ROOM, claimed.maximum, now_us
+        )
         self._recorded = Recorded(self._header)
         self._pending: list[Attempt] = []
         self._journal = JournalWriter(self._spool.journal(self._run, file.name))
@@ -210,12 +233,13 @@ class Pilot:
         attempt = Attempt(
             job=start.place[1], step=start.place[0], generation=start.generation,
             local=self._local, fate=fate, exit_code=int(fate is not Fate.SUCCESS), signal=0,
-            started_us=1, started_mono_us=1, ended_mono_us=1 + took_ms * 1000, slot=0,
+            started_us=self._now_us() - took_ms * 1000, started_mono_us=1, ended_mono_us=1 + took_ms * 1000, slot=0,
             usage=Usage(took_ms, took_ms, 10, 20, 30, 40), consumed=start.consumed,
             outputs=outputs,
         )  # fmt: skip
         self._local += 1
-        self._agenda.ended(start.place, fate, outputs)
+        how = Ended(fate, self._run, self._now_us(), 10, took_ms, 20)
+        self._agenda.ended(start.place, how, outputs)
         self._pending.append(attempt)
         if self._chance.random() < 0.6:
             self._commit()
@@ -241,12 +265,9 @@ class Pilot:
         for attempt in self._pending:
             self._journal.append(records.attempt_record(attempt, b""))
         self._journal.commit()
-        head = self._header
         for one in self._pending:
             self._recorded.add(one, b"")
-            key = Key(
-                head.dataset, one.step, one.job, one.generation, head.lease, self._run, one.local
-            )
+            key = self._key_of(one.step, one.job, one.generation, one.local)
             said = Said(one.fate, one.consumed, one.outputs, one.usage.wall_ms)
             self._world.ledger.write(key, said, self.spool_number)
             self._world.machine.tell("ran", one.step, one.job, one.generation, one.fate.value)

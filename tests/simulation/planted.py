@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bundle.fates import Fate
 from central.core.receipts import Outcome
 from tests.simulation.planting import Bug
 
@@ -28,20 +27,12 @@ def always(value: Any) -> Callable[[Any], Callable[..., Any]]:
     return lambda _real: lambda *_args, **_kw: value
 
 
-def _without(keep: Callable[..., bool]) -> Callable[[Any], Callable[..., Any]]:
-    """Drop some of the facts that arrive."""
+def _dropping_cancelled(real: Any) -> Callable[..., Any]:
+    def add(self: Any, dataset: Any, segments: Any, contested: Any) -> None:
+        if not self._w.controls(dataset).whole.cancelled:
+            real(self, dataset, segments, contested)
 
-    def make(real: Any) -> Callable[..., Any]:
-        def add(self: Any, dataset: Any, facts: Any) -> Any:
-            return real(self, dataset, [one for one in facts if keep(self, dataset, one)])
-
-        return add
-
-    return make
-
-
-def _not_cancelled(joining: Any, dataset: Any, fact: Any) -> bool:
-    return not joining._w.controls(dataset).standing(fact.place).cancelled
+    return add
 
 
 def _dropping_parked(real: Any) -> Callable[..., Any]:
@@ -61,10 +52,6 @@ def _twice(real: Any) -> Callable[..., Any]:
             real(self, one, sign)
 
     return add
-
-
-def _counting_all(_real: Any) -> Callable[..., bool]:
-    return lambda fate: fate is not Fate.SUCCESS
 
 
 def _dropping_seals(real: Any) -> Callable[..., Any]:
@@ -99,16 +86,17 @@ BUGS = (
         "and one.lineage == facts.lineage", "", plan=LOOSE | {"restore": ""},
         mischief=("split",)),
     Bug("generation is ignored", "central.core.verdict:_choose",
-        "and one.generation == generation", "", plan=ASKED),
+        "and takes(one.generation)", "", plan=ASKED),
     Bug("failures beat a success", "central.core.verdict:verdict",
         "elif outcome:", "elif outcome and not failures:", plan={"failing": 0.3}),
-    Bug("failures never exhaust a task", "central.core.verdict:count_failures",
-        make=always(0), plan={"poison": 0.3}),
-    Bug("the site's own failures use up the budget", "central.core.verdict:counts",
-        make=_counting_all, plan={"failing": 0.5}),
+    Bug("failures never exhaust a task", "central.core.verdict:verdict",
+        "retry.exhausted(known, facts.rules, facts.failures_max)", "retry.Exhausted.NOT",
+        plan={"poison": 0.3}),
+    Bug("the site's own failures use up the budget", "central.core.verdict:verdict",
+        "facts.failures_max)", "facts.failures_max - known.losses)", plan={"failing": 0.5}),
     Bug("hours count twice", "central.core.changes:UsageSum.add", make=_twice),
-    Bug("results of cancelled tasks are dropped", "central.joining:Joining.add_attempts",
-        make=_without(_not_cancelled), plan=ASKED),
+    Bug("results of cancelled tasks are dropped", "central.joining:Joining.add_segments",
+        make=_dropping_cancelled, plan=ASKED),
     Bug("the last of two successes wins", "central.core.verdict:_choose",
         "return min(matching), False, tuple(sorted(matching)) if len(matching) > 1 else ()",
         "return [one.outcome for one in facts.attempts if one.outcome in matching][-1], False, ()",
