@@ -31,7 +31,8 @@ from central.errors import Unauthorised, UnknownBundle
 from central.home import Home
 from central.pack import OutBundle
 from central.requests import Submitted
-from central.store.sqlite import SqliteStore
+from central.store.opening import open_store
+from central.store.protocol import Store
 from central.submission import Given
 from central.views import FilePlace
 from central.workings import Workings, load_signer, new_epoch
@@ -58,9 +59,9 @@ class Authority:
     def open(cls, home: Home, config: Config, *, clock_us: Callable[[], int]) -> Self:
         """Open a central and merge what a crash left archived but not merged.
 
-        Raises BadFilesystem, WrongSchema, DatabaseBusy, KeyFileRefused, TrustRefused.
+        Raises what `open_store` raises, KeyFileRefused, TrustRefused.
         """
-        store = SqliteStore(home.database)
+        store = open_store(config, home)
         archive = Archive(home.archive, config.archive.copies)
         signer = load_signer(home.central_key)
         if store.people.meta(EPOCH) is None:
@@ -274,7 +275,7 @@ class Authority:
             return self._views.sites()
 
 
-def _epoch(store: SqliteStore) -> Epoch:
+def _epoch(store: Store) -> Epoch:
     """Return the epoch of this database, made with its first opening."""
     people = store.people
     nonce, counter = people.meta(EPOCH), people.meta("epoch.counter")

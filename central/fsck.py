@@ -21,8 +21,8 @@ from central.core.facts import Verdict
 from central.home import Home, NoCentral
 from central.replay import replayed
 from central.state.reading import Reading
+from central.store.opening import is_made, open_store
 from central.store.rows import DatasetRow, StepRow
-from central.store.sqlite import SqliteStore
 from central.workings import Workings, new_epoch
 
 PROBLEMS_MAX = 100
@@ -53,10 +53,10 @@ def fsck(home: Home) -> dict[str, Any]:
 
     Raises NoCentral, WrongSchema, DatabaseBusy.
     """
-    if not home.database.exists():
-        raise NoCentral(where=str(home.root), missing=home.database.name)
     config = configs.load(home.config)
-    store = SqliteStore(home.database)
+    if not is_made(config, home):
+        raise NoCentral(where=str(home.root), missing=home.database.name)
+    store = open_store(config, home)
     try:
         archive = Archive(home.archive, config.archive.copies)
         workings = Workings(home, config, store, archive, None, new_epoch(0), lambda: 0)
