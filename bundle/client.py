@@ -8,11 +8,13 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 from bundle.errors import PulkError
 
 TIMEOUT_S = 30.0
+BACKUP_S = 3600.0  # a large database is copied while others are served
 
 
 class NoAnswer(PulkError):
@@ -93,6 +95,21 @@ class Client:
         """Return the users whose submission bundles central takes."""
         return list(self.get("/users")["users"])
 
+    def snapshot(self) -> dict[str, Any]:
+        """Have the server copy its database into a file of its own; return where that lies."""
+        return dict(json.loads(self._ask("POST", "/backups/snapshot", b"", timeout_s=BACKUP_S)))
+
+    def cover(self, backup: Path) -> dict[str, Any]:
+        """Tell the server of a finished backup; return how many bundles are safe by it now."""
+        body = json.dumps({"backup": str(backup)}).encode()
+        headers = {"Content-Type": "application/json"}
+        return dict(json.loads(self._ask("POST", "/backups", body, headers, BACKUP_S)))
+
+    def presume_lost(self, site: str) -> int:
+        """Have a site taken as lost with all it holds; return how many leases that ended."""
+        answer = self._ask("POST", f"/sites/{urllib.parse.quote(site, safe='')}/lost", b"")
+        return int(json.loads(answer)["leases"])
+
     def counts(self, dataset: str) -> list[dict[str, Any]]:
         """Return per step the tasks by verdict and what they used."""
         answer = self.get(f"/datasets/{dataset}/counts")
@@ -123,6 +140,7 @@ class Client:
         path: str,
         body: bytes | None = None,
         headers: dict[str, str] | None = None,
+        timeout_s: float = TIMEOUT_S,
     ) -> bytes:
         url = self.base.rstrip("/") + path
         if not url.startswith(("http://", "https://")):
@@ -134,7 +152,7 @@ class Client:
             headers={"Authorization": f"Bearer {self._token}", **(headers or {})},
         )
         try:
-            with self._opener.open(request, timeout=TIMEOUT_S) as answer:
+            with self._opener.open(request, timeout=timeout_s) as answer:
                 return bytes(answer.read())
         except urllib.error.HTTPError as error:
             raise Refused(where=url, said=_said(error)) from error

@@ -8,9 +8,11 @@ import numpy as np
 
 from bundle.errors import PulkError
 from bundle.ids import LeaseId, SiteName
+from bundle.records.head import OUTVOTED
 from bundle.records.report import Report
 from bundle.wire.manifest import Manifest
 from bundle.wire.read import OpenBundle
+from central import epochs
 from central.core import commit as commits
 from central.core import newest
 from central.core.commit import Commit
@@ -166,7 +168,18 @@ def join_commit(workings: Workings, commit: Commit, documents: dict[bytes, bytes
         joining.add_pins(workings.dataset(dataset), [pin])
     for kept in commit.remembered:
         workings.store.people.remember(kept.token, kept.key, kept.request, kept.answer)
+    for site in commit.presumed:
+        end_leases_of(joining, site)
     joining.finish(no)
+
+
+def end_leases_of(joining: Joining, site: SiteName) -> int:
+    """End all live leases of a site that is presumed lost; return how many."""
+    store = joining.store
+    live = [no for no, *_ in store.datasets.live_of_site(site)]
+    joining.end_leases(live, GONE)
+    epochs.presume_lost(store, site)
+    return len(live)
 
 
 def join_report(workings: Workings, bundle: OpenBundle, report: Report, raw: bytes) -> None:
@@ -178,6 +191,7 @@ def join_report(workings: Workings, bundle: OpenBundle, report: Report, raw: byt
     if marks is not None:
         store.bundles.set_report(site, raw, marks)
     note_received(workings, manifest)
+    epochs.heed(workings, site, report.head)
     if marks is not None:
         joining = Joining(workings, live=True)
         joining.end_leases(_gone(workings, manifest, report), GONE)
@@ -185,12 +199,21 @@ def join_report(workings: Workings, bundle: OpenBundle, report: Report, raw: byt
 
 
 def _gone(workings: Workings, manifest: Manifest, report: Report) -> list[int]:
-    """Return the live leases of works that arrived at the site and are no longer held there."""
+    """Return the live leases of works that arrived at the site and are no longer held there.
+
+    A work that central forgot arrived there: the site told of it. What the site refuses for good,
+    because its chain of commits was forked and ended, never will be held.
+    """
     held = {one.bundle for one in report.held}
+    outvoted = {name for name, code in report.refused if code == OUTVOTED}
     received = dict(manifest.received)
     live = workings.store.datasets.live_of_site(SiteName(manifest.producer))
     return [
         no
         for no, work, stream, sequence in live
-        if work not in held and stream in received and sequence in received[stream]
+        if work in outvoted
+        or (
+            work not in held
+            and (not stream or (stream in received and sequence in received[stream]))
+        )
     ]

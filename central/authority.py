@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from bundle.ids import BundleId, DatasetId, Epoch, SiteName, Task
+from bundle.ids import BundleId, DatasetId, SiteName, Task
 from bundle.intervals import IntervalSet
 from bundle.trust import certificate, enrolment, fingerprint
 from bundle.trust.certificate import Certificate
@@ -21,9 +22,21 @@ from bundle.trust.errors import EnrolmentRefused, KeyFileRefused, KeyRevoked
 from bundle.trust.keys import KeyFile, Role
 from bundle.trust.request import check_request
 from bundle.wire.read import open_bundle
-from central import absorb, deltas, pack, requests, teaching, trust_chain, users, views
+from central import (
+    absorb,
+    deltas,
+    epochs,
+    pack,
+    requests,
+    safety,
+    teaching,
+    trust_chain,
+    users,
+    views,
+    why,
+)
 from central.absorb import Disposition
-from central.archive import Archive
+from central.archive import open_archive
 from central.config import Config
 from central.core.facts import ControlWord
 from central.core.receipts import Outcome
@@ -38,8 +51,8 @@ from central.views import FilePlace
 from central.workings import Workings, load_signer, new_epoch
 
 SKEW_US_MAX = 300_000_000
+CATCH_UP_US = 60_000_000
 ADMIN = "admin"
-EPOCH = "epoch.nonce"
 
 __all__ = ["Authority", "Disposition", "FilePlace", "OutBundle", "Submitted"]
 
@@ -52,6 +65,7 @@ class Authority:
         self._w = workings
         self._lock = threading.RLock()
         self._packer = pack.Packer(workings)
+        self._caught_up_us = 0
         self._heeded = 0  # the trust version that was acted on
         self._views = views.Views(workings)
 
@@ -62,17 +76,19 @@ class Authority:
         Raises what `open_store` raises, KeyFileRefused, TrustRefused.
         """
         store = open_store(config, home)
-        archive = Archive(home.archive, config.archive.copies)
+        archive = open_archive(home, config)
         signer = load_signer(home.central_key)
-        if store.people.meta(EPOCH) is None:
+        if epochs.stored(store) is None:
             # A database that is new beside an archive that is not: it learns what was said before
             # it says a word, so that its epoch comes after those.
             replay = Workings(home, config, store, archive, None, new_epoch(0), clock_us)
             absorb.recover(replay)
-        workings = Workings(home, config, store, archive, signer, _epoch(store), clock_us)
-        _take_token(workings)
+        workings = Workings(home, config, store, archive, signer, epochs.current(store), clock_us)
+        if not store.people.tokens():
+            take_token(home, store)
         deltas.sweep(home)
         absorb.recover(workings)
+        safety.catch_up(workings)
         return cls(workings)
 
     def close(self) -> None:
@@ -113,6 +129,7 @@ class Authority:
         """Take a bundle file; the caller may remove it afterwards. Never raises for its content."""
         with self._lock:
             self._heed_trust()
+            self._catch_up()
             return absorb.absorb(self._w, path)
 
     def known(self, bundle: BundleId) -> Disposition | None:
@@ -142,8 +159,9 @@ class Authority:
         """
         with self._lock:
             row = self._w.store.bundles.bundle(bundle)
-            path = self._w.archive.path(bundle)
-            if row is None or row.kind != "work" or row.audience != site or not path.exists():
+            if row is None or row.kind != "work" or row.audience != site:
+                raise UnknownBundle(bundle=bundle, site=site)
+            if not self._w.archive.path(bundle).exists():
                 raise UnknownBundle(bundle=bundle, site=site)
             return deltas.for_site(self._w, site, bundle)
 
@@ -198,6 +216,44 @@ class Authority:
         """Return the users as plain values."""
         with self._lock:
             return users.listed(self._w)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Copy the database, as it is at one moment, into a file of its own; return its place.
+
+        Others are let in between; who asked removes the file. Also says epoch and last commit.
+        """
+        to = self._w.home.uploads / f"snapshot-{os.urandom(8).hex()}.sqlite"
+        with self._lock:
+            self._w.store.backup(to, self._let_others_in)
+            return safety.snapshot(self._w, to)
+
+    def cover(self, backup: Path) -> dict[str, Any]:
+        """Call safe what a finished backup on another device holds; return how many bundles.
+
+        Raises NoBackup, BackupDamaged.
+        """
+        with self._lock:
+            safety.catch_up(self._w)
+            return safety.cover(self._w, backup)
+
+    def presume_lost(self, site: SiteName) -> int:
+        """Take as a fact that a site is lost with all it holds; return how many leases that ends.
+
+        What it brings later counts all the same. Raises UnknownSite.
+        """
+        with self._lock:
+            return requests.presume_lost(self._w, site)
+
+    def _catch_up(self) -> None:
+        """Ask a mirror that failed again, now and then; under the lock."""
+        now_us = self._w.clock_us()
+        if self._w.archive.is_behind and not 0 <= now_us - self._caught_up_us < CATCH_UP_US:
+            self._caught_up_us = now_us
+            safety.catch_up(self._w)
+
+    def _let_others_in(self) -> None:
+        self._lock.release()
+        self._lock.acquire()
 
     def _heed_trust(self) -> None:
         """Act on a trust version that was taken meanwhile; under the lock."""
@@ -259,6 +315,11 @@ class Authority:
         with self._lock:
             return self._views.task(task)
 
+    def why(self, task: Task) -> dict[str, Any]:
+        """Return what keeps a task from running. Raises UnknownDataset, UnknownTask."""
+        with self._lock:
+            return why.why(self._w, self._packer.board, task)
+
     def file(self, sha256: bytes) -> FilePlace:
         """Return where an output lies that travelled home. Raises UnknownFile."""
         with self._lock:
@@ -275,25 +336,14 @@ class Authority:
             return self._views.sites()
 
 
-def _epoch(store: Store) -> Epoch:
-    """Return the epoch of this database, made with its first opening."""
-    people = store.people
-    nonce, counter = people.meta(EPOCH), people.meta("epoch.counter")
-    if nonce is not None and counter is not None:
-        return Epoch(int(counter), nonce)
-    with store.transaction():
-        epoch = new_epoch(store.bundles.epoch_max() + 1)
-        people.set_meta(EPOCH, epoch.nonce)
-        people.set_meta("epoch.counter", str(epoch.counter).encode())
-    return epoch
-
-
-def _take_token(workings: Workings) -> None:
-    """Know the first token by its digest alone, once."""
-    path = workings.home.token
-    if path.exists() and not workings.store.people.tokens():
-        with workings.store.transaction():
-            workings.store.people.add_token(_token_digest(path.read_text().strip()), ADMIN)
+def take_token(home: Home, store: Store) -> None:
+    """Know the administrator's token by its digest alone: the first, or one after a restore."""
+    if not home.token.exists():
+        return
+    given = _token_digest(home.token.read_text().strip())
+    if given not in [digest for _, digest in store.people.tokens()]:
+        with store.transaction():
+            store.people.add_token(given, ADMIN)
 
 
 def _token_digest(bearer: str) -> bytes:

@@ -199,3 +199,25 @@ class SignerNotInForce(PulkError):
     transient = True
     what = "central's key {key} is not in force in trust version {version}"
     remedy = "take the trust version again with `pulk keys take`, which finishes it"
+
+
+class SetBack(PulkError):
+    """A site brought back central's signed head from beyond what this central knows.
+
+    Either it was set back without being told (a snapshot of its machine, an old copy of its disk),
+    or another central runs with its key. It merges what comes, and says nothing: no leases,
+    receipts or commits. Make sure that no other central runs, then `pulk central take-over DIR`.
+    """
+
+    code = "set-back"
+    transient = True
+    what = "central was set back, or is one of two, and says nothing until it is told"
+    remedy = "make sure that no other central runs, then stop this one and run `central take-over`"
+
+
+class UnknownSite(PulkError):
+    """No site of this name was ever enrolled or heard here. `pulk central site list` shows them."""
+
+    code = "unknown-site"
+    what = "there is no site {site}"
+    remedy = "copy the name from `pulk central site list`"

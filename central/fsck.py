@@ -14,7 +14,7 @@ from bundle.wire.read import open_bundle
 from central import config as configs
 from central import teaching
 from central.absorb import KINDS
-from central.archive import Archive
+from central.archive import open_archive
 from central.core import state_hash as hashes
 from central.core.changes import UsageSum
 from central.core.facts import Verdict
@@ -58,7 +58,7 @@ def fsck(home: Home) -> dict[str, Any]:
         raise NoCentral(where=str(home.root), missing=home.database.name)
     store = open_store(config, home)
     try:
-        archive = Archive(home.archive, config.archive.copies)
+        archive = open_archive(home, config)
         workings = Workings(home, config, store, archive, None, new_epoch(0), lambda: 0)
         with store.transaction():
             return examine(workings)

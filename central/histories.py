@@ -22,7 +22,7 @@ def tried(
     """Return the histories of those tasks that have one; a few queries, however many places."""
     found: dict[Place, list[AttemptFact]] = {}
     if places:
-        for one in Reading(workings, row).attempts(places):
+        for one in Reading(workings, row).tried(places):
             if retry.matters(one):
                 found.setdefault(one.place, []).append(one)
     controls = workings.controls(row)

@@ -152,7 +152,8 @@ def _read_records(workings: Workings, bundle: OpenBundle, found: Found) -> None:
         else:
             found.documents[chunks[place].digest] = bundle.chunk(place)
     works = dict(found.works)
-    for name in {entry.work for entry in bundle.manifest.segments} - works.keys():
+    brought = {BundleId(chunks[place].name) for place in bundle.find("work-manifest")}
+    for name in (brought | {entry.work for entry in bundle.manifest.segments}) - works.keys():
         known = store.work(name)
         if known is not None:
             works[name] = known

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from bundle.ids import BundleId
 from central.absorb import absorb
-from central.archive import Archive
 from central.core.receipts import Outcome
 from central.home import Home, make_folders
 from central.joining import Joining
@@ -43,21 +42,15 @@ def replayed(workings: Workings) -> Iterator[Workings]:
             with store.transaction():
                 for user in workings.store.people.users():
                     store.people.save_user(user)
-            archive = Archive(home.archive, workings.config.archive.copies)
-            again = Workings(
-                scratch, workings.config, store, archive, None, new_epoch(0), lambda: 0
-            )
-            replay(
-                again, [row.id for row in workings.store.bundles.merged() if _lies(archive, row.id)]
-            )
+            archive = workings.archive.reading()
+            config, epoch = workings.config, new_epoch(0)
+            again = Workings(scratch, config, store, archive, None, epoch, lambda: 0)
+            merged = [row.id for row in workings.store.bundles.merged() if row.kind != "report"]
+            replay(again, [one for one in merged if archive.path(one).exists()])
             _end_leases(workings, again)
             yield again
         finally:
             store.close()
-
-
-def _lies(archive: Archive, bundle: BundleId) -> bool:
-    return archive.path(bundle).exists()
 
 
 def _end_leases(workings: Workings, again: Workings) -> None:

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from bundle import canonical, shape
 from bundle.dataset import spec
 from bundle.digest import digest
-from bundle.ids import DATASET_ID_BYTES, BundleId, DatasetId, dataset_id
+from bundle.ids import DATASET_ID_BYTES, BundleId, DatasetId, SiteName, dataset_id
 from bundle.intervals import IntervalSet
 from bundle.limits import SMALL_LIMITS
 from bundle.wire.write import ChunkSource
 from central import cosignatures
+from central.arriving import end_leases_of
 from central.core.commit import Commit, Remembered, Submission
 from central.core.controls import ControlWord, make_control, make_reset
 from central.core.facts import Control, Place
-from central.errors import BadControl, IdempotencyConflict
+from central.errors import BadControl, IdempotencyConflict, UnknownSite
 from central.joining import Joining, publish_commit
 from central.store.rows import DatasetRow
 from central.submission import Given
@@ -119,6 +120,29 @@ def reset(workings: Workings, dataset: DatasetRow, places: Iterable[Place]) -> i
         of = workings.dag(dataset.digest)
         made = make_reset(of, places, workings.epoch, number)
         return _commit_control(workings, dataset, made, None)
+
+
+def presume_lost(workings: Workings, site: SiteName) -> int:
+    """End all leases of a site that is lost, and wait for it no more; return how many leases.
+
+    A fact of its own: a rebuild knows it too. Raises UnknownSite.
+    """
+    if all(one.name != site for one in workings.store.bundles.sites()):
+        raise UnknownSite(site=site)
+    ended = 0
+
+    def join(bundle: BundleId, no: int) -> None:
+        nonlocal ended
+        del bundle
+        joining = Joining(workings, live=True)
+        ended = end_leases_of(joining, site)
+        joining.finish(no)
+
+    with workings.transaction():
+        number = workings.store.bundles.head(workings.epoch) + 1
+        publish_commit(workings, Commit(presumed=(site,)), number, join=join)
+    workings.version += 1
+    return ended
 
 
 def _commit_control(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Protocol
 
 from bundle.client import Client
+from bundle.ids import SiteName
 from central.home import Home
 from central.lock import SERVE, InUse
 
@@ -23,6 +25,15 @@ class Enroller(Protocol):
 
     def remove_user(self, name: str) -> None:
         """See `Authority.remove_user`."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """See `Authority.snapshot`."""
+
+    def cover(self, backup: Path) -> dict[str, Any]:
+        """See `Authority.cover`."""
+
+    def presume_lost(self, site: SiteName) -> int:
+        """See `Authority.presume_lost`."""
 
     def users(self) -> list[dict[str, Any]]:
         """See `Authority.users`."""

@@ -10,7 +10,7 @@ from bundle.fates import Fate
 from bundle.ids import DatasetId, Task
 from bundle.intervals import IntervalSet
 from bundle.records import report as reports
-from central import provenance, silence, users
+from central import epochs, provenance, silence, users
 from central.attempts import Wanted, attempt_row, page
 from central.core.changes import implied_row
 from central.core.facts import Verdict
@@ -118,6 +118,7 @@ class Views:
             "trust_version": w.trust.version,
             "copies": w.config.archive.copies,
             "parked": len(w.store.bundles.parked()),
+            **epochs.told(w),
         }
 
     def sites(self) -> list[dict[str, Any]]:
@@ -128,6 +129,7 @@ class Views:
             held = report.pop("held") if report else None
             if report:
                 report["has"] = len(report["has"])
+                del report["head"]
             receipts = self._w.store.bundles.receipts(one.name)
             heard_s = silence.heard_s(self._w.store.people, one.name, self._w.clock_us())
             rows.append(

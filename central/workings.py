@@ -27,6 +27,7 @@ from central.errors import (
     DatabaseBusy,
     DatabaseTrouble,
     MissingDataset,
+    SetBack,
     SignerNotInForce,
     UnknownDataset,
 )
@@ -35,6 +36,7 @@ from central.state.recall import Recall
 from central.store.protocol import Store
 from central.store.rows import BundleRow, DatasetRow, LeaseRow, UserRow
 
+BEYOND = "beyond"  # a head beyond this central's own, which a site brought: it says nothing then
 LEASES_MAX = 128  # leases that are kept decoded
 SHAPES_MAX = 32  # datasets whose documents are kept decoded
 
@@ -51,7 +53,7 @@ class Workings:
     epoch: Epoch
     clock_us: Callable[[], int]
     version: int = 0  # raised by every transaction that changed something
-    due_us: int = 0  # when the first task that backs off may be leased; 0 where none does
+    stirred: set[int] = field(default_factory=set)  # datasets changed since the planner looked
     _dags: OrderedDict[bytes, Dag] = field(default_factory=OrderedDict)
     _leases: OrderedDict[bytes, Lease] = field(default_factory=OrderedDict)
     _trust: tuple[tuple[int, int], TrustView] | None = None
@@ -72,11 +74,13 @@ class Workings:
         can't be asked whether it was committed, the next transaction asks first.
         """
         self._published.clear()
+        stirred = set(self.stirred)
         try:
             with self.store.transaction():
                 self._settle()
                 yield
         except BaseException:
+            self.stirred = stirred
             self.recall.forget()
             self._doubtful += self._published
             with suppress(DatabaseBusy, DatabaseTrouble):
@@ -90,6 +94,11 @@ class Workings:
             if self.store.bundles.bundle(bundle) is None:
                 self.archive.take_back(bundle)
             self._doubtful.pop()
+
+    @property
+    def is_set_back(self) -> bool:
+        """Whether a site proved that this central signed, or another one, what it does not know."""
+        return bool(self.store.people.meta(BEYOND))
 
     @property
     def trust(self) -> TrustView:
@@ -182,10 +191,11 @@ class Workings:
         Inside a transaction. `join` gets the bundle's id and number before it is archived, so that
         what can't be joined is never in the archive.
         """
-        signer = self._signing()
+        signer = self.signing()
         path = self.home.uploads / f"{os.getpid()}-{os.urandom(8).hex()}"
         try:
             bundle = write_bundle(path, draft, chunks, signer)
+            safe = self.archive.is_safe
             row = BundleRow(
                 id=bundle,
                 kind=draft.kind.value,
@@ -199,22 +209,25 @@ class Workings:
                 size_bytes=path.stat().st_size,
                 leases=leases,
                 outcome="merged",
-                safe=self.archive.is_safe,
+                safe=safe,
             )
             no = self.store.bundles.add_bundle(row)
             if join is not None:
                 join(bundle, no)
             self._published.append(bundle)
-            self.archive.put(path, bundle)
+            if self.archive.put(path, bundle) != safe:  # a mirror failed, or is back
+                self.store.bundles.set_outcome(no, "merged", "", "", safe=not safe)
         finally:
             path.unlink(missing_ok=True)
         return bundle
 
-    def _signing(self) -> KeyFile:
+    def signing(self) -> KeyFile:
         """Return the key to sign with, which a trust version taken meanwhile may have replaced.
 
-        Raises SignerNotInForce.
+        Raises SignerNotInForce, and SetBack where this central must not say anything.
         """
+        if self.is_set_back:
+            raise SetBack(where=str(self.home.root))
         assert self.signer is not None  # noqa: S101  who replays never comes here
         trust = self.trust.trust
         if self.signer.public != trust.current_central:

@@ -27,7 +27,19 @@ from bundle.wire.errors import AbsentChunk, UnknownKey
 from bundle.wire.files import copy_file, files_of
 from bundle.wire.manifest import Kind, Manifest
 from bundle.wire.read import OpenBundle, open_bundle, peek_trust
-from relay import cosign, custody, delta, quarantine, state, trusting, works
+from relay import (
+    chains,
+    cosign,
+    custody,
+    delta,
+    heads,
+    quarantine,
+    resync,
+    state,
+    trusting,
+    works,
+)
+from relay.chains import CentralForked
 from relay.core.shards import ShardPlan
 from relay.errors import NoSpace
 from relay.home import Home, now_us
@@ -98,6 +110,10 @@ def _accept_file(home: Home, path: Path, known: set[LeaseId]) -> Accepted:
         _LOG.warning("no space for a bundle", extra={"reason": error.text()})
         state.note_refusal(home.spool, path.stem, error.code)
         return Accepted(refused=1)
+    except CentralForked as error:
+        _LOG.error("central contradicts itself", extra={"reason": error.text()})
+        state.note_refusal(home.spool, path.stem, error.code)
+        return Accepted(refused=1)  # it waits where it is until a person decides
     except PulkError as error:
         if not path.exists() and not path.is_symlink():
             return Accepted()  # another tick took it
@@ -112,6 +128,7 @@ def _accept_file(home: Home, path: Path, known: set[LeaseId]) -> Accepted:
 def _accept(home: Home, path: Path, known: set[LeaseId]) -> int:
     """Take one bundle and return how many shards are new; their leases are added to `known`."""
     with open_work(home, path) as bundle, _asking_for_whole(home, bundle):
+        chains.check(home.spool, bundle.manifest, bundle.id)
         delta.check(home, bundle)  # before anything changes: a bundle is whole or refused
         promised = _leases(bundle)
         cosign.check(home, bundle, promised)
@@ -124,8 +141,8 @@ def _accept(home: Home, path: Path, known: set[LeaseId]) -> int:
                 shards = _make_work(home, path, bundle, fresh)
                 known.update(lease.lease for lease in fresh)
         delta.keep_documents(home, bundle)
+        state.note_seen(home.spool, bundle.id)  # before its number: else the number seems another's
         _hear(home, bundle)
-        state.note_seen(home.spool, bundle.id)
     return shards
 
 
@@ -254,6 +271,8 @@ def _hear(home: Home, bundle: OpenBundle) -> None:
     """Take what rides along: trust, receipts, rules, tombstones, the number itself."""
     manifest = bundle.manifest
     trusting.advance(home, manifest.trust, str(bundle.path))
+    resync.note(home.spool, manifest)
+    heads.hear(home, bundle)
     custody.apply_receipts(home.spool, manifest)
     state.hear_central(home.spool, manifest, _heard_us(home, manifest))
     state.note_received(home.spool, manifest.stream, manifest.sequence)

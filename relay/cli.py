@@ -184,6 +184,22 @@ def import_command(folder: Path, source: Path, as_json: bool) -> int:
 
 @group.command()
 @FOLDER
+@click.argument("epoch")
+@AS_JSON
+def heed(folder: Path, epoch: str, as_json: bool) -> None:
+    """Decide that of centrals that contradict each other the one of EPOCH counts."""
+    from relay import chains, lock
+    from relay.home import make_spool, open_home
+
+    home = open_home(folder)
+    make_spool(home.spool)
+    with lock.held(home):
+        chosen = chains.words(chains.heed(home.spool, epoch))
+    _say({"epoch": chosen}, f"epoch {chosen} counts; its rivals are refused", as_json)
+
+
+@group.command()
+@FOLDER
 @AS_JSON
 def doctor(folder: Path, as_json: bool) -> None:
     """Look at what may go wrong here."""
@@ -221,6 +237,11 @@ def _status_words(about: dict[str, Any]) -> str:
     )
     if about["central"]["alarm"]:
         lines.append(f"! {about['central']['alarm']}")
+    if about["central"]["forked"]:
+        lines.append(
+            f"! central contradicts itself, epochs {', '.join(about['central']['forked'])}: nothing"
+            " is taken until its operator runs `pulk central take-over`, or you `pulk relay heed`"
+        )
     lines += [
         f"work {w['id'][:12]}: {w['complete']} of {w['shards']} shards complete, "
         f"{w['open_tasks']} of {w['tasks']} tasks open, {w['age_s']} s old"

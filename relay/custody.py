@@ -118,11 +118,17 @@ def read_receipt(spool: Spool, number: StreamId) -> KnownReceipt:
 
 
 def apply_receipts(spool: Spool, manifest: Manifest) -> None:
-    """Join the receipts of a verified work bundle; any order, any repetition, any loss is fine."""
-    for news in manifest.receipts:
-        if not spool.stream(news.stream).is_dir():
-            continue  # of a spool that is gone
-        old = read_receipt(spool, news.stream)
+    """Join the receipts of a verified work bundle; any order, any repetition, any loss is fine.
+
+    Of a stream that it does not name, central has nothing: in a new epoch it was set back.
+    """
+    named = {one.stream: one for one in manifest.receipts}
+    for number in stream.every(spool):
+        old = read_receipt(spool, number)
+        is_new = (manifest.epoch or NO_EPOCH).counter > old.epoch.counter
+        if number not in named and not is_new:
+            continue
+        news = named.get(number, StreamReceipt(number))
         joined = custody.join_receipt(old, news, manifest.epoch or NO_EPOCH)
         if joined != old:
             value = {

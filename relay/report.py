@@ -9,12 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from bundle.digest import digest
+from bundle.ids import Epoch
 from bundle.records import report as reports
 from bundle.records.report import HeldWork, Report
 from bundle.wire.errors import AbsentChunk
 from bundle.wire.manifest import Kind
 from bundle.wire.write import ChunkSource, write_bundle
-from relay import cosign, custody, delta, state, stream, works
+from relay import cosign, custody, delta, heads, state, stream, works
+from relay import profile as profiles
 from relay.core.custody import Place
 from relay.core.shards import tasks_open
 from relay.home import Home, now_us
@@ -32,7 +34,7 @@ def report(home: Home, live: list[Work], views: Mapping[str, PilotView], *, forc
     told = state.read_refusals(home.spool)
     now = now_us()
     said = _report(home, live, views, told, now)
-    news = _news(said)
+    news = _news(said, state.read_central(home.spool).epoch)
     last = state.read_map(state.folder(home.spool) / "reported")
     if last is not None and not force:
         waited_us = now - last.count("at_us")
@@ -68,6 +70,8 @@ def _report(
         refused=tuple(sorted({*refused, *_whole(home)})),
         has=delta.has(home, live),
         trust_version=home.trust().version,
+        site=profiles.profile(home.config),
+        head=heads.newest(home),
     )
 
 
@@ -95,9 +99,12 @@ def _profile() -> dict[str, str]:
     }
 
 
-def _news(said: Report) -> bytes:
-    """Return a digest over what is worth a report of its own; times and running pilots are not."""
-    bare = replace(said, at_us=0, pilots_running=0, has=())
+def _news(said: Report, epoch: Epoch) -> bytes:
+    """Return a digest over what is worth a report of its own.
+
+    Times and running pilots are not; that central began a new epoch is, its every commit is not.
+    """
+    bare = replace(said, at_us=0, pilots_running=0, has=(), head=epoch.nonce)
     return digest("report-news", reports.encode(bare))
 
 

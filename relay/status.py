@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from bundle.intervals import IntervalSet
-from relay import claims, custody, news, quarantine, state, stream, works
+from relay import chains, claims, custody, news, quarantine, state, stream, works
 from relay.core.custody import Held, Place
 from relay.exchange import parts_folder
 from relay.home import Home, make_spool, now_us
@@ -21,7 +21,7 @@ def status(home: Home) -> dict[str, Any]:
     """Return the whole status as plain values; ages are seconds, from this clock."""
     make_spool(home.spool)
     spool, views = home.spool, home.adapter.survey()
-    central = state.read_central(spool)
+    central, chain = state.read_central(spool), chains.read(spool)
     disk = os.statvfs(spool.root)
     held = list(custody.every_held(spool))
     withdrawn = state.read_withdrawn(spool)
@@ -33,6 +33,8 @@ def status(home: Home) -> dict[str, Any]:
             "heard_s": _age_s(central.at_us),
             "alarm": news.alarm(central.at_us, now_us()) or None,
             "commit": central.commit,
+            "epochs": [chains.words(one) for one in chain.heard],
+            "forked": [chains.words(one) for one in chain.undecided()],
             "trust_version": home.trust().version,
             "gaps": {
                 number.hex(): (came | withdrawn.get(number, IntervalSet())).gaps().to_wire()

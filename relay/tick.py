@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from relay import accept, claims, custody, lock, offer, retire, stream, works
+from relay import accept, claims, custody, lock, offer, resync, retire, stream, works
 from relay.carrier.contract import Carrier
 from relay.carrier.http import HttpCarrier
 from relay.collect import Collected, collect
@@ -65,6 +65,7 @@ def tick(home: Home) -> Ticked:
         stream.recover(home.spool)
         views = home.adapter.survey()
         live = works.live(home.spool)
+        resync.resync(home)
         collected, salvaged, results = gather(home, live, views)
         offered = offer.offer(home, live)
         report(home, live, views, force=False)

@@ -47,6 +47,12 @@ def fsync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def fsync_file(path: Path) -> None:
+    """Make the bytes of a file durable."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def write_file(tmp: Path, target: Path, data: bytes, *, mode: int = FILE_MODE) -> None:
     """Write `data` to `target`, replacing what is there: temporary file, fsync, rename, fsync."""
     staged = stage(tmp, data, mode=mode)

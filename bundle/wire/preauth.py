@@ -10,6 +10,7 @@ TRUST_TYPE = "pulk/trust/1"
 ENROLMENT_TYPE = "pulk/enrolment/1"
 REQUEST_TYPE = "pulk/request/1"
 DATASET_TYPE = "pulk/dataset/1"
+HEAD_TYPE = "pulk/head/1"
 
 
 def bundle_type(kind: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from central.cli import user
+from central.cli import backups, user
 from central.cli.reaching import config_of, enroller, opened
 
 FOLDER = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
@@ -240,6 +240,8 @@ def rebuild(
 
 
 group.add_command(user.group)
+for one in (backups.backup, backups.restore, backups.take_over, backups.presume_lost):
+    group.add_command(one)
 
 
 @group.group()

@@ -32,6 +32,11 @@ def rehearse(arguments: list[str]) -> int:
     return _run("rehearse", "central.cli.rehearse:command", arguments)
 
 
+def why(arguments: list[str]) -> int:
+    """Run `pulk why`; return the exit code."""
+    return _run("why", "central.cli.why:command", arguments)
+
+
 def _run(name: str, place: str, arguments: list[str]) -> int:
     module, _, attribute = place.partition(":")
     command: click.Command = getattr(importlib.import_module(module), attribute)

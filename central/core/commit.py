@@ -1,4 +1,6 @@
-"""What one commit of central's own says: submissions, controls, pins. Its bundle signs it.
+"""What one commit of central's own says: submissions, controls, pins, sites presumed lost.
+
+Its bundle signs it.
 
 Epoch and number of the commit stand in the manifest. `remembered` are answers to idempotency keys,
 so that a crash between the commit and the database never lets a request act twice.
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bundle import canonical, shape
-from bundle.ids import DatasetId, Epoch, parse_attempt
+from bundle.ids import DatasetId, Epoch, SiteName, parse_attempt, parse_site
 from bundle.intervals import IntervalSet
 from bundle.limits import LEASE_LIMITS
 from central.core.facts import Control, ControlWord, Pin
@@ -46,27 +48,28 @@ class Commit:
     controls: tuple[tuple[DatasetId, Control], ...] = ()
     pins: tuple[tuple[DatasetId, Pin], ...] = ()
     remembered: tuple[Remembered, ...] = ()
+    presumed: tuple[SiteName, ...] = ()  # sites presumed lost with all they hold
 
     def count(self) -> int:
         """Return how many facts it holds."""
-        return len(self.submissions) + len(self.controls) + len(self.pins)
+        facts = (self.submissions, self.controls, self.pins, self.presumed)
+        return sum(len(one) for one in facts)
 
 
 def encode(commit: Commit) -> bytes:
     """Return the raw bytes of a commit's chunk."""
+    value = {
+        "submissions": [
+            [one.dataset, one.digest, one.at_us, one.user] for one in commit.submissions
+        ],
+        "controls": [
+            [dataset, one.word.value, _regions_to_wire(one)] for dataset, one in commit.controls
+        ],
+        "pins": [[one.generation, one.attempt, one.outcome] for _, one in commit.pins],
+        "remembered": [[one.token, one.key, one.request, one.answer] for one in commit.remembered],
+    }
     return canonical.encode(
-        {
-            "submissions": [
-                [one.dataset, one.digest, one.at_us, one.user] for one in commit.submissions
-            ],
-            "controls": [
-                [dataset, one.word.value, _regions_to_wire(one)] for dataset, one in commit.controls
-            ],
-            "pins": [[one.generation, one.attempt, one.outcome] for _, one in commit.pins],
-            "remembered": [
-                [one.token, one.key, one.request, one.answer] for one in commit.remembered
-            ],
-        }
+        value | ({"presumed": list(commit.presumed)} if commit.presumed else {})
     )
 
 
@@ -83,6 +86,9 @@ def decode(raw: bytes, epoch: Epoch, number: int) -> Commit:
         remembered=tuple(
             Remembered(row.count(0), row.text(1), row.bytes(2), row.bytes(3))
             for row in value.readers("remembered")
+        ),
+        presumed=tuple(
+            parse_site(name) for name in (value.texts("presumed") if value.has("presumed") else ())
         ),
     )
 

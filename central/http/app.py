@@ -9,7 +9,7 @@ from aiohttp import web
 from central.authority import Authority
 from central.config import Config
 from central.home import Home
-from central.http import datasets, exchange, files, health, sites, users
+from central.http import backups, datasets, exchange, files, health, sites, users
 from central.http.auth import identified
 from central.http.budget import Budgets
 from central.http.errors import translate
@@ -21,6 +21,7 @@ ROUTES: tuple[Route, ...] = (
     *files.ROUTES,
     *sites.ROUTES,
     *users.ROUTES,
+    *backups.ROUTES,
     *health.ROUTES,
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from bundle.ids import parse_site
 from bundle.limits import SMALL_LIMITS
 from central.http import body
 from central.http.answer import as_json
@@ -29,7 +30,14 @@ async def every(asked: Asked) -> web.StreamResponse:
     return as_json({"sites": await asked.budget.run(asked.authority.sites)})
 
 
+async def lost(asked: Asked) -> web.StreamResponse:
+    """Take as a fact that a site is lost with all it holds."""
+    site = parse_site(asked.part("site"))
+    return as_json({"leases": await asked.budget.run(asked.authority.presume_lost, site)})
+
+
 ROUTES = (
     Route("POST", "/sites", Access.USER, lambda b: b.writes, enrol),
+    Route("POST", "/sites/{site}/lost", Access.USER, lambda b: b.writes, lost),
     Route("GET", "/sites", Access.USER, lambda b: b.reads, every),
 )

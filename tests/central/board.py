@@ -1,4 +1,4 @@
-"""A dataset in a real store, joined to directly: segments, pins, controls and leases, no bundles."""
+"""A dataset in a real store, joined to directly, without bundles."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from bundle.dataset import spec
+from bundle.dataset.spec import Dataset
 from bundle.digest import chunk_digest
 from bundle.ids import BundleId, Epoch, LeaseId, PilotRun, SiteName
 from bundle.records import lease as leases
 from bundle.records import segment as segments
+from bundle.records.attempt import Attempt
 from bundle.records.lease import Lease
 from bundle.records.segment import Host, Segment, SegmentHeader, segment_digest
+from bundle.wire.entries import SegmentEntry
 from central import arriving
 from central.core import segment_columns
 from central.core.controls import Controls
@@ -25,9 +28,6 @@ from central.state.reading import Reading
 from central.state.recall import Recall
 from central.store.protocol import Store
 from central.store.rows import DatasetRow, LeaseRow, WorkRow
-from bundle.dataset.spec import Dataset
-from bundle.records.attempt import Attempt
-from bundle.wire.entries import SegmentEntry
 from tests.central.memory import DATASET, EPOCH
 
 HOST = Host("node", "linux", "cpu", 1, 1024, "boot", "3.11", "test", "none: test")
@@ -158,6 +158,7 @@ class _Workings:
         self._board = board
         self.store, self.recall = board.store, board.recall
         self.epoch, self.signer, self.version = EPOCH, None, 0
+        self.stirred: set[int] = set()
 
     def dag(self, digest: bytes) -> Dag:
         return self._board.documents[digest]

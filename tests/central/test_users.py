@@ -28,7 +28,7 @@ from central.store.sqlite import SqliteStore
 from central.submission import Given
 from central.users import UserRefused
 from tests.central.conftest import Central, chain
-from tests.central.test_store import forget
+from tests.central.crash import forget
 
 RAW = spec.encode(chain(jobs=2))
 DIGEST = spec.dataset_digest(RAW)

@@ -28,6 +28,7 @@ CLICK_GROUPS = {
     "import": "central.cli.imports:group",
     "rehearse": "central.cli.rehearse:command",
     "relay": "relay.cli:group",
+    "why": "central.cli.why:command",
 }
 
 COMMANDS_HEAD = "| command | what it does | options |\n|---|---|---|\n"

@@ -189,6 +189,7 @@ class Pilot:
     run: PilotRun
     key: MemoryKey
     batch_id: str
+    site: str = SITE
 
     @classmethod
     def start(
@@ -289,7 +290,7 @@ class Pilot:
         """Return the jobs that a shard's lease holds."""
         trust = TrustView.load(self.spool.trust)
         path = self.spool.work_bundle(header.work)
-        with open_bundle(path, trust, audience=SITE, kinds=frozenset({Kind.WORK})) as bundle:
+        with open_bundle(path, trust, audience=self.site, kinds=frozenset({Kind.WORK})) as bundle:
             lease = leases.decode(bundle.chunk(bundle.one("lease", header.lease.hex())))
             return [task.job for task, _ in lease.tasks()]
 
@@ -300,7 +301,7 @@ class Pilot:
     def _header(self, shard: shard_files.ShardFile) -> SegmentHeader:
         trust = TrustView.load(self.spool.trust)
         path = self.spool.work_bundle(shard.bundle)
-        with open_bundle(path, trust, audience=SITE, kinds=frozenset({Kind.WORK})) as bundle:
+        with open_bundle(path, trust, audience=self.site, kinds=frozenset({Kind.WORK})) as bundle:
             lease = leases.decode(bundle.chunk(bundle.one("lease", shard.lease.hex())))
         return SegmentHeader(
             self.run,
