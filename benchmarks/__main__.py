@@ -8,7 +8,11 @@ import sys
 
 from benchmarks.table import Row, save, show
 
+<<<<<<< HEAD
 BENCHES = ("pilot", "central", "flood", "wire", "retry", "planner")
+=======
+BENCHES = ("pilot", "central", "wire", "retry", "planner", "stores")
+>>>>>>> store
 
 
 def main() -> None:

@@ -84,7 +84,7 @@ class Authority:
     def open(cls, home: Home, config: Config, *, clock_us: Callable[[], int]) -> Self:
         """Open a central and merge what a crash left archived but not merged.
 
-        Raises BadFilesystem, WrongSchema, DatabaseBusy, KeyFileRefused, TrustRefused.
+        Raises what `open_store` raises, KeyFileRefused, TrustRefused.
         """
         store = open_store(config, home)
         archive = open_archive(home, config)
