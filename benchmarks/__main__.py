@@ -8,7 +8,7 @@ import sys
 
 from benchmarks.table import Row, save, show
 
-BENCHES = ("pilot", "central", "wire", "planner")
+BENCHES = ("pilot", "central", "wire", "retry", "planner")
 
 
 def main() -> None:

@@ -30,6 +30,7 @@ RESOURCES = (Fate.OOM, Fate.TIME_LIMIT, Fate.DISK_LIMIT)
 LOSSES = frozenset({Fate.LOST, Fate.NODE_FAILURE})
 """Fates of attempts under which a pilot or its slot died. The site's own, yet poison shows by them:
 an allocation that ends and a pilot that is told to go say nothing of the task."""
+LOSSES_PER_PILOT = 3  # a pilot does not try a task again that it lost so often
 _BACKS_OFF = frozenset(fate for fate in FATES if counts(fate)) - frozenset(RESOURCES)
 
 
@@ -76,7 +77,8 @@ def after(earlier: History, one: Ended) -> History:
     """Return the history with one more attempt; a success and the site's own leave it as it is."""
     fate = one.fate
     if fate in LOSSES:
-        return replace(earlier, lost_on=earlier.lost_on | {one.pilot_run})
+        lost_on = earlier.lost_on | {one.pilot_run}
+        return replace(earlier, lost_on=lost_on, losses=earlier.losses + 1)
     if not counts(fate):
         return earlier
     failures = dict(earlier.failures)
@@ -94,17 +96,23 @@ def after(earlier: History, one: Ended) -> History:
         peaks[2],
         max(earlier.ended_us, min(one.ended_us, TIME_US_MAX)) if backs_off else earlier.ended_us,
         earlier.lost_on,
+        earlier.losses,
     )
 
 
 def is_poison(known: History, rules: RetryRules) -> bool:
-    """Return whether a task took down as many pilots as one may."""
-    return 0 < rules.pilots_max <= len(known.lost_on)
+    """Return whether a task took down as many pilots as one may.
+
+    Or, where few pilots live long, slot after slot of them: as often as that many pilots would try.
+    """
+    return 0 < rules.pilots_max <= _taken_down(known)
 
 
 def is_suspect(known: History, rules: RetryRules) -> bool:
-    """Return whether one more lost pilot makes a task poison: such a one runs beside no other."""
-    return 0 < rules.pilots_max == len(known.lost_on) + 1 and bool(known.lost_on)
+    """Return whether one more loss may make a task poison: such a one runs beside no other."""
+    once_more = replace(known, losses=known.losses + 1)
+    most = max(len(known.lost_on) + 1, _taken_down(once_more))
+    return bool(known.lost_on) and 0 < rules.pilots_max <= most
 
 
 def exhausted(known: History, rules: RetryRules, failures_max: int) -> Exhausted:
@@ -196,6 +204,10 @@ def outgrown(known: History, maximum: Maximum) -> tuple[Fate, ...]:
         (Fate.DISK_LIMIT, known.disk_peak_bytes, maximum.disk_bytes),
     )
     return tuple(fate for fate, used, most in pairs if 0 < most <= used)
+
+
+def _taken_down(known: History) -> int:
+    return max(len(known.lost_on), known.losses // LOSSES_PER_PILOT)
 
 
 def _grown(

@@ -124,7 +124,7 @@ def _merge(
             with _archiving(workings, bundle, row, len(found.leases)) as merged:
                 joining = Joining(workings, live=False)
                 arriving.join_work(joining, bundle.manifest, found)
-                joining.finish(merged.no, {})
+                joining.finish(merged.no)
                 cosignatures.keep(workings, signed)
         case Kind.COMMIT:
             commit, documents = arriving.read_commit(workings, bundle)
@@ -175,9 +175,11 @@ def _archiving(
                 # Two ticks of one relay at once are honest: both are kept, people are told.
                 bundles.tally("equivocation")
                 _LOG.error("two bundles of one number", extra={"bundles": [bundle.id, *rivals]})
-        note_receipt(workings, bundle.manifest, Outcome.MERGED, safe=safe)
         yield merged
-        workings.archive.put(bundle.path, bundle.id)
+        if workings.archive.put(bundle.path, bundle.id) != safe:
+            safe = not safe  # a mirror failed, or is back
+            bundles.set_outcome(merged.no, Outcome.MERGED, "", "", safe=safe)
+        note_receipt(workings, bundle.manifest, Outcome.MERGED, safe=safe)
         publish_pins(workings, merged.pins)
 
 

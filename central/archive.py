@@ -1,70 +1,187 @@
-"""The archive: every accepted bundle and central's own commits as files. It is the record.
+"""The archive: every accepted bundle and central's own commits as blobs. It is the record.
 
 A bundle is there, synced, name and all, before the database says so: a crash in between leaves a
-file that the next start merges.
+file that the next start merges. It lies in the folder `archive/`, or in S3 with `archive/` as a
+bounded cache; mirrors on other devices make it safe sooner than the next backup.
 """
 
 from __future__ import annotations
 
-import os
+import copy
+import logging
 import re
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from bundle.errors import PulkError
 from bundle.ids import BundleId
 from bundle.spool import publish
+from central.blob.cache import Cache
+from central.blob.contract import Blobs
+from central.blob.folder import MODE, FolderBlobs
+from central.blob.s3 import S3Blobs
+from central.config import Config
+from central.home import Home
 
 SUFFIX = ".pulk"
-MODE = 0o400
 _NAME = re.compile(r"([0-9a-f]{64})\.pulk")
+_LOG = logging.getLogger(__name__)
+
+__all__ = ["MODE", "SUFFIX", "Archive", "bundle_files", "open_archive"]
 
 
 class Archive:
-    """A folder of bundles by id, in 256 folders."""
+    """Bundles by id, in 256 folders."""
 
-    def __init__(self, root: Path, copies: int) -> None:
-        """Work in a folder; `copies` devices must hold a bundle before it counts as safe."""
+    def __init__(
+        self,
+        root: Path,
+        copies: int,
+        *,
+        mirrors: Iterable[Blobs] = (),
+        remote: Blobs | None = None,
+        cache_bytes_max: int = 0,
+    ) -> None:
+        """Work in a folder, made where it is missing.
+
+        Args:
+            root: the archive itself, or where copies lie for a while if there is a `remote`.
+            copies: how many devices must hold a bundle before it counts as safe.
+            mirrors: further places; one that fails delays safety, not merging.
+            remote: the archive itself, elsewhere.
+            cache_bytes_max: how much stays in `root` if there is a `remote`.
+        """
         self.root = root
         self._copies = copies
+        self._local = FolderBlobs(root)
+        self._remote = remote
+        self._mirrors = tuple(mirrors)
+        self._cache = Cache(root, cache_bytes_max)
+        self.is_read_only = False
+        self.is_behind = bool(self._mirrors)  # a mirror may lack something
 
     def path(self, bundle: BundleId) -> Path:
-        """Return where a bundle lies or would lie."""
-        return self.root / bundle[:2] / f"{bundle}{SUFFIX}"
+        """Return where a bundle lies or would lie; out of a remote it is brought first.
+
+        The file stays there while it is among the newest that were asked for. Raises BlobTrouble.
+        """
+        name = name_of(bundle)
+        target = self._local.path(name)
+        if self._remote is None:
+            return target
+        if target.exists():
+            self._cache.keep(target)
+            return target
+        if self._remote.size(name) is not None:
+            publish.make_folder(target.parent)
+            self._remote.fetch(name, target)
+            target.chmod(MODE)
+            self._cache.keep(target)
+        return target
 
     def put(self, source: Path, bundle: BundleId) -> bool:
         """Put a verified bundle file in durably; return whether it is safe now.
 
         `source` must be a file of central's own: it becomes the archived file (by a link) and must
-        not be written to any more; its name may be removed.
+        not be written to any more; its name may be removed. Raises BlobTrouble, BlobDamaged.
         """
-        target = self.path(bundle)
-        publish.make_folder(target.parent)
-        if not target.exists():
-            with source.open("rb") as file:
-                os.fsync(file.fileno())
-            try:
-                os.link(source, target, follow_symlinks=False)
-            except FileExistsError:
-                pass
-            except OSError:  # another filesystem
-                _copy(source, target)
-            target.chmod(MODE)
-        publish.fsync_folder(target.parent)
-        return self.is_safe
+        if self.is_read_only:
+            return self.is_safe
+        name = name_of(bundle)
+        publish.make_folder(self.root)
+        if self._remote is not None:
+            self._remote.put(source, name)
+        self._local.put(source, name)
+        if self._remote is not None:
+            self._cache.keep(self._local.path(name))
+        return self._copy_out(source, name) >= self._copies
+
+    def reading(self) -> Archive:
+        """Return the same archive for one who reads only: what is put is there already."""
+        other = copy.copy(self)
+        other.is_read_only = True
+        return other
+
+    def copy(self, bundle: BundleId, target: Path) -> None:
+        """Write a bundle into a new file elsewhere, synced. Raises BlobMissing, BlobTrouble."""
+        self._home.fetch(name_of(bundle), target)
+
+    def mend(self, bundle: BundleId) -> bool:
+        """Give the mirrors what they lack of a bundle; return whether it is safe now."""
+        return self._copy_out(self.path(bundle), name_of(bundle)) >= self._copies
 
     def take_back(self, bundle: BundleId) -> None:
         """Remove a bundle of central's own that nobody was told of, durably."""
-        publish.remove(self.path(bundle))
+        name = name_of(bundle)
+        for blobs in self._all():
+            blobs.remove(name)
+
+    @property
+    def place(self) -> str:
+        """What tells where the archive itself lies from other places. Raises BlobTrouble."""
+        return self._home.place
 
     @property
     def is_safe(self) -> bool:
-        """Whether one device is enough to call a bundle safe."""
-        return self._copies <= 1
+        """Whether a bundle is safe as soon as it is put, if no mirror fails."""
+        try:
+            return len({self._home.place, *(one.place for one in self._mirrors)}) >= self._copies
+        except PulkError:
+            return self._copies <= 1
 
     def ids(self) -> Iterator[BundleId]:
         """Yield the ids of all bundles there, by their names."""
-        return (BundleId(path.stem) for path in bundle_files(self.root))
+        names = self._home.names() if self._home is not self._local or self.root.is_dir() else ()
+        for name in names:
+            found = _NAME.fullmatch(name.rpartition("/")[2])
+            if found and name == name_of(BundleId(found[1])):
+                yield BundleId(found[1])
+
+    def has(self, bundle: BundleId) -> bool:
+        """Return whether a bundle is archived."""
+        return self._home.size(name_of(bundle)) is not None
+
+    @property
+    def _home(self) -> Blobs:
+        """Where the archive itself lies."""
+        return self._local if self._remote is None else self._remote
+
+    def _all(self) -> Iterator[Blobs]:
+        yield from self._mirrors
+        yield self._local
+        if self._remote is not None:
+            yield self._remote
+
+    def _copy_out(self, source: Path, name: str) -> int:
+        """Copy to the mirrors; return on how many devices the bytes are. Failures are told."""
+        places = {self._home.place}
+        for mirror in self._mirrors:
+            try:
+                mirror.put(source, name)
+                places.add(mirror.place)
+            except PulkError as error:
+                self.is_behind = True
+                _LOG.error("a mirror of the archive fails", extra={"reason": error.text()})
+        return len(places)
+
+
+def open_archive(home: Home, config: Config) -> Archive:
+    """Return the archive that central.toml describes. Raises NoS3."""
+    told = config.archive
+    remote = S3Blobs(told.url, endpoint=told.endpoint) if told.url else None
+    mirrors = [FolderBlobs(Path(one)) for one in told.mirrors]
+    return Archive(
+        home.archive,
+        told.copies,
+        mirrors=mirrors,
+        remote=remote,
+        cache_bytes_max=told.cache_bytes_max,
+    )
+
+
+def name_of(bundle: BundleId) -> str:
+    """Return a bundle's name in every archive, mirror and pool."""
+    return f"{bundle[:2]}/{bundle}{SUFFIX}"
 
 
 def bundle_files(root: Path) -> Iterator[Path]:
@@ -72,15 +189,3 @@ def bundle_files(root: Path) -> Iterator[Path]:
     for path in sorted(root.glob(f"??/*{SUFFIX}")):
         if _NAME.fullmatch(path.name) and not path.is_symlink():
             yield path
-
-
-def _copy(source: Path, target: Path) -> None:
-    part = target.with_name(f".{os.urandom(8).hex()}.part")
-    try:
-        with source.open("rb") as read, part.open("xb") as written:
-            shutil.copyfileobj(read, written, 1 << 20)
-            written.flush()
-            os.fsync(written.fileno())
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)

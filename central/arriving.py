@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from bundle.errors import PulkError
-from bundle.ids import SiteName
+from bundle.ids import LeaseId, SiteName
 from bundle.records.head import OUTVOTED
 from bundle.records.report import Report
 from bundle.wire.manifest import Manifest
@@ -13,10 +17,12 @@ from central.core import commit as commits
 from central.core import newest
 from central.core.commit import Commit
 from central.errors import MalformedContent, MissingDataset
-from central.intake import Found
+from central.intake import Found, FoundSegment
 from central.joining import COMPLETE, GONE, Joining, Merged
 from central.noting import note_received
-from central.store.rows import SegmentRow
+from central.state.recall import Recalled
+from central.state.spans import spans
+from central.store.rows import LeaseRow, SegmentRow
 from central.workings import Workings
 
 
@@ -32,33 +38,92 @@ def join_result(
             lease.dataset, lease.dataset_digest, found.documents.get(lease.dataset_digest)
         )
         joining.learn_lease(lease, one.raw, one.digest, one.work)
-    numbers: dict[bytes, int] = {}
-    complete: list[int] = []
-    for new in found.segments:
-        entry, segment = new.entry, new.segment
-        row = store.datasets.lease(entry.lease)
-        assert row is not None  # noqa: S101  intake found it or learned it
-        kept = SegmentRow(
-            digest=entry.digest,
-            bundle=merged.no,
-            place=new.place,
-            lease=row.no,
-            pilot_run=entry.pilot_run,
-            batch_id=entry.batch_id,
-            attempts=len(new.facts),
-            complete=segment.complete,
-            salvaged=segment.salvaged_at is not None,
-        )
-        number = store.datasets.add_segment(kept)
-        numbers.update((fact.content, number) for fact in new.facts)
-        joining.add_attempts(store.datasets.dataset_by_no(row.dataset), new.facts)
-        if segment.complete:
-            complete.append(row.no)
-    joining.end_leases(complete, COMPLETE)
-    store.tasks.add_outcomes(found.outcomes)
+    join_segments(workings, joining, found.segments, merged)
     store.tasks.add_files(file._replace(bundle=merged.no) for file in found.files)
-    merged.pins = joining.settle(merged.no, numbers)
+    merged.pins = joining.settle(merged.no)
     note_received(workings, bundle.manifest)
+
+
+def join_segments(
+    workings: Workings, joining: Joining, segments: Sequence[FoundSegment], merged: Merged
+) -> None:
+    """Add new segments to the store, then join their attempts, dataset by dataset."""
+    store = workings.store
+    complete: list[int] = []
+    fresh: list[tuple[SegmentRow, FoundSegment, LeaseRow]] = []
+    leases: dict[LeaseId, LeaseRow] = {}
+    for new in segments:
+        lease = leases.get(new.entry.lease)
+        if lease is None:
+            known = store.datasets.lease(new.entry.lease)
+            assert known is not None  # noqa: S101  intake found it or learned it
+            lease = leases[new.entry.lease] = known
+        fresh.append((_segment_row(new, lease, merged.no), new, lease))
+        if new.columns.complete:
+            complete.append(lease.no)
+    contested = _contested(workings, [row for row, _, _ in fresh])
+    numbers = store.segments.add([row for row, _, _ in fresh])
+    by_dataset: dict[int, list[tuple[Recalled, bool]]] = {}
+    answered: dict[int, int] = {}
+    for no, (row, new, lease), overlaps in zip(numbers, fresh, contested, strict=True):
+        hashes = dict(workings.lease(lease).spec_hashes)
+        one = Recalled(row._replace(no=no), new.columns, lease, hashes)
+        by_dataset.setdefault(lease.dataset, []).append((one, overlaps))
+        successes = row.attempts - row.unsuccessful
+        answered[lease.no] = answered.get(lease.no, 0) + successes
+    for no, several in by_dataset.items():
+        dataset = store.datasets.dataset_by_no(no)
+        joining.add_segments(dataset, [one for one, _ in several], [is_ for _, is_ in several])
+    for no, count in answered.items():
+        if count:
+            store.datasets.answer(no, count)
+    joining.end_leases(complete, COMPLETE)
+
+
+def _segment_row(new: FoundSegment, lease: LeaseRow, bundle: int) -> SegmentRow:
+    """Return the row of a new segment, with where its attempts are."""
+    columns, entry = new.columns, new.entry
+    local, generation = columns["local"], columns["generation"]
+    some = columns.count > 0
+    return SegmentRow(
+        digest=entry.digest,
+        dataset=lease.dataset,
+        bundle=bundle,
+        place=new.place,
+        lease=lease.no,
+        pilot_run=entry.pilot_run,
+        batch_id=entry.batch_id,
+        attempts=columns.count,
+        unsuccessful=columns.count - int(np.count_nonzero(columns.succeeded)),
+        local_min=int(local.min()) if some else 0,
+        local_max=int(local.max()) if some else 0,
+        generation_max=int(generation.max()) if some else 0,
+        complete=columns.complete,
+        salvaged=columns.salvaged,
+        spans=spans(columns["step"], columns["job"]),
+    )
+
+
+def _contested(workings: Workings, rows: list[SegmentRow]) -> list[bool]:
+    """Return for each new segment whether another one may hold attempts of the same keys.
+
+    A pilot numbers its attempts; two segments of one pilot and lease whose numbers overlap are a
+    salvage beside a seal, or worse.
+    """
+    by_pilot: dict[tuple[int, bytes], list[SegmentRow]] = {}
+    for row in rows:
+        key = (row.lease, row.pilot_run)
+        if key not in by_pilot:
+            by_pilot[key] = list(workings.store.segments.of_run(*key))
+        by_pilot[key].append(row)
+    return [
+        any(
+            other is not row and other.local_min <= row.local_max
+            and row.local_min <= other.local_max
+            for other in by_pilot[row.lease, row.pilot_run]
+        )
+        for row in rows
+    ]  # fmt: skip
 
 
 def join_work(joining: Joining, manifest: Manifest, found: Found) -> None:
@@ -96,6 +161,8 @@ def join_commit(workings: Workings, commit: Commit, documents: dict[bytes, bytes
     for one in commit.submissions:
         joining.learn_submission(one, documents.get(one.digest))
     for dataset, control in commit.controls:
+        if control.document and control.document in documents:
+            joining.learn_document(control.document, documents[control.document])
         joining.add_control(workings.dataset(dataset), control)
     for dataset, pin in commit.pins:
         joining.add_pins(workings.dataset(dataset), [pin])
@@ -103,7 +170,7 @@ def join_commit(workings: Workings, commit: Commit, documents: dict[bytes, bytes
         workings.store.people.remember(kept.token, kept.key, kept.request, kept.answer)
     for site in commit.presumed:
         end_leases_of(joining, site)
-    joining.finish(no, {})
+    joining.finish(no)
 
 
 def end_leases_of(joining: Joining, site: SiteName) -> int:
@@ -128,7 +195,7 @@ def join_report(workings: Workings, bundle: OpenBundle, report: Report, raw: byt
     if marks is not None:
         joining = Joining(workings, live=True)
         joining.end_leases(_gone(workings, manifest, report), GONE)
-        joining.finish(0, {})
+        joining.finish(0)
 
 
 def _gone(workings: Workings, manifest: Manifest, report: Report) -> list[int]:

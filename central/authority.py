@@ -36,7 +36,7 @@ from central import (
     why,
 )
 from central.absorb import Disposition
-from central.archive import Archive
+from central.archive import open_archive
 from central.config import Config
 from central.core.facts import ControlWord
 from central.core.receipts import Outcome
@@ -44,13 +44,14 @@ from central.errors import Unauthorised, UnknownBundle
 from central.home import Home
 from central.pack import OutBundle
 from central.requests import Submitted
+from central.store.opening import open_store
 from central.store.protocol import Store
-from central.store.sqlite import SqliteStore
 from central.submission import Given
 from central.views import FilePlace
 from central.workings import Workings, load_signer, new_epoch
 
 SKEW_US_MAX = 300_000_000
+CATCH_UP_US = 60_000_000
 ADMIN = "admin"
 
 __all__ = ["Authority", "Disposition", "FilePlace", "OutBundle", "Submitted"]
@@ -64,6 +65,7 @@ class Authority:
         self._w = workings
         self._lock = threading.RLock()
         self._packer = pack.Packer(workings)
+        self._caught_up_us = 0
         self._heeded = 0  # the trust version that was acted on
         self._views = views.Views(workings)
 
@@ -73,8 +75,8 @@ class Authority:
 
         Raises BadFilesystem, WrongSchema, DatabaseBusy, KeyFileRefused, TrustRefused.
         """
-        store = SqliteStore(home.database)
-        archive = Archive(home.archive, config.archive.copies)
+        store = open_store(config, home)
+        archive = open_archive(home, config)
         signer = load_signer(home.central_key)
         if epochs.stored(store) is None:
             # A database that is new beside an archive that is not: it learns what was said before
@@ -86,6 +88,7 @@ class Authority:
             take_token(home, store)
         deltas.sweep(home)
         absorb.recover(workings)
+        safety.catch_up(workings)
         return cls(workings)
 
     def close(self) -> None:
@@ -126,6 +129,7 @@ class Authority:
         """Take a bundle file; the caller may remove it afterwards. Never raises for its content."""
         with self._lock:
             self._heed_trust()
+            self._catch_up()
             return absorb.absorb(self._w, path)
 
     def known(self, bundle: BundleId) -> Disposition | None:
@@ -155,8 +159,9 @@ class Authority:
         """
         with self._lock:
             row = self._w.store.bundles.bundle(bundle)
-            path = self._w.archive.path(bundle)
-            if row is None or row.kind != "work" or row.audience != site or not path.exists():
+            if row is None or row.kind != "work" or row.audience != site:
+                raise UnknownBundle(bundle=bundle, site=site)
+            if not self._w.archive.path(bundle).exists():
                 raise UnknownBundle(bundle=bundle, site=site)
             return deltas.for_site(self._w, site, bundle)
 
@@ -228,6 +233,7 @@ class Authority:
         Raises NoBackup, BackupDamaged.
         """
         with self._lock:
+            safety.catch_up(self._w)
             return safety.cover(self._w, backup)
 
     def presume_lost(self, site: SiteName) -> int:
@@ -237,6 +243,13 @@ class Authority:
         """
         with self._lock:
             return requests.presume_lost(self._w, site)
+
+    def _catch_up(self) -> None:
+        """Ask a mirror that failed again, now and then; under the lock."""
+        now_us = self._w.clock_us()
+        if self._w.archive.is_behind and not 0 <= now_us - self._caught_up_us < CATCH_UP_US:
+            self._caught_up_us = now_us
+            safety.catch_up(self._w)
 
     def _let_others_in(self) -> None:
         self._lock.release()

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bundle.errors import PulkError
-from bundle.ids import BundleId
 from bundle.spool import publish
 from bundle.trust import quickstart, versions
 from central import backup_record as records
-from central.archive import MODE, SUFFIX, bundle_files
+from central.archive import MODE, SUFFIX, Archive
 from central.backup_record import BUNDLES, DATABASE, PARKED, PART, POOL, RECORD, Listed, Record
+from central.blob.contract import BlobMissing
 from central.home import Home
 
 KEYS = (
@@ -77,11 +77,21 @@ class Made:
     removed: int
 
 
-def backup(home: Home, central: Backed, to: Path, *, with_keys: bool, keep: int, at: float) -> Made:
+def backup(
+    home: Home,
+    archive: Archive,
+    central: Backed,
+    to: Path,
+    *,
+    with_keys: bool,
+    keep: int,
+    at: float,
+) -> Made:
     """Write one more backup below `to`; an interrupted one leaves nothing that counts.
 
     Args:
         home: central's folder; a server may be at work in it.
+        archive: its archive, which is only read.
         central: who can copy the database, and note what the backup covers.
         to: a folder for backups, made where it is missing; best on another disk.
         with_keys: whether central's private keys and the administrator's token are copied too.
@@ -100,7 +110,7 @@ def backup(home: Home, central: Backed, to: Path, *, with_keys: bool, keep: int,
         part = to / f"{PART}{os.urandom(6).hex()}"
         part.mkdir(mode=publish.FOLDER_MODE)
         try:
-            record, copied = _fill(home, central, to, part, with_keys=with_keys, at=at)
+            record, copied = _fill(home, archive, central, (to, part), with_keys=with_keys, at=at)
             stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at))
             folder = to / f"{_later(to, stamp)}-{os.urandom(4).hex()}"
             publish.publish(part, folder)
@@ -114,8 +124,15 @@ def backup(home: Home, central: Backed, to: Path, *, with_keys: bool, keep: int,
 
 
 def _fill(
-    home: Home, central: Backed, to: Path, part: Path, *, with_keys: bool, at: float
+    home: Home,
+    archive: Archive,
+    central: Backed,
+    places: tuple[Path, Path],
+    *,
+    with_keys: bool,
+    at: float,
 ) -> tuple[Record, int]:
+    to, part = places
     files: dict[str, tuple[int, str]] = {}
     taken = central.snapshot()
     try:
@@ -128,7 +145,7 @@ def _fill(
             files[name] = _copy(home.root / name, part / name)
         except FileNotFoundError:
             continue  # what was parked was merged meanwhile: then it is in the archive
-    listed, copied = _fill_pool(home.archive, to)
+    listed, copied = _fill_pool(archive, to)
     publish.write_file(part, part / BUNDLES, records.encode_bundles(listed))
     raw = (part / BUNDLES).read_bytes()
     files[BUNDLES] = (len(raw), hashlib.sha256(raw).hexdigest())
@@ -159,20 +176,21 @@ def _beside(home: Home, *, with_keys: bool) -> Iterator[str]:
     yield from (f"{PARKED}/{one.name}" for one in sorted(home.parked.glob(f"*{SUFFIX}")))
 
 
-def _fill_pool(archive: Path, to: Path) -> tuple[list[Listed], int]:
+def _fill_pool(archive: Archive, to: Path) -> tuple[list[Listed], int]:
     """Copy what the pool lacks; return all bundles there are, and how many were copied."""
     known = {one.id: one for folder in records.finished(to)[-1:] for one in _known(folder)}
     listed, folders, copied = [], set(), 0
-    for path in bundle_files(archive):
-        one = known.get(BundleId(path.stem))
-        target = to / POOL / path.parent.name / path.name
+    for bundle in archive.ids():
+        one = known.get(bundle)
+        target = records.pool_path(to / POOL, bundle)
         if one is None or not _has(target, one.size_bytes):
             publish.make_folder(target.parent)
             try:
-                size, sha256 = _copy(path, target)
-            except FileNotFoundError:
+                archive.copy(bundle, target)
+            except BlobMissing:
                 continue  # central took back what it had told nobody
-            one = Listed(BundleId(path.stem), size, sha256)
+            target.chmod(MODE)
+            one = Listed(bundle, target.stat().st_size, _digest(target))
             folders.add(target.parent)
             copied += 1
         listed.append(one)
@@ -194,6 +212,11 @@ def _has(path: Path, size_bytes: int) -> bool:
         return path.stat().st_size == size_bytes
     except OSError:
         return False
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _copy(source: Path, target: Path) -> tuple[int, str]:

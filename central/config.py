@@ -33,9 +33,24 @@ class _Section(BaseModel):
 
 
 class ArchiveSection(_Section):
-    """On how many different devices a bundle must lie before a site may delete it."""
+    """Where bundles lie, and on how many devices before a site may delete one.
+
+    `mirrors` are folders on other devices that get a copy at once. `url` is empty for the folder
+    `archive`, or `s3://bucket/prefix`; `endpoint` the address of an S3 that is not Amazon's.
+    """
 
     copies: Annotated[int, Field(ge=1, le=16)] = 1
+    mirrors: tuple[Annotated[str, Field(pattern=r"^/")], ...] = ()
+    url: Annotated[str, Field(pattern=r"^(s3://[^/]+(/.*)?)?$")] = ""
+    endpoint: Annotated[str, Field(pattern=r"^(https?://.+)?$")] = ""
+    cache_bytes_max: Annotated[int, Field(ge=1)] = 10 << 30
+
+
+class StoreSection(_Section):
+    """Which database: a file in central's folder, or the PostgreSQL database of a URL."""
+
+    url: Annotated[str, Field(max_length=4096, pattern=r"^$|^postgres(ql)?://")] = ""
+    url_file: Annotated[str, Field(max_length=4096)] = ""  # holds the URL with its password
 
 
 class PlannerSection(_Section):
@@ -101,6 +116,7 @@ class Config(_Section):
     """The whole file."""
 
     archive: ArchiveSection = ArchiveSection()
+    store: StoreSection = StoreSection()
     planner: PlannerSection = PlannerSection()
     http: HttpSection = HttpSection()
     shares: SharesSection = SharesSection()
@@ -134,6 +150,14 @@ def text_of(copies: int) -> str:
 
 [archive]
 copies = {copies}  # devices that must hold a bundle before a site may delete it
+# mirrors = []  # folders on other devices that get every bundle at once
+# url = ""  # s3://bucket/prefix instead of the folder `archive`
+# endpoint = ""  # the address of an S3 that is not Amazon's
+# cache_bytes_max = {ArchiveSection().cache_bytes_max}  # of an S3 archive, in the folder
+
+[store]
+# url = ""  # "postgresql://USER@HOST/DATABASE"; the default is a file in this folder
+# url_file = ""  # a file, mode 600, that holds such a URL with its password
 
 [planner]
 # shard_tasks_max = {planner.shard_tasks_max}  # tasks that one pilot claims at a time

@@ -8,18 +8,22 @@ import sqlite3
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 
 from bundle.errors import PulkError
 from bundle.trust import audit, quickstart
 from bundle.trust.trust_file import TrustView
-from central import silence
+from central import epochs, safety, silence
 from central.config import Config
 from central.home import Home, now_us
-from central.store.sqlite import SqliteStore
+from central.store.opening import is_made, open_store
+from central.store.protocol import Store
+from central.workings import BEYOND
 
 FREE_BYTES_MIN = 1 << 30
+BACKUP_DAYS_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,8 @@ def examine(home: Home, config: Config) -> list[Finding]:
         _free(home.root),
         Finding("trust version", str(TrustView.load(home.trust).version)),
         *_keys(home),
-        *_sites(home, now_us()),
+        _database(config, home),
+        *_stored(config, home, now_us()),
         Finding("pulk", _pulk()),
         Finding("python", platform.python_version()),
         Finding("sqlite", sqlite3.sqlite_version),
@@ -51,10 +56,12 @@ def examine(home: Home, config: Config) -> list[Finding]:
 
 def _copies(config: Config) -> Finding:
     copies = config.archive.copies
+    if config.archive.url:
+        return Finding("archive copies", f"{copies}: {config.archive.url} counts as one")
     if copies == 1:
-        remedy = "a lost disk loses results that sites were told to delete: back the archive up"
+        remedy = "a lost disk loses results that sites were told to delete: set copies to 2"
         return Finding("archive copies", "1: safe on a single disk", remedy)
-    return Finding("archive copies", str(copies))
+    return Finding("archive copies", f"{copies}, {len(config.archive.mirrors)} mirrors")
 
 
 def _root_keys(home: Home) -> list[Finding]:
@@ -79,24 +86,68 @@ def _keys(home: Home) -> list[Finding]:
     return [Finding(one.name, one.found, one.remedy) for one in found]
 
 
-def _sites(home: Home, now: int) -> list[Finding]:
-    """Name the sites of which nothing new came for long."""
-    if not home.database.exists():
+def _database(config: Config, home: Home) -> Finding:
+    """Say which database it is; a password never stands in what is said."""
+    if config.store.url_file:
+        return Finding("database", f"the PostgreSQL server that {config.store.url_file} names")
+    if config.store.url:
+        parts = urlsplit(config.store.url)
+        return Finding(
+            "database", f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        )
+    return Finding("database", str(home.database))
+
+
+def _stored(config: Config, home: Home, now: int) -> list[Finding]:
+    """Look into the database: silent sites, the newest backup, what a restore still waits for."""
+    if not is_made(config, home):
         return []
     try:
-        store = SqliteStore(home.database, read_only=True)
+        store = open_store(config, home, read_only=True)
     except PulkError as error:
         return [Finding("sites", error.text(), error.remedy)]
     try:
-        found = []
-        for one in store.bundles.sites():
-            heard = silence.heard_s(store.people, one.name, now)
-            if heard is not None and silence.is_silent(heard):
-                said = f"heard {heard // 86_400} days ago by this clock"
-                found.append(Finding(f"site {one.name}", said, "ask there; look after the carrier"))
-        return found
+        return [*_sites(store, now), _backup(store, now), *_epoch(store)]
     finally:
         store.close()
+
+
+def _sites(store: Store, now: int) -> list[Finding]:
+    """Name the sites of which nothing new came for long."""
+    found = []
+    for one in store.bundles.sites():
+        heard = silence.heard_s(store.people, one.name, now)
+        if heard is not None and silence.is_silent(heard):
+            said = f"heard {heard // 86_400} days ago by this clock"
+            found.append(Finding(f"site {one.name}", said, "ask there; look after the carrier"))
+    return found
+
+
+def _backup(store: Store, now: int) -> Finding:
+    """Say how old the newest finished backup is, and whether it lies on another device."""
+    told = safety.newest_backup(store.people.meta(safety.BACKUP))
+    if told is None:
+        remedy = "users, tokens and leases are in no archive: `pulk central backup DIR TO` nightly"
+        return Finding("backup", "none", remedy)
+    days = (now - int(told["made_us"])) // 86_400_000_000
+    said = f"{days} days old, {told['where']}"
+    if not told["apart"]:
+        return Finding("backup", said, "it is on the archive's own device: write to another disk")
+    return Finding("backup", said, "make one now, and nightly" if days >= BACKUP_DAYS_MAX else "")
+
+
+def _epoch(store: Store) -> list[Finding]:
+    """Say whether central was set back, or still recovers."""
+    found = []
+    if store.people.meta(BEYOND):
+        remedy = "make sure that no other central runs, stop this one, `pulk central take-over`"
+        found.append(Finding("set back", "a site proved it: nothing is said any more", remedy))
+    recovering = epochs.recovering(store)
+    if recovering is not None and recovering.waiting:
+        said = f"waits for what {', '.join(sorted(recovering.waiting))} hold"
+        remedy = "have them tick; `pulk central presume-lost` those that are gone"
+        found.append(Finding("recovering", said, remedy))
+    return found
 
 
 def _private(path: Path) -> Finding:

@@ -87,6 +87,47 @@ class DatabaseBusy(PulkError):
     remedy = "try again"
 
 
+class DatabaseTrouble(PulkError):
+    """The database did not do what was asked: its disk is full or broken, or it was lost."""
+
+    code = "database-trouble"
+    transient = True
+    what = "the database did not do what was asked: {reason}"
+    remedy = "free space, look after disk and database server, then try again"
+
+
+class ConstraintBroken(PulkError):
+    """Something was to be added that the database holds already: a bug. Nothing was committed."""
+
+    code = "constraint-broken"
+    what = "the database refuses a row: {reason}"
+    remedy = "report this; nothing was changed"
+
+
+class StoreRefused(PulkError):
+    """The database that central.toml chooses can't be used as it is named or set up."""
+
+    code = "store-refused"
+    what = "the database can't be used: {reason}"
+    remedy = "correct [store] in central.toml; docs/operate-central.md says how"
+
+
+class NotDurable(PulkError):
+    """The PostgreSQL server says committed before it is on the disk. Turn the setting on."""
+
+    code = "not-durable"
+    what = "{setting} is {found}: the server may lose what it called committed"
+    remedy = "turn {setting} on at the server; central acknowledges nothing that can be lost"
+
+
+class BackupRefused(PulkError):
+    """No copy of the database could be made. Install pg_dump of the server's version, or newer."""
+
+    code = "backup-refused"
+    what = "the database can't be copied: {reason}"
+    remedy = "install the PostgreSQL client programs of the server's version or newer"
+
+
 class UnknownDataset(PulkError):
     """There is no dataset of that id."""
 

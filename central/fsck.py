@@ -1,35 +1,35 @@
-"""fsck: every verdict, counter and hour made again from the facts; they must match to the bit."""
+"""fsck: everything made again from the archive; it must match what the database says to the bit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import groupby, pairwise
+from itertools import pairwise
 from typing import Any
 
 from bundle.errors import PulkError
-from bundle.intervals import IntervalSet
 from bundle.wire.errors import BundleRefused
 from bundle.wire.manifest import CENTRALS_OWN
 from bundle.wire.read import open_bundle
 from central import config as configs
 from central import teaching
 from central.absorb import KINDS
-from central.archive import Archive
+from central.archive import open_archive
 from central.core import state_hash as hashes
-from central.core.changes import Changes, UsageSum, implied_row
-from central.core.controls import Controls
-from central.core.dag import Dag
-from central.core.facts import AttemptFact, Place, TaskRow, Verdict
-from central.core.merge import Merge
-from central.core.source import NoFacts
+from central.core.changes import UsageSum
+from central.core.facts import Verdict
 from central.home import Home, NoCentral
-from central.store.rows import DatasetRow
-from central.store.sqlite import SqliteStore
+from central.replay import replayed
+from central.state.reading import Reading
+from central.store.opening import is_made, open_store
+from central.store.rows import DatasetRow, StepRow
 from central.workings import Workings, new_epoch
 
 PROBLEMS_MAX = 100
+SEGMENTS_AT_ONCE = 10_000
 WORDS = tuple(Verdict)
+
+Spans = dict[Verdict, list[tuple[int, int, int]]]
 
 
 @dataclass(slots=True)
@@ -49,16 +49,16 @@ class Examined:
 
 
 def fsck(home: Home) -> dict[str, Any]:
-    """Compare database, facts and archive of a central that nobody changes meanwhile.
+    """Compare database and archive of a central that nobody changes meanwhile.
 
     Raises NoCentral, WrongSchema, DatabaseBusy.
     """
-    if not home.database.exists():
-        raise NoCentral(where=str(home.root), missing=home.database.name)
     config = configs.load(home.config)
-    store = SqliteStore(home.database)
+    if not is_made(config, home):
+        raise NoCentral(where=str(home.root), missing=home.database.name)
+    store = open_store(config, home)
     try:
-        archive = Archive(home.archive, config.archive.copies)
+        archive = open_archive(home, config)
         workings = Workings(home, config, store, archive, None, new_epoch(0), lambda: 0)
         with store.transaction():
             return examine(workings)
@@ -66,17 +66,25 @@ def fsck(home: Home) -> dict[str, Any]:
         store.close()
 
 
-def examine(workings: Workings) -> dict[str, Any]:
-    """Return what `pulk central fsck` prints."""
+def examine(workings: Workings, *, again: bool = True) -> dict[str, Any]:
+    """Return what `pulk central fsck` prints.
+
+    Args:
+        workings: the central.
+        again: make everything again and compare; False where it was made just now.
+    """
     found = Examined()
     found.problems += workings.store.check()
     rows = workings.store.datasets.datasets()
+    _examine_archive(workings, found)
+    if again:
+        with replayed(workings) as made:
+            _compare(workings, made, found)
     for row in rows:
         try:
-            _examine_dataset(workings, row, found)
+            _summarise(workings, row, found)
         except PulkError as error:
             found.note(f"dataset {row.id}: {error.text()}")
-    _examine_archive(workings, found)
     return {
         "ok": not found.problems,
         "state_hash": hashes.state_hash(found.records),
@@ -89,96 +97,105 @@ def examine(workings: Workings) -> dict[str, Any]:
     }
 
 
-def _examine_dataset(workings: Workings, row: DatasetRow, found: Examined) -> None:
-    dag, controls = workings.dag(row.digest), workings.controls(row)
-    stored = {one.place: one for one in workings.store.tasks.every_row(row.no)}
-    attempts = list(workings.store.tasks.every_attempt(row.no))
-    changes = _recompute(workings, row, (dag, controls), stored, attempts)
-    for place in stored.keys() | changes.rows.keys():
-        implied = implied_row(dag, controls, place)
-        has, should = stored.get(place, implied), changes.rows.get(place, implied)
-        if has != should:
-            found.note(f"{row.id} step {place[0]} job {place[1]}: is {has}, should be {should}")
-    _examine_counters(workings, row, stored, changes, found)
-    for problem in teaching.problems(workings, row, attempts):
+def _compare(workings: Workings, made: Workings, found: Examined) -> None:
+    """Compare every dataset with what the archive alone makes of it."""
+    rows = {row.id: row for row in workings.store.datasets.datasets()}
+    others = {row.id: row for row in made.store.datasets.datasets()}
+    for dataset in sorted(rows.keys() ^ others.keys()):
+        found.note(f"dataset {dataset}: only in the {'database' if dataset in rows else 'archive'}")
+    for dataset in sorted(rows.keys() & others.keys()):
+        try:
+            _compare_dataset((workings, rows[dataset]), (made, others[dataset]), found)
+        except PulkError as error:
+            found.note(f"dataset {dataset}: {error.text()}")
+
+
+def _compare_dataset(
+    has: tuple[Workings, DatasetRow], should: tuple[Workings, DatasetRow], found: Examined
+) -> None:
+    name = has[1].id
+    if has[1].digest != should[1].digest:
+        ours_, theirs_ = has[1].digest.hex(), should[1].digest.hex()
+        found.note(f"{name}: its document is {ours_}, should be {theirs_}")
+        return
+    if set(_segments(*has)) != set(_segments(*should)):
+        found.note(f"{name}: its segments are not those of the archive")
+    if _pins(*has) != _pins(*should):
+        found.note(f"{name}: its pins are not those of the archive")
+    ours, theirs = _spans(*has), _spans(*should)
+    for word in WORDS:
+        for span in sorted(set(ours[word]) ^ set(theirs[word]))[:PROBLEMS_MAX]:
+            step, first, count = span
+            what = "are" if span in ours[word] else "should be"
+            found.note(f"{name} step {step}: jobs {first} to {first + count - 1} {what} {word}")
+    _compare_counters(has, should, ours, found)
+    for problem in teaching.problems(has[0], should[0], has[1]):
         found.note(problem)
-    touched = IntervalSet.of(job for step, job in stored if not dag.whole[step])
-    if touched != row.touched:
-        found.note(f"{row.id}: touched jobs are {row.touched}, should be {touched}")
-    found.records.append(hashes.dataset_record(row.digest, row.jobs, controls))
-    found.records += _records(workings, (row, dag, controls), changes, attempts)
-    for step, usage in changes.usage.items():
-        del step
-        found.attempts += usage.attempts
-        found.wall_ms += usage.wall_ms
+
+
+def _compare_counters(
+    has: tuple[Workings, DatasetRow],
+    should: tuple[Workings, DatasetRow],
+    spans: Spans,
+    found: Examined,
+) -> None:
+    ours = {row.step: row for row in has[0].store.tasks.steps(has[1].no)}
+    theirs = {row.step: row for row in should[0].store.tasks.steps(should[1].no)}
+    counted: dict[int, list[int]] = {}
+    for place, word in enumerate(WORDS):
+        for step, _, count in spans[word]:
+            counted.setdefault(step, [0] * len(WORDS))[place] += count
+    nothing = (0,) * len(WORDS)
+    for step in sorted(ours.keys() | theirs.keys() | counted.keys()):
+        one, other = ours.get(step), theirs.get(step)
+        numbers = tuple(counted.get(step, nothing))
+        if (one.verdicts if one else nothing) != numbers:
+            found.note(f"{has[1].id} step {step}: counters {one}, its tasks say {numbers}")
+        if _sums(one) != _sums(other):
+            found.note(f"{has[1].id} step {step}: usage {one}, the archive says {other}")
+
+
+def _sums(row: StepRow | None) -> tuple[int, UsageSum]:
+    return (row.known, row.usage) if row else (0, UsageSum())
+
+
+def _summarise(workings: Workings, row: DatasetRow, found: Examined) -> None:
+    """Take a dataset's record for the state hash, and its sums."""
+    spans = _spans(workings, row)
+    found.records.append(
+        hashes.dataset_record(
+            (row.id, row.digest, row.jobs),
+            workings.controls(row),
+            _segments(workings, row),
+            workings.store.tasks.every_pin(row.no),
+            {word: spans[word] for word in hashes.ENDED},
+        )
+    )
+    for step in workings.store.tasks.steps(row.no):
+        found.attempts += step.usage.attempts
+        found.wall_ms += step.usage.wall_ms
     done: dict[str, list[list[int]]] = {}
-    for step, first, count in workings.store.tasks.done_spans(row.no):
-        done.setdefault(str(step), []).append([first, count])
+    for number, first, count in spans[Verdict.DONE]:
+        done.setdefault(str(number), []).append([first, count])
     found.done[row.id] = done
 
 
-def _recompute(
-    workings: Workings,
-    row: DatasetRow,
-    of: tuple[Dag, Controls],
-    stored: dict[Place, TaskRow],
-    attempts: list[AttemptFact],
-) -> Changes:
-    """Judge every task from the facts alone; which leases live is what the database says."""
-    merge = Merge(row.id, *of, NoFacts())
-    merge.add_attempts(attempts)
-    merge.add_pins(workings.store.tasks.every_pin(row.no))
-    merge.set_leases(
-        {place: (one.lease, one.generation) for place, one in stored.items() if one.lease}
-    )
-    merge.touch(stored)
-    for control in of[1].all:
-        merge.touch((step, job) for step, jobs in control.regions or () for job in jobs)
-    return merge.settle()
+def _segments(workings: Workings, row: DatasetRow) -> Iterator[bytes]:
+    after = 0
+    while some := workings.store.segments.after(row.no, after, SEGMENTS_AT_ONCE):
+        yield from (one.digest for one in some)
+        after = some[-1].no
 
 
-def _examine_counters(
-    workings: Workings,
-    row: DatasetRow,
-    stored: dict[Place, TaskRow],
-    changes: Changes,
-    found: Examined,
-) -> None:
-    counts: dict[int, list[int]] = {}
-    known: dict[int, int] = {}
-    for one in stored.values():
-        counts.setdefault(one.step, [0] * len(WORDS))[WORDS.index(one.verdict)] += 1
-        known[one.step] = known.get(one.step, 0) + bool(one.outcome)
-    steps = {one.step: one for one in workings.store.tasks.steps(row.no)}
-    for step in counts.keys() | steps.keys() | changes.usage.keys():
-        has = steps.get(step)
-        if (list(has.verdicts) if has else []) != counts.get(step, [0] * len(WORDS)):
-            found.note(f"{row.id} step {step}: counters {has}, rows say {counts.get(step)}")
-        if (has.known if has else 0) != known.get(step, 0):
-            found.note(f"{row.id} step {step}: {has} outcomes known, rows say {known.get(step)}")
-        usage = changes.usage.get(step, UsageSum())
-        if (has.usage if has else UsageSum()) != usage:
-            found.note(f"{row.id} step {step}: usage {has}, attempts say {usage}")
+def _pins(workings: Workings, row: DatasetRow) -> set[tuple[int, int, int, bytes]]:
+    pins = workings.store.tasks.every_pin(row.no)
+    return {(pin.step, pin.job, pin.generation, pin.outcome) for pin in pins}
 
 
-def _records(
-    workings: Workings,
-    of: tuple[DatasetRow, Dag, Controls],
-    changes: Changes,
-    attempts: list[AttemptFact],
-) -> Iterator[bytes]:
-    row, dag, controls = of
-    tried = {
-        place: list(ones) for place, ones in groupby(attempts, key=lambda one: (one.step, one.job))
-    }
-    places = tried.keys() | {place for place, one in changes.rows.items() if one.outcome}
-    wanted = {one.outcome for one in changes.rows.values() if one.outcome}
-    outputs = workings.store.tasks.outcomes(wanted)
-    for place in places:
-        state = changes.rows.get(place) or implied_row(dag, controls, place)
-        files = [file for file, _ in outputs.get(state.outcome, ())]
-        standing = controls.standing(place)
-        yield hashes.task_record(row.digest, state, standing, files, tried.get(place, ()))
+def _spans(workings: Workings, row: DatasetRow) -> Spans:
+    """Return the tasks that facts name by their verdicts."""
+    reading = Reading(workings, row)
+    return {word: reading.spans(word) for word in WORDS}
 
 
 def _examine_archive(workings: Workings, found: Examined) -> None:

@@ -9,6 +9,7 @@ from bundle.records.rules import NO_HISTORY, History
 from central.core import retry
 from central.core.dag import Dag
 from central.core.facts import AttemptFact, Place, TaskRow, Verdict
+from central.state.reading import Reading
 from central.store.rows import DatasetRow
 from central.workings import Workings
 
@@ -21,12 +22,12 @@ def tried(
     """Return the histories of those tasks that have one; a few queries, however many places."""
     found: dict[Place, list[AttemptFact]] = {}
     if places:
-        for one in workings.store.tasks.source(row.no).load_attempts(places):
+        for one in Reading(workings, row).tried(places):
             if retry.matters(one):
                 found.setdefault(one.place, []).append(one)
     controls = workings.controls(row)
     known = {
-        place: retry.history(facts, controls.standing(place).generation, dag.spec_hash(place[0]))
+        place: retry.history(facts, controls.standing(place).takes, dag.spec_hash(place[0]))
         for place, facts in found.items()
     }
     return {place: one for place, one in known.items() if one != NO_HISTORY}

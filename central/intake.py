@@ -6,25 +6,24 @@ lists, and the dataset documents travel in it, so that a central that forgot the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from bundle.errors import PulkError
-from bundle.fates import Fate
 from bundle.ids import BundleId, LeaseId, SiteName
 from bundle.limits import ATTEMPTS_PER_BUNDLE_MAX
 from bundle.records import lease as leases
-from bundle.records import segment as segments
-from bundle.records.attempt import Attempt, outcome_digest
 from bundle.records.lease import Lease
-from bundle.records.segment import Segment
 from bundle.wire import files
 from bundle.wire.entries import PIECE, SegmentEntry
 from bundle.wire.errors import BundleRefused
 from bundle.wire.manifest import ChunkEntry, Kind, Manifest
 from bundle.wire.read import OpenBundle, verify_envelope
+from central.core import segment_columns
 from central.core.dag import Dag
-from central.core.facts import AttemptFact, attempt_fact
+from central.core.segment_columns import Numbers, SegmentColumns
+from central.core.state_byte import Mask, inside
 from central.errors import (
     ForeignLease,
     MalformedContent,
@@ -33,7 +32,7 @@ from central.errors import (
     OutsideLease,
     TooManyAttempts,
 )
-from central.store.rows import FileRow, Outputs, WorkRow
+from central.store.rows import FileRow, WorkRow
 from central.workings import Workings
 
 RECORDS = frozenset({"work-manifest", "lease", "dataset", "segment"})
@@ -52,12 +51,11 @@ class FoundLease:
 
 @dataclass(frozen=True, slots=True)
 class FoundSegment:
-    """A segment that is new here, and the facts of its attempts."""
+    """A segment that is new here, and its attempts as columns."""
 
     entry: SegmentEntry
-    segment: Segment
+    columns: SegmentColumns
     place: int
-    facts: tuple[AttemptFact, ...]
 
 
 @dataclass(slots=True)
@@ -68,7 +66,6 @@ class Found:
     documents: dict[bytes, bytes] = field(default_factory=dict)
     leases: dict[LeaseId, FoundLease] = field(default_factory=dict)
     segments: list[FoundSegment] = field(default_factory=list)
-    outcomes: dict[bytes, Outputs] = field(default_factory=dict)
     files: list[FileRow] = field(default_factory=list)  # number of the bundle still 0
 
 
@@ -193,7 +190,7 @@ def _read_segments(workings: Workings, bundle: OpenBundle, found: Found) -> None
     where = str(bundle.path)
     places = {bundle.manifest.chunks[place].digest: place for place in bundle.find("segment")}
     entries = bundle.manifest.segments
-    known = workings.store.datasets.known_segments([entry.digest for entry in entries])
+    known = workings.store.segments.known([entry.digest for entry in entries])
     readers: dict[LeaseId, _SegmentReader] = {}
     total = 0
     if len({entry.digest for entry in entries}) < len(entries):
@@ -209,11 +206,10 @@ def _read_segments(workings: Workings, bundle: OpenBundle, found: Found) -> None
             continue
         place = places[entry.digest]
         one = readers[entry.lease].read(entry, place, bundle)
-        total += len(one.facts)
+        total += one.columns.count
         if total > ATTEMPTS_PER_BUNDLE_MAX:
             raise TooManyAttempts(where=where, found=total, most=ATTEMPTS_PER_BUNDLE_MAX)
         found.segments.append(one)
-        _note_outcomes(found, one.segment.attempts)
 
 
 def _reader(
@@ -242,9 +238,6 @@ class _SegmentReader:
     def __init__(self, lease: Lease, owner: SiteName, work: BundleId, dag: Dag) -> None:
         self._lease, self._owner, self._work, self._shape = lease, owner, work, dag
         self._hashes = dict(lease.spec_hashes)
-        self._generations = {
-            (task.step, task.job): generation for task, generation in lease.tasks()
-        }
 
     def authorise(self, entry: SegmentEntry, bundle: OpenBundle) -> None:
         """Raise ForeignLease unless the site that signed the bundle was given the lease."""
@@ -260,44 +253,51 @@ class _SegmentReader:
             )
 
     def read(self, entry: SegmentEntry, place: int, bundle: OpenBundle) -> FoundSegment:
-        """Return a segment's facts. Raises OutsideLease, MalformedContent, BundleRefused."""
+        """Return a segment's attempts. Raises OutsideLease, MalformedContent, BundleRefused."""
         where = str(bundle.path)
         try:
-            segment = segments.decode(bundle.chunk(place))
+            columns = segment_columns.decode(bundle.chunk(place))
         except BundleRefused:
             raise
         except PulkError as error:
             raise MalformedContent(where=where, reason=error.text()) from error
-        problem = self._problem(entry, segment)
+        problem = self._problem(entry, columns)
         if problem:
             raise OutsideLease(where=where, segment=entry.digest.hex(), reason=problem)
-        facts = tuple(
-            attempt_fact(one, entry.lease, entry.pilot_run, self._hashes[one.step])
-            for one in segment.attempts
-        )
-        return FoundSegment(entry, segment, place, facts)
+        return FoundSegment(entry, columns, place)
 
-    def _problem(self, entry: SegmentEntry, segment: Segment) -> str:
+    def _problem(self, entry: SegmentEntry, columns: SegmentColumns) -> str:
         """Return why a segment does not stand for its lease, or nothing."""
-        header, lease = segment.header, self._lease
+        header, lease = columns.header, self._lease
         if (header.lease, header.pilot_run, header.work) != (
             entry.lease, entry.pilot_run, entry.work,
         ):  # fmt: skip
             return "its header names another lease, pilot or work bundle than the manifest"
         if (header.dataset, header.dataset_digest) != (lease.dataset, lease.dataset_digest):
             return "its header names another dataset than the lease"
-        steps = self._shape.dataset.steps
-        for one in segment.attempts:
-            if self._generations.get((one.step, one.job)) != one.generation:
-                return f"job {one.job} step {one.step} generation {one.generation} is not leased"
-            if one.step not in self._hashes or not self._shape.holds((one.step, one.job)):
-                return f"job {one.job} step {one.step} is no task of the dataset"
-            if one.fate is Fate.SUCCESS and len(one.outputs) != len(steps[one.step].outputs):
-                return f"job {one.job} step {one.step} has {len(one.outputs)} outputs"
+        steps, jobs, generations = columns["step"], columns["job"], columns["generation"]
+        outputs = columns.outputs.counts()
+        for step in np.unique(steps).tolist():
+            its = np.flatnonzero(steps == step)
+            strange = its[~self._leased(step, jobs[its], generations[its])]
+            if len(strange):
+                row = strange[0]
+                return f"job {jobs[row]} step {step} generation {generations[row]} is not leased"
+            if step not in self._hashes or not self._holds(step, int(jobs[its].max())):
+                return f"job {jobs[its].max()} step {step} is no task of the dataset"
+            declared = len(self._shape.dataset.steps[step].outputs)
+            wrong = its[columns.succeeded[its] & (outputs[its] != declared)]
+            if len(wrong):
+                return f"job {jobs[wrong[0]]} step {step} has {outputs[wrong[0]]} outputs"
         return ""
 
+    def _holds(self, step: int, job: int) -> bool:
+        return self._shape.holds((step, job))
 
-def _note_outcomes(found: Found, attempts: Iterable[Attempt]) -> None:
-    for one in attempts:
-        if one.fate is Fate.SUCCESS:
-            found.outcomes[outcome_digest(one.outputs)] = one.outputs
+    def _leased(self, step: int, jobs: Numbers, generations: Numbers) -> Mask:
+        """Return which tasks of a step the lease covers at their generations."""
+        found = np.zeros(len(jobs), np.bool_)
+        for block in self._lease.blocks:
+            if step in block.steps:
+                found |= inside(block.jobs, jobs) & (generations == block.generation)
+        return found

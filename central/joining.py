@@ -1,27 +1,37 @@
-"""Joining verified facts to the store inside one transaction: one merge per dataset touched."""
+"""Joining verified facts to the store inside one transaction: one join per dataset touched."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from bundle.dataset import spec
 from bundle.ids import BundleId, DatasetId, Epoch
+from bundle.intervals import IntervalSet
 from bundle.records.attempt import outcome_digest
 from bundle.records.lease import Lease
 from bundle.wire.manifest import Kind
 from bundle.wire.write import ChunkSource
 from central import teaching
 from central.core import commit as commits
+from central.core import state_byte
 from central.core.commit import Commit, Submission
-from central.core.facts import AttemptFact, Control, Pin
-from central.core.merge import Merge
+from central.core.facts import Control, ControlWord, Pin
 from central.errors import MissingDataset
+from central.state import controlling
+from central.state.blocks import Blocks
+from central.state.dataset_join import DatasetJoin
+from central.state.judge import Judge
+from central.state.recall import Recalled
 from central.store.protocol import Store
 from central.store.rows import DatasetRow, LeaseRow, WorkRow
 from central.workings import Workings
 
 COMPLETE, EXPIRED, GONE = "complete", "expired", "gone"
+
+Covered = dict[int, list[IntervalSet]]  # jobs by step
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +64,8 @@ class Joining:
         self._w, self._store = workings, workings.store
         self._live = live and workings.signer is not None
         self._commit = self._store.bundles.head(workings.epoch) + 1 + commits_used
-        self._merges: dict[int, Merge] = {}
-        self._rows: dict[int, DatasetRow] = {}
+        self._joins: dict[int, DatasetJoin] = {}
+        self._leased: dict[int, Covered] = {}
 
     @property
     def store(self) -> Store:
@@ -66,22 +76,29 @@ class Joining:
         """Return the row of a dataset, made where it is new. Raises MissingDataset."""
         row = self._store.datasets.dataset(dataset)
         if row is not None:
+            if raw is not None:
+                self.learn_document(digest, raw)
             return row
         try:
             document = self._w.dag(digest, raw).dataset
         except MissingDataset:
             raise MissingDataset(dataset=dataset) from None
-        known = self._store.datasets.document(digest)
-        if known is None:
-            self._store.datasets.add_document(digest, raw or spec.encode(document))
+        self.learn_document(digest, raw or spec.encode(document))
         steps, tasks = len(document.steps), document.tasks()
         fresh = DatasetRow(0, dataset, digest, document.name, document.jobs, steps, tasks, 0)
         made = fresh._replace(no=self._store.datasets.add_dataset(fresh))
         self._w.stirred.add(made.no)
         return made
 
+    def learn_document(self, digest: bytes, raw: bytes) -> None:
+        """Keep a document; a known one changes nothing."""
+        if not self._store.datasets.has_document(digest):
+            self._store.datasets.add_document(digest, raw)
+
     def learn_submission(self, one: Submission, raw: bytes | None) -> None:
         """Join a submission: its dataset, when it came, and which user signed it.
+
+        A lease of an edited dataset may have told of it before, by a later document.
 
         Raises MissingDataset.
         """
@@ -102,19 +119,36 @@ class Joining:
         self._store.datasets.add_work(work)
         limits = [ms for ms in (lease.duration_ms, work.lifetime_ms) if ms]
         deadline_us = work.created_us + 1000 * min(limits) if limits else 2**62
-        row = LeaseRow(
-            0, lease.lease, dataset.no, digest, work.id, work.site, deadline_us, "live", raw
-        )
+        about = (dataset.no, digest, work.id, work.site, deadline_us, "live", raw)
+        row = LeaseRow(0, lease.lease, *about, tasks=lease.count())
         row = row._replace(no=self._store.datasets.add_lease(row))
-        dag = self.merge(dataset).dag
-        self.merge(dataset).set_leases(
-            {
-                (task.step, task.job): (row.no, generation)
-                for task, generation in lease.tasks()
-                if dag.holds((task.step, task.job))
-            }
-        )
+        covered = self._leased.setdefault(dataset.no, {})
+        for step, jobs in self._standing(dataset, lease).items():
+            covered.setdefault(step, []).append(jobs)
         return row
+
+    def _standing(self, dataset: DatasetRow, lease: Lease) -> dict[int, IntervalSet]:
+        """Return the tasks that a lease covers at the generation in force, by step."""
+        judge = self.join(dataset).judge
+        found: dict[int, IntervalSet] = {}
+        for block in lease.blocks:
+            for step in block.steps:
+                if step >= len(judge.dag.whole):
+                    continue
+                tasks = judge.dag.dataset.tasks_of(step)
+                if not block.jobs.spans:
+                    continue
+                jobs = block.jobs
+                if jobs.spans[-1][1] > tasks:
+                    jobs = jobs & IntervalSet(((0, tasks),))
+                if judge.controls.is_partial:
+                    every = state_byte.jobs_of(jobs.spans)
+                    same = judge.controls.standings(step, every).generation == block.generation
+                    jobs = IntervalSet(tuple(state_byte.spans_of(every[same])))
+                elif judge.controls.whole.generation != block.generation:
+                    continue
+                found[step] = found[step] | jobs if step in found else jobs
+        return found
 
     def add_lease_pins(self, lease: Lease, epoch: Epoch, number: int) -> None:
         """Join the pins that a lease of work bundle (epoch, number) states."""
@@ -123,85 +157,143 @@ class Joining:
             return
         outputs = {outcome_digest(one.outputs): one.outputs for one in lease.pins}
         self._store.tasks.add_outcomes(outputs)
-        self.merge(dataset).add_pins(
-            Pin(
-                one.step,
-                one.job,
-                one.generation,
-                one.attempt,
-                outcome_digest(one.outputs),
-                epoch,
-                number,
-            )
-            for one in lease.pins
+        self.add_pins(
+            dataset,
+            [
+                Pin(
+                    one.step,
+                    one.job,
+                    one.generation,
+                    one.attempt,
+                    outcome_digest(one.outputs),
+                    epoch,
+                    number,
+                )
+                for one in lease.pins
+            ],
         )
 
     def end_leases(self, numbers: Iterable[int], state: str) -> None:
         """End live leases: what they still cover is ready or held again."""
-        ended = list(numbers)
+        ended = list(dict.fromkeys(numbers))
         if not ended:
             return
+        self._lease_learned()
         self._store.datasets.end_leases(ended, state)
-        covered = self._store.tasks.rows_of_leases(ended)
-        for no in covered.keys() | self._merges.keys():
-            merge = self.merge(self._store.datasets.dataset_by_no(no))
-            merge.end_leases(covered.get(no, ()), frozenset(ended))
+        freed: dict[int, Covered] = {}
+        for row in self._store.datasets.leases_by_no(ended):
+            dataset = self._dataset(row.dataset)
+            covered = freed.setdefault(dataset.no, {})
+            for step, jobs in self._standing(dataset, self._w.lease(row)).items():
+                covered.setdefault(step, []).append(jobs)
+        for no, covered in freed.items():
+            join = self._joins[no]
+            others = self._others(no, join) if join.row.crossed else {}
+            for step, several in covered.items():
+                jobs = _union(several) - others.get(step, IntervalSet())
+                if jobs.spans:
+                    join.set_leased(step, state_byte.jobs_of(jobs.spans), leased=False)
 
-    def add_attempts(self, dataset: DatasetRow, facts: Iterable[AttemptFact]) -> None:
-        """Join attempts of one dataset."""
-        self.merge(dataset).add_attempts(facts)
+    def _others(self, no: int, join: DatasetJoin) -> dict[int, IntervalSet]:
+        """Return the tasks that live leases of a dataset cover, by step."""
+        found: dict[int, IntervalSet] = {}
+        for row in self._store.datasets.live_on(no):
+            for step, jobs in self._standing(join.row, self._w.lease(row)).items():
+                found[step] = found.get(step, IntervalSet()) | jobs
+        return found
+
+    def _lease_learned(self) -> None:
+        """Mark the tasks of leases that were learned; note where two leases cover one task."""
+        learned, self._leased = self._leased, {}
+        for no, covered in learned.items():
+            join = self._joins[no]
+            crossed = False
+            for step, several in covered.items():
+                jobs = _union(several)
+                crossed |= len(jobs) < sum(map(len, several))
+                if jobs.spans:
+                    crossed |= join.set_leased(step, state_byte.jobs_of(jobs.spans), leased=True)
+            if crossed and not join.row.crossed:
+                self._store.datasets.set_crossed(no)
+                join.row = join.row._replace(crossed=True)
+
+    def add_segments(
+        self, dataset: DatasetRow, segments: Sequence[Recalled], contested: Sequence[bool]
+    ) -> None:
+        """Join the attempts of segments that were added to the store just now."""
+        join = self.join(dataset)
+        self._lease_learned()
+        for one in segments:
+            self._w.recall.keep(one)
+        mask = np.array(contested) if any(contested) else None
+        join.add_segments(segments, contested=mask)
+        teaching.note(self._w, join.row, segments)
 
     def add_pins(self, dataset: DatasetRow, pins: Iterable[Pin]) -> None:
         """Join pins of one dataset."""
-        self.merge(dataset).add_pins(pins)
+        self.join(dataset).add_pins(pins)
 
     def add_control(self, dataset: DatasetRow, control: Control) -> int:
         """Join a control, before other facts of its dataset; return how many tasks it covers."""
-        assert dataset.no not in self._merges  # noqa: S101  else the merge would not know of it
+        assert dataset.no not in self._joins  # noqa: S101  else the join would not know of it
+        join = self.join(dataset)
         self._store.datasets.add_control(dataset.no, control)
-        merge = self.merge(dataset)
+        controls = self._w.controls(dataset)
+        if control.word is ControlWord.EDIT and controls.document:
+            self._store.datasets.set_document(dataset.no, controls.document)
+            join.row = join.row._replace(digest=controls.document)
+        dag = self._w.dag(join.row.digest)
+        controlling.apply(self._store, join, self._w.recall, control, (dag, controls))
         if control.regions is None:
-            rows = self._store.tasks.every_row(dataset.no)
-            merge.touch([(row.step, row.job) for row in rows])
             return dataset.tasks
-        merge.touch((step, job) for step, jobs in control.regions for job in jobs)
         return sum(len(jobs) for _, jobs in control.regions)
 
-    def merge(self, dataset: DatasetRow) -> Merge:
-        """Return the merge of a dataset in this transaction."""
-        found = self._merges.get(dataset.no)
+    def join(self, dataset: DatasetRow) -> DatasetJoin:
+        """Return the join of a dataset in this transaction."""
+        found = self._joins.get(dataset.no)
         if found is None:
-            found = self._merges[dataset.no] = Merge(
-                dataset.id,
-                self._w.dag(dataset.digest),
-                self._w.controls(dataset),
-                self._store.tasks.source(dataset.no),
+            dag, controls = self._w.dag(dataset.digest), self._w.controls(dataset)
+            blocks = Blocks(self._store.tasks, dataset.no)
+            found = self._joins[dataset.no] = DatasetJoin(
+                self._store,
+                dataset,
+                (Judge(dag, controls, blocks), blocks),
+                self._w.recall,
                 (self._w.epoch, self._commit) if self._live else None,
-                dataset.touched,
             )
-            self._rows[dataset.no] = dataset
         return found
 
-    def finish(self, bundle: int, segments: dict[bytes, int]) -> None:
-        """Judge what was touched and write all that changed; pins become a commit of their own."""
-        publish_pins(self._w, self.settle(bundle, segments))
+    def _dataset(self, no: int) -> DatasetRow:
+        join = self._joins.get(no)
+        return join.row if join else self._store.datasets.dataset_by_no(no)
 
-    def settle(self, bundle: int, segments: dict[bytes, int]) -> NewPins:
+    def finish(self, bundle: int) -> None:
+        """Judge what was touched and write all that changed; pins become a commit of their own."""
+        publish_pins(self._w, self.settle(bundle))
+
+    def settle(self, bundle: int) -> NewPins:
         """Judge what was touched and write all that changed; return the pins to be published.
 
         Args:
             bundle: number of the bundle that brought the facts.
-            segments: number of the segment by attempt's content.
         """
+        self._lease_learned()
         pins: list[tuple[DatasetId, Pin]] = []
-        for no, merge in self._merges.items():
-            changes = merge.settle()
-            pins += [(self._rows[no].id, pin) for pin in changes.made_pins]
-            self._store.tasks.save(self._rows[no], changes, segments, bundle)
-            teaching.note(self._w, self._rows[no], changes.attempts)
+        for no, join in self._joins.items():
+            join.save()
+            pins += [(join.row.id, pin) for pin in join.made_pins]
+            contradicted = [(one.step, one.job, one.name(join.row.id)) for one in join.contradicted]
+            self._store.tasks.add_contradictions(no, bundle, contradicted)
+        self._w.recall.trim()
         self._w.version += 1
-        self._w.stirred.update(self._merges)
+        self._w.stirred.update(self._joins)
         return NewPins(tuple(pins), self._commit)
+
+
+def _union(several: Sequence[IntervalSet]) -> IntervalSet:
+    if len(several) == 1:
+        return several[0]
+    return IntervalSet.spanning(span for one in several for span in one.spans)
 
 
 def publish_pins(workings: Workings, made: NewPins) -> None:

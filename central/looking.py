@@ -20,6 +20,7 @@ from central.core import retry
 from central.core.dag import Dag
 from central.core.facts import Place, TaskRow, Verdict
 from central.core.plan import View
+from central.state.reading import Reading
 from central.store.rows import DatasetRow
 from central.visit import Visit
 from central.workings import Workings
@@ -50,25 +51,23 @@ def view(
     workings: Workings, row: DatasetRow, dag: Dag, done: dict[int, int], room: int, look: Look
 ) -> View:
     """Return a dataset as the planner is to see it for a site, with room for so many tasks."""
-    tasks = workings.store.tasks
+    reading = Reading(workings, row)
     steps = None if len(look.runs.steps) == row.steps else look.runs.steps
     limit = room
     if look.visit.has and any(dag.consumed_by):  # those near it may be later ones
         limit = max(room, min(FURTHER * room, NEAR_LOOKED_MAX))
     for turn in range(LOOKS_MAX):
-        ready = (
-            tasks.ready(row.no, limit) if steps is None else tasks.ready_of(row.no, steps, limit)
-        )
+        ready = reading.ready(limit, steps)
         jobs = sorted({job for step, job in ready if not dag.whole[step]})
         begun = jobs[: max(1, BEGUN_PLACES_MAX // row.steps)]
-        rows = {one.place: one for one in tasks.rows(row.no, planner.looked_at(dag, begun))}
+        rows = {one.place: one for one in reading.rows(planner.looked_at(dag, begun))}
         waits = _waiting(workings, row, dag, rows.values(), look)
         if len(ready) < limit or len(ready) - len(waits) >= room or turn == LOOKS_MAX - 1:
             break
         limit *= FURTHER
     fresh = IntervalSet(((0, row.jobs),)) - row.touched
     controls = workings.controls(row)
-    ordered = _nearest_first(workings, dag, begun, rows, look)
+    ordered = _nearest_first(reading, dag, begun, rows, look)
     return View(dag, controls, fresh, ordered, rows, done, steps, waits)
 
 
@@ -92,7 +91,7 @@ def _waiting(
 
 
 def _nearest_first(
-    workings: Workings,
+    reading: Reading,
     dag: Dag,
     begun: list[int],
     rows: dict[Place, TaskRow],
@@ -102,15 +101,14 @@ def _nearest_first(
     readers = [step for step, one in enumerate(dag.dataset.steps) if one.inputs]
     if not look.visit.has or not readers or not begun:
         return tuple(begun)
-    outcomes = {
-        one.outcome
-        for one in rows.values()
-        if one.outcome and one.verdict is Verdict.DONE and dag.consumed_by[one.step]
+    made = [
+        place
+        for place, one in rows.items()
+        if one.verdict is Verdict.DONE and dag.consumed_by[place[0]] and not dag.whole[place[0]]
+    ]
+    near = {
+        job
+        for (_, job), one in reading.built(made).items()
+        if any(file in look.visit.has for file, _ in one.outputs)
     }
-    held = {
-        outcome
-        for outcome, files in workings.store.tasks.outcomes(outcomes).items()
-        if any(file in look.visit.has for file, _ in files)
-    }
-    near = {one.job for one in rows.values() if one.outcome in held and not dag.whole[one.step]}
     return tuple(sorted(begun, key=lambda job: (job not in near, job)))

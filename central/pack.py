@@ -112,7 +112,7 @@ class Packer:
             with self._w.transaction():
                 joining = Joining(self._w, live=True)
                 joining.end_leases(expired, EXPIRED)
-                joining.finish(0, {})
+                joining.finish(0)
 
     def _plan(self, found: Visit) -> list[Planned]:
         """Return what to lease; tasks whose inputs are nowhere have their makers reset first."""
@@ -161,7 +161,7 @@ class Packer:
                 for lease, one in found.leases.items():
                     found.leases[lease] = replace(one, work=work)
                 join_work(joining, draft.with_chunks(()), found)
-                joining.finish(no, {})
+                joining.finish(no)
                 w.store.bundles.set_told(site)
                 if found.leases:
                     sent = Sent(bundle, stream, draft.sequence, draft.created_us)

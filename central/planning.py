@@ -18,12 +18,13 @@ from central.core import plan as planner
 from central.core import shards as cutter
 from central.core.chain import Recovering
 from central.core.dag import Dag
-from central.core.facts import Place, TaskRow, Verdict
+from central.core.facts import Place, Verdict
 from central.core.order import Room, Usage
 from central.core.shards import Shard
 from central.cosignatures import NO_DEMAND, Demand
 from central.looking import Look
-from central.store.rows import DatasetRow, FileRow, Outputs
+from central.state.reading import Reading
+from central.store.rows import DatasetRow, FileRow
 from central.visit import Visit, quotas_of, spent_of
 from central.workings import Workings
 
@@ -274,41 +275,21 @@ def _bring_outside(workings: Workings, planned: Planned) -> list[Place]:
     outside = sorted({place for shard in planned.shards for place in shard.outside})
     if not outside:
         return []
-    tasks, dataset = workings.store.tasks, planned.dataset
-    rows = {one.place: one for one in tasks.rows(dataset.no, outside)}
-    outcomes = tasks.outcomes({row.outcome for row in rows.values()})
-    planned.pins = _pins(workings, dataset, rows, outcomes)
+    dataset = planned.dataset
+    built = Reading(workings, dataset).built(outside)
+    planned.pins = {
+        (step, job): Pinned(job, step, one.generation, one.attempt, one.outputs)
+        for (step, job), one in built.items()
+    }
     wanted = _wanted_files(planned)
     needed = {
         place: [planned.pins[place].outputs[number] for number in numbers]
         for place, numbers in wanted.items()
     }
     digests = {file for files in needed.values() for file, _ in files}
-    found = tasks.files(digests)
+    found = workings.store.tasks.files(digests)
     planned.files = list(found.values())
     return [place for place, files in needed.items() if any(file not in found for file, _ in files)]
-
-
-def _pins(
-    workings: Workings,
-    dataset: DatasetRow,
-    rows: dict[Place, TaskRow],
-    outcomes: dict[bytes, Outputs],
-) -> dict[Place, Pinned]:
-    """Return for each parent which success its children build upon."""
-    keys = workings.store.tasks.success_keys(dataset, rows)
-    for pin in workings.store.tasks.source(dataset.no).load_pins(rows):
-        keys.setdefault((pin.step, pin.job, pin.generation, pin.outcome), pin.attempt)
-    return {
-        place: Pinned(
-            row.job,
-            row.step,
-            row.generation,
-            keys[row.step, row.job, row.generation, row.outcome],
-            outcomes[row.outcome],
-        )
-        for place, row in rows.items()
-    }
 
 
 def _wanted_files(planned: Planned) -> dict[Place, set[int]]:

@@ -9,17 +9,16 @@ from typing import Any
 from bundle.dataset import macros
 from bundle.dataset.seeds import seed
 from bundle.dataset.spec import Command, Dataset, Per
-from bundle.fates import FATES, Fate
-from bundle.ids import AttemptKey, BundleId, LeaseId, PilotRun, Task
-from bundle.records import segment as segments
+from bundle.fates import Fate
+from bundle.ids import Task
 from bundle.records.attempt import Attempt
-from bundle.records.segment import Segment
-from bundle.wire.manifest import Kind
-from bundle.wire.read import open_bundle
+from central.attempts import attempt_row, attempts_of
 from central.core.changes import implied_row
 from central.core.dag import Dag
 from central.core.facts import Place, TaskRow
 from central.errors import UnknownTask
+from central.state.reading import Reading
+from central.state.recall import Recalled
 from central.store.rows import DatasetRow, Outputs
 from central.workings import Workings
 
@@ -34,13 +33,12 @@ def story(workings: Workings, task: Task) -> dict[str, Any]:
     place = (task.step, task.job)
     if not dag.holds(place):
         raise UnknownTask(task=str(task))
-    tasks = workings.store.tasks
-    known = tasks.rows(row.no, [place])
-    state = known[0] if known else implied_row(dag, workings.controls(row), place)
-    pages = tasks.page(row.no, task.step, task.job, None, 0, ATTEMPTS_MAX)
+    reading = Reading(workings, row)
     parents = _parents(dag, place)
-    rows = {one.place: one for one in tasks.rows(row.no, [*parents, place])}
-    outcomes = tasks.outcomes({one.outcome for one in rows.values() if one.outcome})
+    rows = {one.place: one for one in reading.rows([*parents, place], outcomes=True)}
+    state = rows.get(place) or implied_row(dag, workings.controls(row), place)
+    built = reading.built([place for place, one in rows.items() if one.outcome])
+    outcomes = {one.outcome: one.outputs for one in built.values()}
     found: dict[str, Any] = {
         "task": str(task),
         "dataset": task.dataset,
@@ -61,31 +59,7 @@ def story(workings: Workings, task: Task) -> dict[str, Any]:
         ],
         "outputs": _outputs(dag, task.step, outcomes.get(state.outcome, ())),
     }
-    return found | _attempts(workings, row, task, state, pages)
-
-
-def attempt_row(dataset: DatasetRow, page: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one attempt of a page as plain values."""
-    task = Task(dataset.id, page["job"], page["step"])
-    lease, run = LeaseId(page["id"]), PilotRun(page["pilot_run"])
-    return {
-        "no": page["no"],
-        "attempt": str(AttemptKey(task, page["generation"], lease, run, page["local"])),
-        "job": page["job"],
-        "step": page["step"],
-        "generation": page["generation"],
-        "fate": FATES[page["fate"]].value,
-        "site": page["site"],
-        "pilot_run": page["pilot_run"].hex(),
-        "outcome": page["outcome"].hex(),
-        "wall_ms": page["wall_ms"],
-        "cpu_ms": page["cpu_ms"],
-        "memory_peak_mib": page["memory_peak_mib"],
-        "disk_peak_bytes": page["disk_peak_bytes"],
-        "read_bytes": page["read_bytes"],
-        "written_bytes": page["written_bytes"],
-        "segment": page["digest"].hex(),
-    }
+    return found | _attempts(workings, row, task, state)
 
 
 def iso(at_us: int) -> str | None:
@@ -95,55 +69,29 @@ def iso(at_us: int) -> str | None:
     return datetime.fromtimestamp(at_us / 1_000_000, UTC).isoformat(timespec="milliseconds")
 
 
-def _attempts(
-    workings: Workings,
-    row: DatasetRow,
-    task: Task,
-    state: TaskRow,
-    pages: Any,
-) -> dict[str, Any]:
+def _attempts(workings: Workings, row: DatasetRow, task: Task, state: TaskRow) -> dict[str, Any]:
     """Return all attempts in detail, and beside them how the canonical one ran."""
     attempts: list[dict[str, Any]] = []
     canonical: dict[str, Any] = {}
-    read: dict[int, tuple[BundleId, Segment]] = {}
-    for page in pages:
-        key = page["bundle"] * 1_000_000 + page["place"]
-        if key not in read:
-            read[key] = _segment(workings, page["bundle"], page["place"])
-        bundle, segment = read[key]
-        one = attempt_row(row, page) | {"result_bundle": bundle}
-        detail = _detail(task, page, segment)
-        if detail is not None:
-            one |= _ran(detail, segment)
-        attempts.append(one)
+    for one in attempts_of(workings, row, (task.step, task.job), ATTEMPTS_MAX):
+        bundle = workings.store.bundles.bundle_id(one.segment.row.bundle)
+        detail = one.segment.columns.attempt(one.number)
+        shown = attempt_row(row, one) | {"result_bundle": bundle} | _ran(detail, one.segment)
+        attempts.append(shown)
         is_canonical = (
-            page["fate"] == FATES.index(Fate.SUCCESS)
-            and page["outcome"] == state.outcome
-            and page["generation"] == state.generation
+            detail.fate is Fate.SUCCESS
+            and shown["outcome"] == state.outcome.hex()
+            and detail.generation == state.generation
         )
         if is_canonical and not canonical:
-            canonical = one
-    shown = ("started", "host", "software", "site", "pilot_run", "wall_ms", "cpu_ms", "attempt")
+            canonical = shown
+    names = ("started", "host", "software", "site", "pilot_run", "wall_ms", "cpu_ms", "attempt")
     best = canonical or (attempts[-1] if attempts else {})
-    return {name: best.get(name) for name in shown} | {"attempts": attempts}
+    return {name: best.get(name) for name in names} | {"attempts": attempts}
 
 
-def _segment(workings: Workings, no: int, place: int) -> tuple[BundleId, Segment]:
-    bundle = workings.store.bundles.bundle_id(no)
-    path = workings.archive.path(bundle)
-    with open_bundle(path, workings.trust, audience=None, kinds=frozenset({Kind.RESULT})) as found:
-        return bundle, segments.decode(found.chunk(place))
-
-
-def _detail(task: Task, page: Mapping[str, Any], segment: Segment) -> Attempt | None:
-    for one in segment.attempts:
-        if (one.job, one.step, one.local) == (task.job, task.step, page["local"]):
-            return one
-    return None
-
-
-def _ran(attempt: Attempt, segment: Segment) -> dict[str, Any]:
-    host = segment.header.host
+def _ran(attempt: Attempt, segment: Recalled) -> dict[str, Any]:
+    host = segment.columns.header.host
     return {
         "started": iso(attempt.started_us),
         "exit_code": attempt.exit_code,
@@ -151,7 +99,7 @@ def _ran(attempt: Attempt, segment: Segment) -> dict[str, Any]:
         "slot": attempt.slot,
         "software": attempt.software,
         "evidence": attempt.evidence,
-        "salvaged": segment.salvaged_at is not None,
+        "salvaged": segment.columns.salvaged,
         "host": {name: getattr(host, name) for name in type(host).__slots__},
     }
 

@@ -16,7 +16,7 @@ from bundle.spool import publish
 from bundle.trust import trust_file
 from central import trust_chain
 from central.absorb import absorb
-from central.archive import Archive, bundle_files
+from central.archive import bundle_files, open_archive
 from central.config import Config, load
 from central.core.receipts import Outcome
 from central.fsck import examine
@@ -53,13 +53,13 @@ def rebuild(
     config = load(home.config) if home.config.exists() else Config()
     store = SqliteStore(home.database)
     try:
-        kept = Archive(home.archive, config.archive.copies)
+        kept = open_archive(home, config)
         workings = Workings(home, config, store, kept, None, new_epoch(0), lambda: 0)
         outcomes = dict.fromkeys(Outcome, 0)
         for path in files:
             outcomes[_replay(workings, path)] += 1
         with store.transaction():
-            found = examine(workings)
+            found = examine(workings, again=False)
     finally:
         store.close()
     told = {outcome.value: count for outcome, count in outcomes.items()}

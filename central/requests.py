@@ -136,7 +136,7 @@ def presume_lost(workings: Workings, site: SiteName) -> int:
         del bundle
         joining = Joining(workings, live=True)
         ended = end_leases_of(joining, site)
-        joining.finish(no, {})
+        joining.finish(no)
 
     with workings.transaction():
         number = workings.store.bundles.head(workings.epoch) + 1
@@ -159,7 +159,7 @@ def _commit_control(
         del bundle
         joining = Joining(workings, live=True)
         joining.add_control(dataset, made)
-        joining.finish(no, {})
+        joining.finish(no)
         for one in remembered:
             workings.store.people.remember(one.token, one.key, one.request, one.answer)
 

@@ -16,10 +16,10 @@ from typing import Any
 
 from bundle.ids import BundleId
 from bundle.spool import publish
-from central import absorb, archive, authority, epochs
+from central import absorb, authority, epochs
 from central import backup_record as records
 from central import config as configs
-from central.archive import Archive, bundle_files
+from central.archive import MODE, bundle_files, open_archive
 from central.backup_record import BUNDLES, DATABASE, POOL, BackupDamaged, Record
 from central.home import AlreadyMade, Home, complete, make_folders, now_us
 from central.store.sqlite import SqliteStore
@@ -112,7 +112,7 @@ def _bring(folder: Path, record: Record, part: Home, archives: Iterable[Path]) -
         if name != BUNDLES:
             target = part.database if name == DATABASE else part.root / name
             publish.make_folder(target.parent)
-            _copy(folder / name, target, archive.MODE if target.suffix == ".pulk" else 0o600)
+            _copy(folder / name, target, MODE if target.suffix == ".pulk" else 0o600)
     touched = set()
     for one in records.bundles(folder):
         target = records.pool_path(part.archive, one.id)
@@ -122,7 +122,7 @@ def _bring(folder: Path, record: Record, part: Home, archives: Iterable[Path]) -
         source = records.pool_path(folder.parent / POOL, one.id)
         where = str(source.relative_to(folder.parent))
         records.check_file(folder.parent, where, one.size_bytes, one.sha256)
-        _copy(source, target, archive.MODE)
+        _copy(source, target, MODE)
     # The pool may hold more than this backup lists: what a later one made safe, sites have deleted.
     others = (folder.parent / POOL, *archives)
     for source in (one for other in others for one in bundle_files(other)):
@@ -130,7 +130,7 @@ def _bring(folder: Path, record: Record, part: Home, archives: Iterable[Path]) -
         if not target.exists():
             publish.make_folder(target.parent)
             touched.add(target.parent)
-            _copy(source, target, archive.MODE)
+            _copy(source, target, MODE)
     for inner in touched:
         publish.fsync_folder(inner)
     publish.fsync_folder(part.root)
@@ -140,7 +140,10 @@ def _begin(folder: Path, record: Record, part: Home, clock_us: Callable[[], int]
     config = configs.load(part.config)
     store = SqliteStore(part.database)
     try:
-        there = {one.stem for one in bundle_files(part.archive)}
+        archive = open_archive(part, config)
+        for path in list(bundle_files(part.archive)):
+            archive.put(path, BundleId(path.stem))  # to its mirrors, or to S3
+        there = set(archive.ids())
         if lacking := store.bundles.merged_ids() - there:
             name = f"bundle {min(lacking)}"
             raise BackupDamaged(where=str(folder), file=name, reason="is in no archive")
@@ -171,7 +174,7 @@ def _learn(
 ) -> int:
     """Merge what the archive has and the database does not know; return how many bundles."""
     before = len(store.bundles.merged_ids())
-    kept = Archive(home.archive, config.archive.copies)
+    kept = open_archive(home, config)
     epoch = epochs.stored(store) or new_epoch(0)
     absorb.recover(Workings(home, config, store, kept, None, epoch, clock_us))
     return len(store.bundles.merged_ids()) - before

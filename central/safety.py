@@ -13,6 +13,7 @@ from bundle.wire.manifest import SITES_OWN, Kind
 from central import backup_record as records
 from central import epochs
 from central.backup_record import POOL, Listed
+from central.blob.folder import FolderBlobs
 from central.core.receipts import Outcome
 from central.store.rows import BundleRow
 from central.workings import Workings
@@ -39,7 +40,7 @@ def cover(workings: Workings, folder: Path) -> dict[str, Any]:
     Raises NoBackup, BackupDamaged.
     """
     record = records.read(folder)
-    apart = _device(folder) != _device(workings.archive.root)
+    apart = FolderBlobs(folder).place != workings.archive.place
     listed = {one.id: one for one in records.bundles(folder)} if apart else {}
     pool = folder.parent / POOL
     rows = [
@@ -52,6 +53,27 @@ def cover(workings: Workings, folder: Path) -> dict[str, Any]:
         about = {"made_us": record.made_us, "where": str(folder), "apart": apart}
         workings.store.people.set_meta(BACKUP, json.dumps(about).encode())
     return {"covered": len(rows), "apart": apart}
+
+
+def catch_up(workings: Workings) -> int:
+    """Give mirrors what they lack, where one may lack something; return what is safe by it now.
+
+    A mirror that still fails is asked again with the next bundle that is put.
+    """
+    archive = workings.archive
+    if not archive.is_behind:
+        return 0
+    archive.is_behind = False  # set again by what fails now
+    rows = []
+    for row in workings.store.bundles.unsafe():
+        if archive.has(row.id) and archive.mend(row.id):
+            rows.append(row)
+        if archive.is_behind:
+            break
+    if rows:
+        with workings.transaction():
+            mark(workings, rows)
+    return len(rows)
 
 
 def mark(workings: Workings, rows: list[BundleRow]) -> None:
@@ -83,7 +105,3 @@ def _is_there(pool: Path, one: Listed) -> bool:
         return records.pool_path(pool, one.id).stat().st_size == one.size_bytes
     except OSError:
         return False
-
-
-def _device(path: Path) -> int:
-    return path.stat().st_dev

@@ -6,8 +6,10 @@ in whatever order and however often its bundle arrives.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+import numpy as np
 
 from bundle.dataset.spec import Request
 from bundle.ids import DatasetId
@@ -15,17 +17,30 @@ from bundle.records.learning import Learning, Policy
 from bundle.records.rules import UNKNOWN, Maximum
 from central.core import learned, sketch
 from central.core.dag import Dag
-from central.core.facts import AttemptFact
+from central.core.facts import USAGE_MAX
 from central.core.learned import Learned
+from central.state.recall import Recalled
 from central.store.rows import DatasetRow
 from central.workings import Workings
 
+_USED = ("memory_peak_mib", "wall_ms", "cpu_ms", "disk_peak_bytes")
 
-def note(workings: Workings, row: DatasetRow, fresh: Iterable[AttemptFact]) -> None:
-    """Learn from attempts that this transaction adds."""
+
+def note(workings: Workings, row: DatasetRow, fresh: Sequence[Recalled]) -> None:
+    """Learn from the segments that this transaction adds."""
     dag = workings.dag(row.digest)
-    for (step, spec), taught in _taught(dag, fresh).items():
-        add(workings, row.id, step, spec, taught)
+    taught: dict[tuple[int, bytes], Learned] = {}
+    for segment in fresh:
+        columns = segment.columns
+        for step in np.unique(columns["step"]).tolist():
+            if teaches(dag, step):
+                key = (step, segment.spec_hashes[step])
+                its = columns.succeeded & (columns["step"] == step)
+                used = learned.of_columns(*(np.minimum(columns[n][its], USAGE_MAX) for n in _USED))
+                taught[key] = taught.get(key, learned.UNTAUGHT) + used
+    for (step, spec), one in taught.items():
+        if one != learned.UNTAUGHT:
+            add(workings, row.id, step, spec, one)
 
 
 def add(
@@ -96,29 +111,14 @@ def shown(workings: Workings, row: DatasetRow) -> dict[str, Any]:
     }
 
 
-def problems(workings: Workings, row: DatasetRow, attempts: Iterable[AttemptFact]) -> list[str]:
-    """Return where what is kept differs from what all attempts of a dataset teach."""
-    dag = workings.dag(row.digest)
-    taught: dict[int, Learned] = {}
-    for (step, _), one in _taught(dag, attempts).items():
-        taught[step] = taught.get(step, learned.UNTAUGHT) + one
+def problems(has: Workings, should: Workings, row: DatasetRow) -> list[str]:
+    """Return where what one central keeps differs from what another made of the same archive."""
     found = []
-    for step in range(len(dag.dataset.steps)):
-        kept = workings.store.people.meta(_of_step(row.id, step))
-        if learned.decode(kept) != taught.get(step, learned.UNTAUGHT):
+    for step in range(row.steps):
+        name = _of_step(row.id, step)
+        if has.store.people.meta(name) != should.store.people.meta(name):
             found.append(f"{row.id} step {step}: what was learned is not what its attempts teach")
     return found
-
-
-def _taught(dag: Dag, facts: Iterable[AttemptFact]) -> dict[tuple[int, bytes], Learned]:
-    by_step: dict[tuple[int, bytes], list[AttemptFact]] = {}
-    for one in facts:
-        by_step.setdefault((one.step, one.spec_hash), []).append(one)
-    return {
-        key: taught
-        for key, some in by_step.items()
-        if teaches(dag, key[0]) and (taught := learned.of_facts(some)) != learned.UNTAUGHT
-    }
 
 
 def _shown_step(workings: Workings, row: DatasetRow, dag: Dag, step: int) -> dict[str, Any]:

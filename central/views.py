@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bundle.fates import FATES, Fate
+from bundle.fates import Fate
 from bundle.ids import DatasetId, Task
 from bundle.intervals import IntervalSet
 from bundle.records import report as reports
 from central import epochs, provenance, silence, users
+from central.attempts import Wanted, attempt_row, page
 from central.core.changes import implied_row
 from central.core.facts import Verdict
 from central.errors import UnknownFile
@@ -89,11 +90,11 @@ class Views:
     ) -> dict[str, Any]:
         """Return a page of attempts and where the next one starts. Raises UnknownDataset."""
         row = self._w.dataset(dataset)
-        number = None if fate is None else FATES.index(Fate(fate))
+        wanted = Wanted(step, job, None if fate is None else Fate(fate))
         limit = max(1, min(limit, PAGE_MAX))
-        found = self._w.store.tasks.page(row.no, step, job, number, after, limit)
-        rows = [provenance.attempt_row(row, one) for one in found]
-        return {"attempts": rows, "next": found[-1]["no"] if len(found) == limit else None}
+        found = page(self._w, row, wanted, after, limit)
+        rows = [attempt_row(row, one) for one in found]
+        return {"attempts": rows, "next": found[-1].no if len(found) == limit else None}
 
     def task(self, task: Task) -> dict[str, Any]:
         """Return one task's verdict, attempts and provenance. Raises UnknownTask."""
@@ -138,7 +139,7 @@ class Views:
                     "enrolled_us": one.enrolled_us,
                     "heard_s": heard_s,
                     "silent": silence.is_silent(heard_s),
-                    "tasks_leased": self._w.store.tasks.leased_by(one.name),
+                    "tasks_leased": self._w.store.datasets.leased_by(one.name),
                     "report": report,
                     "held": held,
                     "gaps": {r.stream.hex(): _gaps(r.arrived()) for r in receipts},

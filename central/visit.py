@@ -116,7 +116,7 @@ def _held(workings: Workings, board: Board, site: SiteName) -> tuple[int, float,
     """Return a site's leased tasks: how many, and in core-milliseconds the bound, the expected."""
     lines = board.lines()
     leased, most, expected = 0, 0.0, 0.0
-    for dataset, tasks in workings.store.tasks.leased_at(site):
+    for dataset, tasks in workings.store.datasets.leased_at(site):
         leased += tasks
         steps = lines[dataset].leased or {0: 1}
         most += tasks * max(map(lines[dataset].most, steps))

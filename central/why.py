@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from bundle.fates import FATES
 from bundle.ids import SiteName, Task
 from bundle.records import report as reports
 from central import claims, epochs, histories, provenance, silence
+from central.attempts import attempts_of
 from central.board import Board, Line
 from central.candidates import candidates
 from central.core import explain, matching, obstacles, order, quotas, retry
@@ -23,6 +23,7 @@ from central.core.obstacles import Code, Obstacle
 from central.core.order import Usage
 from central.errors import UnknownTask
 from central.looking import maximum
+from central.state.reading import Reading
 from central.store.rows import DatasetRow, SiteRow
 from central.visit import Visit, quotas_of, spent_of, visit
 from central.workings import Workings
@@ -58,7 +59,8 @@ class _Asked:
         self._w, self._board, self._row, self.dag, self._place = workings, board, row, dag, place
         self._controls = workings.controls(row)
         self._standing = self._controls.standing(place)
-        known = workings.store.tasks.rows(row.no, [place])
+        self._reading = Reading(workings, row)
+        known = self._reading.rows([place], outcomes=True)
         self.state: TaskRow = known[0] if known else implied_row(dag, self._controls, place)
         self._is_touched = bool(known)
         self._now_us = workings.clock_us()
@@ -123,8 +125,8 @@ class _Asked:
         rules = self.dag.dataset.steps[step].retry
         tried = histories.tried(self._w, self._row, self.dag, [self._place])
         known = tried.get(self._place)
-        pages = self._w.store.tasks.page(self._row.no, step, job, None, 0, 1000)
-        last = [f"{FATES[one['fate']].value} at {one['site']}" for one in pages[-FATES_SHOWN:]]
+        tries = attempts_of(self._w, self._row, self._place, 1000)
+        last = [f"{one.fate} at {one.segment.lease.site}" for one in tries[-FATES_SHOWN:]]
         remedy = f"see `pulk dataset attempts {self._row.id} --step {step} --job {job}`, then"
         remedy += f" pulk dataset reset {self._row.id} --step {step} --jobs {job}"
         if known is not None and retry.is_poison(known, rules):
@@ -163,9 +165,9 @@ class _Asked:
 
     def _open_parents(self) -> list[Place]:
         """Return the parents that are not done; of a fan-in over jobs the first few."""
-        dag, tasks = self.dag, self._w.store.tasks
+        dag = self.dag
         parents = list(dag.parents(self._place))
-        rows = {one.place: one for one in tasks.rows(self._row.no, parents)}
+        rows = {one.place: one for one in self._reading.rows(parents)}
         found = [one for one in parents if not _is_done(rows.get(one))]
         for parent in dag.needs[self._place[0]]:
             if dag.is_fan_in(self._place[0], parent):
@@ -175,9 +177,7 @@ class _Asked:
     def _open_jobs(self, step: int) -> list[Place]:
         first = 0
         done = sorted(
-            (job, job + count)
-            for of, job, count in self._w.store.tasks.done_spans(self._row.no)
-            if of == step
+            (job, job + count) for of, job, count in self._reading.spans(Verdict.DONE) if of == step
         )
         for begin, end in done:
             if begin > first:
@@ -210,15 +210,13 @@ class _Asked:
         """Say which inputs lie neither at central nor are made again yet."""
         reads = {one.step for one in self.dag.dataset.steps[self._place[0]].inputs}
         parents = [one for one in self.dag.parents(self._place) if one[0] in reads]
-        tasks = self._w.store.tasks
-        rows = tasks.rows(self._row.no, parents)
-        outcomes = tasks.outcomes({one.outcome for one in rows if one.outcome})
-        digests = {file for files in outcomes.values() for file, _ in files}
-        known = tasks.files(digests)
+        built = self._reading.built(parents)
+        digests = {file for one in built.values() for file, _ in one.outputs}
+        known = self._w.store.tasks.files(digests)
         lost = sorted(
-            one.place
-            for one in rows
-            if any(file not in known for file, _ in outcomes.get(one.outcome, ()))
+            place
+            for place, one in built.items()
+            if any(file not in known for file, _ in one.outputs)
         )
         if not lost:
             return ()
@@ -295,7 +293,7 @@ class _Asked:
     def _before(self) -> int:
         """Return how many ready tasks of lower jobs the dataset has, and fresh ones, at least."""
         if self._is_touched:
-            ready = self._w.store.tasks.ready(self._row.no, 10_000)
+            ready = self._reading.ready(10_000)
             return sum(1 for _, job in ready if job < self._place[1])
         line = self._line()
         begun = sum(line.ready.values())
@@ -332,7 +330,7 @@ def _asks(workings: Workings, site: SiteRow, told: Visit, tasks_wanted: int) -> 
         text = f"nothing was heard of it for {days} days"
         remedy = "ask its operator: cron may be off, a courier late"
         found.append(Obstacle(Code.SITE_SILENT, text, "a bundle", f"silent {days} days", remedy))
-    leased = workings.store.tasks.leased_by(SiteName(site.name))
+    leased = workings.store.datasets.leased_by(SiteName(site.name))
     if tasks_wanted <= 0:
         text = "its newest report wants no tasks: it drains, or holds as many bundles as it may"
         remedy = "`pulk relay drain --end` there, or raise `[capacity]` in relay.toml"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,8 +23,16 @@ from central.archive import Archive
 from central.config import Config
 from central.core.controls import Controls
 from central.core.dag import Dag
-from central.errors import MissingDataset, SetBack, SignerNotInForce, UnknownDataset
+from central.errors import (
+    DatabaseBusy,
+    DatabaseTrouble,
+    MissingDataset,
+    SetBack,
+    SignerNotInForce,
+    UnknownDataset,
+)
 from central.home import Home
+from central.state.recall import Recall
 from central.store.protocol import Store
 from central.store.rows import BundleRow, DatasetRow, LeaseRow, UserRow
 
@@ -50,25 +58,42 @@ class Workings:
     _leases: OrderedDict[bytes, Lease] = field(default_factory=OrderedDict)
     _trust: tuple[tuple[int, int], TrustView] | None = None
     _published: list[BundleId] = field(default_factory=list)  # in the transaction that is open
+    _doubtful: list[BundleId] = field(default_factory=list)  # archived, and maybe not committed
+    recall: Recall = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make what reads attempts back."""
+        self.recall = Recall(self)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Open the store's transaction; if it fails, what central archived of its own goes too.
 
         Else the next commit takes the same number, and the next start merges both. A crash leaves
-        such a file, but then it is merged before anything else takes its number.
+        such a file, but then it is merged before anything else takes its number. Where the database
+        can't be asked whether it was committed, the next transaction asks first.
         """
         self._published.clear()
         stirred = set(self.stirred)
         try:
             with self.store.transaction():
+                self._settle()
                 yield
         except BaseException:
             self.stirred = stirred
-            for bundle in self._published:
-                if self.store.bundles.bundle(bundle) is None:
-                    self.archive.take_back(bundle)
+            self.recall.forget()
+            self._doubtful += self._published
+            with suppress(DatabaseBusy, DatabaseTrouble):
+                self._settle()
             raise
+
+    def _settle(self) -> None:
+        """Take back what central archived in transactions that left nothing in the database."""
+        while self._doubtful:
+            bundle = self._doubtful[-1]
+            if self.store.bundles.bundle(bundle) is None:
+                self.archive.take_back(bundle)
+            self._doubtful.pop()
 
     @property
     def is_set_back(self) -> bool:
@@ -170,6 +195,7 @@ class Workings:
         path = self.home.uploads / f"{os.getpid()}-{os.urandom(8).hex()}"
         try:
             bundle = write_bundle(path, draft, chunks, signer)
+            safe = self.archive.is_safe
             row = BundleRow(
                 id=bundle,
                 kind=draft.kind.value,
@@ -183,13 +209,14 @@ class Workings:
                 size_bytes=path.stat().st_size,
                 leases=leases,
                 outcome="merged",
-                safe=self.archive.is_safe,
+                safe=safe,
             )
             no = self.store.bundles.add_bundle(row)
             if join is not None:
                 join(bundle, no)
             self._published.append(bundle)
-            self.archive.put(path, bundle)
+            if self.archive.put(path, bundle) != safe:  # a mirror failed, or is back
+                self.store.bundles.set_outcome(no, "merged", "", "", safe=not safe)
         finally:
             path.unlink(missing_ok=True)
         return bundle

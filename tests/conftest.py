@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.testbed import postgresql as postgresqls
 
 settings.register_profile(
     "test", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
@@ -33,6 +35,17 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} may not skip under CI: {reason}"
     return report
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[postgresqls.Server]:
+    """A real PostgreSQL server for this session; skips by name where there can be none."""
+    try:
+        server = postgresqls.start()
+    except postgresqls.Unavailable as error:
+        pytest.skip(str(error))
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from bundle.look.contents import Contents
 from bundle.look.records import trust_versions
 from bundle.look.words import counted, listed, numbered, size
 from bundle.records.report import Report
+from bundle.records.rules import UNKNOWN
 from bundle.wire.manifest import Kind, Manifest
 
 
@@ -46,6 +47,14 @@ def _offers(manifest: Manifest, found: Contents) -> Iterator[str]:
         hours = f"at most {cap / 1000:g} node hours" if cap else "no cap on node hours"
         network = "no network" if manifest.rules.network == "none" else "any network"
         yield f"hold {whom} to its rules: {network}, {hours}"
+        most = manifest.rules.maximum
+        if most != UNKNOWN:
+            limits = (
+                f"{most.memory_mib} MiB" if most.memory_mib else "",
+                f"{most.walltime_ms / 3_600_000:g} h" if most.walltime_ms else "",
+                f"{most.disk_bytes / 2**30:.3g} GiB of disk" if most.disk_bytes else "",
+            )
+            yield f"let retries grow to {', '.join(filter(None, limits))}"
 
 
 def _reports(manifest: Manifest, found: Contents) -> Iterator[str]:

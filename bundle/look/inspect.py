@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,7 @@ def manifest_facts(manifest: Manifest) -> Facts:
         else {
             "network": manifest.rules.network,
             "node_hours_max_milli": manifest.rules.node_hours_max_milli,
+            "maximum": asdict(manifest.rules.maximum),
         },
         "tombstones": list(manifest.tombstones),
         "trust_bytes": len(manifest.trust),

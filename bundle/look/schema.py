@@ -64,6 +64,15 @@ SCHEMA: dict[str, Table] = {
     ),
     "spec_hashes": _table("what determines a step's output", "bundle:n lease step:n hash"),
     "spent": _table("failures so far", "bundle:n lease job:n step:n failures:n"),
+    "tried": _table(
+        "what the next try of a task rests on; failures by fate, pilots as JSON",
+        "bundle:n lease job:n step:n failures memory_peak_mib:n wall_peak_ms:n disk_peak_bytes:n"
+        " ended_us:n losses:n pilots",
+    ),
+    "asks": _table(
+        "first requests that were learned",
+        "bundle:n lease step:n cpu_milli:n gpu_milli:n memory_mib:n disk_bytes:n walltime_ms:n",
+    ),
     "pins": _table(
         "parents' successes from other bundles, by output",
         "bundle:n lease dataset job:n step:n generation:n attempt number:n sha256 bytes:n",
@@ -74,7 +83,7 @@ SCHEMA: dict[str, Table] = {
     "steps": _table(
         "their steps",
         "bundle:n dataset step:n name per argv needs inputs:n outputs:n tasks:n cpu_milli:n"
-        " gpu_milli:n memory_mib:n disk_bytes:n walltime_ms:n failures_max:n",
+        " gpu_milli:n memory_mib:n disk_bytes:n walltime_ms:n failures_max:n retry",
     ),
     "cosignatures": _table("users' word for a document", "bundle:n digest key words"),
     "works": _table(

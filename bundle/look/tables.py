@@ -20,6 +20,7 @@ from bundle.records import report as reports
 from bundle.records import seal as seals
 from bundle.records import segment as segments
 from bundle.records import telemetry as samples
+from bundle.records.rules import rules_to_wire
 from bundle.records.telemetry import FIELDS
 from bundle.trust import cosignature, fingerprint
 from bundle.wire.manifest import Manifest
@@ -88,6 +89,14 @@ def _lease(number: int, _name: str, raw: bytes) -> Iterator[Named]:
         yield "spec_hashes", (*key, step, spec_hash.hex())
     for job, step, failures in lease.spent:
         yield "spent", (*key, job, step, failures)
+    for job, step, history in lease.tried:
+        by_fate = json.dumps({str(fate): many for fate, many in history.failures})
+        peaks = (history.memory_peak_mib, history.wall_peak_ms, history.disk_peak_bytes)
+        pilots = json.dumps(sorted(run.hex() for run in history.lost_on))
+        ends = (history.ended_us, history.losses, pilots)
+        yield "tried", (*key, job, step, by_fate, *peaks, *ends)
+    for step, request in lease.asks:
+        yield "asks", (*key, step, *spec.request_to_wire(request))
     for pin in lease.pins:
         at = (*key, lease.dataset, pin.job, pin.step, pin.generation, pin.attempt)
         for place, (file, size) in enumerate(pin.outputs):
@@ -101,11 +110,11 @@ def _dataset(number: int, name: str, raw: bytes) -> Iterator[Named]:
     yield "datasets", (number, name, digest, *facts, dataset.tasks())
     for place, step in enumerate(dataset.steps):
         argv = json.dumps(step.run.argv) if isinstance(step.run, Command) else ""
-        ask = step.request
-        request = (ask.cpu_milli, ask.gpu_milli, ask.memory_mib, ask.disk_bytes, ask.walltime_ms)
+        request = spec.request_to_wire(step.request)
         counts = (len(step.inputs), len(step.outputs), dataset.tasks_of(place))
         about = (step.name, step.per.value, argv, json.dumps(step.needs), *counts)
-        yield "steps", (number, name, place, *about, *request, step.failures_max)
+        retry = json.dumps(rules_to_wire(step.retry), sort_keys=True)
+        yield "steps", (number, name, place, *about, *request, step.failures_max, retry)
 
 
 def _telemetry(number: int, name: str, raw: bytes) -> Iterator[Named]:

@@ -36,7 +36,7 @@ class RetryRules:
     resources_max: int = 0  # oom, time-limit, disk-limit
     network_max: int = 0  # network-denied
     staging_max: int = 0  # stage-in, stage-out
-    pilots_max: int = 3  # pilots that a task may take down; 0: never poison
+    pilots_max: int = 3  # pilots that a task may take down, see `retry.is_poison`; 0: any
     backoff_ms: int = 1_000
     backoff_milli: int = 2_000
     backoff_ms_max: int = 3_600_000
@@ -80,7 +80,7 @@ class History:
     `failures` holds the number of each fate that counts, ascending by the fate's place on the
     wire. The peaks are those of attempts that ran out of that very resource, else 0. `ended_us` is
     when the last failure that backs off ended, by its node's clock. `lost_on` are the pilots that
-    died, or whose slot died, under the task.
+    died, or whose slot died, under the task; `losses` is how often that happened.
     """
 
     failures: tuple[tuple[Fate, int], ...] = ()
@@ -89,6 +89,7 @@ class History:
     disk_peak_bytes: int = 0
     ended_us: int = 0
     lost_on: frozenset[PilotRun] = frozenset()
+    losses: int = 0
 
     def count(self, *fates: Fate) -> int:
         """Return how many failures had one of these fates; of all without any given."""
@@ -134,7 +135,7 @@ def rules_from_wire(value: shape.Reader) -> RetryRules:
 
 
 def history_to_wire(history: History) -> list[Any]:
-    """Return `[failures, memory peak, wall peak, disk peak, ended_us, lost_on]`.
+    """Return `[failures, memory peak, wall peak, disk peak, ended_us, lost_on, losses]`.
 
     `failures` is flat: place of a fate, number, place, number; `lost_on` is sorted.
     """
@@ -146,6 +147,7 @@ def history_to_wire(history: History) -> list[Any]:
         history.disk_peak_bytes,
         history.ended_us,
         sorted(history.lost_on),
+        history.losses,
     ]
 
 
@@ -166,4 +168,5 @@ def history_from_wire(row: shape.Reader, first: int = 0) -> History:
         disk_peak_bytes=row.count(first + 3),
         ended_us=row.count(first + 4),
         lost_on=frozenset(PilotRun(runs.bytes(at, 8)) for at in range(len(runs.value))),
+        losses=row.count(first + 6),
     )

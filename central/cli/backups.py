@@ -26,12 +26,14 @@ def backup(
     config_file: Path | None, folder: Path, target: Path, with_keys: bool, keep: int, as_json: bool
 ) -> None:
     """Write one more backup of DIR below TO, on another disk; the server may run."""
+    from central.archive import open_archive
     from central.backup import backup as make
     from central.home import open_home
 
     home = open_home(folder)
+    archive = open_archive(home, config_of(home, config_file))
     with enroller(folder, config_file, "backup") as central:
-        made = make(home, central, target, with_keys=with_keys, keep=keep, at=time.time())
+        made = make(home, archive, central, target, with_keys=with_keys, keep=keep, at=time.time())
     about = {
         "backup": str(made.folder),
         "bundles": made.record.bundles,

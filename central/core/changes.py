@@ -45,7 +45,8 @@ class Changes:
     attempts: list[AttemptFact] = field(default_factory=list)
     pins: list[Pin] = field(default_factory=list)
     made_pins: list[Pin] = field(default_factory=list)  # those of `pins` that central makes now
-    touched_jobs: set[int] = field(default_factory=set)  # whose first row per job this makes
+    was: dict[Place, Verdict | None] = field(default_factory=dict)  # of `rows`, before
+    flipped: set[int] = field(default_factory=set)  # steps per dataset whose jobs must be judged
     contradicted: list[AttemptFact] = field(default_factory=list)  # a key with two contents
 
 

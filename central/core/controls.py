@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from bundle.ids import Epoch
 from bundle.intervals import IntervalSet
+from central.core import state_byte
 from central.core.dag import Dag
 from central.core.facts import Control, ControlWord, Place
+from central.core.state_byte import Jobs
 
 _ONE = IntervalSet(((0, 1),))
 _PAIRS = {
@@ -21,9 +25,14 @@ __all__ = ["NOTHING", "ControlWord", "Controls", "Standing", "make_control", "ma
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What controls say of a task. `generation` counts the resets that cover it."""
+    """What controls say of a task.
+
+    `generation` counts the resets that cover it; results from generation `since` on count, which is
+    the same unless older ones were adopted.
+    """
 
     generation: int = 0
+    since: int = 0
     suspended: bool = False
     cancelled: bool = False
     removed: bool = False
@@ -31,7 +40,29 @@ class Standing:
     def word(self) -> str:
         """Return the controls in force as words, for the state hash."""
         names = ("suspended", "cancelled", "removed")
-        return " ".join(name for name in names if getattr(self, name))
+        words = [name for name in names if getattr(self, name)]
+        return " ".join([*words, *(["adopted"] if self.since < self.generation else [])])
+
+    def takes(self, generation: int) -> bool:
+        """Return whether results of a generation count."""
+        return self.since <= generation <= self.generation
+
+    def flags(self) -> int:
+        """Return what is in force as the flags that go with a state byte."""
+        return (
+            self.suspended * state_byte.SUSPENDED_FLAG
+            | self.cancelled * state_byte.CANCELLED_FLAG
+            | self.removed * state_byte.REMOVED_FLAG
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Standings:
+    """What controls say of many tasks of a step: one number of each per task."""
+
+    generation: Jobs
+    since: Jobs
+    flags: state_byte.Bytes
 
 
 NOTHING = Standing()
@@ -46,12 +77,67 @@ class Controls:
         self.all: tuple[Control, ...] = tuple(
             sorted(unique.values(), key=lambda one: (one.epoch, one.commit, one.word))
         )
-        self._partial = any(one.regions is not None for one in self.all)
+        self.is_partial = any(one.regions is not None for one in self.all)
         self._whole = _standing([one for one in self.all if one.regions is None])
+        self._spans: dict[tuple[int, int], tuple[Jobs, Jobs]] = {}
+
+    @property
+    def document(self) -> bytes:
+        """The digest of the document that the newest edit put in force; empty where none did."""
+        edits = [one.document for one in self.all if one.word is ControlWord.EDIT]
+        return edits[-1] if edits else b""
+
+    def standings(self, step: int, jobs: Jobs) -> Standings:
+        """Return what is in force for many jobs of a step, ascending."""
+        count, whole = len(jobs), self._whole
+        if not self.is_partial:
+            return Standings(
+                np.full(count, whole.generation, np.int64),
+                np.full(count, whole.since, np.int64),
+                np.full(count, whole.flags(), np.uint8),
+            )
+        generation, since = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        flags = np.zeros(count, np.uint8)
+        for place, control in enumerate(self.all):
+            covered = self._covered(place, step, jobs)
+            match control.word:
+                case ControlWord.RESET:
+                    generation[covered] += 1
+                    since[covered] = generation[covered]
+                case ControlWord.ADOPT:
+                    since[covered] = 0
+                case ControlWord.SUSPEND:
+                    flags[covered] |= state_byte.SUSPENDED_FLAG
+                case ControlWord.RESUME:
+                    flags[covered] &= 255 - state_byte.SUSPENDED_FLAG
+                case ControlWord.CANCEL:
+                    flags[covered] |= state_byte.CANCELLED_FLAG
+                case ControlWord.UNCANCEL:
+                    flags[covered] &= 255 - state_byte.CANCELLED_FLAG
+                case ControlWord.TOMBSTONE:
+                    flags[covered] |= state_byte.REMOVED_FLAG
+        return Standings(generation, since, flags)
+
+    def _covered(self, place: int, step: int, jobs: Jobs) -> slice | state_byte.Mask:
+        """Return which jobs of a step a control is about."""
+        regions = self.all[place].regions
+        if regions is None:
+            return slice(None)
+        known = self._spans.get((place, step))
+        if known is None:
+            spans = [span for of, one in regions if of == step for span in one.spans]
+            bounds = np.array(sorted(spans), np.int64).reshape(-1, 2)
+            known = self._spans[place, step] = (bounds[:, 0].copy(), bounds[:, 1].copy())
+        first, past = known
+        if not len(first):
+            return np.zeros(len(jobs), np.bool_)
+        at = np.searchsorted(first, jobs, side="right") - 1
+        inside: state_byte.Mask = (at >= 0) & (jobs < past[np.maximum(at, 0)])
+        return inside
 
     def standing(self, place: Place) -> Standing:
         """Return what is in force for a task."""
-        if not self._partial:
+        if not self.is_partial:
             return self._whole
         return _standing([one for one in self.all if one.covers(place)])
 
@@ -104,8 +190,16 @@ def _standing(covering: list[Control]) -> Standing:
     if not covering:
         return NOTHING
     words = [one.word for one in covering]  # ascending by (epoch, commit)
+    generation = since = 0
+    for word in words:
+        if word is ControlWord.RESET:
+            generation += 1
+            since = generation
+        elif word is ControlWord.ADOPT:
+            since = 0
     return Standing(
-        generation=words.count(ControlWord.RESET),
+        generation=generation,
+        since=since,
         suspended=_last(words, ControlWord.SUSPEND),
         cancelled=_last(words, ControlWord.CANCEL),
         removed=ControlWord.TOMBSTONE in words,

@@ -101,17 +101,23 @@ class ControlWord(StrEnum):
     CANCEL = "cancel"
     UNCANCEL = "uncancel"
     RESET = "reset"
+    ADOPT = "adopt"  # results of older generations count again
+    EDIT = "edit"  # another document: same jobs, steps and needs
     TOMBSTONE = "tombstone"
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """One control in commit (epoch, commit). `regions`: (step, jobs); None is the whole dataset."""
+    """One control in commit (epoch, commit). `regions`: (step, jobs); None is the whole dataset.
+
+    `document` is the digest of the document that an edit puts in force.
+    """
 
     word: ControlWord
     regions: tuple[tuple[int, IntervalSet], ...] | None
     epoch: Epoch
     commit: int
+    document: bytes = b""
 
     def covers(self, place: Place) -> bool:
         """Return whether the control is about a task."""
@@ -122,7 +128,7 @@ class Control:
 
 
 class TaskRow(NamedTuple):
-    """What the store keeps of a touched task. `lease` is the number of its live lease, or 0."""
+    """What is known of a touched task. `lease` is 1 where a live lease covers it."""
 
     step: int
     job: int

@@ -11,7 +11,6 @@ from heapq import heappop, heappush
 
 from bundle.digest import digest
 from bundle.ids import DatasetId, Epoch
-from bundle.intervals import IntervalSet
 from central.core import verdict as verdicts
 from central.core.changes import Changes, UsageSum, implied_row
 from central.core.controls import Controls, Standing
@@ -21,7 +20,6 @@ from central.core.source import Source
 from central.core.verdict import Judgement, TaskFacts
 from central.errors import Unbalanced
 
-_NOBODY = IntervalSet()
 LEASED_FOR_NOW_US = 1  # a stored verdict doesn't depend on the clock: a row's lease is live
 
 
@@ -35,7 +33,6 @@ class Merge:
         controls: Controls,
         source: Source,
         commit: tuple[Epoch, int] | None = None,
-        touched: IntervalSet = _NOBODY,
     ) -> None:
         """Start from what `source` holds.
 
@@ -45,11 +42,9 @@ class Merge:
             controls: all its controls, those included that are new with this merge.
             source: what is stored.
             commit: where central's pins go; None where it replays and makes none of its own.
-            touched: jobs of which a task per job has a row already.
         """
         self._dataset, self.dag, self._controls, self._source = dataset, dag, controls, source
-        self._commit, self._touched = commit, touched
-        self._roots = [n for n, needs in enumerate(dag.needs) if not (needs or dag.whole[n])]
+        self._commit = commit
         self._forced: set[Place] = set()
         self._rows: dict[Place, TaskRow | None] = {}
         self._attempts: dict[Place, list[AttemptFact]] = {}
@@ -95,18 +90,6 @@ class Merge:
                 self._leases[place] = lease
         self.touch(leases)
 
-    def end_leases(self, places: Iterable[Place], ended: Collection[int]) -> None:
-        """Note that leases ended; a place that another lease covers now keeps that one."""
-        learned = [place for place, lease in self._leases.items() if lease in ended]
-        self._leases.update(dict.fromkeys(learned, 0))
-        touched = list(places)
-        self._want_rows(touched)
-        for place in touched:
-            row = self._rows[place]
-            if place not in self._leases and row is not None and row.lease in ended:
-                self._leases[place] = 0
-        self.touch(touched + learned)
-
     def touch(self, places: Iterable[Place]) -> None:
         """Have tasks judged again."""
         levels, pending = self.dag.levels, self._pending
@@ -117,8 +100,20 @@ class Merge:
                 heappush(self._levels, level)
             pending[level].add(place)
 
+    def facts(self, place: Place) -> tuple[list[AttemptFact], list[Pin]]:
+        """Return all attempts at a task that were loaded or joined, and its pins."""
+        return self._attempts.get(place, []), self._pins.get(place, [])
+
+    def row(self, place: Place) -> TaskRow:
+        """Return the row of a task as it was judged last, or as the config implies it."""
+        return self._rows.get(place) or self._implied(place)
+
     def settle(self) -> Changes:
-        """Judge what was touched, and what that reaches; return all that changed."""
+        """Judge what was touched, and what that reaches; return all that changed since last time.
+
+        A step per dataset that becomes done, or not, is told: its children per job are the
+        caller's to touch, as far as it does not judge them itself.
+        """
         touched = set().union(*self._pending.values()) if self._pending else set()
         self._want_family(touched)
         while self._levels:
@@ -130,7 +125,9 @@ class Merge:
             for place in places:
                 self._judge(place)
         self._balance()
-        return self.changes
+        self._forced.clear()
+        changes, self.changes = self.changes, Changes()
+        return changes
 
     def _want_rows(self, places: Iterable[Place]) -> None:
         missing = {place for place in places if place not in self._rows}
@@ -172,8 +169,7 @@ class Merge:
         wanted = set(places)
         if children:
             for place in places:
-                if not dag.whole[place[0]]:
-                    wanted.update(dag.children_of(place))
+                wanted.update(self._children(place))
         for place in tuple(wanted):
             if place[0] < len(dag.needs) and dag.needs[place[0]]:
                 wanted.update(dag.parents(place))
@@ -215,29 +211,27 @@ class Merge:
             judgement.verdict,
             judgement.outcome,
             judgement.failures,
-            0 if judgement.verdict is Verdict.DONE else lease,
+            lease,
         )
         if row == old or (
             old is None and place not in self._forced and row == self._implied(place)
         ):
             return
-        if old is None and not self.dag.whole[place[0]]:
-            self._open_job(place[1])
+        self.changes.was.setdefault(place, old.verdict if old else None)
         self._rows[place] = self.changes.rows[place] = row
         self._count(old, row)
         was_done = old is not None and old.verdict is Verdict.DONE
         had = old.outcome if old else b""
         if row.outcome != had or was_done != (row.verdict is Verdict.DONE):
-            self.touch(self.dag.children_of(place))
+            self.touch(self._children(place))
+            if self.dag.whole[place[0]]:
+                self.changes.flipped.add(place[0])
 
-    def _open_job(self, job: int) -> None:
-        """Give rows to all that a job's first row leaves ready, for the planner finds rows."""
-        if job in self.changes.touched_jobs or job in self._touched:
-            return
-        self.changes.touched_jobs.add(job)
-        places = [(step, job) for step in self._roots]
-        self._forced.update(places)
-        self.touch(places)
+    def _children(self, place: Place) -> Iterable[Place]:
+        """Return the children of a task that are judged with it: not every job of a dataset."""
+        if not self.dag.whole[place[0]]:
+            return self.dag.children_of(place)
+        return [(child, 0) for child in self.dag.children[place[0]] if self.dag.whole[child]]
 
     def _lease_of(self, place: Place, old: TaskRow | None, standing: Standing) -> int:
         if place in self._leases:
@@ -324,7 +318,7 @@ class Merge:
         key = min(
             one.name(self._dataset)
             for one in self._attempts[place]
-            if one.outcome == outcome and one.generation == standing.generation
+            if one.outcome == outcome and standing.takes(one.generation)
         )
         pin = Pin(*place, standing.generation, key, outcome, *self._commit)
         self._pins[place].append(pin)

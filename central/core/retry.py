@@ -6,7 +6,7 @@ one spec hash: a reset, and an edit that changes the output, start anew.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bundle import retry
 from bundle.fates import counts
@@ -46,25 +46,27 @@ def matters(one: AttemptFact) -> bool:
     return counts(one.fate) or one.fate in LOSSES
 
 
-def history(attempts: Sequence[AttemptFact], generation: int, spec_hash: bytes) -> History:
+def history(
+    attempts: Sequence[AttemptFact], takes: Callable[[int], bool], spec_hash: bytes
+) -> History:
     """Return the history of a task.
 
     Args:
         attempts: all that are known of it, in any order.
-        generation: the task's.
+        takes: tells whether results of a generation count.
         spec_hash: of what is to run now.
     """
 
     def is_alike(one: AttemptFact) -> bool:
-        return matters(one) and one.generation == generation and one.spec_hash == spec_hash
+        return matters(one) and takes(one.generation) and one.spec_hash == spec_hash
 
     if not any(map(is_alike, attempts)):
         return NO_HISTORY
     # Of two contents of one key one counts as a failure, but a pilot that either of them calls
     # lost stays lost: what a task took down never gets less by what arrives later.
-    losses = [one for one in attempts if is_alike(one) and one.fate in LOSSES]
+    losses = {one.key: one for one in attempts if is_alike(one) and one.fate in LOSSES}
     failures = [one for one in counted(attempts) if is_alike(one) and one.fate not in LOSSES]
-    return retry.history(ended(one) for one in (*losses, *failures))
+    return retry.history(ended(one) for one in (*losses.values(), *failures))
 
 
 def counted(attempts: Sequence[AttemptFact]) -> Sequence[AttemptFact]:

@@ -1,51 +1,59 @@
 """The state hash: one digest over everything that is known, and over nothing of how it arrived.
 
-SHA-256 over the sorted records (dataset digest, job, step, generation, control, outcome, canonical
-output digests, all attempts with fate and usage) of all tasks that facts name, and one record per
-dataset for those that none names. Not in it: epochs, commit numbers, receipts, arrival times,
-leases, telemetry, parked bundles.
+SHA-256 over the sorted records of all datasets. A dataset's record holds its document, what
+controls say and where, every segment by its digest (which stands for its attempts, their fates and
+usage), every pin, and every task that has ended, by verdict. Which output is canonical follows from
+these. Not in it: epochs, commits, receipts, arrival times, leases, telemetry, parked bundles.
+See docs/adr/0010.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import pairwise
 
 from bundle import canonical
-from bundle.digest import start
-from bundle.fates import FATES
+from bundle.digest import digest, start
+from bundle.ids import DatasetId
 from central.core.controls import Controls, Standing
-from central.core.facts import AttemptFact, TaskRow, Verdict
+from central.core.facts import Pin, Verdict
 
-ENDED = frozenset({Verdict.DONE, Verdict.FAILED, Verdict.CANCELLED, Verdict.REMOVED})
+ENDED = (Verdict.DONE, Verdict.FAILED, Verdict.CANCELLED, Verdict.REMOVED)
 
-
-def dataset_record(digest: bytes, jobs: int, controls: Controls) -> bytes:
-    """Return the record of a dataset: what controls say, also of tasks that no other fact names."""
-    whole = controls.whole
-    return canonical.encode([digest, jobs, whole.generation, whole.word(), _regions(controls)])
+Spans = list[tuple[int, int, int]]  # (step, first job, count)
 
 
-def task_record(
-    digest: bytes,
-    row: TaskRow,
-    standing: Standing,
-    outputs: Iterable[bytes],
-    attempts: Sequence[AttemptFact],
+def dataset_record(
+    of: tuple[DatasetId, bytes, int],
+    controls: Controls,
+    segments: Iterable[bytes],
+    pins: Iterable[Pin],
+    ended: dict[Verdict, Spans],
 ) -> bytes:
-    """Return the record of a task that was tried or pinned."""
-    ended = row.verdict if row.verdict in ENDED else ""
+    """Return the record of a dataset.
+
+    Args:
+        of: its id, the digest of its document in force, how many jobs it has.
+        controls: all its controls.
+        segments: digests of all its segments.
+        pins: all its pins.
+        ended: tasks that facts name and that have ended, by verdict.
+    """
+    whole = controls.whole
+    running = start("segments")
+    for one in sorted(segments):
+        running.update(one)
+    pinned = sorted([pin.step, pin.job, pin.generation, pin.outcome] for pin in pins)
+    unique = [one for place, one in enumerate(pinned) if not place or pinned[place - 1] != one]
     return canonical.encode(
         [
-            digest,
-            row.job,
-            row.step,
-            row.generation,
-            standing.word(),
-            str(ended),
-            row.outcome,
-            list(outputs),
-            sorted(_attempt(one) for one in attempts),
+            *of,
+            whole.generation,
+            whole.word(),
+            _regions(controls),
+            running.digest(),
+            digest("pins", canonical.encode(unique)),
+            {word.value: [list(span) for span in ended.get(word, [])] for word in ENDED},
         ]
     )
 
@@ -56,14 +64,6 @@ def state_hash(records: Iterable[bytes]) -> str:
     for record in sorted(records):
         running.update(len(record).to_bytes(8, "big") + record)
     return str(running.hexdigest())
-
-
-def _attempt(one: AttemptFact) -> list[object]:
-    usage = list(one[11:17])
-    return [
-        one.generation, one.lease, one.pilot_run, one.local, FATES.index(one.fate), one.lineage,
-        one.outcome, *usage,
-    ]  # fmt: skip
 
 
 def _regions(controls: Controls) -> list[list[object]]:

@@ -80,23 +80,23 @@ def verdict(facts: TaskFacts, now_us: int) -> Judgement:
 
 def history(facts: TaskFacts) -> History:
     """Return what of a task's attempts its retry rests on; a key counts once."""
-    return retry.history(facts.attempts, facts.standing.generation, facts.spec_hash)
+    return retry.history(facts.attempts, facts.standing.takes, facts.spec_hash)
 
 
 def _choose(facts: TaskFacts) -> tuple[bytes, bool, tuple[bytes, ...]]:
     """Return the canonical outcome (or nothing), whether a pin says so, and undecided rivals."""
     if facts.lineage is None or not (facts.attempts or facts.pins):
         return b"", False, ()
-    generation = facts.standing.generation
+    takes = facts.standing.takes
     matching = {
         one.outcome
         for one in facts.attempts
         if one.fate is Fate.SUCCESS
-        and one.generation == generation
+        and takes(one.generation)
         and one.lineage == facts.lineage
         and one.spec_hash == facts.spec_hash
     }
-    pins = [pin for pin in facts.pins if pin.generation == generation]
+    pins = [pin for pin in facts.pins if takes(pin.generation)]
     for pin in sorted(pins, key=lambda pin: (pin.epoch, pin.commit, pin.outcome)):
         # A pin whose attempt has not arrived is central's own word. One whose attempt was made from
         # other parents (a fork of central's history) decides nothing.

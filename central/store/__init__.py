@@ -1,1 +1,1 @@
-"""central/store."""
+"""The store: one protocol, the parts that speak it, and an engine for each database."""

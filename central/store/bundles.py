@@ -1,11 +1,9 @@
-"""Bundles, streams and sites, in SQLite."""
+"""Bundles, streams and sites: see `protocol.Bundles`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
-
-from sqlite_utils import Database
 
 from bundle import canonical, shape
 from bundle.ids import BundleId, Epoch, SiteName, StreamId
@@ -13,138 +11,143 @@ from bundle.limits import STATE_LIMITS
 from bundle.records import receipt as receipts
 from bundle.records.receipt import StreamReceipt
 from central.core.newest import Marks
-from central.store.queries import queries
+from central.store.connection import Connection
 from central.store.rows import BundleRow, SiteRow
+from central.store.statements import statements
+from central.store.text import storable
 
-_SQL = queries("bundles")
+_SQL = statements("bundles")
+PAGE = 1000  # rows that are held at once while all are gone through
 
 
-class SqliteBundles:
+class StoredBundles:
     """See `protocol.Bundles`."""
 
-    def __init__(self, database: Database) -> None:
-        """Work on an open database."""
-        self._db = database
+    def __init__(self, connection: Connection) -> None:
+        """Work on an open connection."""
+        self._db = connection
 
     def bundle(self, bundle: BundleId) -> BundleRow | None:
         """See `protocol.Bundles`."""
-        row = self._db.execute(_SQL["bundle"], (bundle,)).fetchone()
+        row = self._db.one(_SQL["bundle"], (bundle,))
         return _bundle(row) if row else None
 
     def bundle_id(self, no: int) -> BundleId:
         """See `protocol.Bundles`."""
-        return BundleId(self._db.execute(_SQL["bundle_by_no"], (no,)).fetchone()[0])
+        return BundleId(self._db.value(_SQL["bundle_by_no"], (no,)))
 
     def add_bundle(self, row: BundleRow) -> int:
         """See `protocol.Bundles`."""
         epoch = row.epoch or Epoch(0, b"")
-        values = (*row[:4], row.stream, row.sequence, epoch.counter, epoch.nonce, *row[7:14])
-        return int(
-            self._db.execute(_SQL["add_bundle"], (*values, int(row.safe), row.missing)).lastrowid
-            or 0
-        )
+        values = (*row[:4], row.stream, row.sequence, epoch.counter, epoch.nonce, *row[7:13])
+        said = (storable(row.text), int(row.safe), storable(row.missing))
+        return self._db.insert(_SQL["add_bundle"], (*values, *said))
 
     def set_outcome(
         self, no: int, outcome: str, code: str, text: str, *, safe: bool, missing: str = ""
     ) -> None:
         """See `protocol.Bundles`."""
-        self._db.execute(_SQL["set_outcome"], (outcome, code, text, int(safe), missing, no))
+        said = (outcome, code, storable(text), int(safe), storable(missing))
+        self._db.run(_SQL["set_outcome"], (*said, no))
 
     def merged_ids(self) -> set[BundleId]:
         """See `protocol.Bundles`."""
-        return {BundleId(row[0]) for row in self._db.execute(_SQL["ids"])}
+        return {BundleId(row[0]) for row in self._db.all(_SQL["ids"])}
 
     def parked(self) -> list[BundleRow]:
         """See `protocol.Bundles`."""
-        return [_bundle(row) for row in self._db.execute(_SQL["parked"]).fetchall()]
+        return [_bundle(row) for row in self._db.all(_SQL["parked"])]
 
     def unsafe(self) -> list[BundleRow]:
         """See `protocol.Bundles`."""
-        return [_bundle(row) for row in self._db.execute(_SQL["unsafe"]).fetchall()]
+        return [_bundle(row) for row in self._db.all(_SQL["unsafe"])]
 
     def merged(self) -> Iterator[BundleRow]:
         """See `protocol.Bundles`."""
-        return (_bundle(row) for row in self._db.execute(_SQL["merged"]))
+        last = 0
+        while page := self._db.all(_SQL["merged"], (last, PAGE)):
+            yield from map(_bundle, page)
+            last = page[-1][-1]
 
     def kinds(self) -> list[tuple[str, bool, str, int]]:
         """See `protocol.Bundles`."""
-        return [(kind, bool(has), out, n) for kind, has, out, n in self._db.execute(_SQL["kinds"])]
+        return [(kind, bool(has), out, n) for kind, has, out, n in self._db.all(_SQL["kinds"])]
 
     def head(self, epoch: Epoch) -> int:
         """See `protocol.Bundles`."""
-        return int(self._db.execute(_SQL["head"], tuple(epoch)).fetchone()[0])
+        return int(self._db.value(_SQL["head"], tuple(epoch)))
 
     def epoch_max(self) -> int:
         """See `protocol.Bundles`."""
-        return int(self._db.execute(_SQL["epoch_max"]).fetchone()[0])
+        return int(self._db.value(_SQL["epoch_max"]))
 
     def last_of_stream(self, stream: StreamId) -> tuple[int, BundleId] | None:
         """See `protocol.Bundles`."""
-        row = self._db.execute(_SQL["last_of_stream"], (stream,)).fetchone()
+        row = self._db.one(_SQL["last_of_stream"], (stream,))
         return (row[0], BundleId(row[1])) if row else None
 
     def rivals(self, row: BundleRow) -> list[BundleId]:
         """See `protocol.Bundles`."""
-        found = self._db.execute(_SQL["rivals"], (row.stream, row.sequence, row.id))
+        found = self._db.all(_SQL["rivals"], (row.stream, row.sequence, row.id))
         return [BundleId(one[0]) for one in found]
 
     def receipts(self, producer: str) -> list[StreamReceipt]:
         """See `protocol.Bundles`."""
-        found = self._db.execute(_SQL["receipts"], (producer,)).fetchall()
+        found = self._db.all(_SQL["receipts"], (producer,))
         return [_receipt(raw) for _, raw in found]
 
     def receipt(self, stream: StreamId) -> StreamReceipt:
         """See `protocol.Bundles`."""
-        row = self._db.execute(_SQL["receipt"], (stream,)).fetchone()
+        row = self._db.one(_SQL["receipt"], (stream,))
         return _receipt(row[0]) if row else StreamReceipt(stream)
 
     def save_receipt(self, producer: str, receipt: StreamReceipt) -> None:
         """See `protocol.Bundles`."""
         raw = canonical.encode(receipts.to_wire(receipt))
-        self._db.execute(_SQL["save_receipt"], (receipt.stream, producer, raw))
+        self._db.run(_SQL["save_receipt"], (receipt.stream, producer, raw))
 
     def tally(self, name: str) -> None:
         """See `protocol.Bundles`."""
-        self._db.execute(_SQL["tally"], (name,))
+        self._db.run(_SQL["tally"], (name,))
 
     def tallies(self) -> dict[str, int]:
         """See `protocol.Bundles`."""
-        return dict(self._db.execute(_SQL["tallies"]).fetchall())
+        return dict(self._db.all(_SQL["tallies"]))
 
     def site(self, name: SiteName) -> SiteRow:
         """See `protocol.Bundles`."""
-        row = self._db.execute(_SQL["site"], (name,)).fetchone()
+        row = self._db.one(_SQL["site"], (name,))
         return _site(row) if row else SiteRow(name, b"", 0, b"", (), b"", (), 0, 0)
 
     def sites(self) -> list[SiteRow]:
         """See `protocol.Bundles`."""
-        return [_site(row) for row in self._db.execute(_SQL["sites"]).fetchall()]
+        return [_site(row) for row in self._db.all(_SQL["sites"])]
 
     def enrol(self, name: SiteName, key: bytes, at_us: int) -> None:
         """See `protocol.Bundles`."""
-        self._db.execute(_SQL["enrol"], (name, key, at_us))
+        self._db.run(_SQL["enrol"], (name, key, at_us))
 
     def set_report(self, name: SiteName, raw: bytes, marks: Marks) -> None:
         """See `protocol.Bundles`."""
         self._meet(name)
-        self._db.execute(_SQL["set_report"], (raw, _raw(marks), name))
+        self._db.run(_SQL["set_report"], (raw, _raw(marks), name))
 
     def set_received(self, name: SiteName, raw: bytes, marks: Marks) -> None:
         """See `protocol.Bundles`."""
         self._meet(name)
-        self._db.execute(_SQL["set_received"], (raw, _raw(marks), name))
+        self._db.run(_SQL["set_received"], (raw, _raw(marks), name))
 
     def add_news(self, name: SiteName) -> None:
         """See `protocol.Bundles`."""
         self._meet(name)
-        self._db.execute(_SQL["add_news"], (name,))
+        self._db.run(_SQL["add_news"], (name,))
 
     def set_told(self, name: SiteName) -> None:
         """See `protocol.Bundles`."""
-        self._db.execute(_SQL["set_told"], (name,))
+        self._db.run(_SQL["set_told"], (name,))
 
     def _meet(self, name: SiteName) -> None:
-        self._db.execute(_SQL["meet"], (name,))
+        self._db.run(_SQL["meet"], (name,))
 
 
 def _bundle(row: tuple[Any, ...]) -> BundleRow:

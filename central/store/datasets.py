@@ -1,11 +1,8 @@
-"""Datasets, controls, works, leases and segments, in SQLite."""
+"""Datasets, controls, works and leases: see `protocol.Datasets`."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any
-
-from sqlite_utils import Database
 
 from bundle import canonical
 from bundle.ids import DIGEST_BYTES, BundleId, DatasetId, Epoch, LeaseId, SiteName, StreamId
@@ -13,96 +10,117 @@ from bundle.intervals import IntervalSet
 from bundle.limits import STATE_LIMITS
 from bundle.trust.signed import Signature
 from central.core.facts import Control, ControlWord
-from central.store import wanted
-from central.store.queries import queries
-from central.store.rows import DatasetRow, LeaseRow, SegmentRow, WorkRow
+from central.store.connection import Connection, Found
+from central.store.rows import DatasetRow, LeaseRow, WorkRow
+from central.store.statements import statements
+from central.store.text import storable
 
-_SQL = queries("datasets")
+_SQL = statements("datasets") | statements("leases")
 
 
-class SqliteDatasets:
+class StoredDatasets:
     """See `protocol.Datasets`."""
 
-    def __init__(self, database: Database) -> None:
-        """Work on an open database."""
-        self._db = database
+    def __init__(self, connection: Connection) -> None:
+        """Work on an open connection."""
+        self._db = connection
 
     def document(self, digest: bytes) -> bytes | None:
         """See `protocol.Datasets`."""
-        row = self._db.execute(_SQL["document"], (digest,)).fetchone()
+        row = self._db.one(_SQL["document"], (digest,))
         return bytes(row[0]) if row else None
 
     def has_document(self, digest: bytes) -> bool:
         """See `protocol.Datasets`."""
-        return self._db.execute(_SQL["has_document"], (digest,)).fetchone() is not None
+        return self._db.one(_SQL["has_document"], (digest,)) is not None
 
     def add_document(self, digest: bytes, raw: bytes) -> None:
         """See `protocol.Datasets`."""
-        self._db.execute(_SQL["add_document"], (digest, raw))
+        self._db.run(_SQL["add_document"], (digest, raw))
 
     def datasets(self) -> list[DatasetRow]:
         """See `protocol.Datasets`."""
-        return [_dataset(row) for row in self._db.execute(_SQL["datasets"]).fetchall()]
+        return [_dataset(row) for row in self._db.all(_SQL["datasets"])]
 
     def dataset(self, dataset: DatasetId) -> DatasetRow | None:
         """See `protocol.Datasets`."""
-        row = self._db.execute(_SQL["dataset"], (dataset,)).fetchone()
+        row = self._db.one(_SQL["dataset"], (dataset,))
         return _dataset(row) if row else None
 
     def dataset_by_no(self, no: int) -> DatasetRow:
         """See `protocol.Datasets`."""
-        return _dataset(self._db.execute(_SQL["dataset_by_no"], (no,)).fetchone())
+        row = self._db.one(_SQL["dataset_by_no"], (no,))
+        if row is None:
+            raise LookupError(no)
+        return _dataset(row)
 
     def add_dataset(self, row: DatasetRow) -> int:
         """See `protocol.Datasets`."""
-        values = (*row[1:8], canonical.encode(row.touched.to_wire()))
-        return int(self._db.execute(_SQL["add_dataset"], values).lastrowid or 0)
+        name = storable(row.name)
+        values = (row.id, row.digest, name, *row[4:8], _intervals(row.touched), int(row.crossed))
+        return self._db.insert(_SQL["add_dataset"], values)
 
     def set_submitted(self, no: int, at_us: int) -> None:
         """See `protocol.Datasets`."""
-        self._db.execute(_SQL["set_submitted"], (at_us, no))
+        self._db.run(_SQL["set_submitted"], (at_us, no))
+
+    def set_touched(self, no: int, touched: IntervalSet) -> None:
+        """See `protocol.Datasets`."""
+        self._db.run(_SQL["set_touched"], (_intervals(touched), no))
+
+    def set_crossed(self, no: int) -> None:
+        """See `protocol.Datasets`."""
+        self._db.run(_SQL["set_crossed"], (no,))
+
+    def set_document(self, no: int, digest: bytes) -> None:
+        """See `protocol.Datasets`."""
+        self._db.run(_SQL["set_document"], (digest, no))
 
     def submitter(self, no: int) -> bytes:
         """See `protocol.Datasets`."""
-        row = self._db.execute(_SQL["submitter"], (no,)).fetchone()
+        row = self._db.one(_SQL["submitter"], (no,))
         return bytes(row[0]) if row else b""
 
     def set_submitter(self, no: int, key: bytes) -> None:
         """See `protocol.Datasets`."""
-        self._db.execute(_SQL["set_submitter"], (no, key))
+        self._db.run(_SQL["set_submitter"], (no, key))
 
     def cosignatures(self, document: bytes) -> list[Signature]:
         """See `protocol.Datasets`."""
-        found = self._db.execute(_SQL["cosignatures"], (document,)).fetchall()
+        found = self._db.all(_SQL["cosignatures"], (document,))
         return [Signature(key, signature) for key, signature in found]
 
     def add_cosignatures(self, document: bytes, rows: Iterable[Signature]) -> None:
         """See `protocol.Datasets`."""
-        values = [(document, one.key, one.signature) for one in rows]
-        self._db.conn.executemany(_SQL["add_cosignature"], values)
+        self._db.many(
+            _SQL["add_cosignatures"], [(document, one.key, one.signature) for one in rows]
+        )
 
     def controls(self, no: int) -> list[Control]:
         """See `protocol.Datasets`."""
-        found = self._db.execute(_SQL["controls"], (no,)).fetchall()
-        return [
-            Control(ControlWord(word), _regions(raw), Epoch(counter, nonce), commit)
-            for word, raw, counter, nonce, commit in found
-        ]
+        return [_control(row) for row in self._db.all(_SQL["controls"], (no,))]
+
+    def controls_of(self, numbers: Collection[int]) -> dict[int, list[Control]]:
+        """See `protocol.Datasets`."""
+        found: dict[int, list[Control]] = {}
+        for row in self._db.ask(_SQL["controls_of"], numbers):
+            found.setdefault(row[0], []).append(_control(row))
+        return found
 
     def add_control(self, no: int, control: Control) -> None:
         """See `protocol.Datasets`."""
         regions = control.regions
         rows = None if regions is None else [[step, jobs.to_wire()] for step, jobs in regions]
         values = (no, *control.epoch, control.commit, control.word.value, canonical.encode(rows))
-        self._db.execute(_SQL["add_control"], values)
+        self._db.run(_SQL["add_control"], values)
 
     def tombstones(self) -> list[DatasetId]:
         """See `protocol.Datasets`."""
-        return [DatasetId(row[0]) for row in self._db.execute(_SQL["tombstones"]).fetchall()]
+        return [DatasetId(row[0]) for row in self._db.all(_SQL["tombstones"])]
 
     def work(self, bundle: BundleId) -> WorkRow | None:
         """See `protocol.Datasets`."""
-        row = self._db.execute(_SQL["work"], (bundle,)).fetchone()
+        row = self._db.one(_SQL["work"], (bundle,))
         if row is None:
             return None
         raw = row[4]
@@ -111,48 +129,72 @@ class SqliteDatasets:
 
     def add_work(self, row: WorkRow) -> None:
         """See `protocol.Datasets`."""
-        self._db.execute(_SQL["add_work"], (*row[:4], b"".join(sorted(row.chunks))))
+        self._db.run(_SQL["add_work"], (*row[:4], b"".join(sorted(row.chunks))))
 
     def lease(self, lease: LeaseId) -> LeaseRow | None:
         """See `protocol.Datasets`."""
-        row = self._db.execute(_SQL["lease"], (lease,)).fetchone()
+        row = self._db.one(_SQL["lease"], (lease,))
         return LeaseRow(*row) if row else None
 
-    def add_lease(self, row: LeaseRow) -> int:
+    def lease_by_no(self, no: int) -> LeaseRow:
         """See `protocol.Datasets`."""
-        values = (*row[1:7], row.raw)
-        return int(self._db.execute(_SQL["add_lease"], values).lastrowid or 0)
+        for row in self.leases_by_no([no]):
+            return row
+        raise LookupError(no)
 
-    def expired(self, now_us: int) -> list[int]:
+    def leases_by_no(self, numbers: Collection[int]) -> list[LeaseRow]:
         """See `protocol.Datasets`."""
-        return [row[0] for row in self._db.execute(_SQL["expired"], (now_us,)).fetchall()]
-
-    def live_of_site(self, site: SiteName) -> list[tuple[int, BundleId, StreamId, int]]:
-        """See `protocol.Datasets`."""
-        return self._db.execute(_SQL["live_of_site"], (site,)).fetchall()
+        return [LeaseRow(*row) for row in self._db.ask(_SQL["leases_by_no"], numbers)]
 
     def live_on(self, dataset: int) -> list[LeaseRow]:
         """See `protocol.Datasets`."""
-        return [LeaseRow(*row) for row in self._db.execute(_SQL["live_on"], (dataset,)).fetchall()]
+        return [LeaseRow(*row) for row in self._db.all(_SQL["live_on"], (dataset,))]
+
+    def add_lease(self, row: LeaseRow) -> int:
+        """See `protocol.Datasets`."""
+        return self._db.insert(_SQL["add_lease"], (*row[1:7], row.raw, row.tasks, row.answered))
+
+    def answer(self, no: int, count: int) -> None:
+        """See `protocol.Datasets`."""
+        self._db.run(_SQL["answer"], (count, no))
+
+    def leased_at(self, site: SiteName) -> list[tuple[int, int]]:
+        """See `protocol.Datasets`."""
+        return [(no, int(tasks)) for no, tasks in self._db.all(_SQL["leased_at"], (site,))]
+
+    def leased_by(self, site: SiteName) -> int:
+        """See `protocol.Datasets`."""
+        return int(self._db.value(_SQL["leased_by"], (site,)))
+
+    def expired(self, now_us: int) -> list[int]:
+        """See `protocol.Datasets`."""
+        return [row[0] for row in self._db.all(_SQL["expired"], (now_us,))]
+
+    def live_of_site(self, site: SiteName) -> list[tuple[int, BundleId, StreamId, int]]:
+        """See `protocol.Datasets`."""
+        found = self._db.all(_SQL["live_of_site"], (site,))
+        return [
+            (no, BundleId(work), StreamId(stream or b""), sequence or 0)
+            for no, work, stream, sequence in found
+        ]
 
     def end_leases(self, numbers: Iterable[int], state: str) -> None:
         """See `protocol.Datasets`."""
-        self._db.conn.executemany(_SQL["end_lease"], [(state, no) for no in numbers])
-
-    def known_segments(self, digests: Collection[bytes]) -> set[bytes]:
-        """See `protocol.Datasets`."""
-        with wanted.digests(self._db, digests):
-            return {row[0] for row in self._db.execute(_SQL["segments"])}
-
-    def add_segment(self, row: SegmentRow) -> int:
-        """See `protocol.Datasets`."""
-        values = (*row[:7], int(row.complete), int(row.salvaged))
-        return int(self._db.execute(_SQL["add_segment"], values).lastrowid or 0)
+        self._db.change(_SQL["end_leases"], list(numbers), (state,))
 
 
-def _dataset(row: tuple[Any, ...]) -> DatasetRow:
-    touched = canonical.decode(row[8], STATE_LIMITS, where="touched")
-    return DatasetRow._make((*row[:8], IntervalSet.from_wire(touched)))
+def _dataset(row: Found) -> DatasetRow:
+    touched = IntervalSet.from_wire(canonical.decode(row[8], STATE_LIMITS, where="touched"))
+    return DatasetRow._make((*row[:8], touched, bool(row[9])))
+
+
+def _control(row: Found) -> Control:
+    _, word, raw, counter, nonce, commit = row
+    return Control(ControlWord(word), _regions(raw), Epoch(counter, nonce), commit)
+
+
+def _intervals(touched: IntervalSet) -> bytes:
+    return canonical.encode(touched.to_wire())
 
 
 def _regions(raw: bytes) -> tuple[tuple[int, IntervalSet], ...] | None:

@@ -1,65 +1,51 @@
-"""Tokens, users, idempotency keys, and values by name, in SQLite."""
+"""Tokens, users, idempotency keys, and values by name: see `protocol.People`."""
 
 from __future__ import annotations
 
-from sqlite_utils import Database
-
+from central.store.connection import Connection
 from central.store.rows import UserRow
+from central.store.statements import statements
+
+_SQL = statements("people")
 
 
-class SqlitePeople:
+class StoredPeople:
     """See `protocol.People`."""
 
-    def __init__(self, database: Database) -> None:
-        """Work on an open database."""
-        self._db = database
+    def __init__(self, connection: Connection) -> None:
+        """Work on an open connection."""
+        self._db = connection
 
     def add_token(self, digest: bytes, name: str) -> None:
         """See `protocol.People`."""
-        sql = "INSERT INTO token (digest, name) VALUES (?, ?) ON CONFLICT DO NOTHING"
-        self._db.execute(sql, (digest, name))
+        self._db.run(_SQL["add_token"], (digest, name))
 
     def tokens(self) -> list[tuple[int, bytes]]:
         """See `protocol.People`."""
-        return list(self._db.execute("SELECT no, digest FROM token ORDER BY no"))
+        return [(no, digest) for no, digest in self._db.all(_SQL["tokens"])]
 
     def users(self) -> list[UserRow]:
         """See `protocol.People`."""
-        sql = "SELECT key, name, added_us, removed_us FROM user ORDER BY name, added_us, key"
-        return [UserRow(*row) for row in self._db.execute(sql)]
+        return [UserRow(*row) for row in self._db.all(_SQL["users"])]
 
     def save_user(self, row: UserRow) -> None:
         """See `protocol.People`."""
-        sql = (
-            "INSERT INTO user (key, name, added_us, removed_us) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT (key) DO UPDATE SET name = excluded.name,"
-            " added_us = excluded.added_us, removed_us = excluded.removed_us"
-        )
-        self._db.execute(sql, row)
+        self._db.run(_SQL["save_user"], row)
 
     def remembered(self, token: int, key: str) -> tuple[bytes, bytes] | None:
         """See `protocol.People`."""
-        sql = "SELECT request, answer FROM remembered WHERE token = ? AND key = ?"
-        row = self._db.execute(sql, (token, key)).fetchone()
+        row = self._db.one(_SQL["remembered"], (token, key))
         return (row[0], row[1]) if row else None
 
     def remember(self, token: int, key: str, request: bytes, answer: bytes) -> None:
         """See `protocol.People`."""
-        sql = (
-            "INSERT INTO remembered (token, key, request, answer) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT DO NOTHING"
-        )
-        self._db.execute(sql, (token, key, request, answer))
+        self._db.run(_SQL["remember"], (token, key, request, answer))
 
     def meta(self, name: str) -> bytes | None:
         """See `protocol.People`."""
-        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        row = self._db.one(_SQL["meta"], (name,))
         return bytes(row[0]) if row else None
 
     def set_meta(self, name: str, value: bytes) -> None:
         """See `protocol.People`."""
-        sql = (
-            "INSERT INTO meta (name, value) VALUES (?, ?)"
-            " ON CONFLICT (name) DO UPDATE SET value = excluded.value"
-        )
-        self._db.execute(sql, (name, value))
+        self._db.run(_SQL["set_meta"], (name, value))

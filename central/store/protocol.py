@@ -1,35 +1,23 @@
 """What central asks of a store: sets of facts in, sets of facts out, one writer's transactions.
 
-Four parts that share one transaction: bundles and sites, datasets and leases, tasks, people.
-Numbers (`no`) are the store's own surrogates and mean nothing outside it.
+Five parts that share one transaction: bundles and sites, datasets and leases, segments, tasks,
+people. Numbers (`no`) are the store's own surrogates and mean nothing outside it. Reads work at
+any time, writes inside `transaction()` only. What is written in one call has every key at most
+once. Everything may raise DatabaseBusy or DatabaseTrouble; both are transient.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from bundle.ids import BundleId, DatasetId, Epoch, LeaseId, SiteName, StreamId
+from bundle.ids import BundleId, Epoch, SiteName, StreamId
 from bundle.records.receipt import StreamReceipt
-from bundle.trust.signed import Signature
-from central.core.changes import Changes
-from central.core.facts import AttemptFact, Control, Pin, Place, TaskRow
 from central.core.newest import Marks
-from central.core.source import Source
-from central.store.rows import (
-    BundleRow,
-    DatasetRow,
-    FileRow,
-    LeaseRow,
-    Outputs,
-    SegmentRow,
-    SiteRow,
-    StepRow,
-    UserRow,
-    WorkRow,
-)
+from central.store.protocol_facts import Datasets, Segments, Tasks
+from central.store.rows import BundleRow, SiteRow, UserRow
 
 
 class Bundles(Protocol):
@@ -42,7 +30,7 @@ class Bundles(Protocol):
         """Return the id of a bundle's number."""
 
     def merged(self) -> Iterator[BundleRow]:
-        """Yield all merged bundles."""
+        """Yield all merged bundles in order of arrival; the store may be changed meanwhile."""
 
     def add_bundle(self, row: BundleRow) -> int:
         """Add a bundle; return its number."""
@@ -53,7 +41,7 @@ class Bundles(Protocol):
         """Change what became of a bundle."""
 
     def unsafe(self) -> list[BundleRow]:
-        """Return the merged bundles that are not safe yet."""
+        """Return the merged bundles that are not safe yet, in order of arrival."""
 
     def merged_ids(self) -> set[BundleId]:
         """Return the ids of all merged bundles."""
@@ -113,159 +101,6 @@ class Bundles(Protocol):
         """Note that all news up to now stand in a bundle."""
 
 
-class Datasets(Protocol):
-    """Datasets, controls, works, leases, segments."""
-
-    def document(self, digest: bytes) -> bytes | None:
-        """Return a dataset document."""
-
-    def has_document(self, digest: bytes) -> bool:
-        """Return whether a dataset document is here."""
-
-    def add_document(self, digest: bytes, raw: bytes) -> None:
-        """Add a document; known ones change nothing."""
-
-    def datasets(self) -> list[DatasetRow]:
-        """Return all datasets, oldest first."""
-
-    def dataset(self, dataset: DatasetId) -> DatasetRow | None:
-        """Return a dataset."""
-
-    def dataset_by_no(self, no: int) -> DatasetRow:
-        """Return the dataset of a number."""
-
-    def add_dataset(self, row: DatasetRow) -> int:
-        """Add a dataset; return its number."""
-
-    def set_submitted(self, no: int, at_us: int) -> None:
-        """Note when it was submitted."""
-
-    def submitter(self, no: int) -> bytes:
-        """Return the key of the user whose bundle submitted a dataset; empty where none did."""
-
-    def set_submitter(self, no: int, key: bytes) -> None:
-        """Note the key of the user whose bundle submitted a dataset."""
-
-    def cosignatures(self, document: bytes) -> list[Signature]:
-        """Return who co-signed a document, by its digest, ascending by key."""
-
-    def add_cosignatures(self, document: bytes, rows: Iterable[Signature]) -> None:
-        """Add verified co-signatures of a document; known ones change nothing."""
-
-    def controls(self, no: int) -> list[Control]:
-        """Return all controls of a dataset."""
-
-    def add_control(self, no: int, control: Control) -> None:
-        """Add a control; known ones change nothing."""
-
-    def tombstones(self) -> list[DatasetId]:
-        """Return the datasets with a tombstone."""
-
-    def work(self, bundle: BundleId) -> WorkRow | None:
-        """Return a verified work manifest."""
-
-    def add_work(self, row: WorkRow) -> None:
-        """Add a work manifest; known ones change nothing."""
-
-    def lease(self, lease: LeaseId) -> LeaseRow | None:
-        """Return a lease."""
-
-    def add_lease(self, row: LeaseRow) -> int:
-        """Add a live lease; return its number."""
-
-    def expired(self, now_us: int) -> list[int]:
-        """Return the numbers of live leases whose deadline has passed."""
-
-    def live_of_site(self, site: SiteName) -> list[tuple[int, BundleId, StreamId, int]]:
-        """Return (lease's number, work bundle, its stream and sequence) of a site's live leases.
-
-        The stream is empty where the work bundle is not here: only what the site says tells of it.
-        """
-
-    def live_on(self, dataset: int) -> list[LeaseRow]:
-        """Return the live leases of a dataset by number."""
-
-    def end_leases(self, numbers: Iterable[int], state: str) -> None:
-        """End live leases."""
-
-    def known_segments(self, digests: Collection[bytes]) -> set[bytes]:
-        """Return which of the segments are known."""
-
-    def add_segment(self, row: SegmentRow) -> int:
-        """Add a segment; return its number."""
-
-
-class Tasks(Protocol):
-    """Rows of touched tasks, attempts, pins, outcomes, files."""
-
-    def source(self, dataset: int) -> Source:
-        """Return a dataset's facts as the merge asks for them."""
-
-    def save(
-        self, dataset: DatasetRow, changes: Changes, segments: Mapping[bytes, int], bundle: int
-    ) -> None:
-        """Write what a merge changed. `segments`: number of the segment by attempt's content."""
-
-    def every_row(self, dataset: int) -> Iterator[TaskRow]:
-        """Yield all rows by step and job."""
-
-    def every_attempt(self, dataset: int) -> Iterator[AttemptFact]:
-        """Yield all attempts by step and job."""
-
-    def every_pin(self, dataset: int) -> Iterator[Pin]:
-        """Yield all pins."""
-
-    def steps(self, dataset: int) -> list[StepRow]:
-        """Return the counters of steps that have any."""
-
-    def rows_of_leases(self, leases: Iterable[int]) -> dict[int, list[Place]]:
-        """Return by dataset the tasks that live leases cover."""
-
-    def leased_by(self, site: SiteName) -> int:
-        """Return how many tasks are leased to a site."""
-
-    def leased_at(self, site: SiteName) -> list[tuple[int, int]]:
-        """Return (dataset, how many tasks) of what is leased to a site."""
-
-    def ready_of(self, dataset: int, steps: Collection[int], limit: int) -> list[Place]:
-        """Return what `ready` does, of some steps only."""
-
-    def ready(self, dataset: int, limit: int) -> list[Place]:
-        """Return tasks that are ready and have a row, lowest job first."""
-
-    def rows(self, dataset: int, places: Collection[Place]) -> list[TaskRow]:
-        """Return the rows of those tasks that have one."""
-
-    def done_spans(self, dataset: int) -> list[tuple[int, int, int]]:
-        """Return (step, first job, count) of all done tasks."""
-
-    def outcomes(self, digests: Collection[bytes]) -> dict[bytes, Outputs]:
-        """Return the outputs that outcomes stand for."""
-
-    def add_outcomes(self, outcomes: Mapping[bytes, Outputs]) -> None:
-        """Add outcomes; known ones change nothing."""
-
-    def files(self, digests: Collection[bytes]) -> dict[bytes, FileRow]:
-        """Return where files lie."""
-
-    def add_files(self, rows: Iterable[FileRow]) -> None:
-        """Add files; known ones change nothing."""
-
-    def success_keys(self, dataset: DatasetRow, places: Collection[Place]) -> dict[Any, str]:
-        """Return by (step, job, generation, outcome) the smallest text of an attempt key."""
-
-    def page(
-        self,
-        dataset: int,
-        step: int | None,
-        job: int | None,
-        fate: int | None,
-        after: int,
-        limit: int,
-    ) -> Sequence[Mapping[str, Any]]:
-        """Return attempts after a number, as plain values."""
-
-
 class People(Protocol):
     """Tokens, users, idempotency keys, and values by name."""
 
@@ -295,7 +130,7 @@ class People(Protocol):
 
 
 class Store(Protocol):
-    """A store: four parts, one transaction at a time."""
+    """A store: five parts, one transaction at a time. Callable from any thread, one at a time."""
 
     @property
     def bundles(self) -> Bundles:
@@ -303,28 +138,43 @@ class Store(Protocol):
 
     @property
     def datasets(self) -> Datasets:
-        """Datasets, controls, works, leases, segments."""
+        """Datasets, controls, works, leases."""
+
+    @property
+    def segments(self) -> Segments:
+        """Segments, and in which blocks they have attempts."""
 
     @property
     def tasks(self) -> Tasks:
-        """Rows of touched tasks, attempts, pins, outcomes, files."""
+        """States of blocks, counters, rows of tasks, attempts, pins, outcomes, files."""
 
     @property
     def people(self) -> People:
         """Tokens, users, idempotency keys, and values by name."""
 
+    @property
+    def version(self) -> int:
+        """A number that every committed transaction raises, of whatever process.
+
+        What was read while it did not change is still so. Comparable on one open store only.
+        """
+
     def transaction(self) -> AbstractContextManager[None]:
-        """Start a durable write transaction; an exception undoes all of it."""
+        """Start a durable write transaction; an exception undoes all of it.
 
-    def backup(self, to: Path, pause: Callable[[], None]) -> None:
-        """Write the database, as it is at one moment, to a new file, synced.
-
-        `pause` is called now and then, where nothing is open: whoever holds a lock over the store
-        may let others in. Raises BackupUnsupported where the store can't do that by itself.
+        Inside it nobody else changes anything. Where its end raises DatabaseTrouble, it may have
+        been committed all the same: do it again, or look.
         """
 
     def check(self) -> list[str]:
         """Return what the storage engine finds wrong with its files."""
+
+    def backup(self, to: Path, pause: Callable[[], None] = lambda: None) -> None:
+        """Write the database, as it is at one moment, to a file that is not there yet, synced.
+
+        `pause` is called now and then, where nothing is open: whoever holds a lock over the store
+        may let others in. Raises FileExistsError, DatabaseBusy, DatabaseTrouble, BackupRefused.
+        """
 
     def close(self) -> None:
         """Close it."""

@@ -13,6 +13,7 @@ from central.core.changes import UsageSum
 from central.core.newest import Marks
 
 Outputs = tuple[tuple[bytes, int], ...]
+BlockKey = tuple[int, int]  # (step, block); a block is 65,536 jobs of one step
 
 
 class BundleRow(NamedTuple):
@@ -62,7 +63,8 @@ class DatasetRow(NamedTuple):
     steps: int
     tasks: int
     submitted_us: int
-    touched: IntervalSet = IntervalSet()  # jobs of which a task per job has a row
+    touched: IntervalSet = IntervalSet()  # jobs that something happened to
+    crossed: bool = False  # leases that lived at one time overlap
 
 
 class WorkRow(NamedTuple):
@@ -87,20 +89,55 @@ class LeaseRow(NamedTuple):
     deadline_us: int
     state: str
     raw: bytes
+    tasks: int = 0  # it covers
+    answered: int = 0  # of them by a result
+
+
+class Span(NamedTuple):
+    """Between which jobs of a block a segment has attempts."""
+
+    step: int
+    block: int
+    job_min: int
+    job_max: int
 
 
 class SegmentRow(NamedTuple):
-    """One segment and the chunk of the archived bundle in which it lies."""
+    """One segment and the chunk of the archived bundle in which it lies.
+
+    `unsuccessful`: how many of its attempts are no success. `local_min` and `local_max` bound the
+    local numbers, `generation_max` the generations of its attempts.
+    """
 
     digest: bytes
+    dataset: int
     bundle: int
     place: int
     lease: int
     pilot_run: bytes
     batch_id: str
     attempts: int
+    unsuccessful: int
+    local_min: int
+    local_max: int
+    generation_max: int
     complete: bool
     salvaged: bool
+    spans: tuple[Span, ...] = ()
+    no: int = 0
+
+
+class BlockRow(NamedTuple):
+    """The state of a block, which the store does not look into.
+
+    `ready` and `failed`: how many of its tasks are so.
+    """
+
+    step: int
+    block: int
+    state: bytes
+    ready: int
+    failed: int
 
 
 class FileRow(NamedTuple):
@@ -122,7 +159,7 @@ class UserRow(NamedTuple):
 
 
 class StepRow(NamedTuple):
-    """Counters of a step: rows by verdict (in the order of `Verdict`), and usage."""
+    """Counters of a step: touched tasks by verdict (in the order of `Verdict`), and usage."""
 
     step: int
     verdicts: tuple[int, ...]

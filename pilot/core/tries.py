@@ -16,7 +16,6 @@ from bundle.retry import Ended
 from pilot.core.lineage import Place
 from pilot.core.packing import Room, wanted
 
-SITES_OWN_MAX = 3  # a task that was lost so often is not tried again by this pilot
 HELD_US_MAX = 300 * 1_000_000  # a node waits so long for a task; later it is central's again
 
 
@@ -54,7 +53,7 @@ class Tries:
         due_us = self.not_before(place, attempt.ended_us)
         if (
             self.is_spent(place)
-            or self._lost.get(place, 0) >= SITES_OWN_MAX
+            or self._lost.get(place, 0) >= retry.LOSSES_PER_PILOT
             or retry.outgrown(known, self._maximum)
             or due_us > attempt.ended_us + HELD_US_MAX
         ):

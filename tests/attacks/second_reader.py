@@ -160,9 +160,12 @@ def _manifest(m: Any) -> dict[str, Any]:
         binary(nonce, 16)
     if "rules" in m:
         require(type(m["rules"]) is dict, "rules")
-        require(set(m["rules"]) == {"network", "node_hours_max_milli"}, "rules")
+        require(set(m["rules"]) - {"maximum"} == {"network", "node_hours_max_milli"}, "rules")
         require(m["rules"]["network"] in ("none", "any"), "network")
         count(m["rules"]["node_hours_max_milli"])
+        if "maximum" in m["rules"]:
+            most = [count(one, 2**50) for one in array(m["rules"]["maximum"], 3)]
+            require(any(most), "a maximum of nothing")
     for stream, numbers in (array(row, 2) for row in array(m.get("received", []))):
         binary(stream, 16)
         runs(numbers)

@@ -13,6 +13,7 @@ from bundle.ids import DatasetId
 from bundle.intervals import IntervalSet
 from bundle.limits import MANIFEST_LIMITS
 from bundle.records.receipt import StreamReceipt
+from bundle.records.rules import Maximum
 from bundle.wire.entries import Rules
 from bundle.wire.header import NO_DIGEST, Codec
 from bundle.wire.manifest import Kind
@@ -91,7 +92,7 @@ def _read() -> Iterator[Vector]:
                 refused=((3, "outside-lease"),),
             ),
         ),
-        rules=Rules("any", 1_000_000),
+        rules=Rules("any", 1_000_000, Maximum(64_000, 86_400_000, 1 << 40)),
         tombstones=(DatasetId("a" * 26),),
         received=((SITES_STREAM, IntervalSet.of([0])),),
     )
@@ -226,6 +227,9 @@ def _manifests() -> Iterator[Vector]:
         "reader-beyond-format": {"reader_min": 2},
         "runs-touch": {"received": [[CENTRALS_STREAM, [[0, 1], [1, 1]]]]},
         "row-too-long": {"epoch": [1, b"n" * 16, 1]},
+        "rule-maximum-zero": {
+            "rules": {"network": "any", "node_hours_max_milli": 0, "maximum": [0, 0, 0]}
+        },
         "rule-unknown": {"rules": {"network": "any", "node_hours_max_milli": 0, "x": 1}},
         "nested-too-deep": {"zz": [[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]},
     }.items():

@@ -80,7 +80,7 @@ def test_rules_that_could_not_be_kept_are_refused(wire: dict[str, object]) -> No
 @pytest.mark.parametrize("flat", [[3], [3, 0], [3, 1, 2, 1], [3, 1, 3, 1], [14, 1]])
 def test_a_history_out_of_order_or_of_unknown_fates_is_refused(flat: list[int]) -> None:
     with pytest.raises(shape.WrongShape):
-        records.history_from_wire(shape.Reader.of([flat, 0, 0, 0, 0, []], "row"))
+        records.history_from_wire(shape.Reader.of([flat, 0, 0, 0, 0, [], 0], "row"))
 
 
 @given(st.lists(ATTEMPTS, max_size=8), RULES, REQUESTS, MAXIMA, st.none() | REQUESTS)
@@ -157,15 +157,24 @@ def test_each_class_of_fates_has_a_cap_of_its_own(fate: Fate, name: str, word: E
     assert retry.exhausted(failed(fate, 9), DEFAULT, 9) is Exhausted.FAILURES
 
 
-def test_poison_is_told_by_different_pilots_not_by_tries() -> None:
-    runs = [PilotRun(bytes([n]) * 8) for n in range(3)]
-    twice = retry.history([Ended(Fate.LOST, run) for run in runs[:2] for _ in range(9)])
-    assert not retry.is_poison(twice, DEFAULT) and retry.is_suspect(twice, DEFAULT)
-    thrice = retry.after(twice, Ended(Fate.NODE_FAILURE, runs[2]))
-    assert retry.is_poison(thrice, DEFAULT)
+def lost(*runs: int) -> History:
+    return retry.history(Ended(Fate.LOST, PilotRun(bytes([run]) * 8)) for run in runs)
+
+
+def test_poison_is_told_by_three_pilots() -> None:
+    assert not retry.is_poison(lost(1, 2, 1, 2), DEFAULT)
+    assert retry.is_suspect(lost(1, 2), DEFAULT) and not retry.is_suspect(lost(1), DEFAULT)
+    thrice = retry.after(lost(1, 2), Ended(Fate.NODE_FAILURE, PilotRun(b"3" * 8)))
     assert retry.exhausted(thrice, DEFAULT, 99) is Exhausted.POISON
-    ended = retry.history([Ended(Fate.ALLOCATION_END, run) for run in runs])
+    assert not retry.is_poison(thrice, replace(DEFAULT, pilots_max=0))
+    ended = retry.history([Ended(Fate.ALLOCATION_END, PilotRun(bytes([n]) * 8)) for n in range(3)])
     assert ended == NO_HISTORY
+
+
+def test_one_pilot_that_survives_slot_after_slot_tells_it_too_but_not_at_once() -> None:
+    assert not retry.is_poison(lost(*[1] * 8), DEFAULT)
+    assert retry.is_suspect(lost(*[1] * 8), DEFAULT) and not retry.is_suspect(lost(1, 1), DEFAULT)
+    assert retry.is_poison(lost(*[1] * 9), DEFAULT)
 
 
 @given(st.integers(1, 40), RULES, st.integers(0, 2**32 - 1))

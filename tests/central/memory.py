@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+from bundle.digest import digest
 from bundle.ids import DatasetId, Epoch
-from bundle.intervals import IntervalSet
-from central.core import state_hash as hashes
 from central.core.changes import Changes, UsageSum, implied_row
 from central.core.controls import Controls
 from central.core.dag import Dag
@@ -30,7 +29,6 @@ class Memory:
         self.counts: dict[tuple[int, Verdict], int] = {}
         self.known: dict[int, int] = {}
         self.usage: dict[int, UsageSum] = {}
-        self.touched = IntervalSet()
 
     def load_rows(self, places: Collection[Place]) -> Iterable[TaskRow]:
         return [self.rows[place] for place in places if place in self.rows]
@@ -65,7 +63,7 @@ class Memory:
         new = [one for one in controls if one not in self.controls]
         self.controls += new
         live = None if commit is None else (EPOCH, commit)
-        merge = Merge(DATASET, self.dag, Controls(self.controls), self, live, self.touched)
+        merge = Merge(DATASET, self.dag, Controls(self.controls), self, live)
         for control in new:
             if control.regions is None:
                 merge.touch(list(self.rows))
@@ -76,13 +74,22 @@ class Memory:
         merge.set_leases(leases or {})
         changes = merge.settle()
         self._keep(changes)
+        flipped = set(changes.flipped)
+        while flipped:  # every job of a step per job that needs a step per dataset
+            again = Merge(DATASET, self.dag, Controls(self.controls), self, live)
+            for step in flipped:
+                for child in self.dag.children[step]:
+                    if not self.dag.whole[child]:
+                        again.touch((child, job) for job in range(self.dag.dataset.jobs))
+            more = again.settle()
+            self._keep(more)
+            flipped = set(more.flipped)
         return changes
 
     def _keep(self, changes: Changes) -> None:
         self.rows.update(changes.rows)
         self.attempts += changes.attempts
         self.pins += changes.pins
-        self.touched |= IntervalSet.of(changes.touched_jobs)
         for key, number in changes.counts.items():
             self.counts[key] = self.counts.get(key, 0) + number
         for step, number in changes.known.items():
@@ -108,18 +115,16 @@ class Memory:
             assert len(rows) <= self.dag.dataset.tasks_of(step)
 
     def hash(self) -> str:
-        """The state hash of these facts."""
+        """One digest over all that is known."""
         controls = Controls(self.controls)
-        records = [hashes.dataset_record(self.dag.digest, self.dag.dataset.jobs, controls)]
         places = {one.place for one in self.attempts} | {
             place for place, row in self.rows.items() if row.outcome
         }
-        for place in places:
-            mine = [one for one in self.attempts if one.place == place]
-            row = self.row(place)
-            records.append(
-                hashes.task_record(
-                    self.dag.digest, row, controls.standing(place), [row.outcome], mine
-                )
-            )
-        return hashes.state_hash(records)
+        known = [
+            (self.row(place), controls.standing(place), sorted(map(repr, self._at(place))))
+            for place in sorted(places)
+        ]
+        return digest("test", repr((controls.whole, known)).encode()).hex()
+
+    def _at(self, place: Place) -> list[AttemptFact]:
+        return [one for one in self.attempts if one.place == place]

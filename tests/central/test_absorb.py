@@ -12,8 +12,10 @@ from bundle.intervals import IntervalSet
 from bundle.records.segment import Segment
 from bundle.spool import publish
 from central.absorb import absorb
+from central.core import state_byte
 from central.core.facts import ControlWord
 from central.rebuild import rebuild
+from central.state.blocks import packed_block, states_of
 from tests.central.conftest import Central, chain
 from tests.central.scripted_site import Held, Played, ScriptedSite
 
@@ -323,9 +325,12 @@ def test_fsck_names_what_was_altered(central: Central) -> None:
     central.submit(chain(jobs=3))
     site.work_all(central.authority)
     database = central.authority._w.store.database  # type: ignore[attr-defined]
-    database.execute("UPDATE task SET verdict = 4 WHERE step = 1 AND job = 2")
+    (raw,) = database.execute("SELECT state FROM block WHERE step = 1").fetchone()
+    states = states_of(raw).copy()
+    states[2] = state_byte.TOUCHED
+    database.execute("UPDATE block SET state = ? WHERE step = 1", (packed_block(states),))
     database.execute("UPDATE step SET wall_ms = wall_ms + 1 WHERE step = 0")
     next(central.home.archive.rglob("*.pulk")).unlink()
     problems = "\n".join(fsck(central.home)["problems"])
-    for part in ("step 1 job 2", "step 0: usage", "archive"):
+    for part in ("step 1: jobs 0 to 2 should be done", "step 0: usage", "archive"):
         assert part in problems

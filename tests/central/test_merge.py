@@ -217,9 +217,10 @@ def test_a_fan_in_waits_for_every_job() -> None:
 def test_the_sites_own_fates_never_use_up_the_budget() -> None:
     of = dag()
     live = Memory(of)
-    live.join([attempt(of, 0, 0, fate=Fate.LOST, local=n) for n in range(9)], commit=1)
+    live.join([attempt(of, 0, 0, fate=Fate.PREEMPTED, local=n) for n in range(9)], commit=1)
+    live.join([attempt(of, 0, 0, fate=Fate.LOST, local=n) for n in range(9, 14)], commit=2)
     assert live.verdict(0, 0) is Verdict.READY
-    live.join([attempt(of, 0, 0, fate=Fate.SIGNAL, local=10 + n) for n in range(2)], commit=2)
+    live.join([attempt(of, 0, 0, fate=Fate.SIGNAL, local=20 + n) for n in range(2)], commit=2)
     assert live.verdict(0, 0) is Verdict.FAILED
     live.join([attempt(of, 0, 0, lease=2)], commit=3)
     assert live.verdict(0, 0) is Verdict.DONE

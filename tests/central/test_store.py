@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from bundle.dataset import spec
-from bundle.errors import PulkError
 from central.core.facts import ControlWord
-from central.errors import IdempotencyConflict, WrongSchema
-from central.store.filesystem import filesystem_kind
-from central.store.queries import queries
-from central.store.sqlite import SqliteStore, wal_is_safe
+from central.errors import IdempotencyConflict
 from tests.central.conftest import Central, chain
 
 
@@ -84,79 +76,6 @@ def test_a_crash_between_archive_and_commit_loses_no_control(central: Central) -
     assert central.counts(dataset)[0] == {"cancelled": 2}
     assert cancel() == 5
     central.fsck()
-
-
-def test_a_refused_transaction_leaves_nothing(central: Central) -> None:
-    store = central.authority._w.store
-    with pytest.raises(PulkError), store.transaction():
-        store.people.set_meta("name", b"value")
-        raise PulkError
-    assert store.people.meta("name") is None
-
-
-def test_a_killed_process_leaves_a_database_that_opens(central: Central, tmp_path: Path) -> None:
-    path = tmp_path / "killed.sqlite"
-    code = (
-        "import os, sys\n"
-        "from pathlib import Path\n"
-        "from central.store.sqlite import SqliteStore\n"
-        f"store = SqliteStore(Path({str(path)!r}))\n"
-        "with store.transaction():\n"
-        "    store.people.set_meta('kept', b'1')\n"
-        "with store.transaction():\n"
-        "    store.people.set_meta('lost', b'1')\n"
-        "    os.kill(os.getpid(), 9)\n"
-    )
-    root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, check=False, timeout=30)
-    assert done.returncode == -9
-    store = SqliteStore(path)
-    assert (store.people.meta("kept"), store.people.meta("lost")) == (b"1", None)
-    store.close()
-
-
-def test_wal_is_used_only_where_it_keeps_what_was_committed() -> None:
-    safe = {(3, 51, 3), (3, 52, 0), (3, 44, 6), (3, 50, 7)}
-    unsafe = {(3, 40, 1), (3, 44, 5), (3, 45, 0), (3, 50, 6), (3, 51, 2)}
-    assert all(wal_is_safe(version) for version in safe)
-    assert not any(wal_is_safe(version) for version in unsafe)
-
-
-def test_a_commit_is_on_the_disk_before_it_returns(central: Central) -> None:
-    database = central.authority._w.store.database  # type: ignore[attr-defined]
-    assert database.execute("PRAGMA synchronous").fetchone()[0] == 2
-    if not wal_is_safe(sqlite3.sqlite_version_info):
-        assert database.execute("PRAGMA journal_mode").fetchone()[0] == "delete"
-
-
-def test_a_database_of_another_schema_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "other.sqlite"
-    connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 99")
-    connection.close()
-    with pytest.raises(WrongSchema):
-        SqliteStore(path)
-
-
-def test_network_filesystems_are_known_by_the_kernels_list_of_mounts() -> None:
-    mounts = (
-        "21 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
-        "30 21 0:50 / /home rw - nfs4 server:/home rw\n"
-        "31 30 0:51 / /home/with\\040space rw - tmpfs tmpfs rw\n"
-    )
-    assert filesystem_kind(Path("/var/lib/central"), mounts) == "ext4"
-    assert filesystem_kind(Path("/home/me/central"), mounts) == "nfs4"
-    assert filesystem_kind(Path("/home/with space/central"), mounts) == "tmpfs"
-
-
-def test_every_statement_by_name_is_one_that_sqlite_can_prepare(central: Central) -> None:
-    database = central.authority._w.store.database  # type: ignore[attr-defined]
-    for file in ("bundles", "datasets", "tasks"):
-        for name, statement in queries(file).items():
-            marks = statement.count("?")
-            values = dict.fromkeys(("dataset", "step", "job", "fate", "after", "limit"))
-            given = [None] * marks if marks or ":dataset" not in statement else values
-            assert database.execute(f"EXPLAIN {statement}", given).fetchall(), name
 
 
 def test_no_query_is_made_per_task(central: Central) -> None:

@@ -24,12 +24,11 @@ from central.absorb import KINDS
 from central.core.receipts import Outcome
 from central.errors import IdempotencyConflict
 from central.rebuild import rebuild
-from central.store.queries import migration, schema
-from central.store.sqlite import SCHEMA, SqliteStore
+from central.store.sqlite import SqliteStore
 from central.submission import Given
 from central.users import UserRefused
 from tests.central.conftest import Central, chain
-from tests.central.test_store import forget
+from tests.central.crash import forget
 
 RAW = spec.encode(chain(jobs=2))
 DIGEST = spec.dataset_digest(RAW)
@@ -319,34 +318,6 @@ def test_the_archive_holds_cosignatures_under_centrals_own_signature(central: Ce
             bundle.check_all()
             kinds |= {(bundle.manifest.kind, entry.kind) for entry in bundle.manifest.chunks}
     assert (Kind.COMMIT, "cosignature") in kinds
-
-
-def test_a_database_of_the_first_schema_becomes_what_a_new_one_is(tmp_path: Path) -> None:
-    def tables(path: Path) -> set[str]:
-        with sqlite3.connect(path) as database:
-            assert database.execute("PRAGMA user_version").fetchone() == (SCHEMA,)
-            found = database.execute("SELECT sql FROM sqlite_master").fetchall()
-            # ALTER puts a new column behind the constraints, which is the same table.
-            return {
-                " ".join(sorted(row[0].replace(",", " ").replace(")", " ").split()))
-                for row in found
-                if row[0]
-            }
-
-    first = tmp_path / "first.sqlite"
-    added = [text.strip() for text in migration(1).split(";\n") if text.strip()]
-    text = "\n".join(line for line in schema().splitlines() if not line.startswith("--"))
-    for statement in added:
-        bare = "\n".join(line for line in statement.splitlines() if not line.startswith("--"))
-        if bare.startswith("CREATE"):
-            assert bare in text
-            text = text.replace(bare, "SELECT 1")
-    text = text.replace("_marks", "_word").replace(", ended_us INTEGER NOT NULL DEFAULT 0", "")
-    with sqlite3.connect(first) as database:
-        database.executescript(text + "\nPRAGMA user_version=1;")
-    for path in (first, tmp_path / "new.sqlite"):
-        SqliteStore(path).close()
-    assert tables(first) == tables(tmp_path / "new.sqlite")
 
 
 def test_an_old_copy_of_the_archive_without_users_is_still_whole(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -80,6 +81,8 @@ class SiteFolder:
         needs: Mapping[int, Sequence[int]] | None = None,
         pins: Sequence[Pinned] = (),
         spent: Sequence[tuple[int, int, int]] = (),
+        rules: Rules = Rules(),  # noqa: B008  frozen
+        **told: object,
     ) -> tuple[BundleId, list[Lease]]:
         """Accept a work bundle; without `shards` all tasks are one shard."""
         name = dataset_id(os.urandom(16))
@@ -88,6 +91,7 @@ class SiteFolder:
             self._lease(data, name, raw, number, blocks, (needs or {}).get(number, ()), pins, spent)
             for number, blocks in enumerate(shards or [whole(data)])
         ]
+        made = [dataclasses.replace(one, **told) for one in made]  # type: ignore[arg-type]
         self._sequence += 1
         draft = ManifestDraft(
             kind=Kind.WORK,
@@ -95,7 +99,7 @@ class SiteFolder:
             stream=STREAM,
             sequence=self._sequence,
             created_us=1,
-            rules=Rules(),
+            rules=rules,
         )
         chunks = [
             ChunkSource("lease", one.lease.hex(), one.count(), leases.encode(one)) for one in made

@@ -14,10 +14,10 @@ from bundle.fates import Fate, counts
 from bundle.ids import DatasetId, LeaseId
 from bundle.intervals import IntervalSet
 from bundle.records.lease import Block, Lease, Pinned
+from bundle.retry import LOSSES_PER_PILOT
 from pilot.core.agenda import Agenda, Start, State
 from pilot.core.lineage import Earlier, Place, settle
 from pilot.core.packing import Room
-from pilot.core.tries import SITES_OWN_MAX
 
 NODE = Room(4000, 8192)
 NAME = DatasetId("a" * 26)
@@ -106,7 +106,7 @@ def test_any_dag_runs_parents_first_within_slots_node_and_budget(
         for job in range(data.tasks_of(step)):
             seen = tries.get((step, job), [])
             assert sum(map(counts, seen)) <= data.steps[step].failures_max
-            assert seen.count(Fate.NODE_FAILURE) <= SITES_OWN_MAX
+            assert seen.count(Fate.NODE_FAILURE) <= LOSSES_PER_PILOT
             assert seen.count(Fate.SUCCESS) <= 1
             expected = State.DONE if Fate.SUCCESS in seen else State.EXHAUSTED
             assert agenda.state((step, job)) is (expected if seen else State.BLOCKED)

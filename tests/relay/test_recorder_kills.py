@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from bundle.fates import Fate
 from bundle.records.attempt import Attempt
 from bundle.records.segment import SegmentHeader
 from bundle.spool.layout import ShardName
+from bundle.spool.records import Begun
 from bundle.spool.shard import ShardFile
 from pilot import recorder
-from pilot.recorder import Group, Recorder
+from pilot.recorder import Group, Recorder, Started
 from relay import quarantine, works
 from relay.tick import tick
 from tests.relay.test_crash import killed_at
@@ -69,6 +71,8 @@ def _recorded_until_killed(
         one = Recorder(world.spool, pilot.key, pilot.batch_id, wake)
         one.open(1, header, held)
         for first in JOBS[::2]:
+            two = [Begun(a.local, a.job, 0, 0, 0, 1, 1) for a in attempts[first : first + 2]]
+            one.begin(Started({1: two}))
             one.record(Group([(1, a, b"log") for a in attempts[first : first + 2]]))
         one.seal(1, complete=complete)
         one.close()
@@ -91,7 +95,10 @@ def _check(world: World, header: SegmentHeader, committed: int, *, ended: bool) 
         for one in results
         for entry, segment in zip(one.manifest.segments, one.segments, strict=True)
     }
-    sealed = Counter(a.job for one in segments.values() for a in one.attempts)
+    every = [a for one in segments.values() for a in one.attempts]
+    sealed = Counter(a.job for a in every if a.fate is not Fate.LOST)
+    lost = {a.job for a in every if a.fate is Fate.LOST}
+    assert lost <= set(range(committed, committed + 4)) and not lost & set(sealed)
     assert set(sealed) >= set(range(committed)) and max(sealed.values(), default=1) == 1
     turns = [one.header.turn for one in segments.values()]
     assert len(set(turns)) == len(turns)

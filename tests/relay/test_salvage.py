@@ -19,6 +19,7 @@ from bundle.records.segment import Segment
 from bundle.spool import publish, records
 from bundle.spool.journal import frame_of, read_journal
 from bundle.spool.layout import ShardName
+from bundle.spool.records import Begun
 from bundle.trust.keys import MemoryKey
 from relay import quarantine
 from relay.salvage import state_of
@@ -57,6 +58,45 @@ def test_a_killed_pilots_tasks_count_and_the_rest_is_offered_again(world: World)
     (entry,) = result.manifest.segments
     assert (entry.pilot_key, entry.pilot_signature) == (pilot.key.public, b"")
     assert entry.batch_id == "by-hand"
+
+
+def begun(job: int, local: int) -> Begun:
+    return Begun(local, job, 0, 0, slot=1, started_us=5_000_000, started_mono_us=7)
+
+
+def test_what_had_begun_and_not_ended_is_stated_as_lost(world: World) -> None:
+    world.deliver(world.pack(world.lease(0, range(4))))
+    tick(world.home)
+    pilot = dead_pilot(world)
+    header = pilot.take()
+    assert header is not None
+    path, (ended,) = pilot.journal(header, [0], begun=[begun(0, 0), begun(1, 1), begun(2, 2)])
+    with path.open("ab") as journal:
+        journal.write(frame_of(records.begun_record([begun(3, 3)], back=[2])))
+    tick(world.home)
+    (segment,) = salvaged(world)
+    first, *others = segment.attempts
+    assert first == ended
+    assert [(one.job, one.local, one.fate) for one in others] == [
+        (1, 1, Fate.LOST),
+        (3, 3, Fate.LOST),
+    ]
+    assert others[0].started_us == 5_000_000 and others[0].usage.wall_ms == 0
+    assert "pilot was lost" in others[0].evidence
+    assert not segment.complete and len(world.out("claimable")) == 1
+
+
+def test_a_pilot_that_died_under_its_first_task_is_told_of(world: World) -> None:
+    world.deliver(world.pack(world.lease(0, [0])))
+    tick(world.home)
+    pilot = dead_pilot(world)
+    header = pilot.take()
+    assert header is not None
+    pilot.journal(header, [], begun=[begun(0, 0)])
+    tick(world.home)
+    (segment,) = salvaged(world)
+    assert [one.fate for one in segment.attempts] == [Fate.LOST]
+    assert len(world.out("claimable")) == 1
 
 
 def test_a_pilot_that_may_still_live_is_left_alone(world: World) -> None:

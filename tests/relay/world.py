@@ -30,6 +30,7 @@ from bundle.spool import publish, records
 from bundle.spool import shard as shard_files
 from bundle.spool.journal import JournalWriter
 from bundle.spool.layout import SealName, Spool
+from bundle.spool.records import Begun
 from bundle.trust import certificate, enrolment, fingerprint, quickstart
 from bundle.trust.certificate import Certificate
 from bundle.trust.keys import MemoryKey
@@ -228,12 +229,16 @@ class Pilot:
                 return self._header(shard)
         return None
 
-    def journal(self, header: SegmentHeader, jobs: Iterable[int]) -> tuple[Path, list[Attempt]]:
-        """Run some jobs of a shard, journaled and synced, as far as that."""
+    def journal(
+        self, header: SegmentHeader, jobs: Iterable[int], *, begun: Iterable[Begun] = ()
+    ) -> tuple[Path, list[Attempt]]:
+        """Run some jobs of a shard, journaled and synced, as far as that; `begun` come first."""
         name = self.name(header).shard
         path = self.spool.journal(self.run, name)
         writer = JournalWriter(path)
         writer.append(records.header_record(header))
+        if started := list(begun):
+            writer.append(records.begun_record(started))
         attempts = [self._attempt(job, number) for number, job in enumerate(jobs)]
         for attempt in attempts:
             writer.append(records.attempt_record(attempt, b"log %d" % attempt.local))

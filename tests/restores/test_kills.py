@@ -9,6 +9,7 @@ import pytest
 
 from central import backup as backups
 from central import backup_record as records
+from central.archive import open_archive
 from central.backup import KEYS
 from central.fsck import fsck
 from central.home import Home
@@ -51,9 +52,8 @@ def sweep_backup(world: World, step: int) -> int:
 
     def work() -> None:
         central = world.open()
-        backups.backup(
-            world.home, central, world.backups, with_keys=True, keep=0, at=world.clock() / 1e6
-        )
+        archive, at = open_archive(world.home, world.config), world.clock() / 1e6
+        backups.backup(world.home, archive, central, world.backups, with_keys=True, keep=0, at=at)
         central.close()
 
     (old,) = records.finished(world.backups)

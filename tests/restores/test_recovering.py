@@ -69,6 +69,7 @@ def leased(world: World) -> dict[str, int]:
     return {row["site"]: row["tasks_leased"] for row in world.central.sites()}
 
 
+@pytest.mark.sweeps
 def test_nothing_is_leased_twice_while_a_site_has_not_said_what_it_holds(world: World) -> None:
     north, south = at_work(world)
     before = leased(world)
@@ -91,6 +92,7 @@ def test_nothing_is_leased_twice_while_a_site_has_not_said_what_it_holds(world: 
     assert len(world.counted()) == 60  # each task ran once
 
 
+@pytest.mark.sweeps
 def test_a_dataset_that_came_after_the_restore_is_leased_at_once(world: World) -> None:
     north, south = at_work(world)
     world.lose_central()
@@ -105,6 +107,7 @@ def test_a_dataset_that_came_after_the_restore_is_leased_at_once(world: World) -
     assert south.alive
 
 
+@pytest.mark.sweeps
 def test_a_lost_site_is_not_waited_for_after_somebody_said_so(world: World) -> None:
     north, south = at_work(world)
     world.lose_central()
@@ -122,6 +125,7 @@ def test_a_lost_site_is_not_waited_for_after_somebody_said_so(world: World) -> N
     world.check()
 
 
+@pytest.mark.sweeps
 def test_what_a_site_presumed_lost_brings_after_all_counts(world: World) -> None:
     _, south = at_work(world)
     world.run_pilot(south, 2)
@@ -133,6 +137,7 @@ def test_what_a_site_presumed_lost_brings_after_all_counts(world: World) -> None
     world.check()
 
 
+@pytest.mark.sweeps
 def test_the_longest_lease_ends_the_waiting(world: World) -> None:
     north, _ = at_work(world)
     world.lose_central()
@@ -145,6 +150,7 @@ def test_the_longest_lease_ends_the_waiting(world: World) -> None:
     assert world.central.health()["recovering"] is None
 
 
+@pytest.mark.sweeps
 def test_a_site_that_the_backup_never_knew_is_waited_for_once_it_reports(world: World) -> None:
     north = world.add_site("north")
     world.submit(20)

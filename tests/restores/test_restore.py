@@ -8,6 +8,8 @@ import pytest
 
 from tests.restores.world import World
 
+pytestmark = pytest.mark.sweeps
+
 
 @pytest.fixture
 def world(tmp_path: Path, other_device: Path) -> World:

@@ -22,10 +22,12 @@ from bundle.trust import fingerprint, trust_file
 from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
 from central import backup as backups
+from central import config as configs
 from central import home as homes
+from central.archive import open_archive
 from central.authority import Authority
 from central.backup import KEYS, Made
-from central.config import ArchiveSection, Config, PlannerSection
+from central.config import Config
 from central.fsck import fsck
 from central.home import Home
 from central.restore import Restored, restore
@@ -39,6 +41,13 @@ from tests.central.conftest import Clock
 from tests.relay.world import Pilot, a_dataset
 
 SHM = Path("/dev/shm")
+CENTRAL = """[archive]
+copies = {copies}
+{more}
+[planner]
+shard_tasks_max = 5
+lease_hours = 48
+"""
 RELAY = """[site]
 name = "{name}"
 [spool]
@@ -108,6 +117,7 @@ class World:
     other: Path
     seed: int
     copies: int = 2
+    more: str = ""  # lines for [archive] in central.toml
     cut: float = 0.0
     clock: Clock = field(default_factory=Clock)
     sites: dict[SiteName, Site] = field(default_factory=dict)
@@ -125,6 +135,7 @@ class World:
         for folder in (self.scratch, self.keys, self.carried):
             folder.mkdir(parents=True)
         homes.create(self.home, self.other / "root", self.copies)
+        self.home.config.write_text(CENTRAL.format(copies=self.copies, more=self.more))
         for name in KEYS:
             shutil.copy(self.home.root / name, self.keys / name)
         self.central = self.open()
@@ -133,14 +144,13 @@ class World:
     def home(self) -> Home:
         return Home(self.disk / "central")
 
+    @property
+    def config(self) -> Config:
+        return configs.load(self.home.config, {})
+
     def open(self, home: Home | None = None) -> Authority:
-        config = Config(
-            archive=ArchiveSection(copies=self.copies),
-            planner=PlannerSection(shard_tasks_max=5, lease_hours=48),
-        )
-        return Authority.open(
-            homes.open_home((home or self.home).root), config, clock_us=self.clock
-        )
+        place = homes.open_home((home or self.home).root)
+        return Authority.open(place, self.config, clock_us=self.clock)
 
     def reopen(self) -> None:
         self.central.close()
@@ -191,7 +201,8 @@ class World:
         """Back central up to the other device, as the command does."""
         at = self.clock.now_us / 1_000_000
         options: dict[str, Any] = {"with_keys": False, "keep": 0, "at": at} | how
-        return backups.backup(self.home, self.central, self.backups, **options)
+        archive = open_archive(self.home, self.config)
+        return backups.backup(self.home, archive, self.central, self.backups, **options)
 
     def lose_central(self) -> Path:
         """The disk dies. What lay there is kept aside for the test to compare with."""
@@ -221,6 +232,17 @@ class World:
             if is_idle and self.all_done():
                 return
         raise AssertionError(f"seed {self.seed}: never quiet: {self.told[-20:]}, {self.state()}")
+
+    def quiet_without_safety(self) -> None:
+        """All work is done; sites go on keeping what is not safe."""
+        self.cut = 0.0
+        for _ in range(30):
+            for site in self.alive():
+                self.run_pilot(site, 1000)
+                self.tick(site)
+            if self.all_done():
+                return
+        raise AssertionError(f"never done: {self.state()}")
 
     def alive(self) -> list[Site]:
         return [one for one in self.sites.values() if one.alive]

@@ -10,7 +10,7 @@ SELECT id FROM bundle WHERE no = ?
 INSERT INTO bundle (id, kind, producer, audience, stream, sequence, epoch_counter, epoch_nonce,
     commit_no, created_us, size_bytes, leases, outcome, code, text, safe,
     missing)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING no
 
 -- name: set_outcome
 UPDATE bundle SET outcome = ?, code = ?, text = ?, safe = ?, missing = ? WHERE no = ?
@@ -21,14 +21,17 @@ SELECT id FROM bundle WHERE outcome = 'merged'
 -- name: parked
 SELECT id, kind, producer, audience, stream, sequence, epoch_counter, epoch_nonce, commit_no,
     created_us, size_bytes, leases, outcome, code, text, safe, missing, no
-FROM bundle
-WHERE outcome = 'parked' ORDER BY no
+FROM bundle WHERE outcome = 'parked' ORDER BY no
 
 -- name: merged
 SELECT id, kind, producer, audience, stream, sequence, epoch_counter, epoch_nonce, commit_no,
     created_us, size_bytes, leases, outcome, code, text, safe, missing, no
-FROM bundle
-WHERE outcome = 'merged' ORDER BY no
+FROM bundle WHERE outcome = 'merged' AND no > ? ORDER BY no LIMIT ?
+
+-- name: unsafe
+SELECT id, kind, producer, audience, stream, sequence, epoch_counter, epoch_nonce, commit_no,
+    created_us, size_bytes, leases, outcome, code, text, safe, missing, no
+FROM bundle WHERE outcome = 'merged' AND safe = 0 ORDER BY no
 
 -- name: unsafe
 SELECT id, kind, producer, audience, stream, sequence, epoch_counter, epoch_nonce, commit_no,
@@ -37,19 +40,20 @@ FROM bundle
 WHERE outcome = 'merged' AND safe = 0 ORDER BY no
 
 -- name: kinds
-SELECT kind, leases > 0, outcome, count(*) FROM bundle GROUP BY 1, 2, 3
+SELECT kind, leases > 0, outcome, count(*) FROM bundle GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 
 -- name: head
-SELECT coalesce(max(commit_no), 0) FROM bundle WHERE epoch_counter = ? AND epoch_nonce = ?
+SELECT coalesce(max(commit_no), 0) FROM bundle
+WHERE epoch_counter = ? AND epoch_nonce = ? AND epoch_counter > 0
 
 -- name: epoch_max
-SELECT coalesce(max(epoch_counter), 0) FROM bundle
+SELECT coalesce(max(epoch_counter), 0) FROM bundle WHERE epoch_counter > 0
 
 -- name: last_of_stream
-SELECT sequence, id FROM bundle WHERE stream = ? ORDER BY sequence DESC LIMIT 1
+SELECT sequence, id FROM bundle WHERE stream = ? ORDER BY sequence DESC, no LIMIT 1
 
 -- name: rivals
-SELECT id FROM bundle WHERE stream = ? AND sequence = ? AND id <> ?
+SELECT id FROM bundle WHERE stream = ? AND sequence = ? AND id <> ? ORDER BY no
 
 -- name: receipts
 SELECT stream, receipt FROM stream WHERE producer = ? ORDER BY stream
@@ -62,7 +66,7 @@ INSERT INTO stream (stream, producer, receipt) VALUES (?, ?, ?)
 ON CONFLICT (stream) DO UPDATE SET receipt = excluded.receipt
 
 -- name: tally
-INSERT INTO tally (name, count) VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET count = count + 1
+INSERT INTO tally (name, count) VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET count = tally.count + 1
 
 -- name: tallies
 SELECT name, count FROM tally

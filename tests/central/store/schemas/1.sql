@@ -1,6 +1,6 @@
 -- The index over the archive. Keys of tasks are (dataset, step, job) in integers; digests are 32
 -- bytes. Whatever stands here can be made again from the archive and the trust file, but for
--- token, user, remembered and tally.
+-- token, remembered and tally.
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID, STRICT;
 
 CREATE TABLE token (no INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, name TEXT NOT NULL) STRICT;
@@ -14,8 +14,8 @@ CREATE TABLE tally (name TEXT PRIMARY KEY, count INTEGER NOT NULL) WITHOUT ROWID
 
 CREATE TABLE site (
     name TEXT PRIMARY KEY, key BLOB NOT NULL DEFAULT x'', enrolled_us INTEGER NOT NULL DEFAULT 0,
-    report BLOB NOT NULL DEFAULT x'', report_marks BLOB NOT NULL DEFAULT x'',
-    received BLOB NOT NULL DEFAULT x'', received_marks BLOB NOT NULL DEFAULT x'',
+    report BLOB NOT NULL DEFAULT x'', report_word BLOB NOT NULL DEFAULT x'',
+    received BLOB NOT NULL DEFAULT x'', received_word BLOB NOT NULL DEFAULT x'',
     told INTEGER NOT NULL DEFAULT 0, news INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID, STRICT;
 
@@ -42,20 +42,6 @@ CREATE TABLE dataset (
     jobs INTEGER NOT NULL, steps INTEGER NOT NULL, tasks INTEGER NOT NULL,
     submitted_us INTEGER NOT NULL, touched BLOB NOT NULL
 ) STRICT;
-
--- user: removed ones stay, for what they signed lies in the archive
-CREATE TABLE user (
-    key BLOB PRIMARY KEY, name TEXT NOT NULL, added_us INTEGER NOT NULL,
-    removed_us INTEGER NOT NULL DEFAULT 0
-) WITHOUT ROWID, STRICT;
-CREATE UNIQUE INDEX user_by_name ON user (name) WHERE removed_us = 0;
-
-CREATE TABLE submitter (dataset INTEGER PRIMARY KEY, key BLOB NOT NULL) STRICT;
-
-CREATE TABLE cosignature (
-    document BLOB NOT NULL, key BLOB NOT NULL, signature BLOB NOT NULL,
-    PRIMARY KEY (document, key)
-) WITHOUT ROWID, STRICT;
 
 CREATE TABLE control (
     dataset INTEGER NOT NULL, epoch_counter INTEGER NOT NULL, epoch_nonce BLOB NOT NULL,
@@ -114,7 +100,7 @@ CREATE TABLE attempt (
     local INTEGER NOT NULL, fate INTEGER NOT NULL, spec INTEGER NOT NULL, lineage BLOB NOT NULL,
     outcome BLOB NOT NULL, content BLOB NOT NULL, wall_ms INTEGER NOT NULL, cpu_ms INTEGER NOT NULL,
     memory_peak_mib INTEGER NOT NULL, disk_peak_bytes INTEGER NOT NULL, read_bytes INTEGER NOT NULL,
-    written_bytes INTEGER NOT NULL, segment INTEGER NOT NULL, ended_us INTEGER NOT NULL DEFAULT 0,
+    written_bytes INTEGER NOT NULL, segment INTEGER NOT NULL,
     UNIQUE (dataset, step, job, content)
 ) STRICT;
 

@@ -1,0 +1,1 @@
+"""Where immutable bytes lie under a name: a folder, or S3."""

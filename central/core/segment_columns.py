@@ -1,0 +1,282 @@
+"""A segment's attempts as numpy columns: what merges thousands of results at once.
+
+The strict reader of one record at a time is `bundle.records.attempts`. This one takes what is
+evidently sound many at a time and leaves the last word on the rest to that one's columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bundle import canonical, shape
+from bundle.digest import digest, start
+from bundle.fates import FATES, Fate
+from bundle.limits import (
+    ATTEMPTS_PER_SEGMENT_MAX,
+    PLACES_PER_SEGMENT_MAX,
+    SEGMENT_LIMITS,
+)
+from bundle.records import columns, segment
+from bundle.records.attempt import Attempt, Usage
+from bundle.records.attempts import DIFFERENCES, DIGEST_BYTES, PLAIN, SIGNED
+from bundle.records.segment import SegmentHeader
+
+Numbers = npt.NDArray[np.int64]
+
+SUCCESS = FATES.index(Fate.SUCCESS)
+_EVIDENT = 1 << 61  # below it no sum or difference of two numbers leaves 63 bits
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """An array per attempt: attempt n has `flat[first[n]:first[n + 1]]`, places in a table."""
+
+    first: Numbers  # one more than attempts
+    flat: Numbers
+
+    def counts(self) -> Numbers:
+        """Return how many each attempt has."""
+        return np.diff(self.first)
+
+
+@dataclass(frozen=True)
+class SegmentColumns:
+    """One segment. All columns have `count` numbers; `digests` is the table lists refer to."""
+
+    header: SegmentHeader
+    complete: bool
+    salvaged: bool
+    count: int
+    digests: bytes
+    texts: tuple[str, ...]
+    consumed: Lists
+    outputs: Lists
+    sizes: Numbers  # bytes, beside outputs.flat
+    _columns: dict[str, Numbers] = field(repr=False)
+
+    def __getitem__(self, name: str) -> Numbers:
+        """Return a column by the name of its field."""
+        return self._columns[name]
+
+    @cached_property
+    def succeeded(self) -> npt.NDArray[np.bool_]:
+        """Which attempts are successes."""
+        return np.asarray(self["fate"] == SUCCESS)
+
+    def outcome(self, row: int) -> bytes:
+        """Return the digest that stands for all outputs of an attempt."""
+        return digest("outcome", self._joined(self.outputs, row))
+
+    def outcomes(self, rows: Sequence[int]) -> list[bytes]:
+        """Return the outcomes of many attempts."""
+        first, flat, table = self.outputs.first, self.outputs.flat, self.digests
+        begun, none = start("outcome"), digest("outcome", b"")
+        found = []
+        for row in rows:
+            low, past = int(first[row]), int(first[row + 1])
+            if low == past:
+                found.append(none)
+                continue
+            running = begun.copy()
+            for place in flat[low:past].tolist():
+                running.update(table[place * DIGEST_BYTES : (place + 1) * DIGEST_BYTES])
+            found.append(running.digest())
+        return found
+
+    def consumed_bytes(self, row: int) -> bytes:
+        """Return the outcomes that an attempt consumed, one after the other."""
+        return self._joined(self.consumed, row)
+
+    def outputs_of(self, row: int) -> tuple[tuple[bytes, int], ...]:
+        """Return (file digest, size in bytes) of each output of an attempt."""
+        low, past = int(self.outputs.first[row]), int(self.outputs.first[row + 1])
+        places = self.outputs.flat[low:past].tolist()
+        sizes = self.sizes[low:past].tolist()
+        return tuple((self._digest(one), size) for one, size in zip(places, sizes, strict=True))
+
+    def attempt(self, row: int) -> Attempt:
+        """Return one attempt as a record."""
+        low, past = int(self.consumed.first[row]), int(self.consumed.first[row + 1])
+        of = {name: int(values[row]) for name, values in self._columns.items()}
+        return Attempt(
+            **{name: of[name] for name in segment.ATTEMPT_NUMBERS},
+            fate=FATES[of["fate"]],
+            usage=Usage(**{name: of[name] for name in Usage.__slots__}),
+            consumed=tuple(self._digest(one) for one in self.consumed.flat[low:past].tolist()),
+            outputs=self.outputs_of(row),
+            software=self.texts[of["software"]],
+            evidence=self.texts[of["evidence"]],
+        )
+
+    def _joined(self, lists: Lists, row: int) -> bytes:
+        low, past = int(lists.first[row]), int(lists.first[row + 1])
+        return b"".join(map(self._digest, lists.flat[low:past].tolist()))
+
+    def _digest(self, place: int) -> bytes:
+        return self.digests[place * DIGEST_BYTES : (place + 1) * DIGEST_BYTES]
+
+
+def decode(raw: bytes) -> SegmentColumns:
+    """Read a segment's bytes. Raises NotCanonical or WrongShape, as `segment.decode` does."""
+    value = shape.Reader.of(canonical.decode(raw, SEGMENT_LIMITS, where="segment"), "segment")
+    salvaged = value.has("salvaged_at") and value.count("salvaged_at") >= 0
+    header = segment.header_from_wire(value.reader("header"))
+    count = value.count("attempts")
+    if count > ATTEMPTS_PER_SEGMENT_MAX:
+        expected = f"at most {ATTEMPTS_PER_SEGMENT_MAX} attempts"
+        raise shape.WrongShape(where="segment.attempts", expected=expected, found=str(count))
+    packed = value.reader("columns")
+    found = {name: _differences(packed, name, count) for name in DIFFERENCES}
+    found |= {name: _numbers(packed, name, count) for name in PLAIN}
+    found |= {name: _numbers(packed, name, count, low=columns.SIGNED_MIN) for name in SIGNED}
+    _restore(found, packed)
+    texts = tuple(value.texts("texts"))
+    for name, length in (("fate", len(FATES)), ("software", len(texts)), ("evidence", len(texts))):
+        found[name] = _numbers(packed, name, count, high=length - 1)
+    table = value.bytes("digests")
+    consumed, outputs, sizes = _lists(packed, table, count)
+    complete = value.flag("complete")
+    return SegmentColumns(
+        header, complete, salvaged, count, table, texts, consumed, outputs, sizes, found
+    )
+
+
+def _restore(found: dict[str, Numbers], packed: shape.Reader) -> None:
+    """Put back the fields that derived columns stand for. Raises WrongShape."""
+    offset, overhead, idle = (found.pop(name) for name in SIGNED[1:])
+    ended, wall = found["ended_mono_us"], found["wall_ms"]
+    if all(map(_is_evident, (offset, overhead, idle, ended))) and _top(wall) < _EVIDENT // 1000:
+        began = ended - (overhead + 1000 * wall)
+        found["started_mono_us"], found["started_us"] = began, offset + began
+        found["cpu_ms"] = wall - idle
+    else:
+        lists = [one.tolist() for one in (offset, overhead, idle, ended, wall)]
+        rows = list(zip(*lists, strict=True))
+        start_us = columns.wrapped([end - (over + 1000 * ms) for _, over, _, end, ms in rows])
+        found["started_mono_us"] = _checked(packed, "started_mono_us", start_us)
+        wall_clock = [row[0] + one for row, one in zip(rows, start_us, strict=True)]
+        found["started_us"] = _checked(packed, "started_us", wall_clock)
+        found["cpu_ms"] = _checked(packed, "cpu_ms", [row[4] - row[2] for row in rows])
+    for name in ("started_mono_us", "started_us", "cpu_ms"):
+        if len(found[name]) and int(found[name].min()) < 0:
+            _checked(packed, name, found[name].tolist())
+
+
+def _checked(packed: shape.Reader, name: str, values: list[int]) -> Numbers:
+    columns.require_counts(values, f"{packed.where}: {name}")
+    return np.array(values, dtype=np.int64)
+
+
+def _lists(packed: shape.Reader, table: bytes, count: int) -> tuple[Lists, Lists, Numbers]:
+    """Return consumed and outputs, and the sizes of outputs. Raises WrongShape."""
+    rows = {"consumed": _row(packed, "consumed", 2), "outputs": _row(packed, "outputs", 3)}
+    firsts: dict[str, Numbers] = {}
+    for name, row in rows.items():
+        counts = _numbers(row, 0, count, high=PLACES_PER_SEGMENT_MAX)
+        firsts[name] = np.concatenate((np.zeros(1, np.int64), np.cumsum(counts)))
+    totals = {name: int(first[-1]) for name, first in firsts.items()}
+    if (total := sum(totals.values())) > PLACES_PER_SEGMENT_MAX:
+        expected = f"at most {PLACES_PER_SEGMENT_MAX} consumed and outputs"
+        raise shape.WrongShape(where=packed.where, expected=expected, found=str(total))
+    known, odd = divmod(len(table), DIGEST_BYTES)
+    found = {
+        name: _differences(row, 1, totals[name], high=known - 1, width_min=1)
+        for name, row in rows.items()
+    }
+    used = 1 + max((_top(one) for one in found.values() if len(one)), default=-1)
+    if odd or used != known:
+        expected = f"{DIGEST_BYTES} bytes for each of {used}"
+        where = "segment.digests"
+        raise shape.WrongShape(where=where, expected=expected, found=f"{len(table)} bytes")
+    sizes = _numbers(rows["outputs"], 2, totals["outputs"])
+    consumed = Lists(firsts["consumed"], found["consumed"])
+    return consumed, Lists(firsts["outputs"], found["outputs"]), sizes
+
+
+def _row(packed: shape.Reader, name: str, length: int) -> shape.Reader:
+    row = packed.reader(name)
+    if type(row.value) is not list or len(row.value) != length:
+        expected, found = f"an array of {length} columns", f"{len(row.value)} values"
+        raise shape.WrongShape(where=row.where, expected=expected, found=found)
+    return row
+
+
+def _numbers(
+    packed: shape.Reader,
+    name: str | int,
+    count: int,
+    *,
+    low: int = 0,
+    high: int = columns.COUNT_MAX,
+) -> Numbers:
+    """Read a plain column. Raises WrongShape."""
+    column = _planes(packed, name, count, 0)
+    if column is not None:
+        base, found = column
+        if low <= base < _EVIDENT and base > -_EVIDENT and base + _top(found) <= high:
+            return found + base if base else found
+    strict = columns.numbers(packed, name, count, low=low, high=high)
+    return np.array(list(strict), dtype=np.int64)
+
+
+def _differences(
+    packed: shape.Reader,
+    name: str | int,
+    count: int,
+    *,
+    high: int = columns.COUNT_MAX,
+    width_min: int = 0,
+) -> Numbers:
+    """Read a column of differences. Raises WrongShape."""
+    column = _planes(packed, name, count, width_min)
+    if column is not None:
+        base, found = column
+        if 0 <= base <= min(high, _EVIDENT) and _top(found) < _EVIDENT // ATTEMPTS_PER_SEGMENT_MAX:
+            steps = (found >> 1) ^ -(found & 1)
+            steps[0] += base
+            values: Numbers = np.cumsum(steps)
+            if int(values.min()) >= 0 and int(values.max()) <= high:
+                return values
+    strict = columns.differences(packed, name, count, high=high, width_min=width_min)
+    return np.array(list(strict), dtype=np.int64)
+
+
+def _planes(
+    packed: shape.Reader, name: str | int, count: int, width_min: int
+) -> tuple[int, Numbers] | None:
+    """Return base and numbers of an evidently sound column; None leaves it to the strict reader."""
+    try:
+        column: Any = packed.value[name]
+    except (KeyError, IndexError, TypeError):
+        return None
+    if type(column) is not list or len(column) != 2 or not count:
+        return None
+    base, planes = column
+    if type(base) is not int or type(planes) is not bytes:
+        return None
+    width, odd = divmod(len(planes), count)
+    if odd or not width_min <= width < columns.WIDTH_MAX:
+        return None
+    if width == 0:
+        return base, np.zeros(count, np.int64)
+    raw = np.frombuffer(planes, np.uint8)
+    if width == 1:
+        return base, raw.astype(np.int64)
+    laid = np.zeros((count, columns.WIDTH_MAX), np.uint8)
+    laid[:, :width] = raw.reshape(width, count).T
+    found: Numbers = laid.reshape(-1).view("<i8").astype(np.int64, copy=False)
+    return base, found
+
+
+def _is_evident(values: Numbers) -> bool:
+    return not len(values) or (int(values.max()) < _EVIDENT and int(values.min()) > -_EVIDENT)
+
+
+def _top(values: Numbers) -> int:
+    return int(values.max()) if len(values) else 0

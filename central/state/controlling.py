@@ -1,0 +1,140 @@
+"""What a control changes: bytes and counters of all tasks that it covers, block by block.
+
+A reset takes the facts out of bytes; an adoption or an edit does so too, and what then counts is
+joined anew from the archive. Everything else leaves the facts and changes verdicts alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bundle.intervals import IntervalSet
+from central.core import state_byte
+from central.core.controls import Controls
+from central.core.dag import Dag
+from central.core.facts import Control, ControlWord, Pin
+from central.core.state_byte import BLOCK_BITS, BLOCK_JOBS, Jobs
+from central.state.dataset_join import DatasetJoin
+from central.state.judge import Judge
+from central.state.plain import caps_by_fate
+from central.state.recall import Recall
+from central.store.protocol import Store
+
+FACTS = state_byte.DONE | state_byte.FAILURES
+REMADE = frozenset({ControlWord.RESET, ControlWord.ADOPT, ControlWord.EDIT})
+
+Regions = dict[int, IntervalSet]  # jobs by step
+
+
+def apply(
+    store: Store, join: DatasetJoin, recall: Recall, control: Control, now: tuple[Dag, Controls]
+) -> None:
+    """Let a control that the store has already act.
+
+    Args:
+        store: the store.
+        join: the dataset's, by the controls of before; nothing else is joined to it yet.
+        recall: what reads attempts back.
+        control: the control.
+        now: the document and the controls in force now.
+    """
+    old = join.judge
+    dag, controls = now
+    join.judge_anew(Judge(dag, controls, join.blocks))
+    remade = _remade(old.dag, dag, control)
+    named = None if control.regions is None else dict(control.regions)
+    tried = store.segments.generation_max(join.row.no)
+    forget = FACTS if control.word is ControlWord.ADOPT else FACTS | state_byte.LEASED
+    again = False
+    for block in _blocks(store, join, named):
+        lowest = tried + 1
+        for step in dag.order:
+            if dag.whole[step]:
+                continue
+            jobs = _jobs(join, named, step, block)
+            if len(jobs):
+                if control.word is ControlWord.EDIT and caps_by_fate(dag.dataset.steps[step].retry):
+                    join.touch_failed(step, jobs)
+                join.stand_anew(old, step, jobs, forget=forget if step in remade else 0)
+                lowest = min(lowest, int(controls.standings(step, jobs).generation.min()))
+        join.run()
+        if remade and (control.word is not ControlWord.RESET or lowest <= tried):
+            again = True
+            _join_again(join, recall, named, remade, block)
+        join.blocks.drop()
+    if again:
+        join.add_pins(_pins(store, join, named, remade))
+    join.touch((step, 0) for step in _whole_steps(dag, named))
+    join.run()
+
+
+def _remade(before: Dag, now: Dag, control: Control) -> frozenset[int]:
+    """Return the steps whose tasks lose what their bytes say."""
+    if control.word is not ControlWord.EDIT:
+        every = frozenset(range(len(now.whole)))
+        return every if control.word in REMADE else frozenset()
+    found: set[int] = set()
+    for step in now.order:
+        parents = found.intersection(now.needs[step])
+        if parents or before.spec_hash(step) != now.spec_hash(step):
+            found.add(step)
+    return frozenset(found)
+
+
+def _blocks(store: Store, join: DatasetJoin, named: Regions | None) -> list[int]:
+    """Return the blocks of jobs that a control may concern."""
+    if named is None:
+        return sorted({row.block for row in store.tasks.every_block(join.row.no)})
+    found: set[int] = set()
+    for step, jobs in named.items():
+        if not join.judge.dag.whole[step]:
+            for first, past in jobs.spans:
+                found.update(range(first >> BLOCK_BITS, ((past - 1) >> BLOCK_BITS) + 1))
+    return sorted(found)
+
+
+def _jobs(join: DatasetJoin, named: Regions | None, step: int, block: int) -> Jobs:
+    """Return the jobs of a block that a control concerns: where it names none, those touched."""
+    low = block << BLOCK_BITS
+    past = min(low + BLOCK_JOBS, join.judge.dag.dataset.tasks_of(step))
+    every = state_byte.jobs_of([(low, max(low, past))])
+    if named is None:
+        its = (join.blocks.read(step, every) & state_byte.TOUCHED) != 0
+    else:
+        its = state_byte.inside(named.get(step, IntervalSet()), every)
+    found: Jobs = every[its]
+    return found
+
+
+def _join_again(
+    join: DatasetJoin, recall: Recall, named: Regions | None, remade: frozenset[int], block: int
+) -> None:
+    """Join what the archive has of the tasks of a block whose bytes were emptied."""
+    low = block << BLOCK_BITS
+    whole = IntervalSet(((low, low + BLOCK_JOBS),))
+    again = {
+        step: whole if named is None else named.get(step, IntervalSet()) & whole
+        for step in remade
+        if not join.judge.dag.whole[step]
+    }
+    segments = {}
+    for step, jobs in again.items():
+        if jobs.spans:
+            wanted = state_byte.jobs_of(jobs.spans)
+            segments.update({s.row.no: s for s in recall.touching(join.row.no, step, wanted)})
+    join.add_segments([segments[no] for no in sorted(segments)], again=again)
+
+
+def _pins(
+    store: Store, join: DatasetJoin, named: Regions | None, remade: frozenset[int]
+) -> Iterator[Pin]:
+    """Yield the pins of tasks whose bytes were emptied."""
+    for pin in store.tasks.every_pin(join.row.no):
+        if pin.step in remade and (named is None or pin.job in named.get(pin.step, IntervalSet())):
+            yield pin
+
+
+def _whole_steps(dag: Dag, named: Regions | None) -> list[int]:
+    return [
+        step for step, whole in enumerate(dag.whole) if whole and (named is None or step in named)
+    ]

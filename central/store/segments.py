@@ -1,0 +1,76 @@
+"""Segments, and in which blocks they have attempts: see `protocol.Segments`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from central.store.connection import Connection, Found
+from central.store.rows import BlockKey, SegmentRow, Span
+from central.store.statements import statements
+from central.store.text import storable
+
+_SQL = statements("segments")
+_COLUMNS = 15  # of a segment; a span's follow
+
+
+class StoredSegments:
+    """See `protocol.Segments`."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Work on an open connection."""
+        self._db = connection
+
+    def known(self, digests: Collection[bytes]) -> set[bytes]:
+        """See `protocol.Segments`."""
+        return {row[0] for row in self._db.ask(_SQL["known"], digests)}
+
+    def add(self, rows: Sequence[SegmentRow]) -> list[int]:
+        """See `protocol.Segments`."""
+        if not rows:
+            return []
+        flat = [
+            (*row[:6], storable(row.batch_id), *row[7:12], int(row.complete), int(row.salvaged))
+            for row in rows
+        ]
+        self._db.many(_SQL["add"], flat)
+        numbers: dict[bytes, int] = dict(
+            self._db.ask(_SQL["numbers"], [row.digest for row in rows])
+        )
+        spans = [
+            (row.dataset, one.step, one.block, numbers[row.digest], one.job_min, one.job_max)
+            for row in rows
+            for one in row.spans
+        ]
+        self._db.many(_SQL["add_spans"], spans)
+        return [numbers[row.digest] for row in rows]
+
+    def touching(self, dataset: int, keys: Collection[BlockKey]) -> list[tuple[SegmentRow, Span]]:
+        """See `protocol.Segments`."""
+        found = self._db.ask(_SQL["touching"], keys, (dataset,))
+        return [(_segment(row[:_COLUMNS]), Span(*row[_COLUMNS:])) for row in found]
+
+    def of_run(self, lease: int, pilot_run: bytes) -> list[SegmentRow]:
+        """See `protocol.Segments`."""
+        return self._with_spans(self._db.all(_SQL["of_run"], (lease, pilot_run)))
+
+    def after(
+        self, dataset: int, no: int, limit: int, unsuccessful: bool = False
+    ) -> list[SegmentRow]:
+        """See `protocol.Segments`."""
+        name = "unsuccessful_after" if unsuccessful else "after"
+        return self._with_spans(self._db.all(_SQL[name], (dataset, no, limit)))
+
+    def generation_max(self, dataset: int) -> int:
+        """See `protocol.Segments`."""
+        return int(self._db.value(_SQL["generation_max"], (dataset, dataset)))
+
+    def _with_spans(self, found: Sequence[Found]) -> list[SegmentRow]:
+        rows = {row[-1]: _segment(row) for row in found}
+        spans: dict[int, list[Span]] = {no: [] for no in rows}
+        for no, *span in self._db.ask(_SQL["spans"], rows.keys()):
+            spans[no].append(Span(*span))
+        return [row._replace(spans=tuple(spans[no])) for no, row in rows.items()]
+
+
+def _segment(row: Found) -> SegmentRow:
+    return SegmentRow._make((*row[:12], bool(row[12]), bool(row[13]), (), row[14]))

@@ -1,0 +1,62 @@
+"""Retry with the real programs: more of what ran out, and an end to what kills its pilots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.loop import documents
+from tests.loop.conftest import rehearse
+
+pytestmark = pytest.mark.programs
+
+# Kills the pilot that runs it, whatever stands between: a payload that takes its node down does.
+KILLER = """
+import os, signal
+pid = os.getpid()
+while pid > 1:
+    words = open(f'/proc/{pid}/cmdline').read().split(chr(0))
+    if 'pilot' in words and '--spool' in words:
+        os.kill(pid, signal.SIGKILL)
+    pid = int(open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[1])
+"""
+HOLD = "import time; held = b'x' * (300 << 20); time.sleep(0.5)"
+
+
+def test_what_ran_out_of_memory_or_time_gets_more_and_poison_ends_as_failed(
+    tmp_path: Path,
+) -> None:
+    document = documents.write(
+        tmp_path / "retry.json",
+        {
+            "schema": 1,
+            "name": "retry",
+            "jobs": 2,
+            "retry": {"walltime_factor": 5},
+            "steps": [
+                {
+                    "name": "big",
+                    "command": ["python3", "-I", "-c", HOLD],
+                    "request": {"memory": "64MiB"},
+                },
+                {
+                    "name": "slow",
+                    "command": ["sh", "-c", "sleep 1.5"],
+                    "request": {"walltime": "500ms"},
+                },
+                {"name": "poison", "per": "dataset", "command": ["python3", "-I", "-c", KILLER]},
+                {"name": "plain", "command": ["true"]},
+            ],
+        },
+    )
+    summary = rehearse(document, tmp_path / "rehearsal", "--slots", "2", "--pilots", "1")
+    assert (summary["done"], summary["failed"]) == (6, 1), summary
+    assert summary["lost"] == summary["double"] == 0 and summary["fsck_ok"]
+    by_step = {one["step"]: one for one in summary["failures"]}
+    assert (by_step["big"]["fate"], by_step["slow"]["fate"]) == ("oom", "time-limit")
+    assert by_step["poison"]["fate"] == "lost"
+    tries = {one["step"]: one["attempts"] for one in summary["steps"]}
+    # Three pilots died of it. Others were beside it at most twice: what was lost runs apart.
+    assert tries["poison"] == 3
+    assert summary["fates"]["oom"] == summary["fates"]["time-limit"] == 2
