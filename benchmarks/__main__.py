@@ -8,11 +8,7 @@ import sys
 
 from benchmarks.table import Row, save, show
 
-<<<<<<< HEAD
-BENCHES = ("pilot", "central", "flood", "wire", "retry", "planner")
-=======
-BENCHES = ("pilot", "central", "wire", "retry", "planner", "stores")
->>>>>>> store
+BENCHES = ("pilot", "central", "flood", "wire", "retry", "planner", "stores")
 
 
 def main() -> None:

@@ -233,7 +233,8 @@ class Pilot:
         attempt = Attempt(
             job=start.place[1], step=start.place[0], generation=start.generation,
             local=self._local, fate=fate, exit_code=int(fate is not Fate.SUCCESS), signal=0,
-            started_us=self._now_us() - took_ms * 1000, started_mono_us=1, ended_mono_us=1 + took_ms * 1000, slot=0,
+            started_us=self._now_us() - took_ms * 1000, started_mono_us=1,
+            ended_mono_us=1 + took_ms * 1000, slot=0,
             usage=Usage(took_ms, took_ms, 10, 20, 30, 40), consumed=start.consumed,
             outputs=outputs,
         )  # fmt: skip
