@@ -22,7 +22,18 @@ from bundle.trust.errors import EnrolmentRefused, KeyFileRefused, KeyRevoked
 from bundle.trust.keys import KeyFile, Role
 from bundle.trust.request import check_request
 from bundle.wire.read import open_bundle
-from central import absorb, deltas, epochs, pack, requests, safety, trust_chain, users, views
+from central import (
+    absorb,
+    backup_record,
+    deltas,
+    epochs,
+    pack,
+    requests,
+    safety,
+    trust_chain,
+    users,
+    views,
+)
 from central.absorb import Disposition
 from central.archive import open_archive
 from central.config import Config
@@ -220,9 +231,10 @@ class Authority:
 
         Raises NoBackup, BackupDamaged.
         """
+        record = backup_record.read(backup)  # a large one takes a while: others go on
         with self._lock:
             safety.catch_up(self._w)
-            return safety.cover(self._w, backup)
+            return safety.cover(self._w, backup, record)
 
     def presume_lost(self, site: SiteName) -> int:
         """Take as a fact that a site is lost with all it holds; return how many leases that ends.
