@@ -109,7 +109,12 @@ class HttpSection(_Section):
     host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 0
     upload_bytes_max: Annotated[int, Field(ge=1, le=BUNDLE_BYTES_MAX)] = BUNDLE_BYTES_MAX
-    concurrent_uploads: Annotated[int, Field(ge=1, le=1024)] = 8
+    concurrent_uploads: Annotated[int, Field(ge=1, le=1024)] = 32
+    site_uploads_max: Annotated[int, Field(ge=1, le=1024)] = 4
+    connections_max: Annotated[int, Field(ge=16, le=1_000_000)] = 12_000
+    address_connections_max: Annotated[int, Field(ge=0, le=1_000_000)] = 1_000
+    asks_per_s_max: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    site_asks_per_s_max: Annotated[int, Field(ge=1, le=100_000)] = 50
 
 
 class Config(_Section):
@@ -189,7 +194,12 @@ copies = {copies}  # devices that must hold a bundle before a site may delete it
 # host = "{http.host}"  # put a TLS proxy in front before you open it to a network
 # port = {http.port}  # 0: any free one; the file `address` names it
 # upload_bytes_max = {http.upload_bytes_max}
-# concurrent_uploads = {http.concurrent_uploads}
+# concurrent_uploads = {http.concurrent_uploads}  # bodies under way at once
+# site_uploads_max = {http.site_uploads_max}  # of them, those of one site
+# connections_max = {http.connections_max}
+# address_connections_max = {http.address_connections_max}  # from one address; 0: no limit
+# asks_per_s_max = {http.asks_per_s_max}  # requests for work that are answered in a second
+# site_asks_per_s_max = {http.site_asks_per_s_max}  # of them, those of one site
 """
 
 

@@ -1,8 +1,8 @@
 """The lock that keeps two ticks from doing the same work twice. Correctness never depends on it.
 
 A file made by exclusive creation with host, boot id, pid and start time: flock on a shared
-filesystem may lock one node only. A dead holder on this host is cleared at once; one on another
-host when the lock is old.
+filesystem may lock one node only. A dead holder on this host is cleared at once, and so is a lock
+of this process that it could not remove; one on another host when the lock is old.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from relay.home import Home, now_us
 from site_adapters import process
 
 NAME = "tick.lock"
+_MINE: set[Path] = set()  # locks that this process holds now
 STALE_S = 1800  # of another host's lock; a tick takes seconds, a large bundle minutes
 
 
@@ -38,9 +39,11 @@ def held(home: Home) -> Iterator[None]:
             _clear_or_raise(home, path)
     else:
         raise OtherTick(where=str(path), pid="?", host="?", age_s=0)
+    _MINE.add(path)
     try:
         yield
     finally:
+        _MINE.discard(path)
         with contextlib.suppress(OSError):
             if path.read_bytes() == own:
                 path.unlink()
@@ -67,6 +70,8 @@ def _clear_or_raise(home: Home, path: Path) -> None:
         same_boot = about["boot_id"] == process.boot_id()
         alive = process.is_alive(int(about["pid"]), int(about["start_ticks"]))
         holds = (same_boot and alive) if is_here else age_s < STALE_S
+        if is_here and same_boot and int(about["pid"]) == os.getpid():
+            holds = path in _MINE  # else one of ours that a failing disk did not let us remove
     except FileNotFoundError:
         return
     except (OSError, ValueError, KeyError, TypeError):

@@ -58,8 +58,11 @@ class Ticked:
         return asdict(self)
 
 
-def tick(home: Home) -> Ticked:
-    """Do everything once. Raises OtherTick, and PulkError where the spool itself is unusable."""
+def tick(home: Home, carrier: Carrier | None = None) -> Ticked:
+    """Do everything once, with a carrier in place of the one that relay.toml names, if given.
+
+    Raises OtherTick, and PulkError where the spool itself is unusable.
+    """
     make_spool(home.spool)
     with lock.held(home):
         stream.recover(home.spool)
@@ -69,7 +72,7 @@ def tick(home: Home) -> Ticked:
         collected, salvaged, results = gather(home, live, views)
         offered = offer.offer(home, live)
         report(home, live, views, force=False)
-        carrier = carrier_of(home)
+        carrier = carrier or carrier_of(home)
         done, fetched, trouble = _carry(home, carrier)
         taken = accept.accept_all(home)
         if taken.bundles:

@@ -37,6 +37,11 @@ def why(arguments: list[str]) -> int:
     return _run("why", "central.cli.why:command", arguments)
 
 
+def simulate(arguments: list[str]) -> int:
+    """Run `pulk simulate`; return the exit code."""
+    return _run("simulate", "central.cli.simulate:command", arguments)
+
+
 def _run(name: str, place: str, arguments: list[str]) -> int:
     module, _, attribute = place.partition(":")
     command: click.Command = getattr(importlib.import_module(module), attribute)

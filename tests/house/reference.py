@@ -29,6 +29,7 @@ CLICK_GROUPS = {
     "rehearse": "central.cli.rehearse:command",
     "relay": "relay.cli:group",
     "why": "central.cli.why:command",
+    "simulate": "central.cli.simulate:command",
 }
 
 COMMANDS_HEAD = "| command | what it does | options |\n|---|---|---|\n"

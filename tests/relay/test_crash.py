@@ -287,3 +287,23 @@ def test_a_dead_ticks_lock_is_cleared_and_a_living_ones_is_not(world: World) -> 
         tick(world.home)
     lock.write_text("nonsense")
     tick(world.home)
+
+
+def test_a_lock_that_could_not_be_removed_does_not_block_its_own_process(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_spool(world.spool)
+    lock = world.spool.root / LOCK
+    unlink = Path.unlink
+
+    def failing(path: Path, missing_ok: bool = False) -> None:
+        if path == lock:
+            raise OSError("the disk hesitates")
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", failing)
+        tick(world.home)
+    assert lock.exists()
+    tick(world.home)
+    assert not lock.exists()

@@ -1,0 +1,1 @@
+"""What a production costs central and leaves idle at its sites, before there is one."""

@@ -1,0 +1,161 @@
+"""The planted bugs: each a mistake that somebody could make, small, and fatal in some world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from central.core.receipts import Outcome
+from tests.simulation.planting import Bug
+
+ROUGH = {"mishaps": 0.25, "relay_dies": 0.1}
+DYING = {"central_dies": 0.3}
+FALLING = {"relay_dies": 0.5}
+FORGED = {"forging": 0.4}
+RESTORED = {"restore": "folder"}
+ASKED = {"controls": 12, "datasets": 3}
+LOOSE = {"differing": 1.0, "failing": 0.2, "mishaps": 0.25}
+
+
+def nothing(_real: Any) -> Callable[..., None]:
+    """Do nothing instead."""
+    return lambda *_args, **_kw: None
+
+
+def always(value: Any) -> Callable[[Any], Callable[..., Any]]:
+    """Return one value instead, whatever is asked."""
+    return lambda _real: lambda *_args, **_kw: value
+
+
+def _dropping_cancelled(real: Any) -> Callable[..., Any]:
+    def add(self: Any, dataset: Any, segments: Any, contested: Any) -> None:
+        if not self._w.controls(dataset).whole.cancelled:
+            real(self, dataset, segments, contested)
+
+    return add
+
+
+def _dropping_parked(real: Any) -> Callable[..., Any]:
+    def refuse(workings: Any, bundle: Any, row: Any, error: Any) -> Any:
+        found = real(workings, bundle, row, error)
+        if found.outcome is Outcome.PARKED:
+            (workings.home.parked / f"{bundle.id}.pulk").unlink(missing_ok=True)
+        return found
+
+    return refuse
+
+
+def _twice(real: Any) -> Callable[..., Any]:
+    def add(self: Any, one: Any, sign: int = 1) -> None:
+        real(self, one, sign)
+        if one.local:
+            real(self, one, sign)
+
+    return add
+
+
+def _dropping_seals(real: Any) -> Callable[..., Any]:
+    def draft(self: Any, sequence: int, previous: bytes) -> Any:
+        made = real(self, sequence, previous)
+        if made is not None:
+            for one in self.chosen:
+                one.path.unlink(missing_ok=True)
+        return made
+
+    return draft
+
+
+BUGS = (
+    # central: what is durable when somebody hears an answer
+    Bug("the archive's names are not synced before the answer",
+        "central.blob.folder:FolderBlobs.put",
+        "publish.fsync_folder(target.parent)", "pass", plan=DYING),
+    Bug("a bundle is called merged and never archived", "central.archive:Archive.put",
+        make=always(True), plan={"restore": ""}),
+    Bug("what a crash left in the archive is not merged", "central.absorb:recover",
+        make=nothing, plan=DYING | {"restore": "database"}),
+    Bug("safe is said of what lies on one disk", "central.archive:Archive._copy_out",
+        make=always(9), plan=RESTORED),
+    Bug("a restore takes only what the old backup lists", "central.restore:_bring",
+        "others = (folder.parent / POOL, *archives)", "others = tuple(archives)",
+        plan=RESTORED | {"days": 6.0}),
+    Bug("a backup copies no bundle", "central.archive:Archive.copy",
+        make=lambda _real: lambda _self, _bundle, target: target.touch(), plan=RESTORED),
+    # central: what counts
+    Bug("lineage is ignored", "central.core.verdict:_choose",
+        "and one.lineage == facts.lineage", "", plan=LOOSE | {"restore": ""},
+        mischief=("split",)),
+    Bug("generation is ignored", "central.core.verdict:_choose",
+        "and takes(one.generation)", "", plan=ASKED),
+    Bug("failures beat a success", "central.core.verdict:verdict",
+        "elif outcome:", "elif outcome and not failures:", plan={"failing": 0.3}),
+    Bug("failures never exhaust a task", "central.core.verdict:verdict",
+        "retry.exhausted(known, facts.rules, facts.failures_max)", "retry.Exhausted.NOT",
+        plan={"poison": 0.3}),
+    Bug("the site's own failures use up the budget", "central.core.verdict:verdict",
+        "facts.failures_max)", "facts.failures_max - known.losses)", plan={"failing": 0.5}),
+    Bug("hours count twice", "central.core.changes:UsageSum.add", make=_twice),
+    Bug("results of cancelled tasks are dropped", "central.joining:Joining.add_segments",
+        make=_dropping_cancelled, plan=ASKED),
+    Bug("the last of two successes wins", "central.core.verdict:_choose",
+        "return min(matching), False, tuple(sorted(matching)) if len(matching) > 1 else ()",
+        "return [one.outcome for one in facts.attempts if one.outcome in matching][-1], False, ()",
+        plan=LOOSE | {"relay_dies": 0.25, "restore": ""}, mischief=("split",)),
+    Bug("expiry rejects results", "central.intake:_reader",
+        "lease, owner, work = workings.lease(row), row.site, row.work",
+        "lease, owner, work = workings.lease(row), row.site, row.work\n"
+        "        if row.state == 'expired':\n"
+        "            raise MalformedContent(where='', reason='too late')",
+        plan={"mishaps": 0.25}, mischief=("away",)),
+    Bug("leases never expire", "central.pack:Packer._expire", make=nothing,
+        plan={"mishaps": 0.25}, mischief=("purge",)),
+    Bug("a reset passes over the children", "central.core.controls:_cascade",
+        make=nothing, plan=ASKED),
+    Bug("a tombstone can be taken back", "central.core.controls:_standing",
+        "removed=ControlWord.TOMBSTONE in words",
+        "removed=words[-1] is ControlWord.TOMBSTONE", plan=ASKED),
+    Bug("a resume is not heard", "central.core.controls:_last",
+        "return bool(pair) and pair[-1] is which", "return which in pair", plan=ASKED),
+    Bug("a repeated request acts again", "central.requests:_answer",
+        make=always(None), plan={"restore": "", "datasets": 3}),
+    # central: whom it believes
+    Bug("a site answers for another's lease", "central.intake:_SegmentReader.authorise",
+        make=nothing, plan=FORGED | {"sites": 3, "datasets": 3}),
+    Bug("signatures are not checked", "bundle.wire.admit:verify", make=always(True),
+        plan={"mishaps": 0.5}),
+    Bug("a revocation is not heard", "bundle.trust.trust_file:TrustView.revoked_key",
+        make=always(None), plan=FORGED | {"days": 8.0}, mischief=("rotate", "rotate")),
+    Bug("what is parked is dropped", "central.parking:refuse", make=_dropping_parked,
+        plan={"mishaps": 0.25}, mischief=("rotate", "rotate")),
+    Bug("what is parked stays so", "central.absorb:_retry_parked", make=nothing,
+        plan={"mishaps": 0.25}, mischief=("rotate", "rotate")),
+    # relay
+    Bug("a relay deletes what is merged and not safe", "relay.core.custody:is_free",
+        "return sequence in receipt.safe", "return sequence in receipt.merged or False",
+        plan=RESTORED),
+    Bug("a relay takes a carrier's word for a receipt", "relay.custody:send",
+        "if held.kind in LOSSY and", "if", plan=RESTORED | {"mishaps": 0.25}),
+    Bug("what got no receipt is not sent again", "relay.core.custody:_step",
+        "return Step(Deed.RESEND, held)", "return None", plan={"mishaps": 0.5}),
+    Bug("a new epoch keeps the old one's receipts", "relay.core.custody:join_receipt",
+        "return KnownReceipt(_with_safe(news, safe), epoch)",
+        "return KnownReceipt(_with_safe(old, safe), epoch)", plan=RESTORED),
+    Bug("a copied spool goes on with the stream", "relay.stream:_identity",
+        make=always(b"the same"), plan={"days": 8.0, "restore": ""}, mischief=("split",)),
+    Bug("an old spool uses numbers again", "relay.stream:close", make=nothing,
+        plan={"days": 8.0, "restore": ""}, mischief=("copy aside", "put back", "put back")),
+    Bug("a journal is not salvaged", "relay.salvage:_seal_journal", make=always(False)),
+    Bug("a seal goes before its bundle has a number", "relay.results:_ResultDraft.__call__",
+        make=_dropping_seals, plan=FALLING),
+    Bug("folders are not synced", "bundle.spool.publish:fsync_folder", make=nothing,
+        plan=FALLING),
+    Bug("files are not synced", "bundle.spool.publish:stage",
+        "os.fsync(file.fileno())", "pass", plan=FALLING),
+    Bug("a site runs what is another's", "relay.accept:open_work",
+        "audience=home.site", "audience=None", plan={"sites": 3, "datasets": 3, "days": 8.0}),
+    # pilot
+    Bug("a seal lacks the last record", "pilot.seal:encode",
+        "tuple(recorded.attempts)", "tuple(recorded.attempts[:-1])"),
+    Bug("a pilot mixes two runs of one parent", "pilot.core.lineage:_matches",
+        make=always(True), plan=LOOSE),
+)  # fmt: skip

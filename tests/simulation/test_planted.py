@@ -1,0 +1,51 @@
+"""The worlds can fail: every planted bug is found by one of a few of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.planted import BUGS
+from tests.simulation.planting import Bug, TargetGone
+from tests.simulation.world import play
+
+SEEDS = 25
+
+
+def found_by(bug: Bug) -> int | None:
+    """Return the first seed whose world fails with the bug in the program."""
+    for seed in range(SEEDS):
+        try:
+            with bug.planted():
+                play(seed, bug.planned)
+        except TargetGone:
+            raise
+        except Exception:
+            return seed
+    return None
+
+
+def test_there_are_thirty_of_them_under_names_of_their_own() -> None:
+    assert len({bug.name for bug in BUGS}) == len(BUGS) >= 30
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_what_a_bug_changes_is_there(bug: Bug) -> None:
+    with bug.planted():
+        pass
+
+
+def test_a_bug_whose_target_is_gone_says_so() -> None:
+    for bug in (
+        Bug("gone", "central.absorb:nothing_of_that_name", make=lambda real: real),
+        Bug("gone", "central.absorb:absorb", "no such text", ""),
+    ):
+        with pytest.raises(TargetGone), bug.planted():
+            pass
+
+
+@pytest.mark.sweeps
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_a_planted_bug_is_found(bug: Bug) -> None:
+    seed = found_by(bug)
+    assert seed is not None, f"{SEEDS} worlds did not show it"
+    play(seed, bug.planned)  # and not without it

@@ -1,0 +1,104 @@
+"""Worlds full of faults lose nothing, count nothing twice, and come to an end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.simulation.faults import Fault
+from tests.simulation.world import World, play
+
+SAMPLE = 40
+CAMPAIGN = 2_000
+RESTORES = frozenset({Fault.RESTORED_DATABASE, Fault.RESTORED_FOLDER, Fault.SET_BACK})
+DAY = int(time.time() // 86_400)  # the sample is another one every day; PULK_SEED names the first
+FIRST = int(os.environ.get("PULK_SEED", DAY * SAMPLE))
+
+fired: Counter[Fault] = Counter()
+
+
+def test_a_small_world_comes_to_an_end() -> None:
+    made = play(7)
+    assert made.ledger.said
+
+
+@pytest.mark.sweeps
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + SAMPLE))
+def test_nothing_is_lost_in_todays_worlds(seed: int) -> None:
+    fired.update(play(seed).fired)
+
+
+@pytest.mark.sweeps
+def test_many_kinds_of_fault_happened_in_todays_worlds() -> None:
+    if sum(fired.values()):  # alone, this test has seen nothing
+        assert len(fired) >= 25, sorted(set(Fault) - fired.keys())
+
+
+@pytest.mark.sweeps
+@pytest.mark.parametrize("seed", [3, 11, 105])
+def test_a_seed_makes_the_same_world_again(seed: int) -> None:
+    first, second = play(seed), play(seed)
+    assert first.machine.story == second.machine.story
+    assert first.machine.digest() == second.machine.digest()
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize("seed", [3, 105])
+def test_a_seed_makes_the_same_world_in_another_process(seed: int) -> None:
+    """Also with other hashes of strings, by which no decision may go."""
+    code = f"from tests.simulation.world import play; print(play({seed}).machine.digest())"
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=REPOSITORY,
+            env={**os.environ, "PYTHONHASHSEED": hashes},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        ).stdout
+        for hashes in ("1", "2")
+    ]
+    assert told[0] == told[1]
+
+
+def _played(seed: int) -> tuple[int, str, dict[str, int], int]:
+    try:
+        made: World = play(seed)
+    except Exception as error:
+        return seed, f"{type(error).__name__}: {error}", {}, 0
+    return seed, "", {one.name: count for one, count in made.fired.items()}, len(made.ledger.said)
+
+
+@pytest.mark.campaign
+def test_two_thousand_worlds_lose_nothing() -> None:
+    begun_s = time.monotonic()
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        rows = list(pool.map(_played, range(CAMPAIGN), chunksize=10))
+    total: Counter[str] = Counter()
+    for _, _, happened, _ in rows:
+        total.update(happened)
+    restored = sum(any(one.name in happened for one in RESTORES) for _, _, happened, _ in rows)
+    report = {
+        "worlds": len(rows),
+        "failed": {seed: problem for seed, problem, _, _ in rows if problem},
+        "attempts": sum(attempts for _, _, _, attempts in rows),
+        "worlds_with_a_restore": restored,
+        "faults": dict(sorted(total.items())),
+        "seconds": round(time.monotonic() - begun_s),
+    }
+    folder = REPOSITORY / ".campaign"
+    folder.mkdir(exist_ok=True)
+    Path(folder / "worlds.json").write_text(json.dumps(report, indent=1))
+    assert not report["failed"]
+    assert not {one.name for one in Fault} - total.keys()
+    assert restored >= CAMPAIGN // 2
