@@ -26,6 +26,7 @@ from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
 from central import (
     absorb,
+    backup_record,
     deltas,
     epochs,
     pack,
@@ -276,9 +277,10 @@ class Authority:
 
         Raises NoBackup, BackupDamaged.
         """
+        record = backup_record.read(backup)  # a large one takes a while: others go on
         with self._changing():
             safety.catch_up(self._w)
-            return safety.cover(self._w, backup)
+            return safety.cover(self._w, backup, record)
 
     def presume_lost(self, site: SiteName) -> int:
         """Take as a fact that a site is lost with all it holds; return how many leases that ends.
