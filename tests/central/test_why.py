@@ -355,7 +355,8 @@ def test_its_result_is_parked_and_what_for(central: Central, tmp_path: Path) -> 
     fresh = forgetful(central, tmp_path / "fresh")  # one restored from before the lease
     for bundle in fresh_commits(central):
         assert absorb(fresh, bundle, live=False).outcome == "merged"
-    fresh.store.bundles.enrol(site.name, site.key.public, 1)
+    with fresh.store.transaction():
+        fresh.store.bundles.enrol(site.name, site.key.public, 1)
     assert absorb(fresh, second, live=False).outcome == "parked"
     found = why.why(fresh, Board(fresh), Task(dataset, 1, 0))
     assert (found["reason"], found["because"][0]["site"]) == ("result-parked", "north")
