@@ -54,6 +54,7 @@ READY_JOBS = 64
 FRESH_JOBS = 2_000_000  # that nothing happened to, behind the filled ones
 SEGMENT_ATTEMPTS = 10_000
 BLOCKS_AT_ONCE = 256
+LEASE_MS = 172_800_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ class Filled:
         row = self.row
         dag = self.workings.dag(row.digest)
         shards = [Shard((Block(0, jobs, (0,)),), returns=(0,)) for jobs in several]
-        planned = [Planned(row, dag, shards)]
+        planned = [Planned(row, dag, shards, durations=[LEASE_MS] * len(shards))]
         packer = self.authority._packer
         out = packer._write(SITE, Profile(), planned)  # type: ignore[arg-type]
         path = self.workings.archive.path(out.id)

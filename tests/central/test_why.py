@@ -355,7 +355,7 @@ def test_its_result_is_parked_and_what_for(central: Central, tmp_path: Path) -> 
     fresh = forgetful(central, tmp_path / "fresh")  # one restored from before the lease
     for bundle in fresh_commits(central):
         assert absorb(fresh, bundle, live=False).outcome == "merged"
-    with fresh.transaction():
+    with fresh.store.transaction():
         fresh.store.bundles.enrol(site.name, site.key.public, 1)
     assert absorb(fresh, second, live=False).outcome == "parked"
     found = why.why(fresh, Board(fresh), Task(dataset, 1, 0))
