@@ -1,4 +1,4 @@
-"""A central whose database holds a dataset of many tasks, most of them done, and a site that answers.
+"""A central whose database holds many tasks, most of them done, and a site that answers.
 
 The database is filled through the store, in the form that merges leave: bytes by block, counters,
 segments with their spans. What is measured afterwards (leases, bundles, merges) is real.
