@@ -53,7 +53,7 @@ class Scheduler:
     def submit(self, request: PilotRequest) -> str:
         """Start a pilot once for each name."""
         if request.name not in self._names:
-            batch = self._names[request.name] = f"batch-{len(self._names)}"
+            batch = self._names[request.name] = f"{self._site.label}-{len(self._names)}"
             pilot = self.pilots[batch] = Pilot(self._site, batch)
             self._site.world.machine.after(
                 self._site.chance.uniform(60, 7200) * SECOND_US, pilot.start
@@ -233,7 +233,8 @@ class Pilot:
         attempt = Attempt(
             job=start.place[1], step=start.place[0], generation=start.generation,
             local=self._local, fate=fate, exit_code=int(fate is not Fate.SUCCESS), signal=0,
-            started_us=self._now_us() - took_ms * 1000, started_mono_us=1, ended_mono_us=1 + took_ms * 1000, slot=0,
+            started_us=self._now_us() - took_ms * 1000, started_mono_us=1,
+            ended_mono_us=1 + took_ms * 1000, slot=0,
             usage=Usage(took_ms, took_ms, 10, 20, 30, 40), consumed=start.consumed,
             outputs=outputs,
         )  # fmt: skip
