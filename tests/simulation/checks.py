@@ -51,7 +51,7 @@ class Checks:
     def _moved(self, dataset: DatasetId, then: Standings, now: Standings) -> None:
         for place, old in then.rows.items():
             new = now.rows[place]
-            if new.generation == old.generation and old.outcome:
+            if new.generation == old.generation and old.outcome and _is_built_upon(then, place):
                 assert new.outcome == old.outcome, f"I6: {dataset} {place}: another outcome"
             if old.verdict is Verdict.DONE:
                 assert new.verdict is Verdict.DONE or new.generation > old.generation, (
@@ -198,6 +198,14 @@ def _standing(of: Standings, place: Place) -> Standing:
             )
             removed = removed or one.word is ControlWord.TOMBSTONE
     return Standing(generation, generation, suspended, cancelled, removed)
+
+
+def _is_built_upon(of: Standings, place: Place) -> bool:
+    """Whether a child has a success: then the choice among a task's outcomes may not move."""
+    dataset = of.dag.dataset
+    return any(
+        row.outcome and place in graph.parents(dataset, *child) for child, row in of.rows.items()
+    )
 
 
 def _cascades(of: Standings) -> None:
