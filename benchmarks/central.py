@@ -54,7 +54,7 @@ def _pulk_us() -> float:
         central_dir, root_words = init_central(folder)
         (central_dir / "central.toml").write_text(f"[planner]\nshard_tasks_max = {BUNDLE_TASKS}\n")
         site = ScriptedSite("bench", folder, central_dir, root_words)
-        with _served(central_dir) as server:
+        with served(central_dir) as server:
             client = Client(
                 (central_dir / "address").read_text().strip(),
                 (central_dir / "admin.token").read_text().strip(),
@@ -95,7 +95,8 @@ def _rest_us() -> float:
 
 
 @contextmanager
-def _served(central_dir: Path) -> Iterator[psutil.Process]:
+def served(central_dir: Path) -> Iterator[psutil.Process]:
+    """Serve a central; yield its process, of which the door is a child."""
     program = Program("central", ["central", "serve", str(central_dir)], central_dir)
     program.start()
     try:
@@ -110,5 +111,6 @@ def _served(central_dir: Path) -> Iterator[psutil.Process]:
 
 
 def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system
+    """Return the seconds of CPU that a server and its door used."""
+    all_times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+    return sum(times.user + times.system for times in all_times)

@@ -9,9 +9,11 @@ import json
 import os
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bundle.client import Client
 from bundle.fates import Fate
 from bundle.ids import BundleId, PilotRun, StreamId
 from bundle.records import lease as leases
@@ -40,8 +42,15 @@ NO_OUTPUT = outcome_digest(())
 class ScriptedSite:
     """One enrolled site that speaks the exchange over HTTP."""
 
-    def __init__(self, name: str, folder: Path, central_dir: Path, root_words: str) -> None:
-        """Make a key in memory and enrol it at a central that does not serve yet."""
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        central_dir: Path,
+        root_words: str,
+        client: Client | None = None,
+    ) -> None:
+        """Make a key in memory and enrol it: at a central that serves by its client."""
         self.name = name
         self.folder = folder
         self.key = MemoryKey.generate()
@@ -52,14 +61,17 @@ class ScriptedSite:
         request, answer = folder / f"{name}.request", folder / f"{name}.answer"
         request.write_bytes(enrolment.make_request(name, self.key, created_us=_now_us()))
         words = enrolment.check_request(request.read_bytes()).fingerprint
-        call(
-            *("central", "enrol", str(central_dir), str(request)),
-            *("--fingerprint", words, "--out", str(answer)),
-        )
+        if client is not None:
+            answer.write_bytes(client.enrol(request.read_bytes(), words))
+        else:
+            call(
+                *("central", "enrol", str(central_dir), str(request)),
+                *("--fingerprint", words, "--out", str(answer)),
+            )
         accepted = enrolment.accept_answer(answer.read_bytes(), root_words, self.key.public)
         self.certificate = accepted.certificate
         self.trust = TrustView(accepted.trust)
-        self.base = ""  # central's address, once it serves
+        self.base = client.base if client is not None else ""  # once central serves
 
     def ask_for(self, tasks: int) -> None:
         """Send a report that wants so many tasks."""
@@ -97,12 +109,37 @@ class ScriptedSite:
                 chunks.append(chunk)
         return [(self._draft(Kind.RESULT, tuple(entries)), chunks)]
 
-    def send(self, draft: ManifestDraft, chunks: list[ChunkSource]) -> Any:
-        """Sign, write and send one bundle; returns central's answer."""
-        path = self.folder / f"{self.sequence}.out"
+    def answers_by_lease(self, work: Path) -> Iterator[tuple[ManifestDraft, list[ChunkSource]]]:
+        """Yield a result bundle for each lease of a work bundle; write each before the next."""
+        with open_bundle(work, self.trust, audience=None, kinds=frozenset({Kind.WORK})) as bundle:
+            documents = [
+                ChunkSource("dataset", entry.name, entry.records, bundle.chunk(place))
+                for place in bundle.find("dataset")
+                for entry in (bundle.manifest.chunks[place],)
+            ]
+            envelope = ChunkSource("work-manifest", bundle.id, 1, bundle.envelope())
+            for place in bundle.find("lease"):
+                about, raw = bundle.manifest.chunks[place], bundle.chunk(place)
+                entry, chunk = self._segment(leases.decode(raw), bundle.id)
+                lease = ChunkSource("lease", about.name, about.records, raw)
+                draft = self._draft(Kind.RESULT, (entry,))
+                yield draft, [envelope, *documents, lease, chunk]
+
+    def write(self, draft: ManifestDraft, chunks: list[ChunkSource]) -> tuple[str, Path]:
+        """Sign and write one bundle; returns its id and where it lies."""
+        path = self.folder / f"{self.name}-{self.sequence}.out"
         made = write_bundle(path, draft, chunks, self.key)
         self.previous = bytes.fromhex(made)
         self.sequence += 1
+        return made, path
+
+    def signed(self, method: str, path: str) -> str:
+        """Return the header that says who asks."""
+        return sign_request(self.key, self.certificate, method, path, _now_us())
+
+    def send(self, draft: ManifestDraft, chunks: list[ChunkSource]) -> Any:
+        """Sign, write and send one bundle; returns central's answer."""
+        made, path = self.write(draft, chunks)
         body = path.read_bytes()
         path.unlink()
         return json.loads(self._http("PUT", f"/exchange/{self.name}/{made}", body))
@@ -146,13 +183,12 @@ class ScriptedSite:
         return entry, ChunkSource("segment", digest.hex(), len(attempts), raw)
 
     def _http(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        now_us = _now_us()
         request = urllib.request.Request(  # noqa: S310  loopback
             self.base + path,
             data=body,
             method=method,
             headers={
-                "Authorization": sign_request(self.key, self.certificate, method, path, now_us),
+                "Authorization": self.signed(method, path),
                 "Content-Type": "application/octet-stream",
             },
         )

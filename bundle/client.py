@@ -5,16 +5,20 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from bundle.errors import PulkError
+from bundle.patience import Patience
 
 TIMEOUT_S = 30.0
 BACKUP_S = 3600.0  # a large database is copied while others are served
+PATIENCE_S = 30.0  # how long a busy central is waited for, all calls of a client together
 
 
 class NoAnswer(PulkError):
@@ -51,12 +55,15 @@ class NotAToken(PulkError):
 class Client:
     """One central, one token. Every method raises NoAnswer or Refused."""
 
-    def __init__(self, base: str, token: str, *, direct: bool = False) -> None:
+    def __init__(
+        self, base: str, token: str, *, direct: bool = False, patience: Patience | None = None
+    ) -> None:
         """Speak to the central at a base URL with a bearer token; `direct`: through no proxy."""
         if not token.isascii() or not token.isprintable() or not token or " " in token:
             raise NotAToken()
         self.base = base
         self._token = token
+        self._patience = patience or Patience(PATIENCE_S, time.sleep)
         proxies = [urllib.request.ProxyHandler({})] if direct else []
         self._opener = urllib.request.build_opener(NoRedirect, *proxies)
 
@@ -151,11 +158,25 @@ class Client:
             method=method,
             headers={"Authorization": f"Bearer {self._token}", **(headers or {})},
         )
+        for tries in count(1):
+            found = self._ask_once(request, tries, timeout_s)
+            if found is not None:
+                return found
+        raise AssertionError  # never: count() has no end
+
+    def _ask_once(
+        self, request: urllib.request.Request, tries: int, timeout_s: float
+    ) -> bytes | None:
+        """Ask once; None where central was busy and the wait that it asked for is over."""
+        url = request.full_url
         try:
             with self._opener.open(request, timeout=timeout_s) as answer:
                 return bytes(answer.read())
         except urllib.error.HTTPError as error:
-            raise Refused(where=url, said=_said(error)) from error
+            said = _said(error)
+            if self._patience.waits(error.code, error.headers.get("Retry-After"), tries):
+                return None
+            raise Refused(where=url, said=said) from error
         except (OSError, http.client.HTTPException) as error:
             raise NoAnswer(where=url, reason=str(error) or type(error).__name__) from error
 

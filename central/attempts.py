@@ -30,6 +30,11 @@ class Found:
     number: int
 
     @property
+    def fate(self) -> Fate:
+        """How it ended."""
+        return FATES[int(self.segment.columns["fate"][self.number])]
+
+    @property
     def no(self) -> int:
         """Its number, ascending by segment."""
         return (self.segment.row.no << PLACE_BITS) + self.number + 1
@@ -45,8 +50,7 @@ class Wanted:
 
     def has_fate(self, one: Found) -> bool:
         """Return whether an attempt ended as is asked for."""
-        place = int(one.segment.columns["fate"][one.number])
-        return self.fate is None or FATES[place] is self.fate
+        return self.fate is None or one.fate is self.fate
 
     def of(self, segment: Recalled) -> Iterator[Found]:
         """Yield those of a segment."""

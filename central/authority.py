@@ -10,7 +10,8 @@ import hashlib
 import hmac
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +22,7 @@ from bundle.trust.certificate import Certificate
 from bundle.trust.errors import EnrolmentRefused, KeyFileRefused, KeyRevoked
 from bundle.trust.keys import KeyFile, Role
 from bundle.trust.request import check_request
+from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
 from central import (
     absorb,
@@ -32,7 +34,7 @@ from central import (
     teaching,
     trust_chain,
     users,
-    views,
+    why,
 )
 from central.absorb import Disposition
 from central.archive import open_archive
@@ -41,8 +43,11 @@ from central.core.facts import ControlWord
 from central.core.receipts import Outcome
 from central.errors import Unauthorised, UnknownBundle
 from central.home import Home
+from central.marks import Marks
 from central.pack import OutBundle
+from central.reading import Readers
 from central.requests import Submitted
+from central.standing import Standing
 from central.store.opening import open_store
 from central.store.protocol import Store
 from central.submission import Given
@@ -51,7 +56,11 @@ from central.workings import Workings, load_signer, new_epoch
 
 SKEW_US_MAX = 300_000_000
 CATCH_UP_US = 60_000_000
+TOKENS_KEPT_US = 1_000_000  # a token that is taken away works for so long still
 ADMIN = "admin"
+# What these kinds change for other sites than their own (a task made ready, a lease taken over)
+# those hear a second later; see `central.door.known`.
+OF_ITS_SITE = frozenset({Kind.RESULT.value, Kind.REPORT.value, Kind.TELEMETRY.value})
 
 __all__ = ["Authority", "Disposition", "FilePlace", "OutBundle", "Submitted"]
 
@@ -66,13 +75,16 @@ class Authority:
         self._packer = pack.Packer(workings)
         self._caught_up_us = 0
         self._heeded = 0  # the trust version that was acted on
-        self._views = views.Views(workings)
+        self._readers = Readers(workings)
+        self._standing = Standing(workings.home.trust)
+        self._marks = Marks()
+        self._tokens: tuple[int, list[tuple[int, bytes]]] = (-TOKENS_KEPT_US, [])
 
     @classmethod
     def open(cls, home: Home, config: Config, *, clock_us: Callable[[], int]) -> Self:
         """Open a central and merge what a crash left archived but not merged.
 
-        Raises BadFilesystem, WrongSchema, DatabaseBusy, KeyFileRefused, TrustRefused.
+        Raises what `open_store` raises, KeyFileRefused, TrustRefused.
         """
         store = open_store(config, home)
         archive = open_archive(home, config)
@@ -93,7 +105,22 @@ class Authority:
     def close(self) -> None:
         """Close the store."""
         with self._lock:
+            self._readers.close()
             self._w.store.close()
+
+    def mark_changes(self, marks: Marks) -> None:
+        """Raise these marks from now on, after every change and before anybody hears of it."""
+        with self._lock:
+            self._marks = marks
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Hold the lock for what may give any site something to fetch."""
+        with self._lock:
+            try:
+                yield
+            finally:
+                self._marks.changed()
 
     def submit(
         self, raw: bytes, *, idempotency_key: str, token_id: int, cosignature: bytes = b""
@@ -102,7 +129,7 @@ class Authority:
 
         Raises DatasetRefused, CosignatureRefused, WeakKey, IdempotencyConflict.
         """
-        with self._lock:
+        with self._changing():
             given = Given(raw, cosignature)
             return requests.submit(self._w, given, idempotency_key, token_id)
 
@@ -121,7 +148,7 @@ class Authority:
         Raises UnknownDataset, BadControl, IdempotencyConflict.
         """
         key = (token_id, idempotency_key)
-        with self._lock:
+        with self._changing():
             return requests.control(self._w, dataset, control, jobs, steps, key)
 
     def absorb(self, path: Path) -> Disposition:
@@ -129,7 +156,21 @@ class Authority:
         with self._lock:
             self._heed_trust()
             self._catch_up()
-            return absorb.absorb(self._w, path)
+            try:
+                found = absorb.absorb(self._w, path)
+            except BaseException:
+                self._marks.changed()
+                raise
+            self._mark(found)
+            return found
+
+    def _mark(self, found: Disposition) -> None:
+        """Note whose outbox a bundle may have changed."""
+        row = self._w.store.bundles.bundle(found.bundle) if found.bundle else None
+        if row is not None and row.kind in OF_ITS_SITE:
+            self._marks.changed(SiteName(row.producer))
+        elif row is not None or found.outcome is not Outcome.REFUSED:
+            self._marks.changed()
 
     def known(self, bundle: BundleId) -> Disposition | None:
         """Return what became of a bundle that came before; None where it is new or parked."""
@@ -149,7 +190,11 @@ class Authority:
         """Return what a site is to fetch; packs new work where its newest report wants it."""
         with self._lock:
             self._heed_trust()
-            return self._packer.outbox(site)
+            before = self._w.version
+            found = self._packer.outbox(site)
+            if self._w.version != before:
+                self._marks.changed(site)  # it may have more the next time: work is packed in parts
+            return found
 
     def outgoing(self, site: SiteName, bundle: BundleId) -> Path:
         """Return a file to send of one of central's bundles for a site, whole or a delta.
@@ -176,7 +221,7 @@ class Authority:
         Raises EnrolmentRefused, WrongFingerprint, WeakKey, CertificateRefused, MalformedTrust,
         KeyRevoked, KeyFileRefused.
         """
-        with self._lock:
+        with self._changing():
             self._heed_trust()
             asked = enrolment.check_request(request, where="request")
             fingerprint.require(fingerprint_words, asked.fingerprint, where="request")
@@ -202,13 +247,13 @@ class Authority:
 
         Raises UserRefused, WeakKey.
         """
-        with self._lock:
+        with self._changing():
             users.add(self._w, name, key)
             return absorb.retry_strangers(self._w)
 
     def remove_user(self, name: str) -> None:
         """Take nothing more that a user signs. Raises UserRefused."""
-        with self._lock:
+        with self._changing():
             users.remove(self._w, name)
 
     def users(self) -> list[dict[str, Any]]:
@@ -231,7 +276,7 @@ class Authority:
 
         Raises NoBackup, BackupDamaged.
         """
-        with self._lock:
+        with self._changing():
             safety.catch_up(self._w)
             return safety.cover(self._w, backup)
 
@@ -240,7 +285,7 @@ class Authority:
 
         What it brings later counts all the same. Raises UnknownSite.
         """
-        with self._lock:
+        with self._changing():
             return requests.presume_lost(self._w, site)
 
     def _catch_up(self) -> None:
@@ -261,15 +306,17 @@ class Authority:
 
     def check_site_request(self, header: str, method: str, path: str) -> SiteName:
         """Return the site that signed a request. Raises RequestRefused, KeyRevoked, ...."""
-        with self._lock:
-            trust, now_us = self._w.trust, self._w.clock_us()
+        (_, trust), now_us = self._standing.now(), self._w.clock_us()
         return check_request(header, trust, method, path, now_us=now_us, skew_max_us=SKEW_US_MAX)
 
     def token(self, bearer: str) -> int:
         """Return the number of a token, compared in constant time. Raises Unauthorised."""
         given = _token_digest(bearer)
-        with self._lock:
-            known = self._w.store.people.tokens()
+        read_us, known = self._tokens
+        if not 0 <= self._w.clock_us() - read_us < TOKENS_KEPT_US:
+            with self._readers.store(self._lock) as store:
+                known = store.people.tokens()
+            self._tokens = (self._w.clock_us(), known)
         found = [no for no, digest in known if hmac.compare_digest(digest, given)]
         if not found:
             raise Unauthorised()
@@ -277,18 +324,18 @@ class Authority:
 
     def datasets(self) -> list[dict[str, Any]]:
         """Return all datasets as plain values."""
-        with self._lock:
-            return self._views.datasets()
+        with self._readers.views(self._lock) as views:
+            return views.datasets()
 
     def dataset(self, dataset: DatasetId) -> dict[str, Any]:
         """Return one dataset as plain values. Raises UnknownDataset."""
-        with self._lock:
-            return self._views.dataset(dataset)
+        with self._readers.views(self._lock) as views:
+            return views.dataset(dataset)
 
     def counts(self, dataset: DatasetId) -> dict[str, Any]:
         """Return per step the tasks by verdict and the usage. Raises UnknownDataset."""
-        with self._lock:
-            return self._views.counts(dataset)
+        with self._readers.views(self._lock) as views:
+            return views.counts(dataset)
 
     def learned(self, dataset: DatasetId) -> dict[str, Any]:
         """Return what attempts taught about requests. Raises UnknownDataset."""
@@ -306,28 +353,33 @@ class Authority:
         after: int | str | None,
     ) -> dict[str, Any]:
         """Return a page of attempts and where the next one starts. Raises UnknownDataset."""
-        with self._lock:
-            return self._views.attempts(dataset, step, job, fate, limit, int(after or 0))
+        with self._readers.views(self._lock) as views:
+            return views.attempts(dataset, step, job, fate, limit, int(after or 0))
 
     def task(self, task: Task) -> dict[str, Any]:
         """Return one task's verdict, attempts and provenance. Raises UnknownTask."""
+        with self._readers.views(self._lock) as views:
+            return views.task(task)
+
+    def why(self, task: Task) -> dict[str, Any]:
+        """Return what keeps a task from running. Raises UnknownDataset, UnknownTask."""
         with self._lock:
-            return self._views.task(task)
+            return why.why(self._w, self._packer.board, task)
 
     def file(self, sha256: bytes) -> FilePlace:
         """Return where an output lies that travelled home. Raises UnknownFile."""
-        with self._lock:
-            return self._views.file(sha256)
+        with self._readers.views(self._lock) as views:
+            return views.file(sha256)
 
     def health(self) -> dict[str, Any]:
         """Return how central is."""
-        with self._lock:
-            return self._views.health()
+        with self._readers.views(self._lock) as views:
+            return views.health()
 
     def sites(self) -> list[dict[str, Any]]:
         """Return all sites as plain values."""
-        with self._lock:
-            return self._views.sites()
+        with self._readers.views(self._lock) as views:
+            return views.sites()
 
 
 def take_token(home: Home, store: Store) -> None:

@@ -60,6 +60,47 @@ class PlannerSection(_Section):
     bundle_tasks_max: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
     lease_hours: Annotated[float, Field(gt=0, le=10 * 365 * 24)] = 48.0
     tasks_wanted_default: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    bundle_datasets_max: Annotated[int, Field(ge=1, le=1000)] = 16
+    horizon_hours: Annotated[float, Field(gt=0, le=366 * 24)] = 1.0
+    filler: Annotated[float, Field(ge=0, le=10)] = 0.25
+    lease_hours_min: Annotated[float, Field(gt=0, le=366 * 24)] = 1.0
+    lease_hours_max: Annotated[float, Field(gt=0, le=10 * 365 * 24)] = 90 * 24.0
+
+
+Weight = Annotated[float, Field(gt=0, le=1e6)]
+
+
+class SharesSection(_Section):
+    """Who gets how much of what is delivered; who is not named has weight 1.
+
+    `users` are "group/user", or "user" for every group. `urgent_hours`: how long before a deadline
+    a dataset begins to gain weight among those of its user; `age_doubles_hours`: after which it
+    has twice the weight, eight times at most; 0: age decides between equals only.
+    """
+
+    half_life_hours: Annotated[float, Field(gt=0, le=10 * 365 * 24)] = 7 * 24.0
+    gpu_as_cores: Annotated[float, Field(ge=0, le=10_000)] = 16.0
+    urgent_hours: Annotated[float, Field(ge=0, le=366 * 24)] = 72.0
+    age_doubles_hours: Annotated[float, Field(ge=0, le=10 * 365 * 24)] = 0.0
+    groups: dict[str, Weight] = {}
+    users: dict[str, Weight] = {}
+
+
+class QuotaSection(_Section):
+    """Limits of one user or group; 0 is none."""
+
+    tasks_out: Annotated[int, Field(ge=0, le=10**9)] = 0
+    core_hours: Annotated[float, Field(ge=0, le=1e12)] = 0.0
+
+
+class QuotasSection(_Section):
+    """Limits of everybody (`user`, `group`), and of some by name, which then hold instead."""
+
+    period_days: Annotated[int, Field(ge=1, le=366)] = 30
+    user: QuotaSection = QuotaSection()
+    group: QuotaSection = QuotaSection()
+    users: dict[str, QuotaSection] = {}
+    groups: dict[str, QuotaSection] = {}
 
 
 class HttpSection(_Section):
@@ -68,7 +109,12 @@ class HttpSection(_Section):
     host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 0
     upload_bytes_max: Annotated[int, Field(ge=1, le=BUNDLE_BYTES_MAX)] = BUNDLE_BYTES_MAX
-    concurrent_uploads: Annotated[int, Field(ge=1, le=1024)] = 8
+    concurrent_uploads: Annotated[int, Field(ge=1, le=1024)] = 32
+    site_uploads_max: Annotated[int, Field(ge=1, le=1024)] = 4
+    connections_max: Annotated[int, Field(ge=16, le=1_000_000)] = 12_000
+    address_connections_max: Annotated[int, Field(ge=0, le=1_000_000)] = 1_000
+    asks_per_s_max: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    site_asks_per_s_max: Annotated[int, Field(ge=1, le=100_000)] = 50
 
 
 class Config(_Section):
@@ -78,6 +124,8 @@ class Config(_Section):
     store: StoreSection = StoreSection()
     planner: PlannerSection = PlannerSection()
     http: HttpSection = HttpSection()
+    shares: SharesSection = SharesSection()
+    quotas: QuotasSection = QuotasSection()
 
 
 def load(path: Path, environment: Mapping[str, str] | None = None) -> Config:
@@ -96,7 +144,12 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Config:
 
 def text_of(copies: int) -> str:
     """Return the text of a first central.toml."""
-    planner, http = PlannerSection(), HttpSection()
+    planner, http, shares, quotas = (
+        PlannerSection(),
+        HttpSection(),
+        SharesSection(),
+        QuotasSection(),
+    )
     return f"""\
 # What is commented out is the default. Variables win: PULK_<SECTION>_<KEY>.
 
@@ -116,12 +169,37 @@ copies = {copies}  # devices that must hold a bundle before a site may delete it
 # bundle_tasks_max = {planner.bundle_tasks_max}
 # lease_hours = {planner.lease_hours}  # how long a site may go on starting them
 # tasks_wanted_default = {planner.tasks_wanted_default}  # for sites that never reported
+# bundle_datasets_max = {planner.bundle_datasets_max}
+# horizon_hours = {planner.horizon_hours}  # for how long a site that is quick to ask holds work
+# filler = {planner.filler}  # how much more than that, so that no node idles
+# lease_hours_min = {planner.lease_hours_min}  # bounds of what is learned from a site's trips
+# lease_hours_max = {planner.lease_hours_max}
+
+[shares]
+# half_life_hours = {shares.half_life_hours}  # delivered hours count half after so long
+# gpu_as_cores = {shares.gpu_as_cores}
+# urgent_hours = {shares.urgent_hours}  # before a deadline
+# age_doubles_hours = {shares.age_doubles_hours}  # 0: age decides between equals only
+# groups = {{ }}  # {{ neutrino = 3, cosmics = 1 }}
+# users = {{ }}  # {{ alice = 2, "cosmics/bob" = 1 }}
+
+[quotas]
+# period_days = {quotas.period_days}
+# user = {{ tasks_out = 0, core_hours = 0 }}  # of everybody; 0: no limit
+# group = {{ tasks_out = 0, core_hours = 0 }}
+# users = {{ }}  # {{ alice = {{ tasks_out = 10000 }} }}
+# groups = {{ }}
 
 [http]
 # host = "{http.host}"  # put a TLS proxy in front before you open it to a network
 # port = {http.port}  # 0: any free one; the file `address` names it
 # upload_bytes_max = {http.upload_bytes_max}
-# concurrent_uploads = {http.concurrent_uploads}
+# concurrent_uploads = {http.concurrent_uploads}  # bodies under way at once
+# site_uploads_max = {http.site_uploads_max}  # of them, those of one site
+# connections_max = {http.connections_max}
+# address_connections_max = {http.address_connections_max}  # from one address; 0: no limit
+# asks_per_s_max = {http.asks_per_s_max}  # requests for work that are answered in a second
+# site_asks_per_s_max = {http.site_asks_per_s_max}  # of them, those of one site
 """
 
 

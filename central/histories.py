@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
 
 from bundle.ids import DatasetId, Task
 from bundle.records.rules import NO_HISTORY, History
@@ -22,7 +24,7 @@ def tried(
     """Return the histories of those tasks that have one; a few queries, however many places."""
     found: dict[Place, list[AttemptFact]] = {}
     if places:
-        for one in Reading(workings, row).attempts(places):
+        for one in Reading(workings, row).tried(places):
             if retry.matters(one):
                 found.setdefault(one.place, []).append(one)
     controls = workings.controls(row)
@@ -31,6 +33,22 @@ def tried(
         for place, facts in found.items()
     }
     return {place: one for place, one in known.items() if one != NO_HISTORY}
+
+
+def shown(workings: Workings, row: DatasetRow, place: Place) -> dict[str, Any]:
+    """Return what a task's retry rests on, for people; `exhausted` is empty where it is tried."""
+    dag = workings.dag(row.digest)
+    step = dag.dataset.steps[place[0]]
+    known = tried(workings, row, dag, [place]).get(place, NO_HISTORY)
+    wait = due(row.id, dag, {place: known}, workings.clock_us())
+    return {
+        "failures": {str(fate): many for fate, many in known.failures},
+        "pilots_lost": len(known.lost_on),
+        "losses": known.losses,
+        "exhausted": str(retry.exhausted(known, step.retry, step.failures_max)),
+        "not_before_us": wait.get(place, 0),
+        "next_request": asdict(retry.request_for(step.request, known, step.retry)),
+    }
 
 
 def failed(rows: Iterable[TaskRow]) -> list[Place]:

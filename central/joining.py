@@ -86,7 +86,9 @@ class Joining:
         self.learn_document(digest, raw or spec.encode(document))
         steps, tasks = len(document.steps), document.tasks()
         fresh = DatasetRow(0, dataset, digest, document.name, document.jobs, steps, tasks, 0)
-        return fresh._replace(no=self._store.datasets.add_dataset(fresh))
+        made = fresh._replace(no=self._store.datasets.add_dataset(fresh))
+        self._w.stirred.add(made.no)
+        return made
 
     def learn_document(self, digest: bytes, raw: bytes) -> None:
         """Keep a document; a known one changes nothing."""
@@ -102,6 +104,7 @@ class Joining:
         """
         row = self.learn_dataset(one.dataset, one.digest, raw)
         self._store.datasets.set_submitted(row.no, one.at_us)
+        self._w.stirred.add(row.no)
         if one.user:
             self._store.datasets.set_submitter(row.no, one.user)
 
@@ -283,6 +286,7 @@ class Joining:
             self._store.tasks.add_contradictions(no, bundle, contradicted)
         self._w.recall.trim()
         self._w.version += 1
+        self._w.stirred.update(self._joins)
         return NewPins(tuple(pins), self._commit)
 
 

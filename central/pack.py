@@ -19,6 +19,7 @@ from bundle.limits import MIB, STATE_LIMITS
 from bundle.records import lease as leases
 from bundle.records import report as reports
 from bundle.records.lease import Lease
+from bundle.records.profile import Profile
 from bundle.wire import files
 from bundle.wire.entries import DATA, Rules
 from bundle.wire.manifest import Kind
@@ -26,12 +27,16 @@ from bundle.wire.read import open_bundle
 from bundle.wire.write import ChunkSource
 from central import deltas, epochs, planning, requests, trust_chain
 from central.arriving import join_work
+from central.board import Board
 from central.cosignatures import Demand, cosignature_chunks
 from central.home import upload_place
 from central.intake import Found, FoundLease
 from central.joining import EXPIRED, Joining
+from central.lately import Sent
+from central.looking import maximum
 from central.planning import Planned
 from central.store.rows import FileRow, WorkRow
+from central.visit import Visit, visit
 from central.workings import Workings
 
 REPLANS_MAX = 8  # after a reset of tasks whose outputs are nowhere
@@ -55,29 +60,41 @@ class Packer:
     def __init__(self, workings: Workings) -> None:
         """Pack from these workings."""
         self._w = workings
-        self._nothing: dict[SiteName, int] = {}  # version at which there was nothing to plan
+        self._nothing: dict[SiteName, tuple[int, int]] = {}  # nothing to plan: version, until when
+        self.board = Board(workings)
 
     def outbox(self, site: SiteName) -> list[OutBundle]:
         """Return what a site is to fetch; packs first where it wants more or there are news."""
         if self._w.is_set_back:
             return []  # what it says would contradict what was said before
         self._expire()
+        self._hear(site)
         row = self._w.store.bundles.site(site)
         epochs.await_site(self._w, row)
-        tasks = self._wanted(site, row.report)
-        if tasks or row.news > row.told or self._is_unheard(site):
-            self.pack(site, tasks)
+        found = visit(self._w, self.board, site)
+        if found.tasks or row.news > row.told or self._is_unheard(site):
+            self._pack(site, found)
         return self._waiting(site)
 
     def pack(self, site: SiteName, tasks: int) -> OutBundle | None:
         """Pack up to `tasks` tasks and all news; None where there is neither. Raises SetBack."""
         self._w.signing()  # may it say anything at all?
         self._expire()
-        planned = self._plan(site, tasks) if tasks > 0 else []
+        return self._pack(site, visit(self._w, self.board, site, tasks))
+
+    def _pack(self, site: SiteName, found: Visit) -> OutBundle | None:
+        planned = self._plan(found) if found.tasks > 0 else []
         row = self._w.store.bundles.site(site)
         if not planned and row.news <= row.told and not self._is_unheard(site):
             return None
-        return self._write(site, planned)
+        return self._write(site, found.profile, planned)
+
+    def _hear(self, site: SiteName) -> None:
+        """Learn how long the site's bundles take, from what it received and what is still open."""
+        bundles, live = self._w.store.bundles, self._w.store.datasets.live_of_site(site)
+        received = _received(bundles.site(site).received)
+        works = {work for _, work, _, _ in live}
+        self.board.lately.heard(site, received, works, self._w.clock_us())
 
     def _is_unheard(self, site: SiteName) -> bool:
         """Return whether a restored central has not told a site yet that its epoch is a new one.
@@ -97,54 +114,39 @@ class Packer:
                 joining.end_leases(expired, EXPIRED)
                 joining.finish(0)
 
-    def _wanted(self, site: SiteName, raw: bytes) -> int:
-        """Return how many tasks to pack for a site now; it wants them in portions."""
-        holds = self._w.config.planner.tasks_wanted_default
-        if raw:
-            holds = reports.decode(raw).tasks_wanted
-        leased = self._w.store.datasets.leased_by(site)
-        missing = min(holds - leased, self._w.config.planner.bundle_tasks_max)
-        if missing <= 0 or (leased and 4 * missing < holds):
-            return 0
-        return missing
-
-    def _plan(self, site: SiteName, tasks: int) -> list[Planned]:
+    def _plan(self, found: Visit) -> list[Planned]:
         """Return what to lease; tasks whose inputs are nowhere have their makers reset first."""
-        demand = self._demand(site)
-        recovering = epochs.look(self._w)
+        site, now_us = found.site, self._w.clock_us()
+        found = replace(found, recovering=epochs.look(self._w))
         for _ in range(REPLANS_MAX):
-            if self._nothing.get(site) == self._w.version and not self._is_due():
+            version, until_us = self._nothing.get(site, (-1, 0))
+            if version == self._w.version and (not until_us or now_us < until_us):
                 return []
-            self._w.due_us = 0
-            planned, lost = planning.plan(self._w, tasks, demand=demand, recovering=recovering)
+            planned, lost = planning.plan(self._w, found.tasks, board=self.board, visit=found)
             for dataset, places in lost:
                 requests.reset(self._w, dataset, places)
             if not lost:
-                if not planned:
-                    self._nothing[site] = self._w.version
+                if not planned and found.recovering is None:
+                    self._nothing[site] = (self._w.version, self.board.waits_until(site))
                 return planned
         return []
-
-    def _is_due(self) -> bool:
-        """Return whether a task that backed off when there was nothing to plan may go now."""
-        return 0 < self._w.due_us <= self._w.clock_us()
 
     def _demand(self, site: SiteName) -> Demand:
         raw = self._w.store.bundles.site(site).report
         return Demand.of_report(reports.decode(raw) if raw else None)
 
-    def _write(self, site: SiteName, planned: list[Planned]) -> OutBundle:
+    def _write(self, site: SiteName, profile: Profile, planned: list[Planned]) -> OutBundle:
         w = self._w
         stream = w.stream_to(site)
         with w.transaction(), ExitStack() as stack:
             found, chunks = _leases(w, planned)
             if planned:
-                epochs.note_horizon(w.store, int(w.config.planner.lease_hours * 3_600_000))
+                epochs.note_horizon(w.store, max(max(one.durations) for one in planned))
             number = w.store.bundles.head(w.epoch) + 1
             draft = replace(
                 w.draft(Kind.WORK, stream, number, site),
                 receipts=tuple(w.store.bundles.receipts(site)),
-                rules=Rules(),
+                rules=Rules(maximum=maximum(profile)),
                 tombstones=tuple(w.store.datasets.tombstones()),
                 trust=_trust_for(w, site),
                 withdrawn=self._withdrawn(site, stream),
@@ -161,6 +163,10 @@ class Packer:
                 join_work(joining, draft.with_chunks(()), found)
                 joining.finish(no)
                 w.store.bundles.set_told(site)
+                if found.leases:
+                    sent = Sent(bundle, stream, draft.sequence, draft.created_us)
+                    self.board.lately.packed(site, sent)
+                self.board.lately.save(draft.created_us)
 
             rows = {file.digest: file for one in planned for file in one.files}
             data = _data(w, rows.values(), stack)
@@ -222,7 +228,6 @@ def _leases(w: Workings, planned: list[Planned]) -> tuple[Found, list[ChunkSourc
     """Give every planned shard its lease; return them with their chunks and documents."""
     found = Found()
     chunks: list[ChunkSource] = []
-    duration_ms = int(w.config.planner.lease_hours * 3_600_000)
     number = 0
     for one in planned:
         base = number
@@ -231,7 +236,7 @@ def _leases(w: Workings, planned: list[Planned]) -> tuple[Found, list[ChunkSourc
         if one.dataset.digest not in found.documents:
             found.documents[one.dataset.digest] = document
             chunks.append(ChunkSource("dataset", one.dataset.id, 1, document))
-        for shard in one.shards:
+        for shard, duration_ms in zip(one.shards, one.durations, strict=True):
             lease = Lease(
                 lease=LeaseId(os.urandom(LEASE_ID_BYTES)),
                 dataset=one.dataset.id,

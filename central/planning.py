@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from bundle.dataset.spec import Request
-from bundle.intervals import IntervalSet
 from bundle.limits import BUNDLE_BYTES_MAX, CHUNKS_MAX
 from bundle.records.lease import Pinned
 from bundle.records.rules import History
 from bundle.wire.files import chunks_for
-from central import histories, teaching
+from central import histories, looking, teaching
+from central.board import Board, Line
+from central.candidates import candidates
+from central.core import order, quotas
 from central.core import plan as planner
 from central.core import shards as cutter
 from central.core.chain import Recovering
 from central.core.dag import Dag
 from central.core.facts import Place, Verdict
-from central.core.plan import View
+from central.core.order import Room, Usage
 from central.core.shards import Shard
 from central.cosignatures import NO_DEMAND, Demand
+from central.looking import Look
 from central.state.reading import Reading
 from central.store.rows import DatasetRow, FileRow
+from central.visit import Visit, quotas_of, spent_of
 from central.workings import Workings
 
-BEGUN_PLACES_MAX = 200_000  # rows of begun jobs that one plan looks at
+ROUNDS_MAX = 4  # in which what got less than it was allotted is made up for by others
 # What a plan may bring into one bundle; beyond it the writer or the site's reader would refuse it.
 BUNDLE_CHUNKS_MAX = CHUNKS_MAX * 3 // 4  # a file's row in the manifest takes up to 120 bytes
 BUNDLE_FILES_BYTES_MAX = BUNDLE_BYTES_MAX // 2
 LEASE_PINS_MAX = 100_000
-FAR_US = 2**62
-ENDED = (Verdict.DONE, Verdict.FAILED, Verdict.CANCELLED, Verdict.REMOVED)
+DONE_AT = tuple(Verdict).index(Verdict.DONE)
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,7 +45,8 @@ class Planned:
     """What a bundle takes from one dataset.
 
     `spent`: counted failures of its tasks so far; `tried`: what their retry rests on; `asks`: first
-    requests that were learned.
+    requests that were learned; `cost_seen`: core-milliseconds of its tasks by those of their steps
+    that ran; `durations`: for how long each shard is promised, milliseconds.
     """
 
     dataset: DatasetRow
@@ -53,6 +57,17 @@ class Planned:
     asks: dict[int, Request] = field(default_factory=dict)
     pins: dict[Place, Pinned] = field(default_factory=dict)
     files: list[FileRow] = field(default_factory=list)
+    cost_seen: float = 0.0
+    durations: list[int] = field(default_factory=list)
+
+    def tasks_by_step(self) -> dict[int, int]:
+        """Return how many tasks of each step it takes."""
+        found: dict[int, int] = {}
+        for shard in self.shards:
+            for block in shard.blocks:
+                for step in block.steps:
+                    found[step] = found.get(step, 0) + len(block.jobs)
+        return found
 
     def tasks(self) -> int:
         """Return how many tasks it takes."""
@@ -69,31 +84,130 @@ def plan(
     chunks_max: int = BUNDLE_CHUNKS_MAX,
     *,
     demand: Demand = NO_DEMAND,
+    board: Board | None = None,
+    visit: Visit | None = None,
     recovering: Recovering | None = None,
 ) -> tuple[list[Planned], Lost]:
-    """Return what to lease, oldest dataset first, or what must be made anew before that.
+    """Return what to lease, whoever is furthest behind first, or what must be made anew before.
 
     It fits into one bundle; what does not waits for a later one. The second is not empty where
     tasks are done but their outputs, which others need now, lie neither here nor at the site that
     will run those: then nothing is planned.
+
+    Args:
+        workings: the central.
+        tasks_max: how many tasks; one job more may be in it, never more than a quota allows.
+        chunks_max: how many chunks the bundle may have.
+        demand: which co-signatures the site demands, where there is no `visit`.
+        board: all datasets, kept by who plans often.
+        visit: what the site may get; without one, anything.
+        recovering: what a restored central waits for, where there is no `visit`.
     """
-    planned: list[Planned] = []
-    lost: Lost = []
-    room = tasks_max
-    for row in workings.store.datasets.datasets():
-        if room <= 0:
+    if visit is None:
+        visit = Visit(tasks=tasks_max, demand=demand, recovering=recovering)
+    filling = _Bundle(workings, board or Board(workings), visit, tasks_max, chunks_max)
+    for _ in range(ROUNDS_MAX):
+        if not filling.add_round():
             break
-        if not demand.is_met(workings, row.digest):
-            continue
-        if recovering is not None and recovering.withholds(row.submitted_us, workings.clock_us()):
-            continue  # its tasks may be out: the central before this one may have leased them
-        one, missing = _plan_fitting(workings, row, room, _Space.beside(planned, chunks_max))
+    set_durations(workings, filling.planned, visit)
+    return ([], filling.lost) if filling.lost else (filling.planned, [])
+
+
+class _Bundle:
+    """A bundle being filled, round after round, from datasets that were not looked at yet."""
+
+    def __init__(
+        self, workings: Workings, board: Board, visit: Visit, tasks_max: int, chunks_max: int
+    ) -> None:
+        self._w, self._board, self._visit = workings, board, visit
+        self._chunks_max = chunks_max
+        self._now_us = workings.clock_us()
+        self._looked: set[int] = set()
+        self._lines = board.lines()
+        told = workings.config.planner
+        portion = max(told.shard_tasks_max, tasks_max // told.bundle_datasets_max)
+        self._room = Room(
+            tasks_max,
+            visit.seen,
+            visit.room.cost,
+            visit.room.tasks,
+            portion,
+            told.bundle_datasets_max,
+        )
+        usage = {one.no: board.usage_of(one, self._now_us) for one in self._lines.values()}
+        rows = ((one.group, one.user, usage[one.no]) for one in self._lines.values())
+        self._usage_tree = Usage(board.weights, rows)
+        self._candidates = candidates(workings, board, visit, self._now_us, usage)
+        limits = quotas_of(workings)
+        spent = spent_of(board, self._now_us) if limits.is_set else {}
+        self._quota = quotas.left(limits, spent)
+        self.planned: list[Planned] = []
+        self.lost: Lost = []
+
+    def add_round(self) -> bool:
+        """Allot what is left and look at who got something; False where there was nobody."""
+        if self._room.tasks <= 0 or self._room.datasets_max <= 0 or self.lost:
+            return False
+        found = [one for one in self._candidates if one.no not in self._looked]
+        allotted = order.allot(found, self._usage_tree, self._room, self._quota)
+        for no, tasks in allotted.items():
+            self._looked.add(no)
+            self._look(self._lines[no], tasks)
+        return bool(allotted)
+
+    def _look(self, line: Line, tasks: int) -> None:
+        """See what of a dataset can go, take it, and count it against all that is left."""
+        runs = self._board.runs(line, self._visit.site, self._visit.profile)
+        space = _Space.beside(self.planned, self._chunks_max)
+        look = Look(self._visit, runs, self._now_us)
+        row = self._w.store.datasets.dataset_by_no(line.no)
+        one, missing = _plan_fitting(self._w, row, tasks, space, look)
         if missing:
-            lost.append((row, missing))
+            self.lost.append((row, missing))
         elif one is not None:
-            planned.append(one)
-            room -= one.tasks()
-    return ([], lost) if lost else (planned, lost)
+            self._take(line, one)
+        elif look.is_barren:  # else it only did not fit beside what the bundle has already
+            line.barren[self._visit.site] = look.again_us
+
+    def _take(self, line: Line, one: Planned) -> None:
+        self.planned.append(one)
+        by_step = one.tasks_by_step()
+        one.cost_seen = sum(line.seen(step) * many for step, many in by_step.items())
+        cost = sum(line.cost(step) * many for step, many in by_step.items())
+        most = sum(line.most(step) * many for step, many in by_step.items())
+        tasks = one.tasks()
+        tree = self._usage_tree
+        tree.groups[line.group] = tree.groups.get(line.group, 0.0) + cost
+        of = (line.group, line.user)
+        tree.users[of] = tree.users.get(of, 0.0) + cost
+        for key in order.quota_keys(line.user, line.group):
+            if key in self._quota:
+                self._quota[key] -= tasks
+        room = self._room
+        self._room = replace(
+            room,
+            tasks=room.tasks - tasks,
+            seen=room.seen - one.cost_seen,
+            most=room.most - most,
+            tasks_hard=room.tasks_hard - tasks,
+            datasets_max=room.datasets_max - 1,
+        )
+
+
+def set_durations(workings: Workings, planned: list[Planned], visit: Visit) -> None:
+    """Say for how long each shard is promised; those beyond what fits are fillers, for less."""
+    default = int(workings.config.planner.lease_hours * 3_600_000)
+    left = visit.fits
+    for one in planned:
+        tasks = one.tasks()
+        each = one.cost_seen / tasks if tasks else 0.0
+        steps = one.dag.dataset.steps
+        for shard in one.shards:
+            walltime_ms = max(steps[step].request.walltime_ms for step in shard.steps())
+            is_filler = left <= 0 and not shard.needs
+            duration_ms = visit.filler_ms if is_filler else visit.lease_ms
+            one.durations.append(max(duration_ms, walltime_ms) if duration_ms else default)
+            left -= each * block_tasks(shard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +231,12 @@ class _Space:
 
 
 def _plan_fitting(
-    workings: Workings, row: DatasetRow, tasks_max: int, space: _Space
+    workings: Workings, row: DatasetRow, tasks_max: int, space: _Space, look: Look
 ) -> tuple[Planned | None, list[Place]]:
     """Plan less of a dataset until it fits: one that can't must not keep others from sites."""
     room = tasks_max
     while room > 0:
-        one, missing = _plan_dataset(workings, row, room)
+        one, missing = _plan_dataset(workings, row, room, look)
         if one is None or missing or space.holds(one):
             return one, missing
         room = min(room, one.tasks()) // 2
@@ -137,19 +251,15 @@ def block_tasks(shard: Shard) -> int:
 
 
 def _plan_dataset(
-    workings: Workings, row: DatasetRow, room: int
+    workings: Workings, row: DatasetRow, room: int, look: Look
 ) -> tuple[Planned | None, list[Place]]:
-    counts = workings.store.tasks.steps(row.no)
-    words = tuple(Verdict)
-    ended = sum(one.verdicts[words.index(word)] for one in counts for word in ENDED)
-    if ended >= row.tasks:
-        return None, []
     dag = workings.dag(row.digest)
-    done = {one.step: one.verdicts[words.index(Verdict.DONE)] for one in counts}
-    view = _view(workings, row, dag, done, room)
+    done = {one.step: one.verdicts[DONE_AT] for one in workings.store.tasks.steps(row.no)}
     limit = workings.config.planner.shard_tasks_max
-    chosen = planner.select(view, room, limit)
+    view = looking.view(workings, row, dag, done, room, look)
+    chosen = planner.select(view, room, limit, strict=True)
     if not chosen.count():
+        look.is_barren = True
         return None, []
     shards = cutter.cut(view, chosen, limit)
     spent = {place: one.failures for place, one in view.rows.items() if one.failures}
@@ -158,20 +268,6 @@ def _plan_dataset(
     steps = sorted({step for shard in shards for step in shard.steps()})
     planned = Planned(row, dag, shards, spent, tried, teaching.asks(workings, row, dag, steps))
     return planned, _bring_outside(workings, planned)
-
-
-def _view(workings: Workings, row: DatasetRow, dag: Dag, done: dict[int, int], room: int) -> View:
-    reading = Reading(workings, row)
-    ready = reading.ready(room)
-    jobs = sorted({job for step, job in ready if not dag.whole[step]})
-    begun = tuple(jobs[: max(1, BEGUN_PLACES_MAX // row.steps)])
-    rows = {one.place: one for one in reading.rows(planner.looked_at(dag, begun))}
-    fresh = IntervalSet(((0, row.jobs),)) - row.touched
-    tried = histories.tried(workings, row, dag, histories.failed(rows.values()))
-    waits = histories.due(row.id, dag, tried, workings.clock_us())
-    if waits:
-        workings.due_us = min(workings.due_us or FAR_US, *waits.values())
-    return View(dag, workings.controls(row), fresh, begun, rows, done, frozenset(waits))
 
 
 def _bring_outside(workings: Workings, planned: Planned) -> list[Place]:

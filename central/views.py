@@ -10,7 +10,7 @@ from bundle.fates import Fate
 from bundle.ids import DatasetId, Task
 from bundle.intervals import IntervalSet
 from bundle.records import report as reports
-from central import epochs, provenance, silence, users
+from central import epochs, histories, provenance, silence, users
 from central.attempts import Wanted, attempt_row, page
 from central.core.changes import implied_row
 from central.core.facts import Verdict
@@ -97,8 +97,10 @@ class Views:
         return {"attempts": rows, "next": found[-1].no if len(found) == limit else None}
 
     def task(self, task: Task) -> dict[str, Any]:
-        """Return one task's verdict, attempts and provenance. Raises UnknownTask."""
-        return provenance.story(self._w, task)
+        """Return one task's verdict, attempts, provenance and retry. Raises UnknownTask."""
+        story = provenance.story(self._w, task)
+        row = self._w.dataset(task.dataset)
+        return story | {"retry": histories.shown(self._w, row, (task.step, task.job))}
 
     def file(self, sha256: bytes) -> FilePlace:
         """Return where a file lies. Raises UnknownFile."""

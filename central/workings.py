@@ -53,7 +53,7 @@ class Workings:
     epoch: Epoch
     clock_us: Callable[[], int]
     version: int = 0  # raised by every transaction that changed something
-    due_us: int = 0  # when the first task that backs off may be leased; 0 where none does
+    stirred: set[int] = field(default_factory=set)  # datasets changed since the planner looked
     _dags: OrderedDict[bytes, Dag] = field(default_factory=OrderedDict)
     _leases: OrderedDict[bytes, Lease] = field(default_factory=OrderedDict)
     _trust: tuple[tuple[int, int], TrustView] | None = None
@@ -74,11 +74,13 @@ class Workings:
         can't be asked whether it was committed, the next transaction asks first.
         """
         self._published.clear()
+        stirred = set(self.stirred)
         try:
             with self.store.transaction():
                 self._settle()
                 yield
         except BaseException:
+            self.stirred = stirred
             self.recall.forget()
             self._doubtful += self._published
             with suppress(DatabaseBusy, DatabaseTrouble):

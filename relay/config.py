@@ -17,7 +17,9 @@ from pydantic import (
     model_validator,
 )
 
+from bundle.dataset.asks import NETWORK_CLASSES
 from bundle.limits import SIGNATURES_MAX
+from bundle.records.profile import LIST_MAX
 from bundle.trust import public_key
 from bundle.trust.errors import TrustRefused
 from relay.errors import ConfigRefused
@@ -41,10 +43,41 @@ def _public_keys(given: Any, info: ValidationInfo) -> tuple[bytes, ...]:
         raise ValueError(error.text()) from error
 
 
+class GpuSection(_Section):
+    """The GPUs of one model in a node."""
+
+    model: str
+    memory_mib: Count = 0
+    count: Annotated[int, Field(ge=1, le=1024)] = 1
+
+
+Names = Annotated[tuple[str, ...], Field(max_length=LIST_MAX)]
+
+
 class SiteSection(_Section):
-    """Who this site is: the name that central certified."""
+    """Who this site is, by the name that central certified; what its nodes are; what it takes.
+
+    What is not told is unknown and keeps no task away; `gpus = []` says that there are none.
+    `allow` and `deny` name users, groups or dataset ids. `trip_hours`: until a bundle has come here
+    and its answer is back, where a courier comes rarely.
+    """
 
     name: str
+    cpus: Annotated[float, Field(ge=0, le=100_000)] = 0
+    memory_mib: Count = 0
+    disk_bytes: Count = 0
+    gpus: Annotated[tuple[GpuSection, ...] | None, Field(max_length=LIST_MAX)] = None
+    walltime_hours: Annotated[float, Field(ge=0, le=366 * 24)] = 0
+    os: str = ""
+    arch: str = ""
+    libc: str = ""
+    software: Names | None = None
+    network: Annotated[str, Field(pattern=f"^({'|'.join(NETWORK_CLASSES)})?$")] = ""
+    allow: Names = ()
+    deny: Names = ()
+    tasks_max: Count = 0
+    node_hours_max: Annotated[float, Field(ge=0, le=1e9)] = 0
+    trip_hours: Annotated[float, Field(ge=0, le=10 * 366 * 24)] = 0
 
 
 class CentralSection(_Section):
@@ -153,7 +186,9 @@ def text_of(site: str, url: str) -> str:
     """Return the text of a first relay.toml; both were checked to need no escaping."""
     central = f'url = "{url}"' if url else '# url = "https://central.example"  # else by stick'
     return (
-        f'[site]\nname = "{site}"\n\n'
+        f'[site]\nname = "{site}"\n'
+        "# Say what a node has, and no task that needs more will come: cpus = 64,\n"
+        "# memory_mib = 256000, walltime_hours = 48, gpus = []; docs/plan.md lists the rest.\n\n"
         f"[central]\n{central}\n\n"
         f"[pilots]\ncount = 1\n# slots = 0  # one for each core\nidle_s = 60\n\n"
         f"[capacity]\ntasks_wanted = 1000\n\n"

@@ -16,6 +16,7 @@ from bundle.wire.errors import AbsentChunk
 from bundle.wire.manifest import Kind
 from bundle.wire.write import ChunkSource, write_bundle
 from relay import cosign, custody, delta, heads, state, stream, works
+from relay import profile as profiles
 from relay.core.custody import Place
 from relay.core.shards import tasks_open
 from relay.home import Home, now_us
@@ -69,6 +70,7 @@ def _report(
         refused=tuple(sorted({*refused, *_whole(home)})),
         has=delta.has(home, live),
         trust_version=home.trust().version,
+        site=profiles.profile(home.config),
         head=heads.newest(home),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bundle.dataset import names
+from bundle.dataset.asks import NETWORK_CLASSES, PRIORITY_MAX
 from bundle.dataset.refusals import (
     BeyondLimit,
     DatasetRefused,
@@ -32,6 +33,8 @@ GPU_MILLI_MAX = 1_000_000
 MEMORY_MIB_MAX = 1 << 26  # 64 TiB
 DISK_BYTES_MAX = 1 << 50
 DURATION_MS_MAX = 365 * 86_400_000
+DEADLINE_US_MAX = 253_402_300_800_000_000  # the year 10000
+NAMES_MAX = 256  # sites or software that a document lists in one place
 
 
 def check_dataset(dataset: Dataset) -> None:
@@ -49,6 +52,7 @@ def check_dataset(dataset: Dataset) -> None:
         where = f'files."{name}"'
         names.check_path(name, where)
         _within(where, "the file's size in bytes", len(content), 0, DOCUMENT_FILE_BYTES_MAX)
+    _check_account(dataset)
     elements = sum(_elements(step) for step in dataset.steps)
     _within("steps", "the size in elements", elements, 1, DOCUMENT_LIMITS.elements_max // 2)
     taken: dict[str, int] = {}
@@ -77,6 +81,37 @@ def check_step(dataset: Dataset, index: int, step: Step) -> None:
     _within(f"{here}.failures_max", "failures_max", step.failures_max, 1, FAILURES_MAX_MAX)
     if problem := rules.problem(step.retry):
         raise DatasetRefused(where=f"{here}.retry", reason=problem)
+    _check_requires(step, f"{here}.requires")
+
+
+def _check_account(dataset: Dataset) -> None:
+    account = dataset.account
+    lists = {"sites.allow": account.allow, "sites.deny": account.deny}
+    for where, sites in lists.items():
+        _within(where, "the number of sites", len(sites), 0, NAMES_MAX)
+    named = [("user", account.user), ("group", account.group)]
+    named += [(f"{where}[{n}]", one) for where, of in lists.items() for n, one in enumerate(of)]
+    for where, text in named:
+        names.check_text(text, where)
+        _within(where, "the name's length", len(text), 0, NAME_CHARS_MAX)
+    _within("priority", "the priority", account.priority, -PRIORITY_MAX, PRIORITY_MAX)
+    _within("deadline", "microseconds of UTC", account.deadline_us, 0, DEADLINE_US_MAX)
+
+
+def _check_requires(step: Step, here: str) -> None:
+    ask = step.requires
+    named = {"os": ask.os, "arch": ask.arch, "libc": ask.libc, "gpu_model": ask.gpu_model}
+    named |= {f"software[{place}]": one for place, one in enumerate(ask.software)}
+    _within(f"{here}.software", "the number of names", len(ask.software), 0, NAMES_MAX)
+    for name, text in named.items():
+        names.check_text(text, f"{here}.{name}")
+        _within(f"{here}.{name}", "the name's length", len(text), 0, NAME_CHARS_MAX)
+    if ask.network and ask.network not in NETWORK_CLASSES:
+        reason = f"{ask.network!r} is none of {', '.join(NETWORK_CLASSES)}"
+        raise DatasetRefused(where=f"{here}.network", reason=reason)
+    _within(f"{here}.gpu_memory", "memory in MiB", ask.gpu_memory_mib, 0, MEMORY_MIB_MAX)
+    if not step.request.gpu_milli and (ask.gpu_model or ask.gpu_memory_mib):
+        raise DatasetRefused(where=here, reason="it names a GPU, but request.gpu is 0")
 
 
 def _check_inputs(dataset: Dataset, step: Step, here: str) -> None:

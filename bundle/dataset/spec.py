@@ -12,6 +12,8 @@ from enum import StrEnum
 from typing import Any
 
 from bundle import canonical, shape
+from bundle.dataset import asks
+from bundle.dataset.asks import Account, Requires
 from bundle.digest import digest
 from bundle.limits import DOCUMENT_LIMITS
 from bundle.records import learning as learnings
@@ -99,6 +101,7 @@ class Step:
     environment: tuple[tuple[str, str], ...] = ()
     request: Request = field(default_factory=Request)
     failures_max: int = COUNTED_FAILURES_MAX
+    requires: Requires = field(default_factory=Requires)
     retry: RetryRules = retry_rules.DEFAULT
 
 
@@ -113,6 +116,7 @@ class Dataset:
     description: str = ""
     parameters: tuple[tuple[str, str], ...] = ()
     files: tuple[tuple[str, bytes], ...] = ()
+    account: Account = field(default_factory=Account)
     learning: Learning = learnings.DEFAULT
 
     def tasks_of(self, step: int) -> int:
@@ -156,16 +160,20 @@ def request_from_wire(row: shape.Reader, first: int = 0) -> Request:
 def to_wire(dataset: Dataset) -> dict[str, Any]:
     """Return the dataset as plain values for canonical encoding."""
     changed = learnings.to_wire(dataset.learning)
-    return ({"learning": changed} if changed else {}) | {
-        "schema": SCHEMA,
-        "name": dataset.name,
-        "description": dataset.description,
-        "jobs": dataset.jobs,
-        "seed": dataset.seed,
-        "parameters": dict(dataset.parameters),
-        "files": dict(dataset.files),
-        "steps": [_step_to_wire(step) for step in dataset.steps],
-    }
+    return (
+        ({"learning": changed} if changed else {})
+        | {
+            "schema": SCHEMA,
+            "name": dataset.name,
+            "description": dataset.description,
+            "jobs": dataset.jobs,
+            "seed": dataset.seed,
+            "parameters": dict(dataset.parameters),
+            "files": dict(dataset.files),
+            "steps": [_step_to_wire(step) for step in dataset.steps],
+        }
+        | asks.account_to_wire(dataset.account)
+    )
 
 
 def _step_to_wire(step: Step) -> dict[str, Any]:
@@ -177,19 +185,23 @@ def _step_to_wire(step: Step) -> dict[str, Any]:
             run["output_bytes"] = list(output_bytes)
     # What is the default is not written: a document without retry rules keeps its digest.
     changed = retry_rules.rules_to_wire(step.retry)
-    return ({"retry": changed} if changed else {}) | {
-        "name": step.name,
-        "run": run,
-        "per": str(step.per),
-        "needs": list(step.needs),
-        "inputs": [[one.step, one.output, one.name] for one in step.inputs],
-        "generated": [[one.name, one.size_bytes, one.seed] for one in step.generated],
-        "files": list(step.files),
-        "outputs": [[one.name, one.keep] for one in step.outputs],
-        "environment": dict(step.environment),
-        "request": request_to_wire(step.request),
-        "failures_max": step.failures_max,
-    }
+    return (
+        ({"retry": changed} if changed else {})
+        | {
+            "name": step.name,
+            "run": run,
+            "per": str(step.per),
+            "needs": list(step.needs),
+            "inputs": [[one.step, one.output, one.name] for one in step.inputs],
+            "generated": [[one.name, one.size_bytes, one.seed] for one in step.generated],
+            "files": list(step.files),
+            "outputs": [[one.name, one.keep] for one in step.outputs],
+            "environment": dict(step.environment),
+            "request": request_to_wire(step.request),
+            "failures_max": step.failures_max,
+        }
+        | asks.requires_to_wire(step.requires)
+    )
 
 
 def from_wire(value: Any) -> Dataset:
@@ -207,6 +219,7 @@ def from_wire(value: Any) -> Dataset:
         description=reader.text("description"),
         parameters=tuple(reader.text_map("parameters").items()),
         files=tuple((name, files.bytes(name)) for name in files.value),
+        account=asks.account_from_wire(reader),
         learning=_learning(reader),
     )
 
@@ -233,6 +246,7 @@ def _step_from_wire(reader: shape.Reader) -> Step:
         environment=tuple(reader.text_map("environment").items()),
         request=request_from_wire(reader.reader("request")),
         failures_max=reader.count("failures_max"),
+        requires=asks.requires_from_wire(reader),
         retry=_retry(reader),
     )
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from bundle import canonical, shape
 from bundle.ids import BundleId
 from bundle.limits import SMALL_LIMITS
+from bundle.records import profile as profiles
+from bundle.records.profile import Profile
 
 CHUNK = "report"  # kind and name of its chunk
 HAS_MAX = 8192  # digests in `has`; what is not told is sent again, no more
@@ -43,11 +46,12 @@ class Report:
     has: tuple[bytes, ...] = ()  # digests of documents and files that need not be sent, ascending
     trust_version: int = 0  # of the trust file that the site holds
     head: bytes = b""  # the newest signed head of central's that came (`bundle.records.head`)
+    site: Profile | None = None  # what its nodes are and what it takes; None: it says nothing
 
 
 def encode(report: Report) -> bytes:
     """Return the raw bytes of a report chunk."""
-    value = {
+    value: dict[str, Any] = {
         "at_us": report.at_us,
         "tasks_wanted": report.tasks_wanted,
         "slots": report.slots,
@@ -58,7 +62,11 @@ def encode(report: Report) -> bytes:
         "has": b"".join(report.has),
         "trust_version": report.trust_version,
     }
-    return canonical.encode(value | ({"head": report.head} if report.head else {}))
+    if report.head:
+        value["head"] = report.head
+    if report.site is not None:
+        value["site"] = profiles.to_wire(report.site)
+    return canonical.encode(value)
 
 
 def decode(raw: bytes) -> Report:
@@ -77,6 +85,7 @@ def decode(raw: bytes) -> Report:
         refused=tuple((row.text(0), row.text(1)) for row in value.readers("refused")),
         has=_digests(value),
         trust_version=value.count("trust_version"),
+        site=profiles.from_wire(value.reader("site")) if value.has("site") else None,
         head=value.bytes("head") if value.has("head") else b"",
     )
 

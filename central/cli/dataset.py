@@ -50,7 +50,7 @@ def group() -> None:
     """Check, submit, watch and control datasets."""
 
 
-def _asking(*, required: bool) -> Callable[[_F], _F]:
+def asking(*, required: bool) -> Callable[[_F], _F]:
     """Return what adds the options that say which central is meant and who asks."""
 
     def add(command: _F) -> _F:
@@ -76,7 +76,7 @@ def _asking(*, required: bool) -> Callable[[_F], _F]:
     return add
 
 
-_central = _asking(required=True)
+_central = asking(required=True)
 
 
 @group.command()
@@ -113,7 +113,7 @@ def check(file: Path, as_json: bool) -> None:
     help="Write a submission bundle, named *.pulk, for a courier, instead of asking central.",
 )
 @click.option("--key", type=click.Path(path_type=Path), help="With --bundle: your user key.")
-@_asking(required=False)
+@asking(required=False)
 def submit(
     *,
     file: Path,
@@ -134,7 +134,7 @@ def submit(
         if key is None or bundle.suffix != ".pulk":
             raise click.UsageError("--bundle FILE.pulk goes with --key USER.key")
         about = signing.write_bundle(given, bundle, key) | {"tasks": dataset.tasks()}
-        _show(about, as_json, f"{bundle}: {about['bytes']} bytes; carry it to central")
+        show_answer(about, as_json, f"{bundle}: {about['bytes']} bytes; carry it to central")
     elif central is None or token_file is None or key is not None:
         raise click.UsageError("give --central and --token-file, or --bundle and --key")
     else:
@@ -144,12 +144,12 @@ def submit(
 def _submit(given: Given, central: str, token_file: Path, *, as_json: bool) -> None:
     from central.cli.sent import Sent
 
-    client = _client(central, token_file)
+    client = client_of(central, token_file)
     digest = hashlib.sha256(given.raw + given.cosignature).hexdigest()
     sent, request = Sent.in_home(), f"{central} submit {digest}"
     answer = client.submit(given.raw, sent.key_for(request), given.cosignature)
     sent.answered(request)
-    _show(answer, as_json, f"{answer['id']}: {answer['tasks']} tasks")
+    show_answer(answer, as_json, f"{answer['id']}: {answer['tasks']} tasks")
 
 
 @group.command()
@@ -165,15 +165,15 @@ def cosign(file: Path, key: Path, out: Path, as_json: bool) -> None:
     dataset = _document(file)
     about = signing.cosign(spec.dataset_digest(spec.encode(dataset)), key, out)
     words = f"{out}: {dataset.name}, {dataset.tasks()} tasks, document {about['digest']}"
-    _show(about, as_json, words)
+    show_answer(about, as_json, words)
 
 
 @group.command("list")
 @_central
 def list_(central: str, token_file: Path, as_json: bool) -> None:
     """List the datasets."""
-    answer = _client(central, token_file).get("/datasets")
-    _show(answer, as_json, _table(_rows(answer, "datasets")))
+    answer = client_of(central, token_file).get("/datasets")
+    show_answer(answer, as_json, _table(_rows(answer, "datasets")))
 
 
 @group.command()
@@ -181,10 +181,10 @@ def list_(central: str, token_file: Path, as_json: bool) -> None:
 @_central
 def show(dataset_id: str, central: str, token_file: Path, as_json: bool) -> None:
     """Show one dataset with its counts."""
-    client = _client(central, token_file)
-    dataset_id = _full_id(client, dataset_id)
+    client = client_of(central, token_file)
+    dataset_id = full_id(client, dataset_id)
     about, counted = client.get(f"/datasets/{dataset_id}"), client.counts(dataset_id)
-    _show({**about, "counts": counted}, as_json, _table([about]) + "\n\n" + _table(counted))
+    show_answer({**about, "counts": counted}, as_json, _table([about]) + "\n\n" + _table(counted))
 
 
 @group.command()
@@ -192,9 +192,9 @@ def show(dataset_id: str, central: str, token_file: Path, as_json: bool) -> None
 @_central
 def counts(dataset_id: str, central: str, token_file: Path, as_json: bool) -> None:
     """Count tasks per step and verdict, with attempts, hours and peak memory."""
-    client = _client(central, token_file)
-    answer = client.counts(_full_id(client, dataset_id))
-    _show({"steps": answer}, as_json, _table(answer))
+    client = client_of(central, token_file)
+    answer = client.counts(full_id(client, dataset_id))
+    show_answer({"steps": answer}, as_json, _table(answer))
 
 
 @group.command()
@@ -202,14 +202,14 @@ def counts(dataset_id: str, central: str, token_file: Path, as_json: bool) -> No
 @_central
 def learned(dataset_id: str, central: str, token_file: Path, as_json: bool) -> None:
     """Show what attempts taught about requests: per step what is asked, and what would do."""
-    client = _client(central, token_file)
-    answer = client.get(f"/datasets/{_full_id(client, dataset_id)}/learned")
+    client = client_of(central, token_file)
+    answer = client.get(f"/datasets/{full_id(client, dataset_id)}/learned")
     rows = [
         {"step": one["name"], "resource": name, "successes": one["successes"], **one[name]}
         for one in _rows(answer, "steps")
         for name in ("memory_mib", "walltime_ms", "disk_bytes")
     ]
-    _show(answer, as_json, f"policy: {answer['policy']}\n{_table(rows)}")
+    show_answer(answer, as_json, f"policy: {answer['policy']}\n{_table(rows)}")
 
 
 @group.command()
@@ -224,9 +224,9 @@ def attempts(
     dataset_id: str, central: str, token_file: Path, as_json: bool, **asked: str | int | None
 ) -> None:
     """List attempts: when, where, how each ended and what it used."""
-    client = _client(central, token_file)
-    answer = client.get(f"/datasets/{_full_id(client, dataset_id)}/attempts", **asked)
-    _show(answer, as_json, _table(_rows(answer, "attempts")))
+    client = client_of(central, token_file)
+    answer = client.get(f"/datasets/{full_id(client, dataset_id)}/attempts", **asked)
+    show_answer(answer, as_json, _table(_rows(answer, "attempts")))
 
 
 @group.command()
@@ -238,9 +238,9 @@ def tasks(
     *, dataset_id: str, job: int, step: int, central: str, token_file: Path, as_json: bool
 ) -> None:
     """Show one task: verdict, attempts, provenance, inputs and outputs by digest."""
-    client = _client(central, token_file)
-    answer = client.task(_full_id(client, dataset_id), job, step)
-    _show(answer, as_json, json.dumps(answer, indent=1))
+    client = client_of(central, token_file)
+    answer = client.task(full_id(client, dataset_id), job, step)
+    show_answer(answer, as_json, json.dumps(answer, indent=1))
 
 
 def _control(name: str, words: str) -> None:
@@ -262,14 +262,14 @@ def _control(name: str, words: str) -> None:
     ) -> None:
         from central.cli.sent import Sent
 
-        client = _client(central, token_file)
-        full = _full_id(client, dataset_id)
+        client = client_of(central, token_file)
+        full = full_id(client, dataset_id)
         runs = None if jobs is None else job_runs(jobs)
         body = {"control": name, "jobs": runs, "steps": list(steps) or None}
         sent, request = Sent.in_home(), f"{central} {full} {json.dumps(body)}"
         answer = client.post(f"/datasets/{full}/controls", body, sent.key_for(request))
         sent.answered(request)
-        _show(answer, as_json, f"{name}: {full}")
+        show_answer(answer, as_json, f"{name}: {full}")
 
 
 for _name, _words in CONTROLS.items():
@@ -298,7 +298,8 @@ def _document(file: Path) -> Any:
     return document.load(file)
 
 
-def _client(central: str, token_file: Path) -> Client:
+def client_of(central: str, token_file: Path) -> Client:
+    """Return the client of a central. Raises NoToken."""
     try:
         return Client(central, token_file.read_text(encoding="ascii").strip())
     except (OSError, UnicodeError) as error:
@@ -306,7 +307,7 @@ def _client(central: str, token_file: Path) -> Client:
         raise NoToken(where=str(token_file), reason=reason) from error
 
 
-def _full_id(client: Client, given: str) -> str:
+def full_id(client: Client, given: str) -> str:
     """Return the id that a unique abbreviation stands for."""
     from bundle.ids import MalformedId, parse_dataset_id
 
@@ -324,7 +325,8 @@ def _rows(answer: Any, key: str) -> list[dict[str, Any]]:
     return list(answer.get(key, ()) if isinstance(answer, dict) else answer)
 
 
-def _show(answer: Any, as_json: bool, words: str) -> None:
+def show_answer(answer: Any, as_json: bool, words: str) -> None:
+    """Print an answer as JSON, or its words."""
     click.echo(json.dumps(answer) if as_json else words)
 
 

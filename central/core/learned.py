@@ -83,7 +83,7 @@ def encode(learned: Learned) -> bytes:
 
 
 def decode(raw: bytes | None, where: str = "learned") -> Learned:
-    """Read what was kept; None is nothing learned. Raises NotCanonical or WrongShape."""
+    """Read what was kept; None is nothing learned. Raises WrongShape."""
     return UNTAUGHT if raw is None else Learned(*sketch.decode(raw, where))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from bundle.intervals import IntervalSet
 from central.core.changes import implied_row
@@ -22,8 +23,8 @@ class View:
     """A dataset as the planner sees it.
 
     `fresh`: jobs of which no task per job has a row. `rows`: every row of the begun jobs that are
-    looked at and of the steps per dataset. `done`: tasks done, by step. `waits`: tasks that may
-    not start yet.
+    looked at and of the steps per dataset. `done`: tasks done, by step. `steps`: those that may run
+    at the site, None for all. `waits`: tasks that may not start yet, or not at this site.
     """
 
     dag: Dag
@@ -32,6 +33,7 @@ class View:
     begun: tuple[int, ...]
     rows: Mapping[Place, TaskRow]
     done: Mapping[int, int]
+    steps: frozenset[int] | None = None
     waits: frozenset[Place] = frozenset()
 
 
@@ -50,13 +52,14 @@ class Selection:
         return len(self.fresh) * len(self.prefix) + places + len(self.whole)
 
 
-def select(view: View, tasks_max: int, job_tasks_max: int) -> Selection:
+def select(view: View, tasks_max: int, job_tasks_max: int, *, strict: bool = False) -> Selection:
     """Return what to lease.
 
     Args:
         view: the dataset.
         tasks_max: how many tasks at most; a small job is never cut, so a few more are possible.
         job_tasks_max: a job with more tasks than this may be cut.
+        strict: rather cut a small job than take more tasks than `tasks_max`.
     """
     chosen = Selection()
     standing = view.controls.whole
@@ -68,14 +71,15 @@ def select(view: View, tasks_max: int, job_tasks_max: int) -> Selection:
             break
         places = _leasable(view, job)
         if len(places) > room and (len(places) > job_tasks_max or not chosen.count()):
-            places = places[: max(room, 0)] if len(places) > job_tasks_max else places
+            cuts = strict or len(places) > job_tasks_max
+            places = places[: max(room, 0)] if cuts else places
         elif len(places) > room:
             break
         if places:
             chosen.jobs[job] = places
             room -= len(places)
     if not (standing.suspended or standing.cancelled):
-        _select_fresh(view, chosen, room, job_tasks_max)
+        _select_fresh(view, chosen, room, job_tasks_max, strict=strict)
     if tasks_max > chosen.count() or not chosen.count():
         _select_whole(view, chosen, tasks_max - chosen.count())
     return chosen
@@ -83,7 +87,7 @@ def select(view: View, tasks_max: int, job_tasks_max: int) -> Selection:
 
 def is_open(view: View, place: Place, row: TaskRow | None) -> bool:
     """Return whether a task can be leased as far as it is itself concerned."""
-    if place in view.waits:
+    if place in view.waits or (view.steps is not None and place[0] not in view.steps):
         return False
     verdict = (row or implied_row(view.dag, view.controls, place)).verdict
     if verdict is Verdict.READY:
@@ -114,21 +118,47 @@ def _met(view: View, place: Place, chosen: set[Place]) -> bool:
     return True
 
 
-def prefix_steps(dag: Dag) -> tuple[int, ...]:
-    """Return the steps per job that rest on steps per job alone, parents first."""
+class Steps(Protocol):
+    """As much of a `Dag` as tells which steps a fresh job has."""
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The steps, parents before children."""
+
+    @property
+    def whole(self) -> tuple[bool, ...]:
+        """For each step whether it runs once for the dataset."""
+
+    @property
+    def needs(self) -> tuple[tuple[int, ...], ...]:
+        """For each step the steps it needs."""
+
+
+def prefix_steps(dag: Steps, steps: frozenset[int] | None = None) -> tuple[int, ...]:
+    """Return the steps per job that rest on steps per job alone, parents first.
+
+    Args:
+        dag: the dataset's.
+        steps: those that may run at the site; None for all.
+    """
     inside: set[int] = set()
     for step in dag.order:
+        if steps is not None and step not in steps:
+            continue
         if not dag.whole[step] and inside.issuperset(dag.needs[step]):
             inside.add(step)
     return tuple(step for step in dag.order if step in inside)
 
 
-def _select_fresh(view: View, chosen: Selection, room: int, job_tasks_max: int) -> None:
-    prefix = prefix_steps(view.dag)
+def _select_fresh(
+    view: View, chosen: Selection, room: int, job_tasks_max: int, *, strict: bool
+) -> None:
+    prefix = prefix_steps(view.dag, view.steps)
     if not prefix or room <= 0 or not view.fresh.spans:
         return
     jobs = room // len(prefix)
-    if jobs == 0 and len(prefix) > job_tasks_max:
+    cuts = len(prefix) > job_tasks_max or (strict and not chosen.count())
+    if jobs == 0 and cuts:
         job = view.fresh.spans[0][0]
         chosen.jobs[job] = [(step, job) for step in prefix[:room]]
         return

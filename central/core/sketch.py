@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from bundle import canonical, shape
-from bundle.limits import STATE_LIMITS
+import msgpack
+
+from bundle import shape
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,8 +42,9 @@ class Sketch:
         """Return the sketch of all amounts of both."""
         if not (self.buckets and other.buckets):
             return self if self.buckets else other
-        counts = Counter(dict(self.buckets))
-        counts.update(dict(other.buckets))
+        counts = dict(self.buckets)
+        for number, many in other.buckets:
+            counts[number] = counts.get(number, 0) + many
         return Sketch(tuple(sorted(counts.items())))
 
 
@@ -145,13 +147,20 @@ def from_wire(flat: tuple[int, ...], where: str) -> Sketch:
 
 
 def encode(sketches: Iterable[Sketch]) -> bytes:
-    """Return the bytes of several sketches, to be kept."""
-    return canonical.encode([to_wire(one) for one in sketches])
+    """Return the bytes of several sketches, to be kept.
+
+    They are canonical: arrays of counts have one shortest form in msgpack.
+    """
+    return bytes(msgpack.packb([to_wire(one) for one in sketches]))
 
 
 def decode(raw: bytes, where: str) -> Iterator[Sketch]:
-    """Yield the sketches of what `encode` gave. Raises NotCanonical or WrongShape."""
-    value = shape.Reader.of(canonical.decode(raw, STATE_LIMITS, where=where), where)
+    """Yield the sketches of what `encode` gave. Raises WrongShape."""
+    try:
+        found = msgpack.unpackb(raw)
+    except ValueError as error:
+        raise shape.WrongShape(where=where, expected="sketches", found=str(error)) from error
+    value = shape.Reader.of(found, where)
     for place in range(len(value.value)):
         yield from_wire(value.counts(place), f"{where}[{place}]")
 

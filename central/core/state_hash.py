@@ -4,7 +4,7 @@ SHA-256 over the sorted records of all datasets. A dataset's record holds its do
 controls say and where, every segment by its digest (which stands for its attempts, their fates and
 usage), every pin, and every task that has ended, by verdict. Which output is canonical follows from
 these. Not in it: epochs, commits, receipts, arrival times, leases, telemetry, parked bundles.
-See docs/adr/0010.
+See docs/adr/0016.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import base64
 import binascii
 from pathlib import Path
 
+from bundle.dataset.asks import Account, Requires
 from bundle.dataset.refusals import (
     BeyondLimit,
     DatasetRefused,
@@ -28,7 +29,7 @@ from bundle.dataset.spec import (
 )
 from bundle.limits import DOCUMENT_FILE_BYTES_MAX
 from central.document import policy
-from central.document.form import DatasetForm, FileForm, InputForm, StepForm
+from central.document.form import DatasetForm, FileForm, InputForm, RequiresForm, StepForm
 
 
 def dataset(form: DatasetForm, base: Path | None) -> Dataset:
@@ -45,6 +46,7 @@ def dataset(form: DatasetForm, base: Path | None) -> Dataset:
             _Builder(form, place_of, outputs, index).step() for index in range(len(form.steps))
         ),
         description=form.description,
+        account=_account(form),
         parameters=tuple(sorted(form.parameters.items())),
         files=tuple(sorted((name, _content(name, one, base)) for name, one in form.files.items())),
         learning=policy.learning(form.learning),
@@ -90,6 +92,7 @@ class _Builder:
             environment=tuple(sorted(step.environment.items())),
             request=Request(ask.cpu, ask.gpu, ask.memory, ask.disk, ask.walltime),
             failures_max=step.failures_max,
+            requires=_requires(step.requires),
             retry=policy.retry_rules(self._form.retry, step.retry),
         )
 
@@ -141,6 +144,29 @@ class _Builder:
             hint = meant(output, known, f"it declares {', '.join(sorted(known)[:8]) or 'none'}")
             raise UnknownOutput(where=where, step=step_name, output=repr(output), hint=hint)
         return Input(step, known[output], output if one.name is None else one.name)
+
+
+def _account(form: DatasetForm) -> Account:
+    return Account(
+        user=form.user,
+        group=form.group,
+        priority=form.priority,
+        deadline_us=form.deadline,
+        allow=tuple(sorted(set(form.sites.allow))),
+        deny=tuple(sorted(set(form.sites.deny))),
+    )
+
+
+def _requires(form: RequiresForm) -> Requires:
+    return Requires(
+        os=form.os,
+        arch=form.arch,
+        libc=form.libc,
+        software=tuple(sorted(set(form.software))),
+        network=form.network,
+        gpu_model=form.gpu_model,
+        gpu_memory_mib=form.gpu_memory,
+    )
 
 
 def _content(name: str, form: FileForm, base: Path | None) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,8 @@ from bundle.dataset.refusals import meant
 from bundle.dataset.spec import COUNTED_FAILURES_MAX, SCHEMA, Request
 from bundle.records import learning as learnings
 from central.document import quantity
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _parameter(value: object) -> object:
@@ -26,6 +29,19 @@ def _command(value: object) -> object:
     return value
 
 
+def _deadline(value: object) -> int:
+    """A date and time with its offset, as TOML writes it or as text; UTC microseconds."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    try:
+        at = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise ValueError(f"{value!r} is no date: write 2027-01-31T12:00:00Z") from error
+    if not isinstance(at, datetime) or at.tzinfo is None:
+        raise ValueError("write a date and time with its offset: 2027-01-31T12:00:00Z")
+    return (at - EPOCH) // timedelta(microseconds=1)
+
+
 def _keyed(key: str, value: object) -> object:
     """A bare text stands for a table with that one key."""
     return {key: value} if isinstance(value, str) else value
@@ -38,6 +54,7 @@ Gigabytes = Annotated[int, BeforeValidator(partial(quantity.size_bytes, bare="Gi
 MemoryMib = Annotated[int, BeforeValidator(quantity.memory_mib)]
 Milli = Annotated[int, BeforeValidator(quantity.milli)]
 Parameter = Annotated[str, BeforeValidator(_parameter)]
+Deadline = Annotated[int, BeforeValidator(_deadline)]
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -108,6 +125,25 @@ class RequestForm(Form):
     walltime: Walltime = Request().walltime_ms
 
 
+class RequiresForm(Form):
+    """What a step needs of a node besides amounts."""
+
+    os: str = ""
+    arch: str = ""
+    libc: str = ""
+    software: list[str] = []
+    network: Literal["", "none", "site", "any"] = ""
+    gpu_model: str = ""
+    gpu_memory: MemoryMib = 0
+
+
+class SitesForm(Form):
+    """At which sites a dataset may run; an empty `allow` is every site that is not denied."""
+
+    allow: list[str] = []
+    deny: list[str] = []
+
+
 class RetryForm(Form):
     """`[retry]` of the document, or of a step; what a step leaves out is the document's."""
 
@@ -154,6 +190,7 @@ class StepForm(Form):
     environment: dict[str, str] = {}
     request: RequestForm = RequestForm()
     failures_max: int = COUNTED_FAILURES_MAX
+    requires: RequiresForm = RequiresForm()
     retry: RetryForm = RetryForm()
 
     @model_validator(mode="after")
@@ -172,6 +209,11 @@ class DatasetForm(Form):
     jobs: int
     seed: int = 0
     parameters: dict[str, Parameter] = {}
+    user: str = ""
+    group: str = ""
+    priority: int = 0
+    deadline: Deadline = 0
+    sites: SitesForm = SitesForm()
     files: dict[str, FileForm] = {}
     retry: RetryForm = RetryForm()
     learning: LearningForm = LearningForm()

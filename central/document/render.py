@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+from datetime import timedelta
 from typing import Any
 
 from bundle.dataset.spec import SCHEMA, Command, Dataset, Per, Request, Step
 from central.document import policy
+from central.document.form import EPOCH
 
 
 def render(dataset: Dataset) -> dict[str, Any]:
@@ -15,6 +17,7 @@ def render(dataset: Dataset) -> dict[str, Any]:
     if dataset.description:
         made["description"] = dataset.description
     made |= {"jobs": dataset.jobs, "seed": dataset.seed}
+    made |= _account(dataset)
     if dataset.parameters:
         made["parameters"] = dict(dataset.parameters)
     if dataset.files:
@@ -61,9 +64,37 @@ def _step(dataset: Dataset, step: Step) -> dict[str, Any]:
             }
     made["request"] = _request(step.request)
     made["failures_max"] = step.failures_max
+    made |= _requires(step)
     if retry := policy.render_retry(step.retry):
         made["retry"] = retry
     return made
+
+
+def _account(dataset: Dataset) -> dict[str, Any]:
+    account, made = dataset.account, {}
+    for name in ("user", "group", "priority"):
+        if getattr(account, name):
+            made[name] = getattr(account, name)
+    if account.deadline_us:
+        made["deadline"] = (EPOCH + timedelta(microseconds=account.deadline_us)).isoformat()
+    sites = {"allow": list(account.allow), "deny": list(account.deny)}
+    if any(sites.values()):
+        made["sites"] = {name: listed for name, listed in sites.items() if listed}
+    return made
+
+
+def _requires(step: Step) -> dict[str, Any]:
+    ask = step.requires
+    made: dict[str, Any] = {
+        name: value
+        for name in ("os", "arch", "libc", "network", "gpu_model")
+        if (value := getattr(ask, name))
+    }
+    if ask.software:
+        made["software"] = list(ask.software)
+    if ask.gpu_memory_mib:
+        made["gpu_memory"] = f"{ask.gpu_memory_mib}MiB"
+    return {"requires": made} if made else {}
 
 
 def _input(dataset: Dataset, parent: int, output: int, name: str) -> Any:

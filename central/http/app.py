@@ -29,10 +29,20 @@ ROUTES: tuple[Route, ...] = (
 def make_app(authority: Authority, home: Home, config: Config, budgets: Budgets) -> web.Application:
     """Return the application. Bodies are never decompressed: run it with auto_decompress=False."""
     service = Service(authority, home, config, budgets)
-    app = web.Application(middlewares=[translate])
+    app = web.Application(middlewares=[_closing, translate])
     for route in ROUTES:
         app.router.add_route(route.method, route.path, _answering(route, service))
     return app
+
+
+@web.middleware
+async def _closing(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """End the connection with its answer: the next request goes to the door, which sorts them."""
+    answer = await handler(request)
+    answer.force_close()
+    return answer
 
 
 def _answering(

@@ -14,7 +14,7 @@ _BEARER = re.compile(r"Bearer ([A-Za-z0-9_\-.~+/=]{16,256})")
 
 
 async def identified(asked: Asked, access: Access) -> Asked:
-    """Return the request with its sender. Runs in the route's own budget.
+    """Return the request with its sender. Users in the route's own budget, sites in `checks`.
 
     Raises Unauthorised, Forbidden, and what the authority raises for a wrong token or signature.
     """
@@ -44,7 +44,7 @@ async def _site(asked: Asked) -> Asked:
     header = request.headers.get(hdrs.AUTHORIZATION, "")
     path = request.rel_url.raw_path
     check = asked.authority.check_site_request
-    site = await asked.budget.run(check, header, request.method, path)
+    site = await asked.service.budgets.checks.run(check, header, request.method, path)
     if site != asked.part("site"):
         raise Forbidden(where=request.path, reason=f"the request is signed by site {site}")
     return replace(asked, site=site)

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import ParamSpec, TypeVar
 
-from central.http.errors import Busy
+from bundle.ids import SiteName
+from central.http.errors import Busy, SiteBusy
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -25,6 +26,11 @@ class Budget:
         self._waiting = 0
         self._places = asyncio.Semaphore(running_max)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether somebody waits for a place, or all are taken."""
+        return self._waiting > 0 or self._places.locked()
+
     async def run(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Return what the call returns. Raises Busy and what it raises."""
         async with self.place():
@@ -33,13 +39,18 @@ class Budget:
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         """Hold one place. Raises Busy where too many wait or the wait is too long."""
-        await self._take()
+        await self.take()
         try:
             yield
         finally:
-            self._places.release()
+            self.give_back()
 
-    async def _take(self) -> None:
+    def give_back(self) -> None:
+        """Give back what was taken."""
+        self._places.release()
+
+    async def take(self) -> None:
+        """Take one place. Raises Busy as `place` does."""
         if self._waiting >= self._waiting_max and self._places.locked():
             raise Busy(what_for=self.name)
         self._waiting += 1
@@ -52,11 +63,44 @@ class Budget:
             self._waiting -= 1
 
 
+class PerSite:
+    """So many places for each site, so that none takes all that there are for sites."""
+
+    def __init__(self, running_max: int, waiting_max: int, wait_s_max: float) -> None:
+        """Bound what one site runs, what waits of it, and the seconds that it waits."""
+        self._limits = (running_max, waiting_max, wait_s_max)
+        self._budgets: dict[SiteName, tuple[Budget, int]] = {}
+
+    @asynccontextmanager
+    async def place(self, site: SiteName) -> AsyncIterator[None]:
+        """Hold one of a site's places. Raises SiteBusy as a budget raises Busy."""
+        budget, users = self._budgets.get(site) or (Budget(site, *self._limits), 0)
+        self._budgets[site] = (budget, users + 1)
+        try:
+            try:
+                await budget.take()
+            except Busy:
+                raise SiteBusy(site=site) from None
+            try:
+                yield
+            finally:
+                budget.give_back()
+        finally:
+            budget, users = self._budgets.pop(site)
+            if users > 1:
+                self._budgets[site] = (budget, users - 1)
+
+
 class Budgets:
     """The budgets of one server. What sites bring has its own, and so has what they fetch."""
 
-    def __init__(self, concurrent_uploads: int) -> None:
-        """Make them; `uploads` bounds bodies under way, `completions` merges."""
+    def __init__(self, concurrent_uploads: int, site_uploads_max: int) -> None:
+        """Make them; `uploads` bounds bodies under way, `completions` merges.
+
+        `checks` are signatures of sites: quick, and never behind a merge.
+        """
+        self.sites = PerSite(site_uploads_max, 64, 20.0)
+        self.checks = Budget("checks", 2, 1024, 10.0)
         self.uploads = Budget("uploads", concurrent_uploads, 256, 20.0)
         self.completions = Budget("completions", 2, 1024, 25.0)
         self.work = Budget("work", 2, 256, 20.0)
@@ -67,5 +111,6 @@ class Budgets:
     @property
     def threads(self) -> int:
         """How many threads all of them can need at once."""
-        kinds = (self.uploads, self.completions, self.work, self.reads, self.writes, self.files)
+        sites = (self.checks, self.uploads, self.completions, self.work)
+        kinds = (*sites, self.reads, self.writes, self.files)
         return sum(one.running_max for one in kinds) + 2

@@ -136,10 +136,19 @@ async def attempts(asked: Asked) -> web.StreamResponse:
 
 async def task(asked: Asked) -> web.StreamResponse:
     """Show one task: verdict, attempts, provenance."""
+    return as_json(await asked.budget.run(asked.authority.task, _task(asked)))
+
+
+async def why(asked: Asked) -> web.StreamResponse:
+    """Say what keeps a task from running, the reason first."""
+    return as_json(await asked.budget.run(asked.authority.why, _task(asked)))
+
+
+def _task(asked: Asked) -> Task:
     job, step = int(asked.part("job")), int(asked.part("step"))
     if job > JOB_MAX or step > STEP_MAX:
         raise RequestMalformed(where=asked.request.path, reason="there is no such job or step")
-    return as_json(await asked.budget.run(asked.authority.task, Task(_dataset(asked), job, step)))
+    return Task(_dataset(asked), job, step)
 
 
 def _dataset(asked: Asked) -> DatasetId:
@@ -181,5 +190,6 @@ ROUTES = (
     Route("GET", f"{DATASET}/learned", Access.USER, lambda b: b.reads, learned),
     Route("GET", f"{DATASET}/attempts", Access.USER, lambda b: b.reads, attempts),
     Route("GET", f"{DATASET}/tasks/{NUMBERS}", Access.USER, lambda b: b.reads, task),
+    Route("GET", f"{DATASET}/tasks/{NUMBERS}/why", Access.USER, lambda b: b.reads, why),
     Route("POST", f"{DATASET}/controls", Access.USER, lambda b: b.writes, control),
 )

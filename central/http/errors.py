@@ -29,6 +29,41 @@ class Busy(PulkError):
     remedy = "try again after the seconds in Retry-After"
 
 
+class TooManyAsks(PulkError):
+    """More requests for work came than are answered in a second. Ask again when told to."""
+
+    code = "too-many-asks"
+    transient = True
+    what = "too many requests for work came at once"
+    remedy = "ask again after the seconds in Retry-After; results are taken all the while"
+
+
+class SiteBusy(PulkError):
+    """One site brings more bundles at once than one site may. The others are not held up."""
+
+    code = "site-busy"
+    transient = True
+    what = "site {site} brings too many bundles at once"
+    remedy = "bring them one after the other; try again after the seconds in Retry-After"
+
+
+class TooManyConnections(PulkError):
+    """One address holds more connections than it may. A proxy needs a higher limit."""
+
+    code = "too-many-connections"
+    transient = True
+    what = "this address has too many connections open"
+    remedy = "close some, or raise [http] address_connections_max at central"
+
+
+class HeadTooLarge(PulkError):
+    """The request line and headers have more bytes than are read."""
+
+    code = "head-too-large"
+    what = "the head of the request has more than {size_bytes_max} bytes"
+    remedy = "send fewer or shorter headers"
+
+
 class StorageTrouble(PulkError):
     """Central's disk or database did not do what was asked: full, read-only or broken."""
 
@@ -137,6 +172,10 @@ STATUS: tuple[tuple[type[PulkError], int], ...] = (
     (BodyTooLarge, 413),
     (WrongMediaType, 415),
     (EncodingRefused, 415),
+    (TooManyAsks, 429),
+    (SiteBusy, 429),
+    (TooManyConnections, 429),
+    (HeadTooLarge, 431),
     (errors.Unbalanced, 500),
     (Internal, 500),
 )
@@ -161,12 +200,12 @@ def answer_of(error: PulkError, status: int | None = None) -> web.Response:
     """Return the answer that carries a refusal."""
     status = status_of(error) if status is None else status
     answer = as_json(error.diagnostics(), status)
-    if status == 503:
+    if status in (429, 503):
         spread = RETRY_AFTER_S_MAX - RETRY_AFTER_S_MIN + 1
         answer.headers[hdrs.RETRY_AFTER] = str(RETRY_AFTER_S_MIN + secrets.randbelow(spread))
     if status == 401:
         answer.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
-    if status in (408, 411, 413, 415):
+    if status in (408, 411, 413, 415, 429):
         answer.force_close()  # what is left of the body would be read as the next request
     return answer
 

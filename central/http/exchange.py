@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
+from typing import Any
 
 from aiohttp import web
 
 from bundle.ids import BundleId
+from central.authority import OutBundle
 from central.home import upload_place
 from central.http import body
 from central.http.answer import as_json
@@ -21,9 +24,12 @@ async def bring(asked: Asked) -> web.StreamResponse:
     size_max = service.config.http.upload_bytes_max
     body.declared_bytes(request, size_max)  # before waiting for a place
     async with (
+        service.budgets.sites.place(asked.site),
         service.budgets.uploads.place(),
         body.received(request, size_max, upload_place(service.home)) as path,
     ):
+        # The one place where completions wait for the authority: whoever wants to merge several
+        # small ones in a transaction gathers them here, and answers each after the commit.
         found = await asked.budget.run(asked.authority.absorb, path)
     facts = {"site": asked.site, "outcome": str(found.outcome), "code": found.code}
     _LOG.info("bundle came", extra={**facts, "bundle": found.bundle or asked.part("bundle")})
@@ -36,8 +42,7 @@ async def bring(asked: Asked) -> web.StreamResponse:
 async def outbox(asked: Asked) -> web.StreamResponse:
     """List what is there for the site; new work may be packed for it now."""
     found = await asked.budget.run(asked.authority.outbox, asked.site)
-    rows = [{"id": b.id, "bytes": b.size_bytes, "sequence": b.sequence} for b in found]
-    return as_json({"bundles": rows})
+    return as_json({"bundles": rows_of(found)})
 
 
 async def fetch(asked: Asked) -> web.StreamResponse:
@@ -46,6 +51,11 @@ async def fetch(asked: Asked) -> web.StreamResponse:
     path = await asked.budget.run(asked.authority.outgoing, asked.site, bundle)
     headers = {"Content-Type": "application/octet-stream", "Cache-Control": "no-transform"}
     return web.FileResponse(path, headers=headers)
+
+
+def rows_of(bundles: Iterable[OutBundle]) -> list[dict[str, Any]]:
+    """Return an outbox as plain values."""
+    return [{"id": b.id, "bytes": b.size_bytes, "sequence": b.sequence} for b in bundles]
 
 
 BUNDLE = "/exchange/{site}/{bundle:[0-9a-f]{64}}"

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import signal
+import socket
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
 
 from aiohttp import http_parser, web
 
@@ -15,12 +21,21 @@ from bundle.spool import publish
 from central import lock
 from central.authority import Authority
 from central.config import Config
+from central.door import process
+from central.door.process import DoorProcess
 from central.home import Home, clear_uploads, now_us
 from central.http.app import make_app
 from central.http.budget import Budgets
+from central.http.desk import Desk, answer_questions
+from central.http.watchdog import Watchdog, beat
+from central.marks import Marks
 
 IDLE_S_MAX = 30.0  # for the headers of a request, the first one of a connection included
+LINGER_S = 1.0  # for the rest of a body that was refused; the answer is said before
 SHUTDOWN_S = 10.0  # for requests under way; a merge that began is finished whatever it takes
+BACKLOG = 4096
+TAKEN_S_MAX = 1.0
+SWITCH_S = 0.001  # how long a merge keeps a read waiting for the interpreter; 5 ms is the default
 ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 _LOG = logging.getLogger(__name__)
 
@@ -49,19 +64,41 @@ def serve(home: Home, config: Config) -> None:
         home.address.unlink(missing_ok=True)  # a killed server's: somebody else may listen there
         if left := clear_uploads(home):
             _LOG.info("uploads that broke off removed", extra={"files": left})
-        authority = Authority.open(home, config, clock_us=now_us)
-        try:
-            asyncio.run(_serve(authority, home, config))
-        finally:
-            authority.close()
+        sys.setswitchinterval(SWITCH_S)
+        with closing(_bind(config.http.host, config.http.port)) as listener:
+            marks = Marks()
+            door = process.start(listener, home.trust, config.http, marks)
+            try:
+                _with_authority(home, config, Entrance(listener, door, marks))
+            finally:
+                door.end()
     _LOG.info("stopped")
 
 
-async def _serve(authority: Authority, home: Home, config: Config) -> None:
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """How requests come in."""
+
+    listener: socket.socket
+    door: DoorProcess
+    marks: Marks
+
+
+def _with_authority(home: Home, config: Config, entrance: Entrance) -> None:
+    authority = Authority.open(home, config, clock_us=now_us)
+    authority.mark_changes(entrance.marks)
+    try:
+        with Watchdog(entrance.marks):
+            asyncio.run(_serve(authority, home, config, entrance))
+    finally:
+        authority.close()
+
+
+async def _serve(authority: Authority, home: Home, config: Config, entrance: Entrance) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    budgets = Budgets(config.http.concurrent_uploads)
+    budgets = Budgets(config.http.concurrent_uploads, config.http.site_uploads_max)
     # Closed by asyncio.run, which waits for calls that still run: a merge is never cut.
     loop.set_default_executor(ThreadPoolExecutor(budgets.threads, "authority"))
     runner = web.AppRunner(
@@ -69,11 +106,22 @@ async def _serve(authority: Authority, home: Home, config: Config) -> None:
         access_log=None,
         auto_decompress=False,
         keepalive_timeout=IDLE_S_MAX,
+        lingering_time=LINGER_S,
         shutdown_timeout=SHUTDOWN_S,
     )
     await runner.setup()
+    assert runner.server is not None  # noqa: S101  setup made it
+    desk = Desk(entrance.door, runner.server, entrance.marks)
+    tasks = [
+        asyncio.create_task(beat(entrance.marks)),
+        asyncio.create_task(
+            answer_questions(entrance.door, authority, budgets.work, budgets.completions)
+        ),
+        asyncio.create_task(_stand_in(desk, entrance, runner)),
+    ]
     try:
-        url = await _listen(runner, config.http.host, config.http.port)
+        desk.open()
+        url = _url(config.http.host, entrance.listener)
         publish.write_file(home.root, home.address, f"{url}\n".encode())
         _LOG.info("listening", extra={"url": url, "pid": os.getpid()})
         try:
@@ -82,15 +130,45 @@ async def _serve(authority: Authority, home: Home, config: Config) -> None:
             home.address.unlink(missing_ok=True)
         _LOG.info("stopping")
     finally:
+        desk.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        entrance.door.end()
         await runner.cleanup()
 
 
-async def _listen(runner: web.AppRunner, host: str, port: int) -> str:
-    site = web.TCPSite(runner, host, port)
-    try:
-        await site.start()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise CannotListen(host=host, port=port, reason=reason) from error
-    shown = ANY_ADDRESS.get(host, host)
-    return f"http://[{shown}]:{site.port}" if ":" in shown else f"http://{shown}:{site.port}"
+async def _stand_in(desk: Desk, entrance: Entrance, runner: web.AppRunner) -> None:
+    """Serve without the door if it dies: slower under a flood, but nobody is turned away."""
+    await desk.gone.wait()
+    _LOG.error("the door is gone; the server takes connections itself until it is started again")
+    entrance.door.end()
+    await web.SockSite(runner, entrance.listener).start()
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket. Raises CannotListen.
+
+    A server that was killed leaves a door that ends at once, but not before this.
+    """
+    deadline = time.monotonic() + TAKEN_S_MAX
+    while True:
+        try:
+            family, _, _, _, address = socket.getaddrinfo(
+                host or "0.0.0.0",  # noqa: S104  what an empty name has always meant
+                port,
+                type=socket.SOCK_STREAM,
+                flags=socket.AI_PASSIVE,
+            )[0]
+            return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and time.monotonic() < deadline:
+                time.sleep(0.05)
+                continue
+            reason = error.strerror or str(error)
+            raise CannotListen(host=host, port=port, reason=reason) from error
+
+
+def _url(host: str, listener: socket.socket) -> str:
+    shown, port = ANY_ADDRESS.get(host, host), listener.getsockname()[1]
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"

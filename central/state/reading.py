@@ -70,14 +70,17 @@ class Reading:
             found += self._store.tasks.rows(self._row.no, in_rows)
         return found
 
-    def attempts(self, places: Collection[Place]) -> list[AttemptFact]:
-        """Return all attempts at tasks."""
+    def tried(self, places: Collection[Place]) -> list[AttemptFact]:
+        """Return all attempts at those tasks that failed, or that have rows for another reason."""
         in_rows: list[Place] = []
         plain: list[Place] = []
+        self._blocks.load_jobs(by_step(places))
         for step, jobs in by_step(places):
-            has_row = (self._blocks.read(step, jobs) & state_byte.ROW) != 0
+            states = self._blocks.read(step, jobs)
+            has_row = (states & state_byte.ROW) != 0
+            failed = ((states & state_byte.DONE) == 0) & ((states & state_byte.FAILURES) != 0)
             in_rows += [(step, job) for job in jobs[has_row].tolist()]
-            plain += [(step, job) for job in jobs[~has_row].tolist()]
+            plain += [(step, job) for job in jobs[failed & ~has_row].tolist()]
         found = list(self._store.tasks.attempts(self._row.no, in_rows)) if in_rows else []
         found += [one for one, _ in self._recall.facts(self._row.no, plain)]
         self._recall.trim()
@@ -91,13 +94,15 @@ class Reading:
             places = [(one.step, job) for job in touched.tolist()]
             yield from sorted(self.rows(places, outcomes=True), key=lambda row: row.place)
 
-    def ready(self, limit: int) -> list[Place]:
-        """Return tasks that are ready and that something happened to, lowest job first."""
+    def ready(self, limit: int, steps: Collection[int] | None = None) -> list[Place]:
+        """Return touched tasks that are ready, lowest job first; of some steps only, or of all."""
         keys = self._store.tasks.blocks_with(self._row.no, Verdict.READY, READY_BLOCKS_MAX)
         self._blocks.load(keys)
         found: list[Place] = []
         at = None
         for step, block in keys:
+            if steps is not None and step not in steps:
+                continue
             if len(found) >= limit and block != at:
                 break
             at = block

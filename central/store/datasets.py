@@ -158,6 +158,10 @@ class StoredDatasets:
         """See `protocol.Datasets`."""
         self._db.run(_SQL["answer"], (count, no))
 
+    def leased_at(self, site: SiteName) -> list[tuple[int, int]]:
+        """See `protocol.Datasets`."""
+        return [(no, int(tasks)) for no, tasks in self._db.all(_SQL["leased_at"], (site,))]
+
     def leased_by(self, site: SiteName) -> int:
         """See `protocol.Datasets`."""
         return int(self._db.value(_SQL["leased_by"], (site,)))

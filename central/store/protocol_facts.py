@@ -107,6 +107,9 @@ class Datasets(Protocol):
     def answer(self, no: int, count: int) -> None:
         """Add to how many tasks of a lease results answered."""
 
+    def leased_at(self, site: SiteName) -> list[tuple[int, int]]:
+        """Return (dataset, how many tasks) of what is leased to a site, as `leased_by` counts."""
+
     def leased_by(self, site: SiteName) -> int:
         """Return how many tasks of a site's live leases are not answered."""
 

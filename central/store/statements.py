@@ -38,7 +38,8 @@ def statements(name: str) -> dict[str, Statement]:
     for part in text.split("-- name: ")[1:]:
         title, _, body = part.partition("\n")
         one = _statement(title.split(), body.strip())
-        found[one.name] = one
+        if found.setdefault(one.name, one) is not one:
+            raise ValueError(f"{name}.sql names {one.name} twice")
     return found
 
 

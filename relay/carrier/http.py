@@ -16,12 +16,14 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
 from bundle.client import NoRedirect
 from bundle.ids import BundleId
 from bundle.limits import BUNDLE_BYTES_MAX
+from bundle.patience import Patience, retry_after_s
 from bundle.spool import publish
 from bundle.trust.keys import Signer
 from bundle.trust.request import sign_request
@@ -32,6 +34,7 @@ ANSWER_BYTES_MAX = 1 << 20
 OUTBOX_BYTES_MAX = 8 << 20
 PIECE_BYTES = 1 << 18
 ERROR_S = 10.0  # the longest to wait for the body of a refusal
+PATIENCE_S = 12.0  # how long one tick waits for a busy central before it leaves it to the next
 SLOWEST_BYTES_PER_S = 2_000  # a transfer slower than this on the whole is given up
 THIS_BUNDLE_ONLY = frozenset({400, 404, 409, 411, 413, 415, 422})
 _LOG = logging.getLogger(__name__)
@@ -43,9 +46,16 @@ class HttpCarrier:
     """See `contract.Carrier`. Every request is signed with the site's key."""
 
     def __init__(
-        self, url: str, site: str, signer: Signer, certificate: bytes, timeout_s: float
+        self,
+        url: str,
+        site: str,
+        signer: Signer,
+        certificate: bytes,
+        timeout_s: float,
+        patience: Patience | None = None,
     ) -> None:
-        """Talk to central at `url` as `site`."""
+        """Talk to central at `url` as `site`; a busy one is waited for, within reason."""
+        self._patience = patience or Patience(PATIENCE_S, time.sleep)
         self._base = url.rstrip("/")
         self._site, self._signer, self._certificate = site, signer, certificate
         self._timeout_s = timeout_s
@@ -118,7 +128,32 @@ class HttpCarrier:
         *,
         into: IO[bytes] | None = None,
     ) -> bytes:
-        """Make one request; return the answer's body, or write it. Raises CarryFailed."""
+        """Make one request, again where central is busy; return the answer's body, or write it.
+
+        Raises CarryFailed.
+        """
+        for tries in count(1):
+            if body is not None:
+                body.seek(0)
+            found = self._call_once(
+                method, path, answer_bytes_max, body, body_bytes, into=into, tries=tries
+            )
+            if found is not None:
+                return found
+        raise AssertionError  # never: count() has no end
+
+    def _call_once(
+        self,
+        method: str,
+        path: str,
+        answer_bytes_max: int,
+        body: IO[bytes] | None,
+        body_bytes: int,
+        *,
+        into: IO[bytes] | None,
+        tries: int,
+    ) -> bytes | None:
+        """Make one request; None where central was busy and the wait it asked for is over."""
         url = self._base + path
         try:
             request = urllib.request.Request(  # noqa: S310  the operator's own address
@@ -131,9 +166,16 @@ class HttpCarrier:
                 return self._take(answer, answer_bytes_max, into)
         except urllib.error.HTTPError as error:
             with error:
-                raise CarryFailed(
-                    where=url, method=method, reason=_said(error), status=error.code
-                ) from error
+                said, after = _said(error), error.headers.get("Retry-After")
+            if self._patience.waits(error.code, after, tries):
+                return None
+            raise CarryFailed(
+                where=url,
+                method=method,
+                reason=said,
+                status=error.code,
+                retry_after_s=retry_after_s(after),
+            ) from error
         except _TROUBLE as error:
             raise CarryFailed(where=url, method=method, reason=_reason(error)) from error
 

@@ -15,6 +15,7 @@ import pytest
 
 from bundle import canonical
 from bundle.errors import PulkError
+from bundle.records import head as heads
 from bundle.records import seal as seals
 from bundle.records import segment as segments
 from bundle.records.seal import SEAL_PAYLOAD_TYPE, Seal
@@ -52,6 +53,7 @@ PAYLOAD_TYPES = (
     preauth.ENROLMENT_TYPE,
     preauth.REQUEST_TYPE,
     preauth.DATASET_TYPE,
+    preauth.HEAD_TYPE,
     SEAL_PAYLOAD_TYPE,
 )
 ASK = (preauth, admit, signed, request, cosignature, collect)  # modules that hold `pae`
@@ -110,6 +112,7 @@ def every(folder: Path, world: World) -> list[EntryPoint]:
         EntryPoint("enrolment request", preauth.ENROLMENT_TYPE, _enrolment),
         EntryPoint("signed HTTP request", preauth.REQUEST_TYPE, _request),
         EntryPoint("co-signature", preauth.DATASET_TYPE, _cosignature),
+        EntryPoint("central's head", preauth.HEAD_TYPE, _head),
         EntryPoint("seal", SEAL_PAYLOAD_TYPE, _seal_at(world)),
     ]
 
@@ -118,6 +121,11 @@ def _verify(key: bytes, sign: Sign) -> None:
     message = preauth.pae(SEAL_PAYLOAD_TYPE, bytes(32))
     if not keys.verify(key, message, sign(message)):
         raise NotCollectedError()
+
+
+def _head(key: bytes, sign: Sign) -> None:
+    body = canonical.encode({"epoch": 1, "nonce": bytes(16), "commit": 3})
+    heads.read(_record(preauth.HEAD_TYPE, body, key, sign), {key})
 
 
 def _record(payload_type: str, body: bytes, key: bytes, sign: Sign) -> bytes:

@@ -158,6 +158,7 @@ class _Workings:
         self._board = board
         self.store, self.recall = board.store, board.recall
         self.epoch, self.signer, self.version = EPOCH, None, 0
+        self.stirred: set[int] = set()
 
     def dag(self, digest: bytes) -> Dag:
         return self._board.documents[digest]

@@ -96,12 +96,16 @@ class Served:
         return self.process.wait(LIMIT_S)
 
 
-def start(site: Site) -> Served:
-    """Start a server and wait until it listens."""
+def start(site: Site, *, files: int | None = None, **variables: object) -> Served:
+    """Start a server and wait until it listens; `files`: it may open no more than these."""
     log = site.root / "serve.log"
+    command = [*COMMAND, str(site.home.root)]
+    if files is not None:
+        command = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *command]
+    environment = os.environ | {f"PULK_HTTP_{k.upper()}": str(v) for k, v in variables.items()}
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [*COMMAND, str(site.home.root)], stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment
         )
     deadline = time.monotonic() + LIMIT_S
     while not site.home.address.exists():

@@ -94,6 +94,8 @@ def test_a_task_that_took_down_three_pilots_has_failed_until_it_is_reset(central
         (held,) = leased(central, site)
         bring(central, site, held, then(Fate.LOST))
     assert central.counts(dataset) == [{"failed": 1}]
+    told = central.authority.task(Task(dataset, 0, 0))["retry"]
+    assert (told["exhausted"], told["pilots_lost"], told["failures"]) == ("poison", 3, {})
     assert not leased(central, site)
     central.fsck()
     key = {"idempotency_key": "k", "token_id": 1}
@@ -118,7 +120,7 @@ def test_a_cap_of_one_class_ends_a_task_that_has_failures_left(central: Central)
     site = central.site()
     dataset = central.submit(one_step(retry=RetryRules(network_max=1)))
     (held,) = leased(central, site)
-    bring(central, site, held, then(Fate.NETWORK_DENIED, Fate.LOST))
+    bring(central, site, held, then(Fate.NETWORK_DENIED, Fate.PREEMPTED))
     assert central.counts(dataset) == [{"failed": 1}]
     central.fsck()
 
@@ -140,6 +142,9 @@ def test_a_task_that_backs_off_is_not_leased_before_its_time_and_then_it_is(
     )  # fmt: skip
     assert central.counts(dataset) == [{"done": 1, "ready": 1}]
     assert not leased(central, site)
+    told = central.authority.task(Task(dataset, 0, 0))["retry"]
+    assert told["not_before_us"] == ended_us + 3_600_000_000
+    assert (told["failures"], told["exhausted"]) == ({"stage-in": 1}, "")
     central.clock.pass_hours(0.9)
     assert not leased(central, site)
     central.clock.pass_hours(0.2)

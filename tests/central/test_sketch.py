@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bundle import canonical
 from bundle.shape import WrongShape
 from central.core import learned, sketch
 from central.core.learned import Learned
@@ -28,7 +29,9 @@ def test_any_order_and_any_grouping_give_the_same_sketch(
     one, two, three = map(sketch.of, (a, b, c))
     assert (one + two) + three == one + (two + three) == three + two + one == whole
     assert sketch.encode([(one + two) + three]) == sketch.encode([whole])
-    assert list(sketch.decode(sketch.encode([whole, one]), "x")) == [whole, one]
+    raw = sketch.encode([whole, one])
+    assert list(sketch.decode(raw, "x")) == [whole, one]
+    assert raw == canonical.encode([sketch.to_wire(whole), sketch.to_wire(one)])
     assert whole.count == len(together)
 
 

@@ -32,13 +32,19 @@ def tried(site: SiteFolder, step: Step, **told: object) -> list[Attempt]:
     return site.attempts(lease)
 
 
+def assert_more_did(found: list[Attempt], fate: Fate) -> None:
+    """It may be stopped once more: what is seen in the middle of growing is not the peak."""
+    *again, last = fates(found)
+    assert last is Fate.SUCCESS and again in ([], [fate])
+
+
 def test_a_task_that_ran_out_of_memory_succeeds_with_more_and_no_more_of_anything_else(
     site: SiteFolder,
 ) -> None:
-    first, second = tried(site, Step("big", python(HOLD), request=small(memory_mib=64)))
-    assert (first.fate, second.fate) == (Fate.OOM, Fate.SUCCESS)
-    assert "requested 64 MiB" in first.evidence
-    assert second.usage.memory_peak_mib >= 300
+    first, *more = tried(site, Step("big", python(HOLD), request=small(memory_mib=64)))
+    assert first.fate is Fate.OOM and "requested 64 MiB" in first.evidence
+    assert_more_did(more, Fate.OOM)
+    assert more[-1].usage.memory_peak_mib >= 300
 
 
 def test_a_task_that_ran_out_of_time_gets_more(site: SiteFolder) -> None:
@@ -54,7 +60,9 @@ def test_a_task_that_ran_out_of_time_gets_more(site: SiteFolder) -> None:
 def test_a_task_that_ran_out_of_disk_gets_more(site: SiteFolder) -> None:
     code = "for i in 1 2 3 4; do head -c 2000000 /dev/zero > $i; done; sleep 1.3"
     step = Step("wide", shell(code), request=small(disk_bytes=3 << 20))
-    assert fates(tried(site, step)) == [Fate.DISK_LIMIT, Fate.SUCCESS]
+    first, *more = tried(site, step)
+    assert first.fate is Fate.DISK_LIMIT
+    assert_more_did(more, Fate.DISK_LIMIT)
 
 
 def test_what_never_fits_ends_with_its_budget(site: SiteFolder) -> None:
@@ -75,7 +83,8 @@ def test_a_task_that_outgrew_the_site_is_left_to_central(site: SiteFolder) -> No
     lease = site.offered(dataset(step), rules=told)
     site.run(slots=1)
     ((_, _, segment),) = site.seals(lease)
-    assert segment.complete and fates(segment.attempts) == [Fate.OOM]
+    assert segment.complete and fates(segment.attempts) in ([Fate.OOM], [Fate.OOM] * 2)
+    assert segment.attempts[-1].usage.memory_peak_mib >= 200
 
 
 def test_a_lease_tells_the_pilot_what_was_tried_and_what_was_learned(site: SiteFolder) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bundle.ids import BundleId
+from bundle.patience import Patience
 from bundle.trust.request import check_request
 from relay import custody
 from relay.carrier.contract import Answer, Carrier, Outgoing
@@ -68,6 +69,8 @@ def serving(door: Door) -> Iterator[str]:
             status, kind, answer = door.behave(self.command, self.path, body)
             self.send_response(status)
             self.send_header("Content-Type", kind)
+            if status in (429, 503):
+                self.send_header("Retry-After", "2")
             if status in (301, 302):
                 self.send_header("Location", answer.decode())
             self.send_header("Content-Length", str(len(answer)))
@@ -155,6 +158,36 @@ def test_an_answer_that_is_not_centrals_sends_and_frees_nothing(
     assert world.results(world.out("out"))
     door.behave = door.as_central
     assert tick(world.home).sent == 3
+
+
+def test_a_busy_central_gets_the_whole_bundle_again_after_the_wait_it_asked_for(
+    world: World, door: Door, tmp_path: Path
+) -> None:
+    waits: list[float] = []
+    answers: list[Reply] = [(429, "text/plain", b"come back"), (503, "text/plain", b"busy")]
+    bodies: list[bytes] = []
+
+    def behave(method: str, path: str, body: bytes) -> Reply:
+        bodies.append(body)
+        return answers.pop(0) if answers else door.as_central(method, path, body)
+
+    door.behave = behave
+    (tmp_path / "bundle").write_bytes(b"x" * 300_000)
+    home = world.home
+    patience = Patience(30, waits.append)
+    carrier = HttpCarrier(
+        home.config.central.url, home.site, home.signer, home.certificate, 2, patience
+    )
+    sent = Outgoing(BundleId("ab" * 32), tmp_path / "bundle")
+    assert carrier.send(sent) is Answer.MERGED
+    assert bodies == [b"x" * 300_000] * 3
+    assert len(waits) == 2
+    assert all(2 <= wait <= 3 for wait in waits)
+    answers += [(503, "text/plain", b"busy")] * 9
+    with pytest.raises(CarryFailed) as failed:
+        carrier.send(sent)
+    assert failed.value.fields["retry_after_s"] == 2
+    assert len(waits) == 5
 
 
 def test_merged_over_http_is_no_receipt(world: World, door: Door) -> None:

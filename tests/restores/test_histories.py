@@ -22,7 +22,7 @@ def play(folder: Path, other: Path, seed: int) -> dict[str, int]:
     disk, away = folder / str(seed), other / str(seed)
     disk.mkdir()
     away.mkdir()
-    return History(disk, away, seed=seed).run()
+    return History(disk, away, seed=seed, copies=1 if seed % 4 == 3 else 2).run()
 
 
 @pytest.mark.sweeps

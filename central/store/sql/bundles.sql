@@ -33,12 +33,6 @@ SELECT id, kind, producer, audience, stream, sequence, epoch_counter, epoch_nonc
     created_us, size_bytes, leases, outcome, code, text, safe, missing, no
 FROM bundle WHERE outcome = 'merged' AND safe = 0 ORDER BY no
 
--- name: unsafe
-SELECT id, kind, producer, audience, stream, sequence, epoch_counter, epoch_nonce, commit_no,
-    created_us, size_bytes, leases, outcome, code, text, safe, missing, no
-FROM bundle
-WHERE outcome = 'merged' AND safe = 0 ORDER BY no
-
 -- name: kinds
 SELECT kind, leases > 0, outcome, count(*) FROM bundle GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 

@@ -25,6 +25,10 @@ VALUES (?, ?, ?, ?, ?, ?, 'live', ?, ?, ?) RETURNING no
 -- name: answer
 UPDATE lease SET answered = answered + ? WHERE no = ?
 
+-- name: leased_at
+SELECT dataset, CAST(sum(CASE WHEN tasks > answered THEN tasks - answered ELSE 0 END) AS bigint)
+FROM lease WHERE state = 'live' AND site = ? GROUP BY dataset ORDER BY dataset
+
 -- name: leased_by
 SELECT CAST(coalesce(sum(CASE WHEN tasks > answered THEN tasks - answered ELSE 0 END), 0) AS bigint)
 FROM lease WHERE state = 'live' AND site = ?

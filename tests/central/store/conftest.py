@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from central.store.postgresql import PostgresqlStore
 from central.store.postgresql.address import Address
 from central.store.protocol import Store
 from central.store.sqlite import SqliteStore
+from tests.central.store.cutting import Door
 from tests.testbed.postgresql import Server
 
 TEMPLATE = "pulk_template"
@@ -89,3 +91,11 @@ def either_engine(request: pytest.FixtureRequest) -> Engine:
 @pytest.fixture
 def store(engine: Engine) -> Store:
     return engine.open()
+
+
+@pytest.fixture
+def door(postgresql: Server) -> Iterator[Door]:
+    with tempfile.TemporaryDirectory(prefix="pulk-door-", dir="/tmp") as folder:
+        made = Door(Path(folder), postgresql.folder)
+        yield made
+        made.close()

@@ -13,12 +13,16 @@ _COMMIT = re.compile(rb"COMMIT(?!TED)")
 
 
 class Door:
-    """Passes connections on to a server. `cut`: `before` or `after` the next COMMIT, or empty."""
+    """Passes connections on to a server. `cut`: `before` or `after` the next COMMIT, or empty.
+
+    `is_shut`: whether nobody is let in. `shuts`: whether a cut shuts it.
+    """
 
     def __init__(self, folder: Path, server: Path) -> None:
         self.folder, self._server = folder, server
         self.cut = ""
         self.cuts = 0
+        self.is_shut = self.shuts = False
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(folder / NAME))
         self._socket.listen()
@@ -37,6 +41,9 @@ class Door:
                 client, _ = self._socket.accept()
             except OSError:
                 return
+            if self.is_shut:
+                client.close()
+                continue
             server = socket.socket(socket.AF_UNIX)
             server.connect(str(self._server / NAME))
             for target in (self._forward, self._back):
@@ -49,7 +56,7 @@ class Door:
             while raw := client.recv(CHUNK):
                 cut = self.cut if _COMMIT.search(raw) else ""
                 if cut:
-                    self.cut, self.cuts = "", self.cuts + 1
+                    self.cut, self.cuts, self.is_shut = "", self.cuts + 1, self.shuts
                     client.shutdown(socket.SHUT_RDWR)  # whatever is answered reaches nobody
                 if cut != "before":
                     server.sendall(raw)

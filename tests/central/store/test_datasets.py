@@ -124,6 +124,7 @@ def test_what_a_site_holds_is_what_its_live_leases_have_no_answer_for(store: Sto
         store.datasets.answer(rows[1].no, 12)  # more than it covers: a site may lie
         store.datasets.end_leases([rows[2].no], "expired")
     assert store.datasets.leased_by(NORTH) == 3
+    assert store.datasets.leased_at(NORTH) == [(1, 3)]
     assert store.datasets.leased_by(SiteName("nobody")) == 0
     assert store.datasets.lease_by_no(rows[0].no).answered == 7
 

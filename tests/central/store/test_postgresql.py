@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import random
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -144,14 +143,6 @@ def test_a_server_stopped_at_once_loses_nothing_that_was_acknowledged(server: Se
         assert acknowledged <= first
         assert first == second
     store.close()
-
-
-@pytest.fixture
-def door(postgresql: Server) -> Iterator[Door]:
-    with tempfile.TemporaryDirectory(prefix="pulk-door-", dir="/tmp") as folder:
-        made = Door(Path(folder), postgresql.folder)
-        yield made
-        made.close()
 
 
 def through(door: Door, engine: Engine) -> PostgresqlStore:

@@ -1,0 +1,266 @@
+"""The board: of every dataset the few facts by which the planner orders them, kept in memory.
+
+Only what changed is read again: whoever merges names the datasets it stirred. So planning a bundle
+costs a little arithmetic per dataset, and a document is decoded where its dataset is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from bundle.dataset.asks import Account
+from bundle.ids import DatasetId, SiteName
+from bundle.records.profile import Profile
+from central import users
+from central.core import matching, shares
+from central.core.controls import Standing
+from central.core.dag import Dag
+from central.core.facts import Verdict
+from central.core.matching import Needs
+from central.core.plan import prefix_steps
+from central.core.shares import Weights
+from central.lately import Lately
+from central.store.rows import DatasetRow
+from central.workings import Workings
+
+WORDS = tuple(Verdict)
+ENDED = (Verdict.DONE, Verdict.FAILED, Verdict.CANCELLED, Verdict.REMOVED)
+SAMPLE_MAX = 32
+_AT = {word: number for number, word in enumerate(WORDS)}
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Which steps of a document may run at a site; `prefix` are those of a fresh job."""
+
+    steps: frozenset[int]
+    prefix: tuple[int, ...]
+    unit: int  # tasks of one whole job, at most
+    sample: tuple[int, ...]  # some of them, by which a task's cost is estimated
+    most: float  # core-milliseconds that any of their tasks may use
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What of a document the planner wants to know at any time."""
+
+    account: Account
+    asks: tuple[Needs, ...]  # by step
+    cores: tuple[float, ...]  # by step
+    order: tuple[int, ...]
+    whole: tuple[bool, ...]
+    needs: tuple[tuple[int, ...], ...]
+    roots: frozenset[int]  # steps per dataset that need nothing
+
+
+@dataclass(slots=True)
+class Line:
+    """One dataset. Numbers by step are kept where they are not 0."""
+
+    no: int
+    id: DatasetId
+    digest: bytes
+    jobs: int
+    tasks: int
+    submitted_us: int
+    user: str
+    shape: Shape
+    standing: Standing
+    fresh: int = 0  # jobs that nothing happened to
+    ended: int = 0
+    ready: dict[int, int] = field(default_factory=dict)
+    held: dict[int, int] = field(default_factory=dict)
+    leased: dict[int, int] = field(default_factory=dict)
+    rows: dict[int, int] = field(default_factory=dict)  # tasks that something happened to
+    wall_ms: dict[int, float] = field(default_factory=dict)  # mean of a step's attempts
+    delivered_ms: float = 0.0  # core-milliseconds of all attempts that count
+    barren: dict[SiteName, int] = field(default_factory=dict)  # looked at in vain, until when
+
+    @property
+    def group(self) -> str:
+        """Who is charged besides the user."""
+        return self.shape.account.group
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything of it may still be leased."""
+        return not self.standing.removed and self.ended < self.tasks
+
+    def tasks_out(self) -> int:
+        """Return how many of its tasks are leased."""
+        return sum(self.leased.values())
+
+    def promised_ms(self) -> float:
+        """Return the expected core-milliseconds of what is leased."""
+        return sum(self.cost(step) * many for step, many in self.leased.items())
+
+    def cost(self, step: int) -> float:
+        """Return expected core-milliseconds of a task: as seen, else half of what it asks for."""
+        seen = self.seen(step)
+        return seen if seen else self.most(step) / 2
+
+    def seen(self, step: int) -> float:
+        """Return core-milliseconds of a task by those that ran, 0 where none did."""
+        return self.wall_ms.get(step, 0.0) * self.shape.cores[step]
+
+    def most(self, step: int) -> float:
+        """Return the core-milliseconds that a task may use at most."""
+        return self.shape.asks[step].request.walltime_ms * self.shape.cores[step]
+
+    def takeable(self, runs: Runs) -> int:
+        """Return how many tasks a site could take, by these facts alone: a bound."""
+        found = sum(many for step, many in self.ready.items() if step in runs.steps)
+        if not (self.standing.suspended or self.standing.cancelled):
+            found += self.fresh * len(runs.prefix)
+        found += sum(1 for step in self.shape.roots & runs.steps if not self.rows.get(step))
+        if not found:  # what waits for parents only gets a row, and is ready, when they are done
+            return 0
+        found += sum(many for step, many in self.held.items() if step in runs.steps)
+        whole = self.shape.whole
+        return found + sum(1 for step in runs.steps if whole[step] and not self.rows.get(step))
+
+
+class Board:
+    """All datasets as the planner sees them; used under the authority's lock."""
+
+    def __init__(self, workings: Workings, lately: Lately | None = None) -> None:
+        """Read nothing yet."""
+        self._w = workings
+        self.lately = Lately(workings) if lately is None else lately
+        self.weights = weights(workings)
+        self._lines: dict[int, Line] = {}
+        self._shapes: dict[bytes, Shape] = {}
+        self._runs: dict[SiteName, tuple[Profile, dict[bytes, Runs]]] = {}
+        self._is_read = False
+
+    def lines(self) -> Mapping[int, Line]:
+        """Return all datasets by number, as they are now."""
+        stirred = self._w.stirred
+        if not self._is_read:
+            rows = self._w.store.datasets.datasets()
+            self._is_read = True
+        else:
+            rows = [self._w.store.datasets.dataset_by_no(no) for no in sorted(stirred)]
+        now_us = self._w.clock_us()
+        for row in rows:
+            line = self._lines[row.no] = self._line(row)
+            self.lately.deliver(line.no, line.user, line.group, line.delivered_ms, now_us)
+        stirred.clear()
+        return self._lines
+
+    def runs(self, line: Line, site: SiteName, profile: Profile) -> Runs:
+        """Return which steps of a dataset may run at a site with such a profile."""
+        known = self._runs.get(site)
+        if known is None or known[0] != profile:
+            known = self._runs[site] = (profile, {})
+            for one in self._lines.values():
+                one.barren.pop(site, None)
+        found = known[1].get(line.digest)
+        if found is None:
+            found = known[1][line.digest] = self._match(line, profile)
+        return found
+
+    def waits_until(self, site: SiteName) -> int:
+        """Return when the first of what was looked at in vain may go to a site; 0: none will."""
+        return min((until for one in self if (until := one.barren.get(site, 0))), default=0)
+
+    def usage_of(self, line: Line, now_us: int) -> float:
+        """Return what a dataset was served lately and what is promised, core-milliseconds."""
+        served = self.lately.delivered(line.no, now_us, self.weights.half_life_us)
+        return served + line.promised_ms()
+
+    def weight_of(self, line: Line, now_us: int) -> float:
+        """Return a dataset's weight among those of its user."""
+        told, account = self.weights, line.shape.account
+        deadline_us = account.deadline_us
+        now = shares.weight(account.priority, deadline_us, now_us, told.urgent_us)
+        return now * shares.aged(line.submitted_us, now_us, told.age_doubles_us)
+
+    def _match(self, line: Line, profile: Profile) -> Runs:
+        shape = line.shape
+        by_needs: dict[Needs, bool] = {}
+        for one in shape.asks:
+            if one not in by_needs:
+                by_needs[one] = matching.fits(one, profile)
+        steps = frozenset(n for n, one in enumerate(shape.asks) if by_needs[one])
+        prefix = prefix_steps(shape, steps) if steps else ()
+        per_job = sum(1 for step in steps if not shape.whole[step])
+        sample = prefix or tuple(sorted(steps))
+        sample = sample[:: -(-len(sample) // SAMPLE_MAX)] if sample else ()
+        most = max((line.most(step) for step in steps), default=0.0)
+        return Runs(steps, prefix, max(1, per_job), sample, most)
+
+    def _shape(self, dag: Dag, digest: bytes) -> Shape:
+        found = self._shapes.get(digest)
+        if found is None:
+            document = dag.dataset
+            asks = tuple(Needs(step.request, step.requires) for step in document.steps)
+            known = {one: one for one in asks}  # most steps ask for the same: one object for all
+            gpu = self.weights.gpu_as_cores
+            found = self._shapes[digest] = Shape(
+                document.account,
+                tuple(known[one] for one in asks),
+                tuple(
+                    shares.cores(one.request.cpu_milli, one.request.gpu_milli, gpu) for one in asks
+                ),
+                dag.order,
+                dag.whole,
+                dag.needs,
+                frozenset(n for n, one in enumerate(dag.whole) if one and not dag.needs[n]),
+            )
+        return found
+
+    def _line(self, row: DatasetRow) -> Line:
+        known = self._shapes.get(row.digest)
+        shape = known or self._shape(self._w.dag(row.digest), row.digest)
+        line = Line(
+            no=row.no,
+            id=row.id,
+            digest=row.digest,
+            jobs=row.jobs,
+            tasks=row.tasks,
+            submitted_us=row.submitted_us,
+            user=user_of(self._w, row, shape.account),
+            shape=shape,
+            standing=self._w.controls(row).whole,
+            fresh=row.jobs - len(row.touched),
+        )
+        for one in self._w.store.tasks.steps(row.no):
+            counts = one.verdicts
+            line.ended += sum(counts[_AT[word]] for word in ENDED)
+            for word, into in (
+                (Verdict.READY, line.ready),
+                (Verdict.HELD, line.held),
+                (Verdict.LEASED, line.leased),
+            ):
+                if counts[_AT[word]]:
+                    into[one.step] = counts[_AT[word]]
+            line.rows[one.step] = sum(counts)
+            if one.usage.attempts > 0:
+                line.wall_ms[one.step] = one.usage.wall_ms / one.usage.attempts
+                line.delivered_ms += one.usage.wall_ms * shape.cores[one.step]
+        return line
+
+    def __iter__(self) -> Iterator[Line]:
+        """Yield the datasets as they were read last."""
+        return iter(self._lines.values())
+
+
+def user_of(workings: Workings, row: DatasetRow, account: Account) -> str:
+    """Return who is charged: the user whose key signed the submission, else the document's word."""
+    key = workings.store.datasets.submitter(row.no)
+    return users.name_of(workings, key) if key else account.user
+
+
+def weights(workings: Workings) -> Weights:
+    """Return the configured shares."""
+    told = workings.config.shares
+    return Weights(
+        groups=told.groups,
+        users=told.users,
+        half_life_us=int(told.half_life_hours * 3_600_000_000),
+        gpu_as_cores=told.gpu_as_cores,
+        urgent_us=int(told.urgent_hours * 3_600_000_000),
+        age_doubles_us=int(told.age_doubles_hours * 3_600_000_000),
+    )

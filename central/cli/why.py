@@ -1,0 +1,38 @@
+"""`pulk why TASK`: what keeps a task from running, and what would remove it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from central.cli import dataset as datasets
+
+
+@click.command()
+@click.argument("task")
+@datasets.asking(required=True)
+def command(task: str, central: str, token_file: Any, as_json: bool) -> None:
+    """Say why TASK (dataset/job/step; the dataset may be cut short) is not running or not done."""
+    of, slash, numbers = task.partition("/")
+    job, comma, step = numbers.partition("/")
+    if not (slash and comma and job.isdecimal() and step.isdecimal()):
+        raise click.BadParameter(f"{task!r} is not dataset/job/step", param_hint="TASK")
+    client = datasets.client_of(central, token_file)
+    dataset = datasets.full_id(client, of)
+    answer = client.get(f"/datasets/{dataset}/tasks/{int(job)}/{int(step)}/why")
+    datasets.show_answer(answer, as_json, words(answer))
+
+
+def words(answer: dict[str, Any]) -> str:
+    """Return an answer as lines: the verdict, then each obstacle with what would remove it."""
+    lines = [f"{answer['task']} ({answer['step']}) is {answer['verdict']}"]
+    for number, one in enumerate(answer["because"]):
+        at = f" at {one['site']}" if one.get("site") else ""
+        mark = "because" if number == 0 else "    and"
+        lines.append(f"{mark} {one['code']}{at}: {one['text']}")
+        if one.get("has"):
+            lines.append(f"          has: {one['has']}")
+        if one.get("remedy"):
+            lines.append(f"          remedy: {one['remedy']}")
+    return "\n".join(lines)

@@ -1,0 +1,50 @@
+"""Answers to asks that hold as long as nothing changed, so that most asks cost no database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bundle.ids import SiteName
+from central.marks import Marks, Seen
+from central.standing import Trusted
+
+FRESH_S_MAX = 1.0  # what came for others since may have made tasks ready for this site
+# Then the server is asked anew, and meanwhile the answer still holds for so long: it may be busy.
+KEPT_S_MAX = 10.0
+UNCHANGED_S_MAX = 5.0  # leases end by the clock, which raises no mark
+SITES_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    body: bytes
+    seen: Seen
+    trusted: Trusted
+    at_s: float
+
+
+class Known:
+    """The last answer to each site."""
+
+    def __init__(self, marks: Marks) -> None:
+        """Know nothing yet."""
+        self._marks = marks
+        self._answers: dict[SiteName, _Answer] = {}
+
+    def get(self, site: SiteName, trusted: Trusted, now_s: float) -> tuple[bytes | None, bool]:
+        """Return the answer to a site if it still holds, and whether a new one is due."""
+        found = self._answers.get(site)
+        if found is None or found.trusted != trusted:
+            return None, True
+        seen, age_s = self._marks.seen(site), now_s - found.at_s
+        if (seen.general, seen.site) != (found.seen.general, found.seen.site):
+            return None, True
+        is_same = seen.version == found.seen.version
+        is_due = age_s > (UNCHANGED_S_MAX if is_same else FRESH_S_MAX)
+        return (found.body if age_s <= KEPT_S_MAX else None), is_due
+
+    def put(self, site: SiteName, body: bytes, seen: Seen, trusted: Trusted, now_s: float) -> None:
+        """Keep an answer; `seen` and `trusted` are from before the question was asked."""
+        if len(self._answers) >= SITES_MAX:
+            self._answers.clear()
+        self._answers[site] = _Answer(body, seen, trusted, now_s)

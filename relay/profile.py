@@ -1,0 +1,48 @@
+"""The site's profile for its report: what relay.toml says, and what this machine says of itself."""
+
+from __future__ import annotations
+
+import platform
+
+from bundle.records.profile import Gpu, Profile
+from relay.config import Config
+
+HOUR_MS = 3_600_000
+
+
+def profile(config: Config) -> Profile:
+    """Return what central may know of the nodes and of the site's rules.
+
+    Operating system, architecture and libc are this machine's where relay.toml says nothing: pilots
+    run here, or on nodes that share its folders and programs.
+    """
+    site = config.site
+    gpus = site.gpus
+    return Profile(
+        nodes=config.pilots.count,
+        cpu_milli=round(site.cpus * 1000),
+        memory_mib=site.memory_mib,
+        disk_bytes=site.disk_bytes,
+        gpus=None if gpus is None else tuple(Gpu(g.model, g.memory_mib, g.count) for g in gpus),
+        walltime_ms=round(site.walltime_hours * HOUR_MS),
+        os=site.os or _os(),
+        arch=site.arch or platform.machine(),
+        libc=site.libc or " ".join(platform.libc_ver()).strip(),
+        software=site.software,
+        network=site.network,
+        allow=tuple(sorted(set(site.allow))),
+        deny=tuple(sorted(set(site.deny))),
+        tasks_max=site.tasks_max,
+        node_hours_max_milli=round(site.node_hours_max * 1000),
+        trip_ms=round(site.trip_hours * HOUR_MS),
+    )
+
+
+def _os() -> str:
+    """Return for example "linux/debian/12"."""
+    try:
+        said = platform.freedesktop_os_release()
+    except OSError:
+        said = {}
+    words = (platform.system().lower(), said.get("ID", ""), said.get("VERSION_ID", ""))
+    return "/".join(word for word in words if word)

@@ -1,0 +1,1 @@
+"""The door: what it decides, and how it stands a flood."""

@@ -1,0 +1,1 @@
+"""Tests of how central chooses work: matching, shares, quotas, sizing, plans."""
