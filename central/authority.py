@@ -28,6 +28,7 @@ from central import (
     absorb,
     backup_record,
     deltas,
+    editing,
     epochs,
     pack,
     requests,
@@ -151,6 +152,23 @@ class Authority:
         key = (token_id, idempotency_key)
         with self._changing():
             return requests.control(self._w, dataset, control, jobs, steps, key)
+
+    def edit(
+        self,
+        dataset: DatasetId,
+        raw: bytes,
+        *,
+        idempotency_key: str,
+        token_id: int,
+        cosignature: bytes = b"",
+    ) -> editing.Edited:
+        """Put a canonical document in place of a dataset's.
+
+        Raises UnknownDataset, DatasetRefused, EditRefused, CosignatureRefused, IdempotencyConflict.
+        """
+        key = (token_id, idempotency_key)
+        with self._changing():
+            return editing.edit(self._w, dataset, Given(raw, cosignature), key)
 
     def absorb(self, path: Path) -> Disposition:
         """Take a bundle file; the caller may remove it afterwards. Never raises for its content."""

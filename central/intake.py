@@ -49,6 +49,10 @@ class FoundLease:
     digest: bytes
     work: WorkRow
 
+    def told(self) -> bytes:
+        """Return when which document was leased from: the greatest is the newest."""
+        return self.work.created_us.to_bytes(8, "big") + self.lease.dataset_digest
+
 
 @dataclass(frozen=True, slots=True)
 class FoundSegment:

@@ -72,9 +72,9 @@ class StoredDatasets:
         """See `protocol.Datasets`."""
         self._db.run(_SQL["set_crossed"], (no,))
 
-    def set_document(self, no: int, digest: bytes) -> None:
+    def set_document(self, no: int, digest: bytes, name: str) -> None:
         """See `protocol.Datasets`."""
-        self._db.run(_SQL["set_document"], (digest, no))
+        self._db.run(_SQL["set_document"], (digest, storable(name), no))
 
     def submitter(self, no: int) -> bytes:
         """See `protocol.Datasets`."""
@@ -111,8 +111,9 @@ class StoredDatasets:
         """See `protocol.Datasets`."""
         regions = control.regions
         rows = None if regions is None else [[step, jobs.to_wire()] for step, jobs in regions]
-        values = (no, *control.epoch, control.commit, control.word.value, canonical.encode(rows))
-        self._db.run(_SQL["add_control"], values)
+        where = (no, *control.epoch, control.commit)
+        said = (control.word.value, canonical.encode(rows), control.document)
+        self._db.run(_SQL["add_control"], (*where, *said))
 
     def tombstones(self) -> list[DatasetId]:
         """See `protocol.Datasets`."""
@@ -194,8 +195,9 @@ def _dataset(row: Found) -> DatasetRow:
 
 
 def _control(row: Found) -> Control:
-    _, word, raw, counter, nonce, commit = row
-    return Control(ControlWord(word), _regions(raw), Epoch(counter, nonce), commit)
+    _, word, raw, counter, nonce, commit, document = row
+    epoch = Epoch(counter, nonce)
+    return Control(ControlWord(word), _regions(raw), epoch, commit, bytes(document))
 
 
 def _intervals(touched: IntervalSet) -> bytes:

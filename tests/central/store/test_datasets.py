@@ -42,7 +42,7 @@ def test_what_is_known_of_a_dataset_grows(store: Store) -> None:
         store.datasets.set_submitted(no, 77)
         store.datasets.set_touched(no, touched)
         store.datasets.set_crossed(no)
-        store.datasets.set_document(no, b"edited")
+        store.datasets.set_document(no, b"edited", "other")
         store.datasets.set_submitter(no, b"first")
         store.datasets.set_submitter(no, b"second")
     row = store.datasets.dataset_by_no(no)
