@@ -62,9 +62,7 @@ def edit(workings: Workings, dataset: DatasetId, given: Given, key: Key) -> Edit
         found = Edited(document, steps, sum(tasks_of(row, one) for one in controls[1:]))
         answer = canonical.encode({"steps": list(steps), "tasks": found.tasks})
         kept = Remembered(*key, request, answer)
-        commit = Commit(
-            controls=tuple((dataset, one) for one in controls), remembered=(kept,)
-        )
+        commit = Commit(controls=tuple((dataset, one) for one in controls), remembered=(kept,))
 
         def join(bundle: BundleId, no: int) -> None:
             del bundle
