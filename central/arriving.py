@@ -47,13 +47,10 @@ def join_segments(
     store = workings.store
     complete: list[int] = []
     fresh: list[tuple[SegmentRow, FoundSegment, LeaseRow]] = []
-    leases: dict[LeaseId, LeaseRow] = {}
+    named = {new.entry.lease for new in segments}
+    leases = {LeaseId(row.id): row for row in store.datasets.leases(named)}
     for new in segments:
-        lease = leases.get(new.entry.lease)
-        if lease is None:
-            known = store.datasets.lease(new.entry.lease)
-            assert known is not None  # noqa: S101  intake found it or learned it
-            lease = leases[new.entry.lease] = known
+        lease = leases[new.entry.lease]  # intake found it or learned it
         fresh.append((_segment_row(new, lease, merged.no), new, lease))
         if new.columns.complete:
             complete.append(lease.no)
@@ -70,9 +67,7 @@ def join_segments(
     for no, several in by_dataset.items():
         dataset = store.datasets.dataset_by_no(no)
         joining.add_segments(dataset, [one for one, _ in several], [is_ for _, is_ in several])
-    for no, count in answered.items():
-        if count:
-            store.datasets.answer(no, count)
+    store.datasets.answer({no: count for no, count in answered.items() if count})
     joining.end_leases(complete, COMPLETE)
 
 
@@ -107,11 +102,8 @@ def _contested(workings: Workings, rows: list[SegmentRow]) -> list[bool]:
     salvage beside a seal, or worse.
     """
     by_pilot: dict[tuple[int, bytes], list[SegmentRow]] = {}
-    for row in rows:
-        key = (row.lease, row.pilot_run)
-        if key not in by_pilot:
-            by_pilot[key] = list(workings.store.segments.of_run(*key))
-        by_pilot[key].append(row)
+    for row in (*workings.store.segments.of_leases({row.lease for row in rows}), *rows):
+        by_pilot.setdefault((row.lease, row.pilot_run), []).append(row)
     return [
         any(
             other is not row and other.local_min <= row.local_max

@@ -142,6 +142,7 @@ class Joining:
         about = (dataset.no, digest, work.id, work.site, deadline_us, "live", raw)
         row = LeaseRow(0, lease.lease, *about, tasks=lease.count())
         row = row._replace(no=self._store.datasets.add_lease(row))
+        self._w.keep_lease(digest, lease, len(raw))
         covered = self._leased.setdefault(dataset.no, {})
         for step, jobs in self._standing(dataset, lease).items():
             covered.setdefault(step, []).append(jobs)

@@ -88,7 +88,7 @@ BUGS = (
     Bug("generation is ignored", "central.core.verdict:_choose",
         "and takes(one.generation)", "", plan=ASKED),
     Bug("failures beat a success", "central.core.verdict:verdict",
-        "elif outcome:", "elif outcome and not failures:", plan={"failing": 0.3}),
+        "elif outcome:", "elif outcome and not known.failures:", plan={"failing": 0.3}),
     Bug("failures never exhaust a task", "central.core.verdict:verdict",
         "retry.exhausted(known, facts.rules, facts.failures_max)", "retry.Exhausted.NOT",
         plan={"poison": 0.3}),

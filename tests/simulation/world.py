@@ -104,6 +104,10 @@ class World:
         """Return every attempt that lies in central's archive."""
         return self._archived.of(self.center.home.archive)
 
+    def contested(self) -> set[Key]:
+        """Return the attempts of which two contents lie in the archive."""
+        return self._archived.contested
+
     def run(self) -> None:
         """Play the world to its end. Raises AssertionError where an invariant breaks."""
         with self.machine.running(), _two_disks():
