@@ -6,7 +6,6 @@ before anybody hears an answer. Every public method may be called from any threa
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import threading
@@ -51,15 +50,14 @@ from central.reading import Readers
 from central.requests import Submitted
 from central.standing import Standing
 from central.store.opening import open_store
-from central.store.protocol import Store
 from central.submission import Given
+from central.tokens import take_token, token_digest
 from central.views import FilePlace
 from central.workings import Workings, load_signer, new_epoch
 
 SKEW_US_MAX = 300_000_000
 CATCH_UP_US = 60_000_000
 TOKENS_KEPT_US = 1_000_000  # a token that is taken away works for so long still
-ADMIN = "admin"
 # What these kinds change for other sites than their own (a task made ready, a lease taken over)
 # those hear a second later; see `central.door.known`.
 OF_ITS_SITE = frozenset({Kind.RESULT.value, Kind.REPORT.value, Kind.TELEMETRY.value})
@@ -331,7 +329,7 @@ class Authority:
 
     def token(self, bearer: str) -> int:
         """Return the number of a token, compared in constant time. Raises Unauthorised."""
-        given = _token_digest(bearer)
+        given = token_digest(bearer)
         read_us, known = self._tokens
         if not 0 <= self._w.clock_us() - read_us < TOKENS_KEPT_US:
             with self._readers.store() as store:
@@ -400,17 +398,3 @@ class Authority:
         """Return all sites as plain values."""
         with self._readers.views() as views:
             return views.sites()
-
-
-def take_token(home: Home, store: Store) -> None:
-    """Know the administrator's token by its digest alone: the first, or one after a restore."""
-    if not home.token.exists():
-        return
-    given = _token_digest(home.token.read_text().strip())
-    if given not in [digest for _, digest in store.people.tokens()]:
-        with store.transaction():
-            store.people.add_token(given, ADMIN)
-
-
-def _token_digest(bearer: str) -> bytes:
-    return hashlib.sha256(bearer.encode(errors="replace")).digest()
