@@ -28,7 +28,7 @@ from bundle.wire.manifest import CENTRALS_OWN, Kind
 from bundle.wire.read import OpenBundle, open_bundle
 from central import arriving, cosignatures, intake, parking, submission
 from central.core.receipts import Outcome
-from central.errors import MalformedContent, Unbalanced
+from central.errors import ArchiveIncomplete, MalformedContent, Unbalanced
 from central.joining import Joining, Merged, publish_pins
 from central.noting import bundle_row, note_receipt
 from central.parking import Disposition
@@ -81,7 +81,10 @@ def recover(workings: Workings) -> None:
         except BundleRefused as error:
             _LOG.error("archived bundle does not count", extra={"reason": error.text()})
     for is_sites, _, one in sorted(opened):
-        absorb(workings, workings.archive.path(one), live=is_sites)
+        try:
+            absorb(workings, workings.archive.path(one), live=is_sites)
+        except ArchiveIncomplete as error:  # the next start tries again; until then others count
+            _LOG.error("an archived bundle waits for another", extra={"reason": error.text()})
     retry_strangers(workings)
 
 
@@ -192,6 +195,9 @@ def _retry_parked(workings: Workings, *, live: bool) -> None:
             try:
                 with open_bundle(path, workings.trust, audience=None, kinds=KINDS) as bundle:
                     found = _absorb(workings, bundle, live=live)
+            except ArchiveIncomplete as error:
+                _LOG.error("a parked bundle waits for another", extra={"reason": error.text()})
+                continue
             except BundleRefused as error:
                 if isinstance(error, Parkable):
                     continue  # its key was revoked meanwhile

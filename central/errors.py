@@ -54,6 +54,23 @@ class MissingDataset(BundleRefused, Parkable):
     remedy = "keep it: it is merged once the document arrives"
 
 
+class ArchiveIncomplete(PulkError):
+    """An archived bundle is needed and can't be read. Nothing is lost: put its file back."""
+
+    code = "archive-incomplete"
+    transient = True
+    what = "bundle {bundle} of the archive is needed and can't be read: {reason}"
+    remedy = "put its file back from a mirror or backup; `pulk central fsck` names all such files"
+
+
+class BlockDamaged(PulkError):
+    """The states of a block of jobs can't be read. The archive makes the database anew."""
+
+    code = "block-damaged"
+    what = "step {step} of dataset {dataset}: the states of jobs {first} to {last} are damaged"
+    remedy = "stop central, make its database anew with `pulk central rebuild`, and check the disk"
+
+
 class Unbalanced(PulkError):
     """Counters and tasks disagree: a bug. Nothing was committed; run `pulk central fsck`."""
 

@@ -20,6 +20,7 @@ from central.core.changes import UsageSum
 from central.core.facts import Verdict
 from central.home import Home, NoCentral
 from central.replay import replayed
+from central.state.examining import Examination
 from central.state.reading import Reading
 from central.store.opening import is_made, open_store
 from central.store.rows import DatasetRow, StepRow
@@ -82,6 +83,8 @@ def examine(workings: Workings, *, again: bool = True) -> dict[str, Any]:
             _compare(workings, made, found)
     for row in rows:
         try:
+            for problem in Examination(workings, row).problems():
+                found.note(f"dataset {row.id} {problem}")
             _summarise(workings, row, found)
         except PulkError as error:
             found.note(f"dataset {row.id}: {error.text()}")

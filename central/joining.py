@@ -18,10 +18,11 @@ from central import teaching
 from central.core import commit as commits
 from central.core import state_byte
 from central.core.commit import Commit, Submission
+from central.core.controls import Controls
 from central.core.dag import Dag
 from central.core.facts import Control, ControlWord, Pin
 from central.errors import MissingDataset
-from central.state import controlling
+from central.state import controlling, leased
 from central.state.blocks import Blocks
 from central.state.dataset_join import DatasetJoin
 from central.state.judge import Judge
@@ -149,28 +150,8 @@ class Joining:
         return row
 
     def _standing(self, dataset: DatasetRow, lease: Lease) -> dict[int, IntervalSet]:
-        """Return the tasks that a lease covers at the generation in force, by step."""
-        judge = self.join(dataset).judge
-        hashes = dict(lease.spec_hashes)
-        found: dict[int, IntervalSet] = {}
-        for block in lease.blocks:
-            for step in block.steps:
-                if step >= len(judge.dag.whole) or hashes.get(step) != judge.dag.spec_hash(step):
-                    continue  # what is run by it will not count
-                tasks = judge.dag.dataset.tasks_of(step)
-                if not block.jobs.spans:
-                    continue
-                jobs = block.jobs
-                if jobs.spans[-1][1] > tasks:
-                    jobs = jobs & IntervalSet(((0, tasks),))
-                if judge.controls.is_partial:
-                    every = state_byte.jobs_of(jobs.spans)
-                    same = judge.controls.standings(step, every).generation == block.generation
-                    jobs = IntervalSet(tuple(state_byte.spans_of(every[same])))
-                elif judge.controls.whole.generation != block.generation:
-                    continue
-                found[step] = found[step] | jobs if step in found else jobs
-        return found
+        """Return the tasks that a lease covers as things stand, by step."""
+        return leased.standing(self.join(dataset).judge, lease)
 
     def add_lease_pins(self, lease: Lease, epoch: Epoch, number: int) -> None:
         """Join the pins that a lease of work bundle (epoch, number) states."""
@@ -264,7 +245,7 @@ class Joining:
         dag = join.judge.dag
         if control.word is ControlWord.EDIT and controls.document:
             dag = self._put_in_force(join, controls.document)
-        controlling.apply(self._store, join, self._w.recall, control, (dag, controls))
+        self._apply(join, control, (dag, controls))
         if control.regions is None:
             return dataset.tasks
         return sum(len(jobs) for _, jobs in control.regions)
@@ -286,7 +267,18 @@ class Joining:
         join = self.join(dataset)
         dag = self._put_in_force(join, document)
         edit = Control(ControlWord.EDIT, None, self._w.epoch, 0, document)
-        controlling.apply(self._store, join, self._w.recall, edit, (dag, controls))
+        self._apply(join, edit, (dag, controls))
+
+    def _apply(self, join: DatasetJoin, control: Control, now: tuple[Dag, Controls]) -> None:
+        """Let a control act; after an edit, leases of what is in force now mark their tasks."""
+        emptied = controlling.apply(self._store, join, self._w.recall, control, now)
+        if control.word is not ControlWord.EDIT or not emptied:
+            return
+        covered = self._leased.setdefault(join.row.no, {})
+        for row in self._store.datasets.live_on(join.row.no):
+            for step, jobs in self._standing(join.row, self._w.lease(row)).items():
+                if step in emptied:
+                    covered.setdefault(step, []).append(jobs)
 
     def join(self, dataset: DatasetRow) -> DatasetJoin:
         """Return the join of a dataset in this transaction."""

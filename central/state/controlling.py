@@ -16,7 +16,7 @@ from central.core.edit import stale_steps
 from central.core.facts import Control, ControlWord, Pin
 from central.core.state_byte import BLOCK_BITS, BLOCK_JOBS, Jobs
 from central.state.dataset_join import DatasetJoin
-from central.state.judge import Judge
+from central.state.judge import FIRST, Judge
 from central.state.plain import caps_by_fate
 from central.state.recall import Recall
 from central.store.protocol import Store
@@ -29,8 +29,8 @@ Regions = dict[int, IntervalSet]  # jobs by step
 
 def apply(
     store: Store, join: DatasetJoin, recall: Recall, control: Control, now: tuple[Dag, Controls]
-) -> None:
-    """Let a control that the store has already act.
+) -> frozenset[int]:
+    """Let a control that the store has already act; return the steps that it emptied.
 
     Args:
         store: the store.
@@ -66,8 +66,13 @@ def apply(
         join.blocks.drop()
     if again:
         join.add_pins(_pins(store, join, named, remade))
-    join.touch((step, 0) for step in _whole_steps(dag, named))
+    whole = _whole_steps(dag, named)
+    if control.word is ControlWord.EDIT:
+        for step in remade.intersection(whole):
+            join.set_leased(step, FIRST, leased=False)
+    join.touch((step, 0) for step in whole)
     join.run()
+    return remade
 
 
 def _remade(before: Dag, now: Dag, control: Control) -> frozenset[int]:

@@ -24,6 +24,7 @@ from central.core.dag import Dag
 from central.core.facts import AttemptFact, Control, Pin, Place, TaskRow
 from central.intake import FoundSegment
 from central.joining import Joining
+from central.state.examining import Examination
 from central.state.reading import Reading
 from central.state.recall import Recall
 from central.store.protocol import Store
@@ -38,10 +39,11 @@ SITE = SiteName("north")
 class Board:
     """See the module. What is joined is never read from an archive: its columns are kept."""
 
-    def __init__(self, store: Store, document: Dataset) -> None:
+    def __init__(self, store: Store, document: Dataset, *edits: Dag) -> None:
+        """Begin with one document; `edits` are those that edits may put in its place."""
         self.store = store
         self.dag = Dag(document, spec.dataset_digest(spec.encode(document)))
-        self.documents = {self.dag.digest: self.dag}
+        self.documents = {one.digest: one for one in (self.dag, *edits)}
         self.epoch, self.signer, self.version = EPOCH, None, 0
         self.recall = Recall(cast(Any, self))
         self.archive: Any = None
@@ -130,6 +132,10 @@ class Board:
             for lease, run, attempts in segs
             for one in attempts
         ]
+
+    def problems(self) -> list[str]:
+        """What a close look finds wrong beside the bytes."""
+        return list(Examination(self._workings(), self.row).problems())
 
     def rows(self) -> dict[Place, TaskRow]:
         return {row.place: row for row in Reading(self._workings(), self.row).every_row()}

@@ -21,7 +21,8 @@ from bundle.ids import LeaseId, PilotRun
 from bundle.intervals import IntervalSet
 from bundle.records.attempt import Attempt, Usage, outcome_digest
 from bundle.records.lease import Block, Lease
-from central.core.changes import UsageSum
+from bundle.records.rules import RetryRules
+from central.core.changes import UsageSum, implied_row
 from central.core.controls import Controls, make_control
 from central.core.dag import Dag
 from central.core.facts import Control, ControlWord, Pin, Verdict
@@ -32,7 +33,7 @@ JOBS = 4
 EXAMPLES = int(os.environ.get("PULK_TEST_EXAMPLES", "60"))
 RUN = Command(("/bin/true",))
 SHAPES = {
-    "single": (Step("a", RUN, failures_max=2),),
+    "single": (Step("a", RUN, failures_max=2, retry=RetryRules(pilots_max=0)),),
     "chain": (
         Step("a", RUN, outputs=(Output("x"),), failures_max=2),
         Step("b", RUN, needs=(0,), failures_max=1),
@@ -49,6 +50,24 @@ SHAPES = {
     ),
 }
 FATES = [Fate.SUCCESS] * 4 + [Fate.PAYLOAD_ERROR, Fate.PAYLOAD_ERROR, Fate.LOST]
+
+OTHER = Command(("/bin/false",))
+
+
+def edits_of(document: Dataset) -> tuple[Dag, Dag]:
+    """The document with another command in its first step, and with other caps everywhere."""
+    first, *rest = document.steps
+    rules = RetryRules(payload_max=1, pilots_max=1)
+    capped = [
+        replace(one, failures_max=3 - min(one.failures_max, 2), retry=rules)
+        for one in document.steps
+    ]
+    made = (
+        replace(document, steps=(replace(first, run=OTHER), *rest)),
+        replace(document, steps=tuple(capped)),
+    )
+    return tuple(Dag(one, spec.dataset_digest(spec.encode(one))) for one in made)  # type: ignore[return-value]
+
 
 Seg = tuple[LeaseId, PilotRun, tuple[Attempt, ...]]
 
@@ -111,6 +130,15 @@ def controls(draw: st.DrawFn, of: Dag) -> list[Control]:
 
 
 @st.composite
+def edits(draw: st.DrawFn, documents: Sequence[Dag]) -> list[Control]:
+    chosen = draw(st.sampled_from([(), (), *itertools.permutations(documents, 2), documents[1:]]))
+    return [
+        Control(ControlWord.EDIT, None, EPOCH, 1000 + draw(st.integers(-1, 4)) + 10 * n, one.digest)
+        for n, one in enumerate(chosen[: draw(st.integers(1, 2))])
+    ]
+
+
+@st.composite
 def pins(draw: st.DrawFn, of: Dag) -> list[Pin]:
     found = []
     for number in range(draw(st.sampled_from([0, 0, 0, 1, 2]))):
@@ -149,9 +177,7 @@ def compare(board: Board, memory: Memory) -> None:
             has = rows.get((step, job))
             should = memory.row((step, job))
             if has is None:
-                implied = Memory(of)
-                implied.controls = list(whole.all)
-                has = implied.row((step, job))
+                has = implied_row(of, whole, (step, job))
             else:
                 key = (step, has.verdict)
                 counted[key] = counted.get(key, 0) + 1
@@ -166,6 +192,7 @@ def compare(board: Board, memory: Memory) -> None:
             assert one.verdicts[place] == counted.get((one.step, word), 0), (one.step, word)
         used = memory.usage.get(one.step, UsageSum())
         assert (one.usage.attempts, one.usage.wall_ms) == (used.attempts, used.wall_ms)
+    assert not board.problems()
     has_pins = {
         (p.step, p.job, p.generation, p.outcome) for p in board.store.tasks.every_pin(board.no)
     }
@@ -179,31 +206,57 @@ Event = tuple[str, object]
 def test_bytes_and_rows_agree_whatever_arrives_in_whatever_order(shape: str) -> None:
     document = Dataset("board", JOBS, 1, SHAPES[shape])
     of = Dag(document, spec.dataset_digest(spec.encode(document)))
+    documents = (of, *edits_of(document))
 
-    @settings(deadline=None, max_examples=EXAMPLES, phases=[Phase.reuse, Phase.generate])
+    @settings(deadline=None, max_examples=EXAMPLES, phases=[Phase.reuse, Phase.generate, Phase.shrink])
     @given(data=st.data())
     def agree(data: st.DataObject) -> None:
         events: list[Event] = [("segment", one) for one in data.draw(segs(of))]
         events += [("control", one) for one in data.draw(controls(of))]
+        events += [("control", one) for one in data.draw(edits(documents))]
         events += [("pin", one) for one in data.draw(pins(of))]
         events += [("lease", number) for number in (1, 2, 3)]
         events += [("end", number) for number in (1, 3)]
         order = data.draw(st.permutations(events))
-        run(document, of, order, data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=4)))
+        sizes = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
+        run(document, documents, order, sizes)
 
     agree()
 
 
-def run(document: Dataset, of: Dag, order: Sequence[Event], sizes: Sequence[int]) -> None:
+def test_a_childs_result_of_a_generation_to_come_waits_for_its_parents() -> None:
+    """It came before the reset that makes it count, and before its parent ran again."""
+    document = Dataset("board", JOBS, 1, SHAPES["chain"])
+    of = Dag(document, spec.dataset_digest(spec.encode(document)))
+    lease, pilot = LeaseId(bytes([11]) * 16), PilotRun(b"\1" * 8)
+
+    def success(step: int, generation: int, local: int) -> Attempt:
+        consumed = (outcome_digest(output(0, 0, 0)),) if step else ()
+        made = () if step else output(0, 0, 0)
+        return Attempt(
+            0, step, generation, local, Fate.SUCCESS, 0, 0, 1, 2, 3, 0, Usage(1, 1, 1, 1, 2, 3),
+            consumed, made,
+        )  # fmt: skip
+
+    early = (lease, pilot, (success(0, 0, 0), success(1, 1, 1)))
+    late = (lease, pilot, (success(0, 1, 2),))
+    reset = Control(ControlWord.RESET, None, EPOCH, 1000)
+    order = [("segment", early), ("control", reset), ("segment", late)]
+    run(document, (of, *edits_of(document)), order, [1])
+
+
+def run(
+    document: Dataset, documents: Sequence[Dag], order: Sequence[Event], sizes: Sequence[int]
+) -> None:
+    made_from = {1: documents[0], 2: documents[0], 3: documents[1]}
     with tempfile.TemporaryDirectory() as name:
         store = store_in(Path(name))
         try:
-            board, memory = Board(store, document), Memory(of)
-            for number in (1, 2, 3):
-                board.know_lease(
-                    replace(lease_of(of, number), lease=LeaseId(bytes([10 + number]) * 16))
-                )
-            live: set[int] = set()
+            board, memory = Board(store, document, *documents), Memory(*documents)
+            for number, of in made_from.items():
+                known = replace(lease_of(of, number), lease=LeaseId(bytes([10 + number]) * 16))
+                board.know_lease(known)
+            live: dict[int, Lease] = {}
             sizes_ = itertools.cycle(sizes)
             at = 0
             while at < len(order):
@@ -214,16 +267,16 @@ def run(document: Dataset, of: Dag, order: Sequence[Event], sizes: Sequence[int]
                 pinned = [one for kind, one in part if kind == "pin"]
                 board.join(segments, pinned, asked)  # type: ignore[arg-type]
                 memory.join(controls=asked)  # type: ignore[arg-type]
+                memory.join(leases=covered(memory.dag, live))
                 memory.join(board.facts(segments), pinned)  # type: ignore[arg-type]
-                for kind, number in part:
+                for kind, about in part:
+                    number = about if isinstance(about, int) else 0
                     if kind == "lease":
-                        live.add(int(str(number)))
-                        board.add_lease(lease_of(of, int(str(number))))
-                        memory.join(leases=covered(of, live, int(str(number))))
-                    elif kind == "end" and number in live:
-                        live.discard(int(str(number)))
-                        board.end_leases([bytes([int(str(number))]) * 16])
-                        memory.join(leases=covered(of, live, int(str(number))))
+                        live[number] = lease_of(made_from[number], number)
+                        board.add_lease(live[number])
+                    elif kind == "end" and live.pop(number, None):
+                        board.end_leases([bytes([number]) * 16])
+                    memory.join(leases=covered(memory.dag, live))
                 if os.environ.get("STEPWISE"):
                     print("PART", [(k, v if k not in ("segment",) else "") for k, v in part])
                     compare(board, memory)
@@ -232,10 +285,15 @@ def run(document: Dataset, of: Dag, order: Sequence[Event], sizes: Sequence[int]
             store.close()
 
 
-def covered(of: Dag, live: set[int], number: int) -> dict[tuple[int, int], tuple[int, int]]:
-    """For the tasks of one lease whether any live lease covers them."""
-    held = {(task.step, task.job) for one in live for task, _ in lease_of(of, one).tasks()}
-    return {
-        (task.step, task.job): (int((task.step, task.job) in held), generation)
-        for task, generation in lease_of(of, number).tasks()
+def covered(of: Dag, live: dict[int, Lease]) -> dict[tuple[int, int], tuple[int, int]]:
+    """For every task whether a live lease of its spec in force covers it."""
+    held = {
+        (task.step, task.job)
+        for lease in live.values()
+        for task, _ in lease.tasks()
+        if dict(lease.spec_hashes)[task.step] == of.spec_hash(task.step)
     }
+    places = (
+        (step, job) for step in range(len(of.whole)) for job in range(of.dataset.tasks_of(step))
+    )
+    return {place: (int(place in held), 0) for place in places}
