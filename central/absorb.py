@@ -28,7 +28,13 @@ from bundle.wire.manifest import CENTRALS_OWN, Kind
 from bundle.wire.read import OpenBundle, open_bundle
 from central import arriving, cosignatures, intake, parking, submission
 from central.core.receipts import Outcome
-from central.errors import ArchiveIncomplete, MalformedContent, Unbalanced
+from central.errors import (
+    ArchiveIncomplete,
+    BlockDamaged,
+    JoinFailed,
+    MalformedContent,
+    Unbalanced,
+)
 from central.joining import Joining, Merged, publish_pins
 from central.noting import bundle_row, note_receipt
 from central.parking import Disposition
@@ -41,6 +47,7 @@ FROM_OUTSIDE = KINDS - CENTRALS_OWN  # central reads its own words in its own ar
 LOSSY = frozenset({Kind.REPORT, Kind.TELEMETRY})
 # What is said of a copy, not of the bundle:
 DAMAGED = (AbsentChunk, Bomb, ChunkMismatch, NotABundleFile, Truncated)
+INTERNAL = (BlockDamaged, JoinFailed, Unbalanced)  # what is said of central, not of a bundle
 NOBODY = 0  # the token of a submission that came as a bundle
 _LOG = logging.getLogger(__name__)
 
@@ -83,8 +90,11 @@ def recover(workings: Workings) -> None:
     for is_sites, _, one in sorted(opened):
         try:
             absorb(workings, workings.archive.path(one), live=is_sites)
-        except ArchiveIncomplete as error:  # the next start tries again; until then others count
-            _LOG.error("an archived bundle waits for another", extra={"reason": error.text()})
+        except (ArchiveIncomplete, *INTERNAL) as error:
+            if not is_sites:
+                raise  # else the next commit would take its number
+            # The next start tries again; until then all others count.
+            _LOG.error("an archived bundle can't be merged", extra={"reason": error.text()})
     retry_strangers(workings)
 
 
@@ -103,7 +113,7 @@ def _absorb(workings: Workings, bundle: OpenBundle, *, live: bool) -> Dispositio
     except BundleRefused as error:
         return parking.refuse(workings, bundle, row, error)
     except PulkError as error:
-        if error.transient or isinstance(error, Unbalanced):
+        if error.transient or isinstance(error, INTERNAL):
             raise
         refusal = MalformedContent(where=str(bundle.path), reason=error.text())
         return parking.refuse(workings, bundle, row, refusal)
@@ -167,7 +177,7 @@ def _archiving(
     Pins that it makes central state are archived after it, so that no pin names what is nowhere.
     """
     bundles, safe = workings.store.bundles, workings.archive.is_safe
-    with workings.transaction():
+    with _blaming_central(bundle), workings.transaction():
         if row is not None:
             merged = Merged(row.no)
             bundles.set_outcome(row.no, Outcome.MERGED, "", "", safe=safe)
@@ -186,6 +196,17 @@ def _archiving(
         publish_pins(workings, merged.pins)
 
 
+@contextmanager
+def _blaming_central(bundle: OpenBundle) -> Iterator[None]:
+    """Let nothing that fails while a bundle is joined look like a refusal of it."""
+    try:
+        yield
+    except PulkError as error:
+        if error.transient or isinstance(error, (BundleRefused, *INTERNAL)):
+            raise
+        raise JoinFailed(where=str(bundle.path), reason=error.text()) from error
+
+
 def _retry_parked(workings: Workings, *, live: bool) -> None:
     """Try again what was parked and could now be merged, as long as that brings something on."""
     moved = True
@@ -195,8 +216,8 @@ def _retry_parked(workings: Workings, *, live: bool) -> None:
             try:
                 with open_bundle(path, workings.trust, audience=None, kinds=KINDS) as bundle:
                     found = _absorb(workings, bundle, live=live)
-            except ArchiveIncomplete as error:
-                _LOG.error("a parked bundle waits for another", extra={"reason": error.text()})
+            except (ArchiveIncomplete, *INTERNAL) as error:
+                _LOG.error("a parked bundle can't be merged", extra={"reason": error.text()})
                 continue
             except BundleRefused as error:
                 if isinstance(error, Parkable):

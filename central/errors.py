@@ -71,6 +71,14 @@ class BlockDamaged(PulkError):
     remedy = "stop central, make its database anew with `pulk central rebuild`, and check the disk"
 
 
+class JoinFailed(PulkError):
+    """A sound bundle can't be joined to the database: a bug, or damage. It is not refused for it."""
+
+    code = "join-failed"
+    what = "the bundle is sound and can't be merged: {reason}"
+    remedy = "nothing was changed and its sender keeps it; run `pulk central fsck`, report a bug"
+
+
 class Unbalanced(PulkError):
     """Counters and tasks disagree: a bug. Nothing was committed; run `pulk central fsck`."""
 

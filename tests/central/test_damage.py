@@ -68,6 +68,10 @@ def flip(database: sqlite3.Connection) -> None:
     database.execute("UPDATE block SET state = ? WHERE step = 0", (torn,))
 
 
+def tear(database: sqlite3.Connection) -> None:
+    database.execute("UPDATE block SET state = substr(state, 1, length(state) - 3) WHERE step = 0")
+
+
 def not_done(states: np.ndarray[Any, Any]) -> None:
     plain = (states & (state_byte.ROW | state_byte.DONE)) == state_byte.DONE
     states[np.flatnonzero(plain)[:1]] ^= state_byte.DONE
@@ -86,7 +90,8 @@ def not_leased(states: np.ndarray[Any, Any]) -> None:
 
 
 DAMAGE = {
-    "a flipped byte of a block": (flip, "damaged"),
+    "a flipped byte of a block": (flip, "step 0"),
+    "a torn block": (tear, "damaged"),
     "a task that is not done": (repack(not_done), "done"),
     "a task that lost its row's mark": (repack(no_row), "rows"),
     "a lease that covers nothing": (repack(leased_bit), "no live lease covers them"),
@@ -94,7 +99,7 @@ DAMAGE = {
     "a lost block": (sql("DELETE FROM block WHERE step = 1 AND block = 0"), "should be"),
     "a counter": (sql("UPDATE step SET done = done + 1 WHERE step = 0"), "counters"),
     "usage": (sql("UPDATE step SET wall_ms = wall_ms - 1 WHERE step = 0"), "usage"),
-    "how many are ready": (sql("UPDATE block SET ready = 0 WHERE ready > 0"), "noted as ready"),
+    "how many are ready": (sql("UPDATE block SET ready = ready + 1"), "noted as ready"),
     "how many failed": (sql("UPDATE block SET failed = failed + 1"), "noted as failed"),
     "a lost segment": (sql("DELETE FROM segment WHERE no = 1"), "segments"),
     "a lost span": (sql("DELETE FROM span WHERE segment = 1 AND step = 0"), "segments"),
@@ -128,14 +133,14 @@ def test_a_damaged_block_is_told_and_not_taken_for_a_damaged_bundle(central: Cen
     dataset = central.submit(chain(jobs=4))
     held = leased(central, north)
     with sqlite3.connect(central.home.database) as database:
-        flip(database)
+        tear(database)
     database.close()
     path = north.result([north.play(held[0], lease) for lease in held[0].leases])
-    with pytest.raises(BlockDamaged):
+    with pytest.raises(BlockDamaged):  # the site keeps it: it was not refused
         central.authority.absorb(path)
     with pytest.raises(BlockDamaged):
         central.authority.task(Task(dataset, 0, 0))
-    assert not list(central.home.rejected.glob("*"))
+    assert not list(central.home.quarantine.glob("*"))
 
 
 def test_results_wait_at_their_site_while_the_archive_lacks_what_they_rest_on(
@@ -163,7 +168,7 @@ def test_results_wait_at_their_site_while_the_archive_lacks_what_they_rest_on(
         assert archived in said.value.text()
         with pytest.raises(ArchiveIncomplete):
             central.authority.task(Task(dataset, 0, 0))
-        assert not list(central.home.rejected.glob("*"))
+        assert not list(central.home.quarantine.glob("*"))
         file.unlink(missing_ok=True)
     other = central.submit(chain(jobs=2))
     assert south.work_all(central.authority)  # others are leased and merged meanwhile
