@@ -26,7 +26,9 @@ from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
 from central import (
     absorb,
+    backup_record,
     deltas,
+    editing,
     epochs,
     pack,
     requests,
@@ -150,6 +152,23 @@ class Authority:
         key = (token_id, idempotency_key)
         with self._changing():
             return requests.control(self._w, dataset, control, jobs, steps, key)
+
+    def edit(
+        self,
+        dataset: DatasetId,
+        raw: bytes,
+        *,
+        idempotency_key: str,
+        token_id: int,
+        cosignature: bytes = b"",
+    ) -> editing.Edited:
+        """Put a canonical document in place of a dataset's.
+
+        Raises UnknownDataset, DatasetRefused, EditRefused, CosignatureRefused, IdempotencyConflict.
+        """
+        key = (token_id, idempotency_key)
+        with self._changing():
+            return editing.edit(self._w, dataset, Given(raw, cosignature), key)
 
     def absorb(self, path: Path) -> Disposition:
         """Take a bundle file; the caller may remove it afterwards. Never raises for its content."""
@@ -276,9 +295,10 @@ class Authority:
 
         Raises NoBackup, BackupDamaged.
         """
+        record = backup_record.read(backup)  # a large one takes a while: others go on
         with self._changing():
             safety.catch_up(self._w)
-            return safety.cover(self._w, backup)
+            return safety.cover(self._w, backup, record)
 
     def presume_lost(self, site: SiteName) -> int:
         """Take as a fact that a site is lost with all it holds; return how many leases that ends.
@@ -314,7 +334,7 @@ class Authority:
         given = _token_digest(bearer)
         read_us, known = self._tokens
         if not 0 <= self._w.clock_us() - read_us < TOKENS_KEPT_US:
-            with self._readers.store(self._lock) as store:
+            with self._readers.store() as store:
                 known = store.people.tokens()
             self._tokens = (self._w.clock_us(), known)
         found = [no for no, digest in known if hmac.compare_digest(digest, given)]
@@ -324,17 +344,17 @@ class Authority:
 
     def datasets(self) -> list[dict[str, Any]]:
         """Return all datasets as plain values."""
-        with self._readers.views(self._lock) as views:
+        with self._readers.views() as views:
             return views.datasets()
 
     def dataset(self, dataset: DatasetId) -> dict[str, Any]:
         """Return one dataset as plain values. Raises UnknownDataset."""
-        with self._readers.views(self._lock) as views:
+        with self._readers.views() as views:
             return views.dataset(dataset)
 
     def counts(self, dataset: DatasetId) -> dict[str, Any]:
         """Return per step the tasks by verdict and the usage. Raises UnknownDataset."""
-        with self._readers.views(self._lock) as views:
+        with self._readers.views() as views:
             return views.counts(dataset)
 
     def learned(self, dataset: DatasetId) -> dict[str, Any]:
@@ -353,12 +373,12 @@ class Authority:
         after: int | str | None,
     ) -> dict[str, Any]:
         """Return a page of attempts and where the next one starts. Raises UnknownDataset."""
-        with self._readers.views(self._lock) as views:
+        with self._readers.views() as views:
             return views.attempts(dataset, step, job, fate, limit, int(after or 0))
 
     def task(self, task: Task) -> dict[str, Any]:
         """Return one task's verdict, attempts and provenance. Raises UnknownTask."""
-        with self._readers.views(self._lock) as views:
+        with self._readers.views() as views:
             return views.task(task)
 
     def why(self, task: Task) -> dict[str, Any]:
@@ -368,17 +388,17 @@ class Authority:
 
     def file(self, sha256: bytes) -> FilePlace:
         """Return where an output lies that travelled home. Raises UnknownFile."""
-        with self._readers.views(self._lock) as views:
+        with self._readers.views() as views:
             return views.file(sha256)
 
     def health(self) -> dict[str, Any]:
         """Return how central is."""
-        with self._readers.views(self._lock) as views:
+        with self._readers.views() as views:
             return views.health()
 
     def sites(self) -> list[dict[str, Any]]:
         """Return all sites as plain values."""
-        with self._readers.views(self._lock) as views:
+        with self._readers.views() as views:
             return views.sites()
 
 

@@ -6,7 +6,7 @@ costs a little arithmetic per dataset, and a document is decoded where its datas
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bundle.dataset.asks import Account
@@ -14,19 +14,20 @@ from bundle.ids import DatasetId, SiteName
 from bundle.records.profile import Profile
 from central import users
 from central.core import matching, shares
-from central.core.controls import Standing
+from central.core.controls import Controls, Standing
 from central.core.dag import Dag
 from central.core.facts import Verdict
 from central.core.matching import Needs
 from central.core.plan import prefix_steps
 from central.core.shares import Weights
 from central.lately import Lately
-from central.store.rows import DatasetRow
+from central.store.rows import DatasetRow, StepRow
 from central.workings import Workings
 
 WORDS = tuple(Verdict)
 ENDED = (Verdict.DONE, Verdict.FAILED, Verdict.CANCELLED, Verdict.REMOVED)
 SAMPLE_MAX = 32
+REFRESH_US = 30_000_000  # how old may be what other processes changed
 _AT = {word: number for number, word in enumerate(WORDS)}
 
 
@@ -133,21 +134,36 @@ class Board:
         self._shapes: dict[bytes, Shape] = {}
         self._runs: dict[SiteName, tuple[Profile, dict[bytes, Runs]]] = {}
         self._is_read = False
+        self._read_us, self._version = 0, 0
 
     def lines(self) -> Mapping[int, Line]:
         """Return all datasets by number, as they are now."""
-        stirred = self._w.stirred
-        if not self._is_read:
-            rows = self._w.store.datasets.datasets()
-            self._is_read = True
+        stirred, store, now_us = self._w.stirred, self._w.store, self._w.clock_us()
+        if not self._is_read or self._is_behind(now_us):
+            rows = store.datasets.datasets()
+            self._is_read, self._read_us, self._version = True, now_us, store.version
         else:
-            rows = [self._w.store.datasets.dataset_by_no(no) for no in sorted(stirred)]
-        now_us = self._w.clock_us()
-        for row in rows:
-            line = self._lines[row.no] = self._line(row)
-            self.lately.deliver(line.no, line.user, line.group, line.delivered_ms, now_us)
+            rows = [store.datasets.dataset_by_no(no) for no in sorted(stirred)]
         stirred.clear()
+        if not rows:
+            return self._lines
+        numbers = [row.no for row in rows]
+        steps, controls = store.tasks.steps_of(numbers), store.datasets.controls_of(numbers)
+        for row in rows:
+            standing = Controls(controls.get(row.no, ())).whole
+            line = self._lines[row.no] = self._line(row, standing, steps.get(row.no, []))
+            self.lately.deliver(line.no, line.user, line.group, line.delivered_ms, now_us)
         return self._lines
+
+    def _is_behind(self, now_us: int) -> bool:
+        """Return whether another process of this central may have changed what is not told here.
+
+        Order and quotas may be as old as this; what is leased is read from the store itself.
+        """
+        told = self._w.config.store
+        if not (told.url or told.url_file) or 0 <= now_us - self._read_us < REFRESH_US:
+            return False
+        return self._w.store.version != self._version
 
     def runs(self, line: Line, site: SiteName, profile: Profile) -> Runs:
         """Return which steps of a dataset may run at a site with such a profile."""
@@ -211,7 +227,7 @@ class Board:
             )
         return found
 
-    def _line(self, row: DatasetRow) -> Line:
+    def _line(self, row: DatasetRow, standing: Standing, steps: Sequence[StepRow]) -> Line:
         known = self._shapes.get(row.digest)
         shape = known or self._shape(self._w.dag(row.digest), row.digest)
         line = Line(
@@ -223,10 +239,10 @@ class Board:
             submitted_us=row.submitted_us,
             user=user_of(self._w, row, shape.account),
             shape=shape,
-            standing=self._w.controls(row).whole,
+            standing=standing,
             fresh=row.jobs - len(row.touched),
         )
-        for one in self._w.store.tasks.steps(row.no):
+        for one in steps:
             counts = one.verdicts
             line.ended += sum(counts[_AT[word]] for word in ENDED)
             for word, into in (

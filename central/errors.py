@@ -184,6 +184,14 @@ class BadControl(PulkError):
     remedy = "look at the dataset's counts for its steps and jobs; nothing was changed"
 
 
+class EditRefused(PulkError):
+    """A document can't take the place of a dataset's. Edit a copy of the one in force."""
+
+    code = "edit-refused"
+    what = "the document can't replace the dataset's: {reason}"
+    remedy = "keep jobs, steps and needs as they are, or submit it as a dataset of its own"
+
+
 class IdempotencyConflict(PulkError):
     """An idempotency key came again with another request."""
 

@@ -18,6 +18,7 @@ from central import teaching
 from central.core import commit as commits
 from central.core import state_byte
 from central.core.commit import Commit, Submission
+from central.core.dag import Dag
 from central.core.facts import Control, ControlWord, Pin
 from central.errors import MissingDataset
 from central.state import controlling
@@ -90,6 +91,24 @@ class Joining:
         self._w.stirred.add(made.no)
         return made
 
+    def hear_of_dataset(self, lease: Lease, raw: bytes | None, told: bytes) -> None:
+        """Learn of a dataset by a lease of it, before any lease is learned.
+
+        As long as nobody else tells of it, the document that was leased from last is in force.
+
+        Args:
+            lease: the lease.
+            raw: its document, where that came with it.
+            told: when which document was leased from.
+
+        Raises MissingDataset.
+        """
+        row = self.learn_dataset(lease.dataset, lease.dataset_digest, raw)
+        name = f"told/{lease.dataset}"
+        if not row.submitted_us and told > (self._store.people.meta(name) or b""):
+            self._store.people.set_meta(name, told)
+            self._take_document(row, lease.dataset_digest)
+
     def learn_document(self, digest: bytes, raw: bytes) -> None:
         """Keep a document; a known one changes nothing."""
         if not self._store.datasets.has_document(digest):
@@ -103,6 +122,7 @@ class Joining:
         Raises MissingDataset.
         """
         row = self.learn_dataset(one.dataset, one.digest, raw)
+        self._take_document(row, one.digest)
         self._store.datasets.set_submitted(row.no, one.at_us)
         self._w.stirred.add(row.no)
         if one.user:
@@ -122,6 +142,7 @@ class Joining:
         about = (dataset.no, digest, work.id, work.site, deadline_us, "live", raw)
         row = LeaseRow(0, lease.lease, *about, tasks=lease.count())
         row = row._replace(no=self._store.datasets.add_lease(row))
+        self._w.keep_lease(digest, lease, len(raw))
         covered = self._leased.setdefault(dataset.no, {})
         for step, jobs in self._standing(dataset, lease).items():
             covered.setdefault(step, []).append(jobs)
@@ -130,11 +151,12 @@ class Joining:
     def _standing(self, dataset: DatasetRow, lease: Lease) -> dict[int, IntervalSet]:
         """Return the tasks that a lease covers at the generation in force, by step."""
         judge = self.join(dataset).judge
+        hashes = dict(lease.spec_hashes)
         found: dict[int, IntervalSet] = {}
         for block in lease.blocks:
             for step in block.steps:
-                if step >= len(judge.dag.whole):
-                    continue
+                if step >= len(judge.dag.whole) or hashes.get(step) != judge.dag.spec_hash(step):
+                    continue  # what is run by it will not count
                 tasks = judge.dag.dataset.tasks_of(step)
                 if not block.jobs.spans:
                     continue
@@ -239,14 +261,32 @@ class Joining:
         join = self.join(dataset)
         self._store.datasets.add_control(dataset.no, control)
         controls = self._w.controls(dataset)
+        dag = join.judge.dag
         if control.word is ControlWord.EDIT and controls.document:
-            self._store.datasets.set_document(dataset.no, controls.document)
-            join.row = join.row._replace(digest=controls.document)
-        dag = self._w.dag(join.row.digest)
+            dag = self._put_in_force(join, controls.document)
         controlling.apply(self._store, join, self._w.recall, control, (dag, controls))
         if control.regions is None:
             return dataset.tasks
         return sum(len(jobs) for _, jobs in control.regions)
+
+    def _put_in_force(self, join: DatasetJoin, document: bytes) -> Dag:
+        """Note which document of a dataset is in force. Raises MissingDataset."""
+        dag = self._w.dag(document)
+        name = dag.dataset.name
+        self._store.datasets.set_document(join.row.no, document, name)
+        join.row = join.row._replace(digest=document, name=name)
+        return dag
+
+    def _take_document(self, dataset: DatasetRow, document: bytes) -> None:
+        """Put another document in force by what is known now, where no edit says which."""
+        controls = self._w.controls(dataset)
+        if document == dataset.digest or controls.document:
+            return
+        assert dataset.no not in self._joins  # noqa: S101  else the join would not know of it
+        join = self.join(dataset)
+        dag = self._put_in_force(join, document)
+        edit = Control(ControlWord.EDIT, None, self._w.epoch, 0, document)
+        controlling.apply(self._store, join, self._w.recall, edit, (dag, controls))
 
     def join(self, dataset: DatasetRow) -> DatasetJoin:
         """Return the join of a dataset in this transaction."""

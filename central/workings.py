@@ -37,7 +37,7 @@ from central.store.protocol import Store
 from central.store.rows import BundleRow, DatasetRow, LeaseRow, UserRow
 
 BEYOND = "beyond"  # a head beyond this central's own, which a site brought: it says nothing then
-LEASES_MAX = 128  # leases that are kept decoded
+LEASES_BYTES_MAX = 8 << 20  # of leases that are kept decoded, as they are encoded
 SHAPES_MAX = 32  # datasets whose documents are kept decoded
 
 
@@ -56,6 +56,8 @@ class Workings:
     stirred: set[int] = field(default_factory=set)  # datasets changed since the planner looked
     _dags: OrderedDict[bytes, Dag] = field(default_factory=OrderedDict)
     _leases: OrderedDict[bytes, Lease] = field(default_factory=OrderedDict)
+    _lease_bytes: dict[bytes, int] = field(default_factory=dict)
+    _kept_bytes: int = 0
     _trust: tuple[tuple[int, int], TrustView] | None = None
     _published: list[BundleId] = field(default_factory=list)  # in the transaction that is open
     _doubtful: list[BundleId] = field(default_factory=list)  # archived, and maybe not committed
@@ -139,10 +141,20 @@ class Workings:
         """Return what a known lease says."""
         found = self._leases.get(row.digest)
         if found is None:
-            found = self._leases[row.digest] = leases.decode(row.raw)
-            if len(self._leases) > LEASES_MAX:
-                self._leases.popitem(last=False)
+            found = leases.decode(row.raw)
+            self.keep_lease(row.digest, found, len(row.raw))
         return found
+
+    def keep_lease(self, digest: bytes, lease: Lease, size_bytes: int) -> None:
+        """Keep a lease decoded, as long as there is room."""
+        if digest in self._leases:
+            return
+        self._leases[digest] = lease
+        self._lease_bytes[digest] = size_bytes
+        self._kept_bytes += size_bytes
+        while self._kept_bytes > LEASES_BYTES_MAX and len(self._leases) > 1:
+            oldest, _ = self._leases.popitem(last=False)
+            self._kept_bytes -= self._lease_bytes.pop(oldest)
 
     def dataset(self, dataset: DatasetId) -> DatasetRow:
         """Return a dataset's row. Raises UnknownDataset."""

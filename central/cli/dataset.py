@@ -26,6 +26,7 @@ CONTROLS = {
     "cancel": "Stop it: what has not ended will not count.",
     "uncancel": "Undo cancel.",
     "reset": "Run it again, with everything that was computed from it.",
+    "adopt": "Undo reset where a result is there already: older ones of the same spec count again.",
 }
 
 
@@ -150,6 +151,44 @@ def _submit(given: Given, central: str, token_file: Path, *, as_json: bool) -> N
     answer = client.submit(given.raw, sent.key_for(request), given.cosignature)
     sent.answered(request)
     show_answer(answer, as_json, f"{answer['id']}: {answer['tasks']} tasks")
+
+
+@group.command()
+@click.argument("dataset_id")
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.option(
+    "--cosignature",
+    "cosignatures",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="What `pulk dataset cosign` wrote; may be given several times.",
+)
+@_central
+def edit(
+    *,
+    dataset_id: str,
+    file: Path,
+    cosignatures: tuple[Path, ...],
+    central: str,
+    token_file: Path,
+    as_json: bool,
+) -> None:
+    """Put another document in a dataset's place: same jobs, steps and needs."""
+    from bundle.dataset import spec
+    from central.cli import signing
+    from central.cli.sent import Sent
+
+    dataset = _document(file)
+    given = signing.given(spec.encode(dataset), cosignatures)
+    client = client_of(central, token_file)
+    full = full_id(client, dataset_id)
+    digest = hashlib.sha256(given.raw + given.cosignature).hexdigest()
+    sent, request = Sent.in_home(), f"{central} {full} edit {digest}"
+    answer = client.edit(full, given.raw, sent.key_for(request), given.cosignature)
+    sent.answered(request)
+    changed = ", ".join(dataset.steps[one].name for one in answer["steps"])
+    stale = f"{changed} compute something else: {answer['tasks']} tasks begun so far run again"
+    show_answer(answer, as_json, f"{full}: {stale if changed else 'no result became stale'}")
 
 
 @group.command()

@@ -166,6 +166,12 @@ class Store(Protocol):
         been committed all the same: do it again, or look.
         """
 
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Read one moment of the store as long as it lasts; nothing can be changed inside it.
+
+        Keep it short: an engine may keep commits waiting until it ends.
+        """
+
     def check(self) -> list[str]:
         """Return what the storage engine finds wrong with its files."""
 

@@ -51,6 +51,10 @@ class PostgresqlStore:
         """See `protocol.Store.transaction`."""
         return self._connection.transaction()
 
+    def snapshot(self) -> AbstractContextManager[None]:
+        """See `protocol.Store.snapshot`."""
+        return self._connection.snapshot()
+
     def check(self) -> list[str]:
         """See `protocol.Store.check`."""
         broken = self._connection.execute(

@@ -68,6 +68,10 @@ class SqliteStore:
         """See `protocol.Store.transaction`."""
         return self._connection.transaction()
 
+    def snapshot(self) -> AbstractContextManager[None]:
+        """See `protocol.Store.snapshot`."""
+        return self._connection.snapshot()
+
     def check(self) -> list[str]:
         """See `protocol.Store.check`."""
         rows = self._connection.execute("PRAGMA integrity_check")
