@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from bundle.ids import StreamId
+from central.backup_record import POOL
 from central.blob.folder import FolderBlobs
 from central.fsck import fsck
 from central.home import Home
@@ -103,6 +104,11 @@ class World:
     def archived(self) -> dict[Key, Said]:
         """Return every attempt that lies in central's archive."""
         return self._archived.of(self.center.home.archive)
+
+    def covered(self) -> dict[Key, Said]:
+        """Return the attempts that no single disk can lose, as central's configuration has it."""
+        center = self.center
+        return self.archived() if center.copies == 1 else self._archived.of(center.pool / POOL)
 
     def contested(self) -> set[Key]:
         """Return the attempts of which two contents lie in the archive."""
