@@ -169,8 +169,7 @@ class World:
         """Return what may befall a site once, and central, by name."""
         return {
             "purge": site.purge,
-            "copy aside": site.copy_aside,
-            "put back": site.put_back,
+            "old copy": lambda: self._old_copy(site),
             "split": site.split,
             "lose output": site.lose_output,
             "wrong clock": lambda: self._wrong_clock(site),
@@ -179,6 +178,10 @@ class World:
             "rotate central": self._rotate_central,
             "central's clock": self._wrong_central_clock,
         }
+
+    def _old_copy(self, site: Site) -> None:
+        site.copy_aside()
+        self.machine.after(self.chance.uniform(0.2, 2) * DAY_US, site.put_back)
 
     def _wrong_clock(self, site: Site) -> None:
         is_back = self.chance.random() < 0.5
