@@ -2,9 +2,10 @@
 
 `streams/<stream>/identity` binds a stream to host, device and inodes of the spool and its own
 folder, so a spool that was copied, moved or put back from a copy starts a new one; `closed` ends a
-stream whose receipts know more than this spool (a snapshot put back). `<number>` is the record of a bundle, and its link *is* the claim:
-it names the id, and the bundle lies synced in `tmp/<id>.pulk` before. So a number has one bundle
-for ever, whatever crashes and however many ticks run; `settle` finishes what a crash left.
+stream whose receipts know more than this spool (a snapshot put back). `<number>` is the record of a
+bundle, and its link *is* the claim: it names the id, and the bundle lies synced in `tmp/<id>.pulk`
+before. So a number has one bundle for ever, whatever crashes and however many ticks run; `settle`
+finishes what a crash left.
 """
 
 from __future__ import annotations
