@@ -362,6 +362,11 @@ class Authority:
         with self._lock:
             return teaching.shown(self._w, self._w.dataset(dataset))
 
+    def disputes(self, dataset: DatasetId) -> dict[str, Any]:
+        """Return deterministic tasks whose successes differ. Raises UnknownDataset."""
+        with self._readers.views() as views:
+            return views.disputes(dataset)
+
     def attempts(
         self,
         dataset: DatasetId,

@@ -239,6 +239,27 @@ def counts(dataset_id: str, central: str, token_file: Path, as_json: bool) -> No
 @group.command()
 @click.argument("dataset_id")
 @_central
+def disputes(dataset_id: str, central: str, token_file: Path, as_json: bool) -> None:
+    """List tasks of deterministic steps whose successes put out different files."""
+    client = client_of(central, token_file)
+    answer = client.get(f"/datasets/{full_id(client, dataset_id)}/disputes")
+    rows = [
+        {
+            "task": one["task"],
+            "step": one["step"],
+            "site": made["site"],
+            "outcome": made["outcome"],
+            "canonical": made["outcome"] == one["canonical"],
+        }
+        for one in _rows(answer, "disputes")
+        for made in one["successes"]
+    ]
+    show_answer(answer, as_json, _table(rows) if rows else "no disputes")
+
+
+@group.command()
+@click.argument("dataset_id")
+@_central
 def learned(dataset_id: str, central: str, token_file: Path, as_json: bool) -> None:
     """Show what attempts taught about requests: per step what is asked, and what would do."""
     client = client_of(central, token_file)
