@@ -116,7 +116,7 @@ BUGS = (
         "removed=words[-1] is ControlWord.TOMBSTONE", plan=ASKED),
     Bug("a resume is not heard", "central.core.controls:_last",
         "return bool(pair) and pair[-1] is which", "return which in pair", plan=ASKED),
-    Bug("a repeated request acts again", "central.requests:_answer",
+    Bug("a repeated request acts again", "central.requests:answered",
         make=always(None), plan={"restore": "", "datasets": 3}),
     # central: whom it believes
     Bug("a site answers for another's lease", "central.intake:_SegmentReader.authorise",
