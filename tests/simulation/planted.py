@@ -143,7 +143,7 @@ BUGS = (
     Bug("a copied spool goes on with the stream", "relay.stream:_identity",
         make=always(b"the same"), plan={"days": 8.0, "restore": ""}, mischief=("split",)),
     Bug("an old spool uses numbers again", "relay.stream:close", make=nothing,
-        plan={"days": 8.0, "restore": ""}, mischief=("copy aside", "put back", "put back")),
+        plan={"days": 8.0, "restore": ""}, mischief=("old copy", "old copy")),
     Bug("a journal is not salvaged", "relay.salvage:_seal_journal", make=always(False)),
     Bug("a seal goes before its bundle has a number", "relay.results:_ResultDraft.__call__",
         make=_dropping_seals, plan=FALLING),
