@@ -111,8 +111,9 @@ class StoredDatasets:
         """See `protocol.Datasets`."""
         regions = control.regions
         rows = None if regions is None else [[step, jobs.to_wire()] for step, jobs in regions]
-        values = (no, *control.epoch, control.commit, control.word.value, canonical.encode(rows))
-        self._db.run(_SQL["add_control"], values)
+        where = (no, *control.epoch, control.commit)
+        said = (control.word.value, canonical.encode(rows), control.document)
+        self._db.run(_SQL["add_control"], (*where, *said))
 
     def tombstones(self) -> list[DatasetId]:
         """See `protocol.Datasets`."""
@@ -189,8 +190,9 @@ def _dataset(row: Found) -> DatasetRow:
 
 
 def _control(row: Found) -> Control:
-    _, word, raw, counter, nonce, commit = row
-    return Control(ControlWord(word), _regions(raw), Epoch(counter, nonce), commit)
+    _, word, raw, counter, nonce, commit, document = row
+    epoch = Epoch(counter, nonce)
+    return Control(ControlWord(word), _regions(raw), epoch, commit, bytes(document))
 
 
 def _intervals(touched: IntervalSet) -> bytes:

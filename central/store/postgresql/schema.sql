@@ -63,6 +63,7 @@ CREATE TABLE cosignature (
 CREATE TABLE control (
     dataset bigint NOT NULL, epoch_counter bigint NOT NULL, epoch_nonce bytea NOT NULL,
     commit_no bigint NOT NULL, word text COLLATE "C" NOT NULL, regions bytea NOT NULL,
+    document bytea NOT NULL DEFAULT '',
     PRIMARY KEY (dataset, epoch_counter, epoch_nonce, commit_no, word, regions)
 );
 CREATE INDEX control_tombstone ON control (dataset) WHERE word = 'tombstone';

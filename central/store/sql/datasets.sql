@@ -48,17 +48,17 @@ SELECT key, signature FROM cosignature WHERE document = ? ORDER BY key
 INSERT INTO cosignature (document, key, signature) {rows} ON CONFLICT DO NOTHING
 
 -- name: controls
-SELECT dataset, word, regions, epoch_counter, epoch_nonce, commit_no FROM control
+SELECT dataset, word, regions, epoch_counter, epoch_nonce, commit_no, document FROM control
 WHERE dataset = ? ORDER BY epoch_counter, epoch_nonce, commit_no, word, regions
 
 -- name: controls_of
-SELECT c.dataset, c.word, c.regions, c.epoch_counter, c.epoch_nonce, c.commit_no
+SELECT c.dataset, c.word, c.regions, c.epoch_counter, c.epoch_nonce, c.commit_no, c.document
 FROM {numbers} JOIN control AS c ON c.dataset = w.n
 ORDER BY c.dataset, c.epoch_counter, c.epoch_nonce, c.commit_no, c.word, c.regions
 
 -- name: add_control
-INSERT INTO control (dataset, epoch_counter, epoch_nonce, commit_no, word, regions)
-VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+INSERT INTO control (dataset, epoch_counter, epoch_nonce, commit_no, word, regions, document)
+VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 
 -- name: tombstones
 SELECT DISTINCT d.id FROM control AS c JOIN dataset AS d ON d.no = c.dataset

@@ -63,6 +63,7 @@ CREATE TABLE cosignature (
 CREATE TABLE control (
     dataset INTEGER NOT NULL, epoch_counter INTEGER NOT NULL, epoch_nonce BLOB NOT NULL,
     commit_no INTEGER NOT NULL, word TEXT NOT NULL, regions BLOB NOT NULL,
+    document BLOB NOT NULL DEFAULT x'',
     PRIMARY KEY (dataset, epoch_counter, epoch_nonce, commit_no, word, regions)
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX control_tombstone ON control (dataset) WHERE word = 'tombstone';
