@@ -76,7 +76,7 @@ class Client:
         return self._send("/datasets", raw, idempotency_key, cosignature)
 
     def edit(self, dataset: str, raw: bytes, idempotency_key: str, cosignature: bytes = b"") -> Any:
-        """Put the canonical bytes of a document in place of a dataset's; the same key edits once."""
+        """Put canonical bytes in place of a dataset's document; the same key edits once."""
         return self._send(f"/datasets/{dataset}/document", raw, idempotency_key, cosignature)
 
     def enrol(self, request: bytes, fingerprint_words: str) -> bytes:

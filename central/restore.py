@@ -16,13 +16,14 @@ from typing import Any
 
 from bundle.ids import BundleId
 from bundle.spool import publish
-from central import absorb, authority, epochs
+from central import absorb, epochs
 from central import backup_record as records
 from central import config as configs
 from central.archive import MODE, bundle_files, open_archive
 from central.backup_record import BUNDLES, DATABASE, POOL, BackupDamaged, Record
 from central.home import AlreadyMade, Home, complete, make_folders, now_us
 from central.store.sqlite import SqliteStore
+from central.tokens import take_token
 from central.workings import Workings, new_epoch
 
 PART = ".restoring-"
@@ -152,7 +153,7 @@ def _begin(folder: Path, record: Record, part: Home, clock_us: Callable[[], int]
         epoch = epochs.begin(store, clock_us(), lease_ms, [record.epoch])
         if not part.token.exists():
             complete(part)
-            authority.take_token(part, store)
+            take_token(part, store)
         waiting = epochs.recovering(store)
     finally:
         store.close()
