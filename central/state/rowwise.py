@@ -54,7 +54,8 @@ class Rowwise:
         merge.set_leases(work.leases)
         merge.touch(work.touched)
         changes = merge.settle()
-        named = {(one.step, one.job) for one in changes.attempts}
+        # Facts that are known already are told again where controls made them count.
+        named = {(one.step, one.job) for one in work.facts}
         named |= {(one.step, one.job) for one in changes.pins}
         self._write_rows(merge, changes, named | changes.rows.keys())
         self._count_rows(changes)
