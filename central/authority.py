@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from bundle.ids import BundleId, DatasetId, SiteName, Task
+from bundle.ids import BundleId, DatasetId, SiteName
 from bundle.intervals import IntervalSet
 from bundle.trust import certificate, enrolment, fingerprint
 from bundle.trust.certificate import Certificate
@@ -32,10 +32,8 @@ from central import (
     pack,
     requests,
     safety,
-    teaching,
     trust_chain,
     users,
-    why,
 )
 from central.absorb import Disposition
 from central.archive import open_archive
@@ -46,7 +44,7 @@ from central.errors import Unauthorised, UnknownBundle
 from central.home import Home
 from central.marks import Marks
 from central.pack import OutBundle
-from central.reading import Readers
+from central.questions import Questions
 from central.requests import Submitted
 from central.standing import Standing
 from central.store.opening import open_store
@@ -65,17 +63,16 @@ OF_ITS_SITE = frozenset({Kind.RESULT.value, Kind.REPORT.value, Kind.TELEMETRY.va
 __all__ = ["Authority", "Disposition", "FilePlace", "OutBundle", "Submitted"]
 
 
-class Authority:
+class Authority(Questions):
     """See the module. Made by `open`; closed by `close`."""
 
     def __init__(self, workings: Workings) -> None:
         """Take over workings that nobody else uses."""
-        self._w = workings
         self._lock = threading.RLock()
         self._packer = pack.Packer(workings)
+        super().__init__(workings, self._lock, self._packer)
         self._caught_up_us = 0
         self._heeded = 0  # the trust version that was acted on
-        self._readers = Readers(workings)
         self._standing = Standing(workings.home.trust)
         self._marks = Marks()
         self._tokens: tuple[int, list[tuple[int, bytes]]] = (-TOKENS_KEPT_US, [])
@@ -339,62 +336,3 @@ class Authority:
         if not found:
             raise Unauthorised()
         return found[0]
-
-    def datasets(self) -> list[dict[str, Any]]:
-        """Return all datasets as plain values."""
-        with self._readers.views() as views:
-            return views.datasets()
-
-    def dataset(self, dataset: DatasetId) -> dict[str, Any]:
-        """Return one dataset as plain values. Raises UnknownDataset."""
-        with self._readers.views() as views:
-            return views.dataset(dataset)
-
-    def counts(self, dataset: DatasetId) -> dict[str, Any]:
-        """Return per step the tasks by verdict and the usage. Raises UnknownDataset."""
-        with self._readers.views() as views:
-            return views.counts(dataset)
-
-    def learned(self, dataset: DatasetId) -> dict[str, Any]:
-        """Return what attempts taught about requests. Raises UnknownDataset."""
-        with self._lock:
-            return teaching.shown(self._w, self._w.dataset(dataset))
-
-    def attempts(
-        self,
-        dataset: DatasetId,
-        *,
-        step: int | None,
-        job: int | None,
-        fate: str | None,
-        limit: int,
-        after: int | str | None,
-    ) -> dict[str, Any]:
-        """Return a page of attempts and where the next one starts. Raises UnknownDataset."""
-        with self._readers.views() as views:
-            return views.attempts(dataset, step, job, fate, limit, int(after or 0))
-
-    def task(self, task: Task) -> dict[str, Any]:
-        """Return one task's verdict, attempts and provenance. Raises UnknownTask."""
-        with self._readers.views() as views:
-            return views.task(task)
-
-    def why(self, task: Task) -> dict[str, Any]:
-        """Return what keeps a task from running. Raises UnknownDataset, UnknownTask."""
-        with self._lock:
-            return why.why(self._w, self._packer.board, task)
-
-    def file(self, sha256: bytes) -> FilePlace:
-        """Return where an output lies that travelled home. Raises UnknownFile."""
-        with self._readers.views() as views:
-            return views.file(sha256)
-
-    def health(self) -> dict[str, Any]:
-        """Return how central is."""
-        with self._readers.views() as views:
-            return views.health()
-
-    def sites(self) -> list[dict[str, Any]]:
-        """Return all sites as plain values."""
-        with self._readers.views() as views:
-            return views.sites()

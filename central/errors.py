@@ -72,7 +72,7 @@ class BlockDamaged(PulkError):
 
 
 class JoinFailed(PulkError):
-    """A sound bundle can't be joined to the database: a bug, or damage. It is not refused for it."""
+    """A sound bundle can't be joined to the database: a bug, or damage. It is not refused."""
 
     code = "join-failed"
     what = "the bundle is sound and can't be merged: {reason}"

@@ -31,6 +31,7 @@ from central.store.protocol import Store
 from central.store.rows import DatasetRow, LeaseRow, WorkRow
 from central.workings import Workings
 
+LIVE = "live"
 COMPLETE, EXPIRED, GONE = "complete", "expired", "gone"
 
 Covered = dict[int, list[IntervalSet]]  # jobs by step
@@ -182,9 +183,12 @@ class Joining:
         if not ended:
             return
         self._lease_learned()
+        known = self._store.datasets.leases_by_no(ended)
         self._store.datasets.end_leases(ended, state)
         freed: dict[int, Covered] = {}
-        for row in self._store.datasets.leases_by_no(ended):
+        for row in known:
+            if row.state != LIVE:
+                continue  # it ended before, and what it covered may be leased again since
             dataset = self._dataset(row.dataset)
             covered = freed.setdefault(dataset.no, {})
             for step, jobs in self._standing(dataset, self._w.lease(row)).items():

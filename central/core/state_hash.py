@@ -2,9 +2,10 @@
 
 SHA-256 over the sorted records of all datasets. A dataset's record holds its document, what
 controls say and where, every segment by its digest (which stands for its attempts, their fates and
-usage), every pin, and every task that has ended, by verdict. Which output is canonical follows from
-these. Not in it: epochs, commits, receipts, arrival times, leases, telemetry, parked bundles.
-See docs/adr/0016.
+usage), every pin, and every task that is done or failed. Which output is canonical follows from
+these; what is cancelled or removed follows from controls, and which of those tasks has a trace
+depends on what came first. Not in it: epochs, commits, receipts, arrival times, leases,
+telemetry, parked bundles. See docs/adr/0016.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from bundle.ids import DatasetId
 from central.core.controls import Controls, Standing
 from central.core.facts import Pin, Verdict
 
-ENDED = (Verdict.DONE, Verdict.FAILED, Verdict.CANCELLED, Verdict.REMOVED)
+ENDED = (Verdict.DONE, Verdict.FAILED)  # what facts alone end
 
 Spans = list[tuple[int, int, int]]  # (step, first job, count)
 
@@ -37,7 +38,7 @@ def dataset_record(
         controls: all its controls.
         segments: digests of all its segments.
         pins: all its pins.
-        ended: tasks that facts name and that have ended, by verdict.
+        ended: tasks that are done or failed, by verdict.
     """
     whole = controls.whole
     running = start("segments")

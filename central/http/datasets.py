@@ -130,6 +130,11 @@ async def learned(asked: Asked) -> web.StreamResponse:
     return as_json(await asked.budget.run(asked.authority.learned, _dataset(asked)))
 
 
+async def disputes(asked: Asked) -> web.StreamResponse:
+    """List tasks of deterministic steps whose successes put out different files."""
+    return as_json(await asked.budget.run(asked.authority.disputes, _dataset(asked)))
+
+
 async def attempts(asked: Asked) -> web.StreamResponse:
     """List attempts of a dataset, a page at a time."""
     dataset, query = _dataset(asked), asked.request.query
@@ -205,6 +210,7 @@ ROUTES = (
     Route("GET", DATASET, Access.USER, lambda b: b.reads, one),
     Route("GET", f"{DATASET}/counts", Access.USER, lambda b: b.reads, counts),
     Route("GET", f"{DATASET}/learned", Access.USER, lambda b: b.reads, learned),
+    Route("GET", f"{DATASET}/disputes", Access.USER, lambda b: b.reads, disputes),
     Route("GET", f"{DATASET}/attempts", Access.USER, lambda b: b.reads, attempts),
     Route("GET", f"{DATASET}/tasks/{NUMBERS}", Access.USER, lambda b: b.reads, task),
     Route("GET", f"{DATASET}/tasks/{NUMBERS}/why", Access.USER, lambda b: b.reads, why),

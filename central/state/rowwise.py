@@ -54,9 +54,8 @@ class Rowwise:
         merge.set_leases(work.leases)
         merge.touch(work.touched)
         changes = merge.settle()
-        # What was read back as known already may still have to leave its byte.
+        # Facts that are known already are told again where controls made them count.
         named = {one.place for one in work.facts}
-        named |= {(one.step, one.job) for one in changes.attempts}
         named |= {(one.step, one.job) for one in (*work.pins, *changes.pins)}
         self._write_rows(merge, changes, named | changes.rows.keys())
         self._count_rows(changes)

@@ -39,11 +39,11 @@ SITE = SiteName("north")
 class Board:
     """See the module. What is joined is never read from an archive: its columns are kept."""
 
-    def __init__(self, store: Store, document: Dataset, *edits: Dag) -> None:
-        """Begin with one document; `edits` are those that edits may put in its place."""
+    def __init__(self, store: Store, document: Dataset, edited: Iterable[Dataset] = ()) -> None:
         self.store = store
         self.dag = Dag(document, spec.dataset_digest(spec.encode(document)))
-        self.documents = {one.digest: one for one in (self.dag, *edits)}
+        several = [Dag(one, spec.dataset_digest(spec.encode(one))) for one in edited]
+        self.documents = {one.digest: one for one in (self.dag, *several)}
         self.epoch, self.signer, self.version = EPOCH, None, 0
         self.recall = Recall(cast(Any, self))
         self.archive: Any = None

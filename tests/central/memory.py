@@ -20,10 +20,9 @@ EPOCH = Epoch(1, b"n" * 16)
 class Memory:
     """Keeps what merges change; a `Source` for the next one."""
 
-    def __init__(self, dag: Dag, *edits: Dag) -> None:
-        """Begin with one document; `edits` are those that edits may put in its place."""
+    def __init__(self, dag: Dag, edited: Iterable[Dag] = ()) -> None:
         self.dag = dag
-        self.documents = {one.digest: one for one in (dag, *edits)}
+        self.documents = {one.digest: one for one in (dag, *edited)}
         self.rows: dict[Place, TaskRow] = {}
         self.attempts: list[AttemptFact] = []
         self.pins: list[Pin] = []
@@ -64,8 +63,7 @@ class Memory:
         """Merge facts and keep what changes; with a commit number as a live central."""
         new = [one for one in controls if one not in self.controls]
         self.controls += new
-        if document := Controls(self.controls).document:
-            self.dag = self.documents[document]
+        self.dag = self.documents[Controls(self.controls).document or self.dag.digest]
         live = None if commit is None else (EPOCH, commit)
         merge = Merge(DATASET, self.dag, Controls(self.controls), self, live)
         for control in new:

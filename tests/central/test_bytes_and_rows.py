@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -21,11 +22,11 @@ from bundle.ids import LeaseId, PilotRun
 from bundle.intervals import IntervalSet
 from bundle.records.attempt import Attempt, Usage, outcome_digest
 from bundle.records.lease import Block, Lease
-from bundle.records.rules import RetryRules
-from central.core.changes import UsageSum, implied_row
+from central.core.changes import UsageSum
 from central.core.controls import Controls, make_control
 from central.core.dag import Dag
-from central.core.facts import Control, ControlWord, Pin, Verdict
+from central.core.facts import Control, ControlWord, Pin, Place, Verdict
+from central.store.protocol import Store
 from tests.central.board import Board, store_in
 from tests.central.memory import DATASET, EPOCH, Memory
 
@@ -33,7 +34,7 @@ JOBS = 4
 EXAMPLES = int(os.environ.get("PULK_TEST_EXAMPLES", "60"))
 RUN = Command(("/bin/true",))
 SHAPES = {
-    "single": (Step("a", RUN, failures_max=2, retry=RetryRules(pilots_max=0)),),
+    "single": (Step("a", RUN, failures_max=2),),
     "chain": (
         Step("a", RUN, outputs=(Output("x"),), failures_max=2),
         Step("b", RUN, needs=(0,), failures_max=1),
@@ -49,27 +50,23 @@ SHAPES = {
         Step("b", RUN, needs=(0, 1), failures_max=2),
     ),
 }
+EDITED = 20  # what the leases of the document with another command are numbered from
+LIVE = (1, 2, 3)
 FATES = [Fate.SUCCESS] * 4 + [Fate.PAYLOAD_ERROR, Fate.PAYLOAD_ERROR, Fate.LOST]
 
-OTHER = Command(("/bin/false",))
-
-
-def edits_of(document: Dataset) -> tuple[Dag, Dag]:
-    """The document with another command in its first step, and with other caps everywhere."""
-    first, *rest = document.steps
-    rules = RetryRules(payload_max=1, pilots_max=1)
-    capped = [
-        replace(one, failures_max=3 - min(one.failures_max, 2), retry=rules)
-        for one in document.steps
-    ]
-    made = (
-        replace(document, steps=(replace(first, run=OTHER), *rest)),
-        replace(document, steps=tuple(capped)),
-    )
-    return tuple(Dag(one, spec.dataset_digest(spec.encode(one))) for one in made)  # type: ignore[return-value]
-
-
 Seg = tuple[LeaseId, PilotRun, tuple[Attempt, ...]]
+
+
+def dag_of(document: Dataset) -> Dag:
+    return Dag(document, spec.dataset_digest(spec.encode(document)))
+
+
+def edits(document: Dataset) -> tuple[Dataset, ...]:
+    """The document itself, then with another command for its first step, then with other limits."""
+    first, *rest = document.steps
+    other = replace(first, run=Command(("/bin/false",)))
+    lenient = [replace(one, failures_max=one.failures_max + 1) for one in document.steps]
+    return document, replace(document, steps=(other, *rest)), replace(document, steps=(*lenient,))
 
 
 def output(step: int, job: int, variant: int) -> tuple[tuple[bytes, int], ...]:
@@ -78,10 +75,15 @@ def output(step: int, job: int, variant: int) -> tuple[tuple[bytes, int], ...]:
 
 @st.composite
 def segs(draw: st.DrawFn, of: Dag) -> list[Seg]:
-    """Segments of three leases; numbers of attempts sometimes repeat, as they must not."""
+    """Segments of three leases of each of two documents.
+
+    Numbers of attempts sometimes repeat, as they must not.
+    """
     found = []
-    for number in range(draw(st.integers(1, 5))):
-        lease = LeaseId(bytes([10 + draw(st.integers(1, 3))]) * 16)
+    for nth in range(draw(st.integers(1, 5))):
+        under = draw(st.sampled_from([0, 0, 0, EDITED]))
+        answered = draw(st.sampled_from(LIVE))
+        lease = LeaseId(bytes([10 + under + answered]) * 16)
         run = PilotRun(bytes([draw(st.integers(1, 2))]) * 8)
         attempts = []
         for place in range(draw(st.integers(0, 5))):
@@ -90,7 +92,7 @@ def segs(draw: st.DrawFn, of: Dag) -> list[Seg]:
             fate = draw(st.sampled_from(FATES))
             variant = draw(st.sampled_from([0, 0, 0, 1]))
             made = output(step, job, variant) if of.dataset.steps[step].outputs else ()
-            local = draw(st.sampled_from([10 * number + place] * 5 + [place]))
+            local = draw(st.sampled_from([10 * nth + place] * 5 + [place]))
             attempts.append(
                 Attempt(
                     job, step, draw(st.sampled_from([0, 0, 0, 1])), local, fate, 0, 0,
@@ -116,26 +118,33 @@ def consumed(draw: st.DrawFn, of: Dag, step: int, job: int) -> tuple[bytes, ...]
 
 
 @st.composite
-def controls(draw: st.DrawFn, of: Dag) -> list[Control]:
-    found = []
+def controls(draw: st.DrawFn, of: Dag) -> list[tuple[Control, ...]]:
+    """What people asked, each with all that came in one commit."""
+    found: list[tuple[Control, ...]] = []
+    now = of
     for number in range(draw(st.integers(0, 3))):
-        words = [w for w in ControlWord if w not in (ControlWord.TOMBSTONE, ControlWord.EDIT)]
-        word = draw(st.sampled_from([*words, ControlWord.RESET]))
+        words = [w for w in ControlWord if w is not ControlWord.TOMBSTONE]
+        word = draw(st.sampled_from([*words, ControlWord.RESET, ControlWord.EDIT]))
         jobs = draw(st.sampled_from([None, None, IntervalSet.of([0]), IntervalSet.of([1, 2])]))
         steps = draw(st.sampled_from([None, (0,), (len(of.whole) - 1,)]))
-        found.append(make_control(of, word, steps, jobs, EPOCH, 1000 + number))
+        if word is ControlWord.EDIT:
+            before, now = now, dag_of(draw(st.sampled_from(edits(of.dataset))))
+            found.append(edit(before, now, 1000 + number))
+        else:
+            found.append((make_control(of, word, steps, jobs, EPOCH, 1000 + number),))
     if draw(st.integers(0, 9)) == 0:
-        found.append(Control(ControlWord.TOMBSTONE, None, EPOCH, 2000))
+        found.append((Control(ControlWord.TOMBSTONE, None, EPOCH, 2000),))
     return found
 
 
-@st.composite
-def edits(draw: st.DrawFn, documents: Sequence[Dag]) -> list[Control]:
-    chosen = draw(st.sampled_from([(), (), *itertools.permutations(documents, 2), documents[1:]]))
-    return [
-        Control(ControlWord.EDIT, None, EPOCH, 1000 + draw(st.integers(-1, 4)) + 10 * n, one.digest)
-        for n, one in enumerate(chosen[: draw(st.integers(1, 2))])
-    ]
+def edit(before: Dag, now: Dag, number: int) -> tuple[Control, ...]:
+    """Another document, after the reset of what it makes stale: then no lease of that stands."""
+    asked = Control(ControlWord.EDIT, None, EPOCH, number, now.digest)
+    every = range(len(now.whole))
+    changed = [step for step in every if before.spec_hash(step) != now.spec_hash(step)]
+    if not changed:
+        return (asked,)
+    return make_control(now, ControlWord.RESET, changed, None, EPOCH, number), asked
 
 
 @st.composite
@@ -177,7 +186,9 @@ def compare(board: Board, memory: Memory) -> None:
             has = rows.get((step, job))
             should = memory.row((step, job))
             if has is None:
-                has = implied_row(of, whole, (step, job))
+                implied = Memory(of)
+                implied.controls = list(whole.all)
+                has = implied.row((step, job))
             else:
                 key = (step, has.verdict)
                 counted[key] = counted.get(key, 0) + 1
@@ -199,85 +210,33 @@ def compare(board: Board, memory: Memory) -> None:
     assert has_pins == {(p.step, p.job, p.generation, p.outcome) for p in memory.pins}
 
 
-Event = tuple[str, object]
+Event = tuple[str, Any]  # a kind, and what came
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_bytes_and_rows_agree_whatever_arrives_in_whatever_order(shape: str) -> None:
     document = Dataset("board", JOBS, 1, SHAPES[shape])
-    of = Dag(document, spec.dataset_digest(spec.encode(document)))
-    documents = (of, *edits_of(document))
+    of = dag_of(document)
 
     @settings(deadline=None, max_examples=EXAMPLES, phases=[Phase.reuse, Phase.generate])
     @given(data=st.data())
     def agree(data: st.DataObject) -> None:
-        events: list[Event] = [("segment", one) for one in data.draw(segs(of))]
-        events += [("control", one) for one in data.draw(controls(of))]
-        events += [("control", one) for one in data.draw(edits(documents))]
-        events += [("pin", one) for one in data.draw(pins(of))]
-        events += [("lease", number) for number in (1, 2, 3)]
-        events += [("end", number) for number in (1, 3)]
-        order = data.draw(st.permutations(events))
-        sizes = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
-        run(document, documents, order, sizes)
+        order = data.draw(st.permutations(data.draw(events(of))))
+        run(document, of, order, data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=4)))
 
     agree()
 
 
-def test_a_childs_result_of_a_generation_to_come_waits_for_its_parents() -> None:
-    """It came before the reset that makes it count, and before its parent ran again."""
-    document = Dataset("board", JOBS, 1, SHAPES["chain"])
-    of = Dag(document, spec.dataset_digest(spec.encode(document)))
-    lease, pilot = LeaseId(bytes([11]) * 16), PilotRun(b"\1" * 8)
-
-    def success(step: int, generation: int, local: int) -> Attempt:
-        consumed = (outcome_digest(output(0, 0, 0)),) if step else ()
-        made = () if step else output(0, 0, 0)
-        return Attempt(
-            0, step, generation, local, Fate.SUCCESS, 0, 0, 1, 2, 3, 0, Usage(1, 1, 1, 1, 2, 3),
-            consumed, made,
-        )  # fmt: skip
-
-    early = (lease, pilot, (success(0, 0, 0), success(1, 1, 1)))
-    late = (lease, pilot, (success(0, 1, 2),))
-    reset = Control(ControlWord.RESET, None, EPOCH, 1000)
-    order = [("segment", early), ("control", reset), ("segment", late)]
-    run(document, (of, *edits_of(document)), order, [1])
-
-
-def run(
-    document: Dataset, documents: Sequence[Dag], order: Sequence[Event], sizes: Sequence[int]
-) -> None:
-    made_from = {1: documents[0], 2: documents[0], 3: documents[1]}
+def run(document: Dataset, of: Dag, order: Sequence[Event], sizes: Sequence[int]) -> None:
     with tempfile.TemporaryDirectory() as name:
         store = store_in(Path(name))
         try:
-            board, memory = Board(store, document, *documents), Memory(*documents)
-            for number, of in made_from.items():
-                known = replace(lease_of(of, number), lease=LeaseId(bytes([10 + number]) * 16))
-                board.know_lease(known)
-            live: dict[int, Lease] = {}
-            sizes_ = itertools.cycle(sizes)
-            at = 0
-            while at < len(order):
-                part = order[at : at + next(sizes_)]
-                at += len(part)
-                segments = [one for kind, one in part if kind == "segment"]
-                asked = [one for kind, one in part if kind == "control"]
-                pinned = [one for kind, one in part if kind == "pin"]
-                board.join(segments, pinned, asked)  # type: ignore[arg-type]
-                memory.join(controls=asked)  # type: ignore[arg-type]
-                memory.join(leases=covered(memory.dag, live))
-                memory.join(board.facts(segments), pinned)  # type: ignore[arg-type]
-                for kind, about in part:
-                    number = about if isinstance(about, int) else 0
-                    if kind == "lease":
-                        live[number] = lease_of(made_from[number], number)
-                        board.add_lease(live[number])
-                    elif kind == "end" and number in live:
-                        del live[number]
-                        board.end_leases([bytes([number]) * 16])
-                    memory.join(leases=covered(memory.dag, live))
+            board = board_of(store, document)
+            memory = Memory(of, map(dag_of, edits(document)))
+            live: set[int] = set()
+            for part in parts(order, sizes):
+                join(board, part, live)
+                mirror(memory, board, part, live)
                 if os.environ.get("STEPWISE"):
                     print("PART", [(k, v if k not in ("segment",) else "") for k, v in part])
                     compare(board, memory)
@@ -286,15 +245,97 @@ def run(
             store.close()
 
 
-def covered(of: Dag, live: dict[int, Lease]) -> dict[tuple[int, int], tuple[int, int]]:
-    """For every task whether a live lease of its spec in force covers it."""
-    held = {
-        (task.step, task.job)
-        for lease in live.values()
-        for task, _ in lease.tasks()
-        if dict(lease.spec_hashes)[task.step] == of.spec_hash(task.step)
-    }
-    places = (
-        (step, job) for step in range(len(of.whole)) for job in range(of.dataset.tasks_of(step))
+@st.composite
+def events(draw: st.DrawFn, of: Dag) -> list[Event]:
+    """A history; leases end after they began, wherever else anything comes."""
+    found: list[Event] = [("segment", one) for one in draw(segs(of))]
+    found += [("control", one) for one in draw(controls(of))]
+    found += [("pin", one) for one in draw(pins(of))]
+    found += [("lease", number) for number in LIVE]
+    found += [("end", number) for number in LIVE if number != 2]
+    return found
+
+
+def parts(order: Sequence[Event], sizes: Sequence[int]) -> Iterator[Sequence[Event]]:
+    """Cut a history into parts of the given sizes, again and again."""
+    at = 0
+    for size in itertools.cycle(sizes):
+        if at >= len(order):
+            break
+        yield order[at : at + size]
+        at += size
+
+
+def board_of(store: Store, document: Dataset) -> Board:
+    """A dataset in a store, with leases that no longer live for every segment to answer."""
+    several = edits(document)
+    board = Board(store, document, several)
+    for under, of in ((0, board.dag), (EDITED, dag_of(several[1]))):
+        for number in LIVE:
+            name = LeaseId(bytes([10 + under + number]) * 16)
+            board.know_lease(replace(lease_of(of, number), lease=name))
+    return board
+
+
+def join(board: Board, part: Sequence[Event], live: set[int]) -> None:
+    """Join a part of a history; keeps which leases live."""
+    segments, asked, pinned = facts_of(part)
+    board.join(segments, pinned, asked)
+    for kind, number in part:
+        if kind == "lease":
+            board.add_lease(lease_of(board.dag, number))
+            live.add(number)
+        elif kind == "end" and number in live:
+            board.end_leases([bytes([number]) * 16])
+            live.discard(number)
+
+
+def mirror(memory: Memory, board: Board, part: Sequence[Event], live: set[int]) -> None:
+    """Join the same part in memory; `live`: the leases that live at its end."""
+    segments, asked, pinned = facts_of(part)
+    for control in asked:
+        memory.join(controls=[control])
+    memory.join(board.facts(segments), pinned)
+    for kind, number in part:
+        if kind in ("lease", "end"):
+            memory.join(leases=covered(board.dag, live, number))
+
+
+def facts_of(part: Sequence[Event]) -> tuple[list[Seg], list[Control], list[Pin]]:
+    """The segments, controls and pins of a part of a history."""
+    return (
+        [one for kind, one in part if kind == "segment"],
+        [one for kind, several in part if kind == "control" for one in several],
+        [one for kind, one in part if kind == "pin"],
     )
-    return {place: (int(place in held), 0) for place in places}
+
+
+def covered(of: Dag, live: set[int], number: int) -> dict[Place, tuple[int, int]]:
+    """For the tasks of one lease whether any live lease covers them."""
+    held = {(task.step, task.job) for one in live for task, _ in lease_of(of, one).tasks()}
+    return {
+        (task.step, task.job): (int((task.step, task.job) in held), generation)
+        for task, generation in lease_of(of, number).tasks()
+    }
+
+
+def test_a_child_that_came_before_its_reset_and_its_parent_counts_once_both_are_there() -> None:
+    document = Dataset("board", JOBS, 1, SHAPES["chain"])
+    of = dag_of(document)
+    lease, run_ = LeaseId(bytes([11]) * 16), PilotRun(bytes([1]) * 8)
+    parent_made = output(0, 0, 0)
+
+    def success(step: int, consumed_: tuple[bytes, ...], made: Any) -> Seg:
+        about = (0, 0, 1_000_000, 2_000, 3_000, 0, Usage(1, 1, 1, 1, 2, 3))
+        one = Attempt(0, step, 1, 10 + step, Fate.SUCCESS, *about, consumed_, made)
+        return lease, run_, (one,)
+
+    child = success(1, (outcome_digest(parent_made),), ())
+    reset = make_control(of, ControlWord.RESET, None, None, EPOCH, 1000)
+    order: list[Event] = [
+        ("segment", child),
+        ("control", (reset,)),
+        ("segment", success(0, (), parent_made)),
+    ]
+    for arrival in itertools.permutations(order):
+        run(document, of, arrival, [1])

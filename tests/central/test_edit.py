@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from bundle.fates import Fate
 from bundle.ids import DatasetId, Task
 from bundle.intervals import IntervalSet
 from bundle.records.rules import RetryRules
+from bundle.wire.manifest import Kind
+from bundle.wire.read import open_bundle
 from central.core.facts import ControlWord
 from central.editing import Edited
 from central.errors import EditRefused
@@ -238,3 +241,29 @@ def test_a_crash_between_commit_and_database_loses_no_edit(central: Central) -> 
     assert edit(central, dataset, replace(document, seed=8), key="k").steps == (0, 1, 2)
     assert central.counts(dataset)[0] == {"ready": 2}
     central.fsck()
+
+
+def test_without_submission_and_edit_the_document_leased_from_last_is_in_force(
+    central: Central, tmp_path: Path
+) -> None:
+    """What a central knows that lost its commits, in whatever order results tell it."""
+    site, document = central.site(), chain(jobs=3, fan_in=False)
+    dataset = central.submit(document)
+    site.work_all(central.authority)
+    changed = with_step(document, 1, run=OTHER)
+    edit(central, dataset, changed)
+    site.work_all(central.authority, salt="again")
+    archive = tmp_path / "archive"
+    for path in central.home.archive.rglob("*.pulk"):
+        with open_bundle(path, site.trust, audience=None, kinds=frozenset(Kind)) as bundle:
+            if bundle.manifest.kind is not Kind.COMMIT:
+                copy = archive / path.parent.name / path.name
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, copy)
+    found = []
+    for seed in range(12):
+        home = replace(central.home, root=tmp_path / f"fresh-{seed}")
+        made = rebuild(home, archive, central.home.trust, shuffle=seed, repeat=1)
+        assert made["ok"], made["problems"]
+        found.append((made["state_hash"], made["done"]))
+    assert found == found[:1] * 12
