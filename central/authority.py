@@ -31,6 +31,7 @@ from central import (
     editing,
     epochs,
     pack,
+    parking,
     requests,
     safety,
     teaching,
@@ -45,7 +46,7 @@ from central.core.facts import ControlWord
 from central.core.receipts import Outcome
 from central.errors import Unauthorised, UnknownBundle
 from central.home import Home
-from central.marks import Marks
+from central.marks import Marks, Word
 from central.pack import OutBundle
 from central.reading import Readers
 from central.requests import Submitted
@@ -76,6 +77,7 @@ class Authority:
         self._lock = threading.RLock()
         self._packer = pack.Packer(workings)
         self._caught_up_us = 0
+        self._looked = 0  # the version of what was there when parked files were tried again
         self._heeded = 0  # the trust version that was acted on
         self._readers = Readers(workings)
         self._standing = Standing(workings.home.trust)
@@ -100,7 +102,7 @@ class Authority:
         if not store.people.tokens():
             take_token(home, store)
         deltas.sweep(home)
-        absorb.recover(workings)
+        absorb.recover(workings, is_alone=not workings.is_shared)
         safety.catch_up(workings)
         return cls(workings)
 
@@ -116,9 +118,34 @@ class Authority:
             self._marks = marks
 
     @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Hold the lock, and know what other processes committed."""
+        with self._lock:
+            self._notice()
+            yield
+
+    def _notice(self) -> None:
+        if self._w.notice():
+            self._marks.raise_one(Word.VERSION)
+
+    def look_beside(self) -> None:
+        """Take up what other processes of this central committed; call it every second.
+
+        What is parked in this folder is tried again, for what it missed may have come to another.
+        """
+        with self._held():
+            if self._w.has_doubts():
+                with self._w.transaction():
+                    pass
+            if self._w.version != self._looked and any(self._w.home.parked.iterdir()):
+                absorb.retry_all(self._w)
+                parking.sweep(self._w)
+            self._looked = self._w.version
+
+    @contextmanager
     def _changing(self) -> Iterator[None]:
         """Hold the lock for what may give any site something to fetch."""
-        with self._lock:
+        with self._held():
             try:
                 yield
             finally:
@@ -172,7 +199,7 @@ class Authority:
 
     def absorb(self, path: Path) -> Disposition:
         """Take a bundle file; the caller may remove it afterwards. Never raises for its content."""
-        with self._lock:
+        with self._held():
             self._heed_trust()
             self._catch_up()
             try:
@@ -193,7 +220,7 @@ class Authority:
 
     def known(self, bundle: BundleId) -> Disposition | None:
         """Return what became of a bundle that came before; None where it is new or parked."""
-        with self._lock:
+        with self._held():
             row = self._w.store.bundles.bundle(bundle)
             if row is None or row.outcome == Outcome.PARKED:
                 return None
@@ -201,13 +228,13 @@ class Authority:
 
     def check(self, path: Path) -> None:
         """Verify a bundle file up to its signatures. Raises BundleRefused, some are Parkable."""
-        with self._lock:
+        with self._held():
             trust = self._w.trust
         open_bundle(path, trust, audience=None, kinds=absorb.KINDS).close()
 
     def outbox(self, site: SiteName) -> list[OutBundle]:
         """Return what a site is to fetch; packs new work where its newest report wants it."""
-        with self._lock:
+        with self._held():
             self._heed_trust()
             before = self._w.version
             found = self._packer.outbox(site)
@@ -220,7 +247,7 @@ class Authority:
 
         Raises UnknownBundle.
         """
-        with self._lock:
+        with self._held():
             row = self._w.store.bundles.bundle(bundle)
             if row is None or row.kind != "work" or row.audience != site:
                 raise UnknownBundle(bundle=bundle, site=site)
@@ -230,7 +257,7 @@ class Authority:
 
     def pack(self, site: SiteName, tasks: int) -> OutBundle | None:
         """Pack up to `tasks` tasks, and whatever news there are, for a site now."""
-        with self._lock:
+        with self._held():
             self._heed_trust()
             return self._packer.pack(site, tasks)
 
@@ -257,7 +284,7 @@ class Authority:
             issued = certificate.issue(
                 Certificate(asked.site, asked.key, now_us, now_us), registrar
             )
-            with self._w.store.transaction():
+            with self._w.transaction():
                 self._w.store.bundles.enrol(asked.site, asked.key, now_us)
             return enrolment.make_answer(issued, trust.raw)
 
@@ -277,7 +304,7 @@ class Authority:
 
     def users(self) -> list[dict[str, Any]]:
         """Return the users as plain values."""
-        with self._lock:
+        with self._held():
             return users.listed(self._w)
 
     def snapshot(self) -> dict[str, Any]:
@@ -286,7 +313,7 @@ class Authority:
         Others are let in between; who asked removes the file. Also says epoch and last commit.
         """
         to = self._w.home.uploads / f"snapshot-{os.urandom(8).hex()}.sqlite"
-        with self._lock:
+        with self._held():
             self._w.store.backup(to, self._let_others_in)
             return safety.snapshot(self._w, to)
 
@@ -359,7 +386,7 @@ class Authority:
 
     def learned(self, dataset: DatasetId) -> dict[str, Any]:
         """Return what attempts taught about requests. Raises UnknownDataset."""
-        with self._lock:
+        with self._held():
             return teaching.shown(self._w, self._w.dataset(dataset))
 
     def attempts(
@@ -383,7 +410,7 @@ class Authority:
 
     def why(self, task: Task) -> dict[str, Any]:
         """Return what keeps a task from running. Raises UnknownDataset, UnknownTask."""
-        with self._lock:
+        with self._held():
             return why.why(self._w, self._packer.board, task)
 
     def file(self, sha256: bytes) -> FilePlace:

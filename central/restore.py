@@ -22,6 +22,8 @@ from central import config as configs
 from central.archive import MODE, bundle_files, open_archive
 from central.backup_record import BUNDLES, DATABASE, POOL, BackupDamaged, Record
 from central.home import AlreadyMade, Home, complete, make_folders, now_us
+from central.store.opening import open_store
+from central.store.protocol import Store
 from central.store.sqlite import SqliteStore
 from central.workings import Workings, new_epoch
 
@@ -97,7 +99,7 @@ def take_over(home: Home, clock_us: Callable[[], int] = now_us) -> int:
     Returns the epoch's number. For a central that was set back by other ways than `restore`.
     """
     config = configs.load(home.config)
-    store = SqliteStore(home.database)
+    store = open_store(config, home)
     try:
         _learn(home, config, store, clock_us)
         return epochs.begin(store, clock_us(), _lease_ms(config)).counter
@@ -170,7 +172,7 @@ def _begin(folder: Path, record: Record, part: Home, clock_us: Callable[[], int]
 
 
 def _learn(
-    home: Home, config: configs.Config, store: SqliteStore, clock_us: Callable[[], int]
+    home: Home, config: configs.Config, store: Store, clock_us: Callable[[], int]
 ) -> int:
     """Merge what the archive has and the database does not know; return how many bundles."""
     before = len(store.bundles.merged_ids())

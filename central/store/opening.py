@@ -17,7 +17,7 @@ def open_store(config: Config, home: Home, *, read_only: bool = False) -> Store:
     Raises StoreRefused, BadFilesystem, NotDurable, WrongSchema, DatabaseBusy, DatabaseTrouble.
     """
     section = config.store
-    if not section.url and not section.url_file:
+    if not is_on_server(config):
         return SqliteStore(home.database, read_only=read_only)
     if section.url and section.url_file:
         raise StoreRefused(where=str(home.config), reason="store.url and store.url_file are set")
@@ -36,4 +36,9 @@ def open_store(config: Config, home: Home, *, read_only: bool = False) -> Store:
 
 def is_made(config: Config, home: Home) -> bool:
     """Return whether there is a database to open; a server's is made by whoever opens it first."""
-    return bool(config.store.url or config.store.url_file) or home.database.exists()
+    return is_on_server(config) or home.database.exists()
+
+
+def is_on_server(config: Config) -> bool:
+    """Return whether the database is a server's, where several processes may work on it."""
+    return bool(config.store.url or config.store.url_file)
