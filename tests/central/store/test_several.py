@@ -14,9 +14,10 @@ import pytest
 
 from bundle.dataset import spec
 from bundle.dataset.spec import Command, Dataset, Step
-from bundle.ids import DatasetId
+from bundle.ids import DatasetId, StreamId
 from bundle.trust.keys import MemoryKey
 from central import intake, restore
+from central import submission as submissions
 from central.authority import Authority
 from central.core.receipts import Outcome
 from central.fsck import fsck
@@ -24,7 +25,6 @@ from central.home import Home
 from tests.central.conftest import Clock, chain
 from tests.central.scripted_site import Held, ScriptedSite
 from tests.central.store.conftest import Engine
-from tests.central.test_users import submission
 from tests.testbed import several
 
 pytestmark = pytest.mark.programs
@@ -61,6 +61,14 @@ def two(tmp_path: Path, postgresql_engine: Engine) -> Iterator[Two]:
     assert fsck(homes[0])["ok"], fsck(homes[0])["problems"]
 
 
+def submission(folder: Path, key: MemoryKey, dataset: Dataset) -> Path:
+    path = folder / f"{os.urandom(4).hex()}.pulk"
+    stream = StreamId(os.urandom(16))
+    given = submissions.Given(spec.encode(dataset), b"")
+    submissions.write(path, given, key, stream=stream, created_us=1)
+    return path
+
+
 def plain(jobs: int) -> Dataset:
     return Dataset("plain", jobs, 1, (Step("run", Command(("/bin/true",))),))
 
@@ -78,7 +86,8 @@ def in_between(
     monkeypatch: pytest.MonkeyPatch, of: object, name: str, act: Callable[[], object]
 ) -> None:
     """Have something else happen once, right after a function has read what it rests on."""
-    real, done = getattr(of, name), []
+    real = getattr(of, name)
+    done: list[bool] = []
 
     def read(*given: Any) -> Any:
         found = real(*given)
@@ -92,7 +101,7 @@ def in_between(
 
 def test_what_is_submitted_at_one_is_leased_and_merged_by_the_other(two: Two) -> None:
     site = two.site("north", two.here)
-    site.ask(two.there, 40)
+    two.there.absorb(site.report(40))
     assert not site.fetch(two.there)
     dataset = two.submit(two.here, chain(jobs=6))
     site.work_all(two.there)
@@ -105,12 +114,10 @@ def test_two_that_plan_at_once_lease_no_task_twice(
 ) -> None:
     dataset = two.submit(two.here, plain(60))
     north, south = two.site("north", two.here), two.site("south", two.there)
-    north.ask(two.here, 40)
-    south.ask(two.there, 40)
+    two.here.absorb(north.report(40))
+    two.there.absorb(south.report(40))
     got: list[Held] = []
-    in_between(
-        monkeypatch, two.there._packer, "_plan", lambda: got.extend(north.fetch(two.here))
-    )
+    in_between(monkeypatch, two.there._packer, "_plan", lambda: got.extend(north.fetch(two.here)))
     late = south.fetch(two.there)
     tasks = tasks_of([*got, *late])
     assert len(tasks_of(got)) == 40
@@ -123,7 +130,7 @@ def test_one_bundle_that_both_read_at_once_counts_once(
 ) -> None:
     dataset = two.submit(two.here, plain(10))
     site = two.site("north", two.here)
-    site.ask(two.here, 10)
+    two.here.absorb(site.report(10))
     (held,) = site.fetch(two.here)
     path = site.result([site.play(held, lease) for lease in held.leases])
     in_between(monkeypatch, intake, "read_result", lambda: two.there.absorb(path))
@@ -137,7 +144,7 @@ def test_one_segment_in_two_bundles_that_both_read_at_once_counts_once(
 ) -> None:
     dataset = two.submit(two.here, plain(10))
     site = two.site("north", two.here)
-    site.ask(two.here, 10)
+    two.here.absorb(site.report(10))
     (held,) = site.fetch(two.here)
     played = [site.play(held, lease) for lease in held.leases]
     once, again = site.result(played), site.result(played)
@@ -150,11 +157,11 @@ def test_one_segment_in_two_bundles_that_both_read_at_once_counts_once(
 def test_leases_that_both_see_expire_end_once(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = two.submit(two.here, plain(20))
     north, south = two.site("north", two.here), two.site("south", two.there)
-    north.ask(two.here, 20)
+    two.here.absorb(north.report(20))
     assert len(tasks_of(north.fetch(two.here))) == 20
     two.clock.pass_hours(10_000)
-    south.ask(two.there, 20)
-    north.ask(two.here, 0)
+    two.there.absorb(south.report(20))
+    two.here.absorb(north.report(0))
     got: list[Held] = []
     datasets = two.here._w.store.datasets
     in_between(monkeypatch, datasets, "expired", lambda: got.extend(south.fetch(two.there)))
@@ -218,7 +225,7 @@ def test_what_a_crash_left_archived_is_merged_or_withdrawn_but_never_said_beside
     two.there.close()
     raw = spec.encode(plain(7)).hex()
     arguments = [sys.executable, "-c", DIES, str(two.homes[1].root), raw]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     assert subprocess.run(arguments, cwd=root, timeout=60, check=False).returncode == 9
     if is_used:
         two.submit(two.here, plain(8))
