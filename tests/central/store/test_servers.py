@@ -33,7 +33,7 @@ from tests.testbed.postgresql import Server
 
 pytestmark = pytest.mark.programs
 
-TASKS = 3_000
+TASKS = 1_200
 SETTINGS = "[planner]\nbundle_tasks_max = 100\nshard_tasks_max = 25\n"
 START_S, LIMIT_S = 30.0, 120.0
 PUT_OFF = (OSError, json.JSONDecodeError, AssertionError)
@@ -93,7 +93,7 @@ class Relay(threading.Thread):
         site = self.site
         try:
             self._turn()
-            site.ask_for(400)
+            site.ask_for(400, slots=400)
             listed = json.loads(site._http("GET", f"/exchange/{site.name}/outbox"))["bundles"]
         except PUT_OFF:
             self._wait()

@@ -16,16 +16,22 @@ from bundle.dataset import spec
 from bundle.dataset.spec import Command, Dataset, Step
 from bundle.ids import DatasetId, StreamId
 from bundle.trust.keys import MemoryKey
+from central import config as configs
 from central import intake, restore
 from central import submission as submissions
+from central.archive import open_archive
 from central.authority import Authority
+from central.backup import backup
 from central.core.receipts import Outcome
+from central.errors import RestoreRefused
 from central.fsck import fsck
-from central.home import Home
+from central.home import AlreadyMade, Home
+from central.rebuild import rebuild
 from tests.central.conftest import Clock, chain
 from tests.central.scripted_site import Held, ScriptedSite
 from tests.central.store.conftest import Engine
 from tests.testbed import several
+from tests.testbed.postgresql import Server
 
 pytestmark = pytest.mark.programs
 
@@ -207,6 +213,7 @@ from pathlib import Path
 from central.archive import Archive
 from central.home import Home, now_us
 from tests.testbed import several
+from tests.testbed.postgresql import Server
 authority = several.opened(Home(Path(sys.argv[1])), now_us)
 real = Archive.put
 def put(self, *given):
@@ -233,3 +240,58 @@ def test_what_a_crash_left_archived_is_merged_or_withdrawn_but_never_said_beside
     assert [one["jobs"] for one in two.here.datasets()] == [8 if is_used else 7]
     assert len(list(two.homes[1].quarantine.glob("withdrawn-*"))) == is_used
     assert len(list((two.folder / "archive").glob("??/*.pulk"))) == 1
+
+
+def emptied(two: Two, postgresql_engine: Engine, server: Server) -> str:
+    """Make one more database and return its URL."""
+    name = postgresql_engine.place.partition("@/")[2].partition("?")[0]
+    return server.create(f"{name}_again")
+
+
+def test_rebuild_fills_an_empty_database_and_refuses_any_other(
+    two: Two, postgresql_engine: Engine, postgresql: Server
+) -> None:
+    site = two.site("north", two.here)
+    two.submit(two.here, chain(jobs=6))
+    site.work_all(two.there)
+    archive, trust = two.folder / "archive", two.homes[0].trust
+    fresh = Home(two.folder / "rebuilt")
+    fresh.root.mkdir()
+    full = f'[store]\nurl = "{postgresql_engine.place}"\n'
+    fresh.config.write_text(full)
+    with pytest.raises(AlreadyMade):
+        rebuild(fresh, archive, trust, shuffle=None, repeat=1)
+    fresh.config.write_text(f'[store]\nurl = "{emptied(two, postgresql_engine, postgresql)}"\n')
+    found = rebuild(fresh, archive, trust, shuffle=3, repeat=2)
+    assert found["ok"], found["problems"]
+    assert found["state_hash"] == fsck(two.homes[0])["state_hash"]
+    assert not fresh.database.exists()
+    with pytest.raises(AlreadyMade):
+        rebuild(fresh, archive, trust, shuffle=None, repeat=1)
+
+
+def test_a_backup_of_a_server_database_is_restored_into_an_empty_one(
+    two: Two, postgresql_engine: Engine, postgresql: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = two.site("north", two.here)
+    dataset = two.submit(two.here, chain(jobs=6))
+    site.work_all(two.there)
+    config = configs.load(two.homes[0].config)
+    kept = open_archive(two.homes[0], config)
+    to = two.folder / "backups"
+    backup(two.homes[0], kept, two.here, to, with_keys=True, keep=0, at=1_700_000_000)
+    again = Home(two.folder / "again")
+    with pytest.raises(RestoreRefused, match="has tables"):
+        restore.restore(to, again)
+    elsewhere = two.folder / "other-archive"
+    elsewhere.mkdir()
+    monkeypatch.setenv("PULK_ARCHIVE_URL", f"file://{elsewhere}")
+    monkeypatch.setenv("PULK_STORE_URL", emptied(two, postgresql_engine, postgresql))
+    made = restore.restore(to, again)
+    assert made.epoch > 1 and not again.database.exists()
+    assert not list(again.archive.iterdir())
+    restored = several.opened(again, two.clock)
+    assert restored.counts(dataset)["steps"][0]["counts"] == {"done": 6}
+    restored.close()
+    assert fsck(again)["ok"]
+    monkeypatch.undo()
