@@ -30,6 +30,7 @@ from central import (
     editing,
     epochs,
     pack,
+    parking,
     requests,
     safety,
     trust_chain,
@@ -42,7 +43,7 @@ from central.core.facts import ControlWord
 from central.core.receipts import Outcome
 from central.errors import Unauthorised, UnknownBundle
 from central.home import Home
-from central.marks import Marks
+from central.marks import Marks, Word
 from central.pack import OutBundle
 from central.questions import Questions
 from central.requests import Submitted
@@ -72,6 +73,7 @@ class Authority(Questions):
         self._packer = pack.Packer(workings)
         super().__init__(workings, self._lock, self._packer)
         self._caught_up_us = 0
+        self._looked = 0  # the version of what was there when parked files were tried again
         self._heeded = 0  # the trust version that was acted on
         self._standing = Standing(workings.home.trust)
         self._marks = Marks()
@@ -95,7 +97,7 @@ class Authority(Questions):
         if not store.people.tokens():
             take_token(home, store)
         deltas.sweep(home)
-        absorb.recover(workings)
+        absorb.recover(workings, is_alone=not workings.is_shared)
         safety.catch_up(workings)
         return cls(workings)
 
@@ -111,9 +113,34 @@ class Authority(Questions):
             self._marks = marks
 
     @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Hold the lock, and know what other processes committed."""
+        with self._lock:
+            self._notice()
+            yield
+
+    def _notice(self) -> None:
+        if self._w.notice():
+            self._marks.raise_one(Word.VERSION)
+
+    def look_beside(self) -> None:
+        """Take up what other processes of this central committed; call it every second.
+
+        What is parked in this folder is tried again, for what it missed may have come to another.
+        """
+        with self._held():
+            if self._w.has_doubts():
+                with self._w.transaction():
+                    pass
+            if self._w.version != self._looked and any(self._w.home.parked.iterdir()):
+                absorb.retry_all(self._w)
+                parking.sweep(self._w)
+            self._looked = self._w.version
+
+    @contextmanager
     def _changing(self) -> Iterator[None]:
         """Hold the lock for what may give any site something to fetch."""
-        with self._lock:
+        with self._held():
             try:
                 yield
             finally:
@@ -167,7 +194,7 @@ class Authority(Questions):
 
     def absorb(self, path: Path) -> Disposition:
         """Take a bundle file; the caller may remove it afterwards. Never raises for its content."""
-        with self._lock:
+        with self._held():
             self._heed_trust()
             self._catch_up()
             try:
@@ -188,7 +215,7 @@ class Authority(Questions):
 
     def known(self, bundle: BundleId) -> Disposition | None:
         """Return what became of a bundle that came before; None where it is new or parked."""
-        with self._lock:
+        with self._held():
             row = self._w.store.bundles.bundle(bundle)
             if row is None or row.outcome == Outcome.PARKED:
                 return None
@@ -196,13 +223,13 @@ class Authority(Questions):
 
     def check(self, path: Path) -> None:
         """Verify a bundle file up to its signatures. Raises BundleRefused, some are Parkable."""
-        with self._lock:
+        with self._held():
             trust = self._w.trust
         open_bundle(path, trust, audience=None, kinds=absorb.KINDS).close()
 
     def outbox(self, site: SiteName) -> list[OutBundle]:
         """Return what a site is to fetch; packs new work where its newest report wants it."""
-        with self._lock:
+        with self._held():
             self._heed_trust()
             before = self._w.version
             found = self._packer.outbox(site)
@@ -215,7 +242,7 @@ class Authority(Questions):
 
         Raises UnknownBundle.
         """
-        with self._lock:
+        with self._held():
             row = self._w.store.bundles.bundle(bundle)
             if row is None or row.kind != "work" or row.audience != site:
                 raise UnknownBundle(bundle=bundle, site=site)
@@ -225,7 +252,7 @@ class Authority(Questions):
 
     def pack(self, site: SiteName, tasks: int) -> OutBundle | None:
         """Pack up to `tasks` tasks, and whatever news there are, for a site now."""
-        with self._lock:
+        with self._held():
             self._heed_trust()
             return self._packer.pack(site, tasks)
 
@@ -252,7 +279,7 @@ class Authority(Questions):
             issued = certificate.issue(
                 Certificate(asked.site, asked.key, now_us, now_us), registrar
             )
-            with self._w.store.transaction():
+            with self._w.transaction():
                 self._w.store.bundles.enrol(asked.site, asked.key, now_us)
             return enrolment.make_answer(issued, trust.raw)
 
@@ -272,7 +299,7 @@ class Authority(Questions):
 
     def users(self) -> list[dict[str, Any]]:
         """Return the users as plain values."""
-        with self._lock:
+        with self._held():
             return users.listed(self._w)
 
     def snapshot(self) -> dict[str, Any]:
@@ -281,7 +308,7 @@ class Authority(Questions):
         Others are let in between; who asked removes the file. Also says epoch and last commit.
         """
         to = self._w.home.uploads / f"snapshot-{os.urandom(8).hex()}.sqlite"
-        with self._lock:
+        with self._held():
             self._w.store.backup(to, self._let_others_in)
             return safety.snapshot(self._w, to)
 

@@ -21,13 +21,13 @@ from central.core.matching import Needs
 from central.core.plan import prefix_steps
 from central.core.shares import Weights
 from central.lately import Lately
+from central.store.protocol import Store
 from central.store.rows import DatasetRow, StepRow
 from central.workings import Workings
 
 WORDS = tuple(Verdict)
 ENDED = (Verdict.DONE, Verdict.FAILED, Verdict.CANCELLED, Verdict.REMOVED)
 SAMPLE_MAX = 32
-REFRESH_US = 30_000_000  # how old may be what other processes changed
 _AT = {word: number for number, word in enumerate(WORDS)}
 
 
@@ -134,16 +134,16 @@ class Board:
         self._shapes: dict[bytes, Shape] = {}
         self._runs: dict[SiteName, tuple[Profile, dict[bytes, Runs]]] = {}
         self._is_read = False
-        self._read_us, self._version = 0, 0
 
     def lines(self) -> Mapping[int, Line]:
         """Return all datasets by number, as they are now."""
         stirred, store, now_us = self._w.stirred, self._w.store, self._w.clock_us()
-        if not self._is_read or self._is_behind(now_us):
+        if not self._is_read or self._w.is_all_stirred:
             rows = store.datasets.datasets()
-            self._is_read, self._read_us, self._version = True, now_us, store.version
+            self._is_read, self._w.is_all_stirred = True, False
         else:
-            rows = [store.datasets.dataset_by_no(no) for no in sorted(stirred)]
+            # One may be missing: of a commit that failed nobody knows how it ended.
+            rows = [row for no in sorted(stirred) if (row := _known(store, no)) is not None]
         stirred.clear()
         if not rows:
             return self._lines
@@ -154,16 +154,6 @@ class Board:
             line = self._lines[row.no] = self._line(row, standing, steps.get(row.no, []))
             self.lately.deliver(line.no, line.user, line.group, line.delivered_ms, now_us)
         return self._lines
-
-    def _is_behind(self, now_us: int) -> bool:
-        """Return whether another process of this central may have changed what is not told here.
-
-        Order and quotas may be as old as this; what is leased is read from the store itself.
-        """
-        told = self._w.config.store
-        if not (told.url or told.url_file) or 0 <= now_us - self._read_us < REFRESH_US:
-            return False
-        return self._w.store.version != self._version
 
     def runs(self, line: Line, site: SiteName, profile: Profile) -> Runs:
         """Return which steps of a dataset may run at a site with such a profile."""
@@ -280,3 +270,10 @@ def weights(workings: Workings) -> Weights:
         urgent_us=int(told.urgent_hours * 3_600_000_000),
         age_doubles_us=int(told.age_doubles_hours * 3_600_000_000),
     )
+
+
+def _known(store: Store, no: int) -> DatasetRow | None:
+    try:
+        return store.datasets.dataset_by_no(no)
+    except LookupError:
+        return None

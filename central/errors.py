@@ -153,6 +153,17 @@ class BackupRefused(PulkError):
     remedy = "install the PostgreSQL client programs of the server's version or newer"
 
 
+class RestoreRefused(PulkError):
+    """The database's copy in a backup cannot be brought into a server. Name an empty database.
+
+    `[store] url` of the backup's central.toml says which, unless PULK_STORE_URL names another one.
+    """
+
+    code = "restore-refused"
+    what = "the copy of the database was not restored: {reason}"
+    remedy = "name an empty database with PULK_STORE_URL, then restore again"
+
+
 class UnknownDataset(PulkError):
     """There is no dataset of that id."""
 

@@ -92,6 +92,13 @@ def read_result(workings: Workings, bundle: OpenBundle) -> Found:
     return found
 
 
+def look_again(workings: Workings, found: Found) -> None:
+    """Drop segments that another process brought in since they were read; in the transaction."""
+    if workings.is_shared:
+        known = workings.store.segments.known([one.entry.digest for one in found.segments])
+        found.segments = [one for one in found.segments if one.entry.digest not in known]
+
+
 def read_data(bundle: OpenBundle) -> list[FileRow]:
     """Return the files that a data bundle brings. Raises BundleRefused."""
     for place, entry in enumerate(bundle.manifest.chunks):

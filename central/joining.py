@@ -90,7 +90,7 @@ class Joining:
         steps, tasks = len(document.steps), document.tasks()
         fresh = DatasetRow(0, dataset, digest, document.name, document.jobs, steps, tasks, 0)
         made = fresh._replace(no=self._store.datasets.add_dataset(fresh))
-        self._w.stirred.add(made.no)
+        self._w.stir(made.no)
         return made
 
     def hear_of_dataset(self, lease: Lease, raw: bytes | None, told: bytes) -> None:
@@ -126,7 +126,7 @@ class Joining:
         row = self.learn_dataset(one.dataset, one.digest, raw)
         self._take_document(row, one.digest)
         self._store.datasets.set_submitted(row.no, one.at_us)
-        self._w.stirred.add(row.no)
+        self._w.stir(row.no)
         if one.user:
             self._store.datasets.set_submitter(row.no, one.user)
 
@@ -322,7 +322,7 @@ class Joining:
             self._store.tasks.add_contradictions(no, bundle, contradicted)
         self._w.recall.trim()
         self._w.version += 1
-        self._w.stirred.update(self._joins)
+        self._w.stir(*self._joins)
         return NewPins(tuple(pins), self._commit)
 
 

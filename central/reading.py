@@ -45,6 +45,7 @@ class Readers:
         store, workings, views = self._take()
         try:
             with store.snapshot():
+                workings.notice()
                 workings.version = store.version  # what the views keep holds until somebody commits
                 yield store, views
         finally:

@@ -96,8 +96,7 @@ def control(
 
     Raises UnknownDataset, BadControl, IdempotencyConflict.
     """
-    row = workings.dataset(dataset)
-    of = workings.dag(row.digest)
+    row = workings.dataset(dataset)  # its size never changes, but its document may
     if word is ControlWord.EDIT:
         raise BadControl(where=dataset, reason="an edit needs a document")
     if steps is not None and any(not 0 <= step < row.steps for step in steps):
@@ -110,6 +109,8 @@ def control(
         known = answered(workings, key, request) if key else None
         if known is not None:
             return known.count("tasks")
+        row = workings.dataset(dataset)
+        of = workings.dag(row.digest)
         number = workings.store.bundles.head(workings.epoch) + 1
         made = make_control(of, word, steps, jobs, workings.epoch, number)
         return _commit_control(workings, row, made, (key, request) if key else None)
@@ -118,6 +119,7 @@ def control(
 def reset(workings: Workings, dataset: DatasetRow, places: Iterable[Place]) -> int:
     """Reset single tasks with all their descendants; return how many tasks that covers."""
     with workings.transaction():
+        dataset = workings.dataset(dataset.id)
         number = workings.store.bundles.head(workings.epoch) + 1
         of = workings.dag(dataset.digest)
         made = make_reset(of, places, workings.epoch, number)
@@ -143,7 +145,7 @@ def presume_lost(workings: Workings, site: SiteName) -> int:
     with workings.transaction():
         number = workings.store.bundles.head(workings.epoch) + 1
         publish_commit(workings, Commit(presumed=(site,)), number, join=join)
-    workings.version += 1
+        workings.version += 1
     return ended
 
 

@@ -64,6 +64,9 @@ class Bundles(Protocol):
     def rivals(self, row: BundleRow) -> list[BundleId]:
         """Return other bundles that claim the same place of the same stream."""
 
+    def of_commit(self, epoch: Epoch, commit: int) -> list[BundleId]:
+        """Return central's own bundles with a commit number, one at most unless it was split."""
+
     def receipts(self, producer: str) -> list[StreamReceipt]:
         """Return the receipts of all of a site's streams."""
 
@@ -157,6 +160,13 @@ class Store(Protocol):
         """A number that every committed transaction raises, of whatever process.
 
         What was read while it did not change is still so. Comparable on one open store only.
+        """
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may change it: then look at `version` before relying on memory.
+
+        Each commit raises the version by one there.
         """
 
     def transaction(self) -> AbstractContextManager[None]:

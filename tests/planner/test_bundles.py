@@ -25,7 +25,6 @@ from central.config import (
     QuotaSection,
     QuotasSection,
     SharesSection,
-    StoreSection,
 )
 from central.lately import Lately
 from central.visit import Visit
@@ -326,16 +325,3 @@ def test_a_deadline_pulls_a_dataset_before_its_users_others(central: Central) ->
         for held in get(central, site):
             bring(central, site, held)
     assert central.counts(due)[0]["done"] >= 500  # of 800: three to four times its usual share
-
-
-def test_what_another_process_changed_is_seen_within_half_a_minute(central: Central) -> None:
-    workings = central.authority._w
-    several = StoreSection(url="postgresql://of-several-processes")
-    workings.config = Config(store=several)
-    here, there = Board(workings), Board(workings)
-    assert not here.lines()
-    central.submit(one("theirs", jobs=7))
-    assert len(there.lines()) == 1  # takes up what was stirred: the other is not told
-    assert not here.lines()
-    central.clock.pass_hours(0.01)
-    assert [line.tasks for line in here.lines().values()] == [7]

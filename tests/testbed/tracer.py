@@ -139,7 +139,7 @@ def _call(pid: int, name: str, given: list[int]) -> Call:
     target, data = "", b""
     with contextlib.suppress(OSError):
         if name in _ON_FILES:
-            target = os.readlink(f"/proc/{pid}/fd/{given[0]}")
+            target = str(Path(f"/proc/{pid}/fd/{given[0]}").readlink())
         if name in _SENDS:
             with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
                 memory.seek(given[1])

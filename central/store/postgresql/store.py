@@ -43,6 +43,11 @@ class PostgresqlStore:
         self.people = StoredPeople(connection)
 
     @property
+    def is_shared(self) -> bool:
+        """See `protocol.Store.is_shared`."""
+        return True
+
+    @property
     def version(self) -> int:
         """See `protocol.Store.version`."""
         return self._connection.version
