@@ -40,7 +40,9 @@ class Act:
     check: Callable[[Plant], None] = lambda _: None
 
 
-def after(do: Callable[[Plant], str], counts: list[dict[str, int]], played: Iterable[Played]) -> Act:
+def after(
+    do: Callable[[Plant], str], counts: list[dict[str, int]], played: Iterable[Played]
+) -> Act:
     """An act after which exactly these shards count."""
     every = [one for shard in played for one in shard.segment.attempts]
     return Act(do, [counts], len(every), sum(one.usage.wall_ms for one in every))
@@ -98,7 +100,8 @@ def failures(plant: Plant) -> Act:
     site = plant.site("north")
 
     def fate(place: tuple[int, int], tried: int) -> Fate:
-        return Fate.PAYLOAD_ERROR if place == (0, 1) or (place == (1, 2) and not tried) else Fate.SUCCESS
+        fails = place == (0, 1) or (place == (1, 2) and not tried)
+        return Fate.PAYLOAD_ERROR if fails else Fate.SUCCESS
 
     played = playing(site, ask(plant, site), fate=fate)
     counts = [{"failed": 1, "done": 2}, {"held": 1, "done": 2}, {"held": 1}]
@@ -238,4 +241,3 @@ ACTS = {
         result, failures, rivals, several, refused, submission, reset, packing, enrolling, recovery
     )
 }  # fmt: skip
-

@@ -10,7 +10,6 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from bundle.errors import PulkError
 from tests.kills.acts import ACTS, Act
@@ -165,5 +164,3 @@ def _be_central(plant: Plant, act: Act, tell: int, wait: int, tries: int) -> Non
         sys.stderr.flush()
         os.write(tell, f"trouble {error!r}\n".encode())
         os._exit(1)
-
-

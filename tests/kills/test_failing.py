@@ -34,6 +34,7 @@ GROWS = frozenset(
     {"write", "pwrite64", "openat", "mkdir", "linkat", "rename", "sendfile"}
     | {"fsync", "fdatasync"}
 )
+BACKENDS = "SELECT pid, datname FROM pg_stat_activity WHERE datname IS NOT NULL"
 TRIES = 100  # until a server that was struck is there again
 
 
@@ -154,9 +155,9 @@ def crashing(server: Server, plant: Plant) -> Callable[[Call], int]:
     """Kill central's backend: the server takes all others down with it, and recovers."""
 
     def blow(_: Call) -> int:
-        found = server.psql(f"SELECT pid FROM pg_stat_activity WHERE datname = '{plant.name}'")
-        assert found
-        server.kill(int(found.split()[0]))
+        found = [row.split("|") for row in server.psql(BACKENDS).splitlines()]
+        (pid,) = (int(pid) for pid, name in found if name == plant.name)
+        server.kill(pid)
         return 0
 
     return blow

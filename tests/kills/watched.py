@@ -23,7 +23,9 @@ def main(root: str, number: str) -> int:
     """Serve a central's folder until the n-th call that counts, or until it ends."""
     address = Path(root, "address")
     with Path(root).with_name("serve.log").open("ab") as log:
-        server = subprocess.Popen([*COMMAND, root], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        server = subprocess.Popen(
+            [*COMMAND, root], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
     deadline = time.monotonic() + LIMIT_S
     while not address.exists():
         if server.poll() is not None or time.monotonic() > deadline:

@@ -139,7 +139,7 @@ def _call(pid: int, name: str, given: list[int]) -> Call:
     target, data = "", b""
     with contextlib.suppress(OSError):
         if name in _ON_FILES:
-            target = os.readlink(f"/proc/{pid}/fd/{given[0]}")
+            target = str(Path(f"/proc/{pid}/fd/{given[0]}").readlink())
         if name in _SENDS:
             with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
                 memory.seek(given[1])
@@ -164,7 +164,7 @@ def _ptrace(request: int, pid: int, data: int, *, size: int = 0) -> int:
     )
     if done < 0:
         number = ctypes.get_errno()
-        raise ProcessLookupError(number, "gone") if number == errno.ESRCH else OSError(
-            number, os.strerror(number)
-        )
+        if number == errno.ESRCH:
+            raise ProcessLookupError(number, "gone")
+        raise OSError(number, os.strerror(number))
     return int(done)
