@@ -73,9 +73,9 @@ class ScriptedSite:
         self.trust = TrustView(accepted.trust)
         self.base = client.base if client is not None else ""  # once central serves
 
-    def ask_for(self, tasks: int) -> None:
-        """Send a report that wants so many tasks."""
-        raw = reports.encode(reports.Report(_now_us(), tasks, 1, 0))
+    def ask_for(self, tasks: int, slots: int = 1) -> None:
+        """Send a report that wants so many tasks, of a site that runs `slots` at once."""
+        raw = reports.encode(reports.Report(_now_us(), tasks, slots, 0))
         self._send(Kind.REPORT, [ChunkSource(reports.CHUNK, reports.CHUNK, 1, raw)], ())
 
     def fetch(self) -> list[Path]:

@@ -49,6 +49,10 @@ def decode(data: bytes, limits: ParseLimits, *, where: str = "") -> Any:
     """
     if len(data) > limits.bytes_max:
         raise NotCanonical(where=where, reason=f"{len(data)} bytes, at most {limits.bytes_max}")
+    if len(data) <= _SHORT_BYTES:
+        value = _quickly(data, limits)
+        if value is not None:
+            return value
     elements = _survey(data, limits, where)
     try:
         value = msgpack.unpackb(data, raw=False, strict_map_key=True, use_list=True)
@@ -61,6 +65,28 @@ def decode(data: bytes, limits: ParseLimits, *, where: str = "") -> Any:
     if counted != elements:
         raise NotCanonical(where=where, reason="a map has a key twice")
     return value
+
+
+_SHORT_BYTES = 64 << 10  # of which no decoder makes more than some megabytes
+
+
+def _quickly(data: bytes, limits: ParseLimits) -> Any:
+    """Return the value of short bytes that are canonical; None leaves the last word to the survey.
+
+    What is encoded again to the very same bytes has minimal forms and no key twice; order, depth,
+    number and kinds of elements are looked at.
+    """
+    try:
+        value = msgpack.unpackb(data, raw=False, strict_map_key=True, use_list=True)
+        if (
+            type(value) not in (dict, list)
+            or _counted(value, limits.depth_max) > limits.elements_max
+        ):
+            return None
+        again = msgpack.packb(value, use_bin_type=True, strict_types=True)
+    except Exception:  # of whatever kind: the survey finds it again, and says what it is
+        return None
+    return value if again == data else None
 
 
 _PLAIN = frozenset({int, str, bytes, bool, type(None)})  # exactly these: no order, no check
@@ -83,11 +109,11 @@ def _ordered(value: Any) -> Any:
             return value
 
 
-def _counted(value: Any) -> int:
+def _counted(value: Any, depth_left: int = 1 << 10) -> int:
     """Return how many elements a value that was read has; of a key that is repeated one is left.
 
     Nothing is copied: what `decode` holds is what the value itself takes. Raises NotEncodable where
-    the order is not the canonical one.
+    the order is not the canonical one, or where it is nested deeper.
     """
     match value:
         case dict():
@@ -105,7 +131,11 @@ def _counted(value: Any) -> int:
             return 1
     if _PLAIN.issuperset(map(type, inner)):
         return count + len(inner)
-    return count + sum(map(_counted, inner))
+    if depth_left <= 1:
+        raise NotEncodable(reason="nested too deep")
+    for one in inner:
+        count += _counted(one, depth_left - 1)
+    return count
 
 
 def _utf8(key: str) -> bytes:

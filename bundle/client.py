@@ -73,10 +73,11 @@ class Client:
 
     def submit(self, raw: bytes, idempotency_key: str, cosignature: bytes = b"") -> Any:
         """Submit the canonical bytes of a dataset; the same key never submits twice."""
-        headers = {"Content-Type": "application/msgpack", "Idempotency-Key": idempotency_key}
-        if cosignature:
-            headers["Pulk-Cosignature"] = base64.b64encode(cosignature).decode()
-        return json.loads(self._ask("POST", "/datasets", raw, headers))
+        return self._send("/datasets", raw, idempotency_key, cosignature)
+
+    def edit(self, dataset: str, raw: bytes, idempotency_key: str, cosignature: bytes = b"") -> Any:
+        """Put canonical bytes in place of a dataset's document; the same key edits once."""
+        return self._send(f"/datasets/{dataset}/document", raw, idempotency_key, cosignature)
 
     def enrol(self, request: bytes, fingerprint_words: str) -> bytes:
         """Have a site's enrolment request certified; return the answer file."""
@@ -140,6 +141,12 @@ class Client:
         """Post a JSON document; the same key never acts twice."""
         headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}
         return json.loads(self._ask("POST", path, json.dumps(body).encode(), headers))
+
+    def _send(self, path: str, raw: bytes, idempotency_key: str, cosignature: bytes) -> Any:
+        headers = {"Content-Type": "application/msgpack", "Idempotency-Key": idempotency_key}
+        if cosignature:
+            headers["Pulk-Cosignature"] = base64.b64encode(cosignature).decode()
+        return json.loads(self._ask("POST", path, raw, headers))
 
     def _ask(
         self,

@@ -28,12 +28,17 @@ from bundle.wire.manifest import CENTRALS_OWN, Kind
 from bundle.wire.read import OpenBundle, open_bundle
 from central import arriving, cosignatures, intake, parking, submission
 from central.core.receipts import Outcome
-from central.errors import MalformedContent, Unbalanced
+from central.errors import (
+    ArchiveIncomplete,
+    BlockDamaged,
+    JoinFailed,
+    MalformedContent,
+    Unbalanced,
+)
 from central.joining import Joining, Merged, publish_pins
 from central.noting import bundle_row, note_receipt
 from central.parking import Disposition
 from central.requests import submit
-from central.store.rows import BundleRow
 from central.workings import Workings
 
 KINDS = frozenset(Kind)
@@ -41,6 +46,7 @@ FROM_OUTSIDE = KINDS - CENTRALS_OWN  # central reads its own words in its own ar
 LOSSY = frozenset({Kind.REPORT, Kind.TELEMETRY})
 # What is said of a copy, not of the bundle:
 DAMAGED = (AbsentChunk, Bomb, ChunkMismatch, NotABundleFile, Truncated)
+INTERNAL = (BlockDamaged, JoinFailed, Unbalanced)  # what is said of central, not of a bundle
 NOBODY = 0  # the token of a submission that came as a bundle
 _LOG = logging.getLogger(__name__)
 
@@ -67,8 +73,15 @@ def absorb(workings: Workings, path: Path, *, live: bool = True) -> Disposition:
     return found
 
 
-def recover(workings: Workings) -> None:
-    """Merge what a crash left archived but unknown to the database: central's own words first."""
+def recover(workings: Workings, *, is_alone: bool = True) -> None:
+    """Merge what a crash left archived but unknown to the database: central's own words first.
+
+    Args:
+        workings: the central.
+        is_alone: False where other processes of this central go on meanwhile. What a crashed one
+            had archived but not committed, it told nobody; another may have used its number since.
+            Such words are put into quarantine.
+    """
     known = workings.store.bundles.merged_ids()
     unknown = [one for one in workings.archive.ids() if one not in known]
     opened: list[tuple[bool, int, BundleId]] = []
@@ -81,8 +94,43 @@ def recover(workings: Workings) -> None:
         except BundleRefused as error:
             _LOG.error("archived bundle does not count", extra={"reason": error.text()})
     for is_sites, _, one in sorted(opened):
-        absorb(workings, workings.archive.path(one), live=is_sites)
+        try:
+            if is_alone:
+                absorb(workings, workings.archive.path(one), live=is_sites)
+            else:
+                _recover_beside(workings, one, live=is_sites)
+        except (ArchiveIncomplete, *INTERNAL) as error:
+            if not is_sites:
+                raise  # else the next commit would take its number
+            # The next start tries again; until then all others count.
+            _LOG.error("an archived bundle can't be merged", extra={"reason": error.text()})
     retry_strangers(workings)
+
+
+def _recover_beside(workings: Workings, bundle: BundleId, *, live: bool) -> None:
+    """Merge one archived bundle, unless its process merges or takes it back, or lost its number.
+
+    All under the lock: then no living process has one that it did not commit.
+    """
+    with workings.transaction():
+        path = workings.archive.path(bundle)
+        if workings.store.bundles.bundle(bundle) is not None or not path.exists():
+            return
+        if not live and _is_overtaken(workings, path):
+            _LOG.error("a word that a crash kept from anybody is withdrawn", extra={"id": bundle})
+            workings.archive.copy(bundle, workings.home.quarantine / f"withdrawn-{bundle}.pulk")
+            workings.archive.take_back(bundle)
+            return
+        absorb(workings, path, live=live)
+
+
+def _is_overtaken(workings: Workings, path: Path) -> bool:
+    """Return whether a bundle of central's own has a number that was given to another one."""
+    with open_bundle(path, workings.trust, audience=None, kinds=KINDS) as bundle:
+        row = bundle_row(bundle, Outcome.MERGED)
+    bundles = workings.store.bundles
+    of_epoch = row.epoch is not None and bundles.of_commit(row.epoch, row.commit)
+    return bool(of_epoch) or bool(bundles.rivals(row))
 
 
 def _absorb(workings: Workings, bundle: OpenBundle, *, live: bool) -> Disposition:
@@ -90,38 +138,46 @@ def _absorb(workings: Workings, bundle: OpenBundle, *, live: bool) -> Dispositio
     row = workings.store.bundles.bundle(bundle.id)
     if row is not None and row.outcome != Outcome.PARKED:
         if live:
-            with workings.store.transaction():
+            with workings.transaction():
                 workings.store.bundles.tally(f"duplicate {row.kind}")
         return Disposition(Outcome(row.outcome), row.code, row.text, bundle.id)
     try:
-        found = _merge(workings, bundle, row, live=live)
+        found = _merge(workings, bundle, live=live)
+    except _Overtaken as error:
+        found = error.found
     except DAMAGED as error:
         return parking.set_aside(workings, bundle.path, error)  # a whole copy may still come
     except BundleRefused as error:
-        return parking.refuse(workings, bundle, row, error)
+        return parking.refuse(workings, bundle, error)
     except PulkError as error:
-        if error.transient or isinstance(error, Unbalanced):
+        if error.transient or isinstance(error, INTERNAL):
             raise
         refusal = MalformedContent(where=str(bundle.path), reason=error.text())
-        return parking.refuse(workings, bundle, row, refusal)
+        return parking.refuse(workings, bundle, refusal)
     if row is not None:
         parking.leave(workings, bundle.id)
     return found
 
 
-def _merge(
-    workings: Workings, bundle: OpenBundle, row: BundleRow | None, *, live: bool
-) -> Disposition:
+class _Overtaken(Exception):
+    """Another process absorbed the same bundle while this one read it."""
+
+    def __init__(self, found: Disposition) -> None:
+        self.found = found
+
+
+def _merge(workings: Workings, bundle: OpenBundle, *, live: bool) -> Disposition:
     if live and bundle.manifest.kind is Kind.SUBMISSION:
         bundle.check_all()  # what is read of these is not all that is archived
     match bundle.manifest.kind:
         case Kind.RESULT:
             found = intake.read_result(workings, bundle)
-            with _archiving(workings, bundle, row) as merged:
+            with _archiving(workings, bundle) as merged:
+                intake.look_again(workings, found)
                 arriving.join_result(workings, bundle, found, merged, live=live)
         case Kind.WORK:
             found, signed = intake.read_work(bundle), cosignatures.read(bundle)
-            with _archiving(workings, bundle, row, len(found.leases)) as merged:
+            with _archiving(workings, bundle, len(found.leases)) as merged:
                 joining = Joining(workings, live=False)
                 arriving.join_work(joining, bundle.manifest, found)
                 joining.finish(merged.no)
@@ -129,7 +185,7 @@ def _merge(
         case Kind.COMMIT:
             commit, documents = arriving.read_commit(workings, bundle)
             signed = cosignatures.read(bundle)
-            with _archiving(workings, bundle, row) as merged:
+            with _archiving(workings, bundle) as merged:
                 arriving.join_commit(workings, commit, documents, merged.no)
                 cosignatures.keep(workings, signed)
         case Kind.REPORT:
@@ -140,31 +196,33 @@ def _merge(
                 arriving.join_report(workings, bundle, report, raw)
         case Kind.TELEMETRY:
             bundle.check_all()
-            with _archiving(workings, bundle, row):
+            with _archiving(workings, bundle):
                 pass  # it is kept, nothing rests on it
         case Kind.SUBMISSION:
             given = submission.read(bundle)
             if live and workings.signer is not None:
                 submit(workings, given, bundle.id, NOBODY)
-            with _archiving(workings, bundle, row):
+            with _archiving(workings, bundle):
                 pass  # its commit holds what counts, and came before it
         case Kind.DATA:
             rows = intake.read_data(bundle)
-            with _archiving(workings, bundle, row) as merged:
+            with _archiving(workings, bundle) as merged:
                 workings.store.tasks.add_files(one._replace(bundle=merged.no) for one in rows)
     return Disposition(Outcome.MERGED, bundle=bundle.id)
 
 
 @contextmanager
-def _archiving(
-    workings: Workings, bundle: OpenBundle, row: BundleRow | None, leases: int = 0
-) -> Iterator[Merged]:
+def _archiving(workings: Workings, bundle: OpenBundle, leases: int = 0) -> Iterator[Merged]:
     """Note a bundle as merged, let it be joined, archive it: one transaction around all of it.
 
     Pins that it makes central state are archived after it, so that no pin names what is nowhere.
     """
     bundles, safe = workings.store.bundles, workings.archive.is_safe
-    with workings.transaction():
+    with _blaming_central(bundle), workings.transaction():
+        row = bundles.bundle(bundle.id)
+        if row is not None and row.outcome != Outcome.PARKED:
+            told = Disposition(Outcome(row.outcome), row.code, row.text, bundle.id)
+            raise _Overtaken(told)
         if row is not None:
             merged = Merged(row.no)
             bundles.set_outcome(row.no, Outcome.MERGED, "", "", safe=safe)
@@ -183,6 +241,17 @@ def _archiving(
         publish_pins(workings, merged.pins)
 
 
+@contextmanager
+def _blaming_central(bundle: OpenBundle) -> Iterator[None]:
+    """Let nothing that fails while a bundle is joined look like a refusal of it."""
+    try:
+        yield
+    except PulkError as error:
+        if error.transient or isinstance(error, (BundleRefused, *INTERNAL)):
+            raise
+        raise JoinFailed(where=str(bundle.path), reason=error.text()) from error
+
+
 def _retry_parked(workings: Workings, *, live: bool) -> None:
     """Try again what was parked and could now be merged, as long as that brings something on."""
     moved = True
@@ -192,6 +261,9 @@ def _retry_parked(workings: Workings, *, live: bool) -> None:
             try:
                 with open_bundle(path, workings.trust, audience=None, kinds=KINDS) as bundle:
                     found = _absorb(workings, bundle, live=live)
+            except (ArchiveIncomplete, *INTERNAL) as error:
+                _LOG.error("a parked bundle can't be merged", extra={"reason": error.text()})
+                continue
             except BundleRefused as error:
                 if isinstance(error, Parkable):
                     continue  # its key was revoked meanwhile

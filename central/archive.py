@@ -24,6 +24,7 @@ from central.config import Config
 from central.home import Home
 
 SUFFIX = ".pulk"
+FILE_URL = "file://"
 _NAME = re.compile(r"([0-9a-f]{64})\.pulk")
 _LOG = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Archive:
         mirrors: Iterable[Blobs] = (),
         remote: Blobs | None = None,
         cache_bytes_max: int = 0,
+        is_elsewhere: bool = False,
     ) -> None:
         """Work in a folder, made where it is missing.
 
@@ -50,10 +52,12 @@ class Archive:
             mirrors: further places; one that fails delays safety, not merging.
             remote: the archive itself, elsewhere.
             cache_bytes_max: how much stays in `root` if there is a `remote`.
+            is_elsewhere: `root` is not made but must be there.
         """
         self.root = root
         self._copies = copies
         self._local = FolderBlobs(root)
+        self._is_elsewhere = is_elsewhere
         self._remote = remote
         self._mirrors = tuple(mirrors)
         self._cache = Cache(root, cache_bytes_max)
@@ -88,7 +92,8 @@ class Archive:
         if self.is_read_only:
             return self.is_safe
         name = name_of(bundle)
-        publish.make_folder(self.root)
+        if not self._is_elsewhere:  # else a disk that is not mounted would be filled in its place
+            publish.make_folder(self.root)
         if self._remote is not None:
             self._remote.put(source, name)
         self._local.put(source, name)
@@ -168,15 +173,24 @@ class Archive:
 def open_archive(home: Home, config: Config) -> Archive:
     """Return the archive that central.toml describes. Raises NoS3."""
     told = config.archive
-    remote = S3Blobs(told.url, endpoint=told.endpoint) if told.url else None
+    elsewhere = folder_of(config)
+    is_remote = bool(told.url) and elsewhere is None
+    remote = S3Blobs(told.url, endpoint=told.endpoint) if is_remote else None
     mirrors = [FolderBlobs(Path(one)) for one in told.mirrors]
     return Archive(
-        home.archive,
+        elsewhere or home.archive,
         told.copies,
         mirrors=mirrors,
         remote=remote,
         cache_bytes_max=told.cache_bytes_max,
+        is_elsewhere=elsewhere is not None,
     )
+
+
+def folder_of(config: Config) -> Path | None:
+    """Return the folder that `[archive] url` names, None where it names none."""
+    url = config.archive.url
+    return Path(url.removeprefix(FILE_URL)) if url.startswith(FILE_URL) else None
 
 
 def name_of(bundle: BundleId) -> str:

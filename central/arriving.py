@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from bundle.errors import PulkError
-from bundle.ids import LeaseId, SiteName
+from bundle.ids import DatasetId, LeaseId, SiteName
 from bundle.records.head import OUTVOTED
 from bundle.records.report import Report
 from bundle.wire.manifest import Manifest
@@ -16,6 +16,7 @@ from central import epochs
 from central.core import commit as commits
 from central.core import newest
 from central.core.commit import Commit
+from central.core.facts import Control, ControlWord
 from central.errors import MalformedContent, MissingDataset
 from central.intake import Found, FoundSegment
 from central.joining import COMPLETE, GONE, Joining, Merged
@@ -32,12 +33,7 @@ def join_result(
     """Join a result bundle: what it explains itself with, then its attempts, outcomes, files."""
     joining = Joining(workings, live=live)
     store = workings.store
-    for one in found.leases.values():
-        lease = one.lease
-        joining.learn_dataset(
-            lease.dataset, lease.dataset_digest, found.documents.get(lease.dataset_digest)
-        )
-        joining.learn_lease(lease, one.raw, one.digest, one.work)
+    _join_leases(joining, found)
     join_segments(workings, joining, found.segments, merged)
     store.tasks.add_files(file._replace(bundle=merged.no) for file in found.files)
     merged.pins = joining.settle(merged.no)
@@ -51,13 +47,10 @@ def join_segments(
     store = workings.store
     complete: list[int] = []
     fresh: list[tuple[SegmentRow, FoundSegment, LeaseRow]] = []
-    leases: dict[LeaseId, LeaseRow] = {}
+    named = {new.entry.lease for new in segments}
+    leases = {LeaseId(row.id): row for row in store.datasets.leases(named)}
     for new in segments:
-        lease = leases.get(new.entry.lease)
-        if lease is None:
-            known = store.datasets.lease(new.entry.lease)
-            assert known is not None  # noqa: S101  intake found it or learned it
-            lease = leases[new.entry.lease] = known
+        lease = leases[new.entry.lease]  # intake found it or learned it
         fresh.append((_segment_row(new, lease, merged.no), new, lease))
         if new.columns.complete:
             complete.append(lease.no)
@@ -74,9 +67,7 @@ def join_segments(
     for no, several in by_dataset.items():
         dataset = store.datasets.dataset_by_no(no)
         joining.add_segments(dataset, [one for one, _ in several], [is_ for _, is_ in several])
-    for no, count in answered.items():
-        if count:
-            store.datasets.answer(no, count)
+    store.datasets.answer({no: count for no, count in answered.items() if count})
     joining.end_leases(complete, COMPLETE)
 
 
@@ -111,11 +102,8 @@ def _contested(workings: Workings, rows: list[SegmentRow]) -> list[bool]:
     salvage beside a seal, or worse.
     """
     by_pilot: dict[tuple[int, bytes], list[SegmentRow]] = {}
-    for row in rows:
-        key = (row.lease, row.pilot_run)
-        if key not in by_pilot:
-            by_pilot[key] = list(workings.store.segments.of_run(*key))
-        by_pilot[key].append(row)
+    for row in (*workings.store.segments.of_leases({row.lease for row in rows}), *rows):
+        by_pilot.setdefault((row.lease, row.pilot_run), []).append(row)
     return [
         any(
             other is not row and other.local_min <= row.local_max
@@ -128,14 +116,20 @@ def _contested(workings: Workings, rows: list[SegmentRow]) -> list[bool]:
 
 def join_work(joining: Joining, manifest: Manifest, found: Found) -> None:
     """Join a work bundle's leases and pins; inside a transaction."""
-    for one in found.leases.values():
-        lease = one.lease
-        joining.learn_dataset(
-            lease.dataset, lease.dataset_digest, found.documents.get(lease.dataset_digest)
-        )
-        joining.learn_lease(lease, one.raw, one.digest, one.work)
-        if manifest.epoch is not None:
-            joining.add_lease_pins(lease, manifest.epoch, manifest.commit)
+    _join_leases(joining, found)
+    if manifest.epoch is not None:
+        for one in found.leases.values():
+            joining.add_lease_pins(one.lease, manifest.epoch, manifest.commit)
+
+
+def _join_leases(joining: Joining, found: Found) -> None:
+    """Join leases; before them what they tell of their datasets, the newest word first."""
+    leases = list(found.leases.values())
+    for one in sorted(leases, key=lambda one: one.told(), reverse=True):
+        raw = found.documents.get(one.lease.dataset_digest)
+        joining.hear_of_dataset(one.lease, raw, one.told())
+    for one in leases:
+        joining.learn_lease(one.lease, one.raw, one.digest, one.work)
 
 
 def read_commit(workings: Workings, bundle: OpenBundle) -> tuple[Commit, dict[bytes, bytes]]:
@@ -157,13 +151,12 @@ def read_commit(workings: Workings, bundle: OpenBundle) -> tuple[Commit, dict[by
 
 def join_commit(workings: Workings, commit: Commit, documents: dict[bytes, bytes], no: int) -> None:
     """Join one commit of central's own, read back from the archive."""
-    joining = Joining(workings, live=False)
     for one in commit.submissions:
+        joining = Joining(workings, live=False)
         joining.learn_submission(one, documents.get(one.digest))
-    for dataset, control in commit.controls:
-        if control.document and control.document in documents:
-            joining.learn_document(control.document, documents[control.document])
-        joining.add_control(workings.dataset(dataset), control)
+        joining.finish(no)
+    join_controls(workings, commit.controls, documents, no, live=False)
+    joining = Joining(workings, live=False)
     for dataset, pin in commit.pins:
         joining.add_pins(workings.dataset(dataset), [pin])
     for kept in commit.remembered:
@@ -171,6 +164,23 @@ def join_commit(workings: Workings, commit: Commit, documents: dict[bytes, bytes
     for site in commit.presumed:
         end_leases_of(joining, site)
     joining.finish(no)
+
+
+def join_controls(
+    workings: Workings,
+    controls: Sequence[tuple[DatasetId, Control]],
+    documents: Mapping[bytes, bytes],
+    no: int,
+    *,
+    live: bool,
+) -> None:
+    """Join the controls of a commit, each by itself; resets first: then an edit finds less."""
+    for dataset, control in sorted(controls, key=lambda one: one[1].word is not ControlWord.RESET):
+        joining = Joining(workings, live=live)
+        if control.document in documents:
+            joining.learn_document(control.document, documents[control.document])
+        joining.add_control(workings.dataset(dataset), control)
+        joining.finish(no)
 
 
 def end_leases_of(joining: Joining, site: SiteName) -> int:

@@ -6,7 +6,6 @@ before anybody hears an answer. Every public method may be called from any threa
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import threading
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from bundle.ids import BundleId, DatasetId, SiteName, Task
+from bundle.ids import BundleId, DatasetId, SiteName
 from bundle.intervals import IntervalSet
 from bundle.trust import certificate, enrolment, fingerprint
 from bundle.trust.certificate import Certificate
@@ -26,15 +25,16 @@ from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
 from central import (
     absorb,
+    backup_record,
     deltas,
+    editing,
     epochs,
     pack,
+    parking,
     requests,
     safety,
-    teaching,
     trust_chain,
     users,
-    why,
 )
 from central.absorb import Disposition
 from central.archive import open_archive
@@ -43,21 +43,20 @@ from central.core.facts import ControlWord
 from central.core.receipts import Outcome
 from central.errors import Unauthorised, UnknownBundle
 from central.home import Home
-from central.marks import Marks
+from central.marks import Marks, Word
 from central.pack import OutBundle
-from central.reading import Readers
+from central.questions import Questions
 from central.requests import Submitted
 from central.standing import Standing
 from central.store.opening import open_store
-from central.store.protocol import Store
 from central.submission import Given
+from central.tokens import take_token, token_digest
 from central.views import FilePlace
 from central.workings import Workings, load_signer, new_epoch
 
 SKEW_US_MAX = 300_000_000
 CATCH_UP_US = 60_000_000
 TOKENS_KEPT_US = 1_000_000  # a token that is taken away works for so long still
-ADMIN = "admin"
 # What these kinds change for other sites than their own (a task made ready, a lease taken over)
 # those hear a second later; see `central.door.known`.
 OF_ITS_SITE = frozenset({Kind.RESULT.value, Kind.REPORT.value, Kind.TELEMETRY.value})
@@ -65,17 +64,17 @@ OF_ITS_SITE = frozenset({Kind.RESULT.value, Kind.REPORT.value, Kind.TELEMETRY.va
 __all__ = ["Authority", "Disposition", "FilePlace", "OutBundle", "Submitted"]
 
 
-class Authority:
+class Authority(Questions):
     """See the module. Made by `open`; closed by `close`."""
 
     def __init__(self, workings: Workings) -> None:
         """Take over workings that nobody else uses."""
-        self._w = workings
         self._lock = threading.RLock()
         self._packer = pack.Packer(workings)
+        super().__init__(workings, self._lock, self._packer)
         self._caught_up_us = 0
+        self._looked = 0  # the version of what was there when parked files were tried again
         self._heeded = 0  # the trust version that was acted on
-        self._readers = Readers(workings)
         self._standing = Standing(workings.home.trust)
         self._marks = Marks()
         self._tokens: tuple[int, list[tuple[int, bytes]]] = (-TOKENS_KEPT_US, [])
@@ -98,7 +97,7 @@ class Authority:
         if not store.people.tokens():
             take_token(home, store)
         deltas.sweep(home)
-        absorb.recover(workings)
+        absorb.recover(workings, is_alone=not workings.is_shared)
         safety.catch_up(workings)
         return cls(workings)
 
@@ -114,9 +113,34 @@ class Authority:
             self._marks = marks
 
     @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Hold the lock, and know what other processes committed."""
+        with self._lock:
+            self._notice()
+            yield
+
+    def _notice(self) -> None:
+        if self._w.notice():
+            self._marks.raise_one(Word.VERSION)
+
+    def look_beside(self) -> None:
+        """Take up what other processes of this central committed; call it every second.
+
+        What is parked in this folder is tried again, for what it missed may have come to another.
+        """
+        with self._held():
+            if self._w.has_doubts():
+                with self._w.transaction():
+                    pass
+            if self._w.version != self._looked and any(self._w.home.parked.iterdir()):
+                absorb.retry_all(self._w)
+                parking.sweep(self._w)
+            self._looked = self._w.version
+
+    @contextmanager
     def _changing(self) -> Iterator[None]:
         """Hold the lock for what may give any site something to fetch."""
-        with self._lock:
+        with self._held():
             try:
                 yield
             finally:
@@ -151,9 +175,26 @@ class Authority:
         with self._changing():
             return requests.control(self._w, dataset, control, jobs, steps, key)
 
+    def edit(
+        self,
+        dataset: DatasetId,
+        raw: bytes,
+        *,
+        idempotency_key: str,
+        token_id: int,
+        cosignature: bytes = b"",
+    ) -> editing.Edited:
+        """Put a canonical document in place of a dataset's.
+
+        Raises UnknownDataset, DatasetRefused, EditRefused, CosignatureRefused, IdempotencyConflict.
+        """
+        key = (token_id, idempotency_key)
+        with self._changing():
+            return editing.edit(self._w, dataset, Given(raw, cosignature), key)
+
     def absorb(self, path: Path) -> Disposition:
         """Take a bundle file; the caller may remove it afterwards. Never raises for its content."""
-        with self._lock:
+        with self._held():
             self._heed_trust()
             self._catch_up()
             try:
@@ -174,7 +215,7 @@ class Authority:
 
     def known(self, bundle: BundleId) -> Disposition | None:
         """Return what became of a bundle that came before; None where it is new or parked."""
-        with self._lock:
+        with self._held():
             row = self._w.store.bundles.bundle(bundle)
             if row is None or row.outcome == Outcome.PARKED:
                 return None
@@ -182,13 +223,13 @@ class Authority:
 
     def check(self, path: Path) -> None:
         """Verify a bundle file up to its signatures. Raises BundleRefused, some are Parkable."""
-        with self._lock:
+        with self._held():
             trust = self._w.trust
         open_bundle(path, trust, audience=None, kinds=absorb.KINDS).close()
 
     def outbox(self, site: SiteName) -> list[OutBundle]:
         """Return what a site is to fetch; packs new work where its newest report wants it."""
-        with self._lock:
+        with self._held():
             self._heed_trust()
             before = self._w.version
             found = self._packer.outbox(site)
@@ -201,7 +242,7 @@ class Authority:
 
         Raises UnknownBundle.
         """
-        with self._lock:
+        with self._held():
             row = self._w.store.bundles.bundle(bundle)
             if row is None or row.kind != "work" or row.audience != site:
                 raise UnknownBundle(bundle=bundle, site=site)
@@ -211,7 +252,7 @@ class Authority:
 
     def pack(self, site: SiteName, tasks: int) -> OutBundle | None:
         """Pack up to `tasks` tasks, and whatever news there are, for a site now."""
-        with self._lock:
+        with self._held():
             self._heed_trust()
             return self._packer.pack(site, tasks)
 
@@ -238,7 +279,7 @@ class Authority:
             issued = certificate.issue(
                 Certificate(asked.site, asked.key, now_us, now_us), registrar
             )
-            with self._w.store.transaction():
+            with self._w.transaction():
                 self._w.store.bundles.enrol(asked.site, asked.key, now_us)
             return enrolment.make_answer(issued, trust.raw)
 
@@ -258,7 +299,7 @@ class Authority:
 
     def users(self) -> list[dict[str, Any]]:
         """Return the users as plain values."""
-        with self._lock:
+        with self._held():
             return users.listed(self._w)
 
     def snapshot(self) -> dict[str, Any]:
@@ -267,7 +308,7 @@ class Authority:
         Others are let in between; who asked removes the file. Also says epoch and last commit.
         """
         to = self._w.home.uploads / f"snapshot-{os.urandom(8).hex()}.sqlite"
-        with self._lock:
+        with self._held():
             self._w.store.backup(to, self._let_others_in)
             return safety.snapshot(self._w, to)
 
@@ -276,9 +317,10 @@ class Authority:
 
         Raises NoBackup, BackupDamaged.
         """
+        record = backup_record.read(backup)  # a large one takes a while: others go on
         with self._changing():
             safety.catch_up(self._w)
-            return safety.cover(self._w, backup)
+            return safety.cover(self._w, backup, record)
 
     def presume_lost(self, site: SiteName) -> int:
         """Take as a fact that a site is lost with all it holds; return how many leases that ends.
@@ -311,86 +353,13 @@ class Authority:
 
     def token(self, bearer: str) -> int:
         """Return the number of a token, compared in constant time. Raises Unauthorised."""
-        given = _token_digest(bearer)
+        given = token_digest(bearer)
         read_us, known = self._tokens
         if not 0 <= self._w.clock_us() - read_us < TOKENS_KEPT_US:
-            with self._readers.store(self._lock) as store:
+            with self._readers.store() as store:
                 known = store.people.tokens()
             self._tokens = (self._w.clock_us(), known)
         found = [no for no, digest in known if hmac.compare_digest(digest, given)]
         if not found:
             raise Unauthorised()
         return found[0]
-
-    def datasets(self) -> list[dict[str, Any]]:
-        """Return all datasets as plain values."""
-        with self._readers.views(self._lock) as views:
-            return views.datasets()
-
-    def dataset(self, dataset: DatasetId) -> dict[str, Any]:
-        """Return one dataset as plain values. Raises UnknownDataset."""
-        with self._readers.views(self._lock) as views:
-            return views.dataset(dataset)
-
-    def counts(self, dataset: DatasetId) -> dict[str, Any]:
-        """Return per step the tasks by verdict and the usage. Raises UnknownDataset."""
-        with self._readers.views(self._lock) as views:
-            return views.counts(dataset)
-
-    def learned(self, dataset: DatasetId) -> dict[str, Any]:
-        """Return what attempts taught about requests. Raises UnknownDataset."""
-        with self._lock:
-            return teaching.shown(self._w, self._w.dataset(dataset))
-
-    def attempts(
-        self,
-        dataset: DatasetId,
-        *,
-        step: int | None,
-        job: int | None,
-        fate: str | None,
-        limit: int,
-        after: int | str | None,
-    ) -> dict[str, Any]:
-        """Return a page of attempts and where the next one starts. Raises UnknownDataset."""
-        with self._readers.views(self._lock) as views:
-            return views.attempts(dataset, step, job, fate, limit, int(after or 0))
-
-    def task(self, task: Task) -> dict[str, Any]:
-        """Return one task's verdict, attempts and provenance. Raises UnknownTask."""
-        with self._readers.views(self._lock) as views:
-            return views.task(task)
-
-    def why(self, task: Task) -> dict[str, Any]:
-        """Return what keeps a task from running. Raises UnknownDataset, UnknownTask."""
-        with self._lock:
-            return why.why(self._w, self._packer.board, task)
-
-    def file(self, sha256: bytes) -> FilePlace:
-        """Return where an output lies that travelled home. Raises UnknownFile."""
-        with self._readers.views(self._lock) as views:
-            return views.file(sha256)
-
-    def health(self) -> dict[str, Any]:
-        """Return how central is."""
-        with self._readers.views(self._lock) as views:
-            return views.health()
-
-    def sites(self) -> list[dict[str, Any]]:
-        """Return all sites as plain values."""
-        with self._readers.views(self._lock) as views:
-            return views.sites()
-
-
-def take_token(home: Home, store: Store) -> None:
-    """Know the administrator's token by its digest alone: the first, or one after a restore."""
-    if not home.token.exists():
-        return
-    given = _token_digest(home.token.read_text().strip())
-    if given not in [digest for _, digest in store.people.tokens()]:
-        with store.transaction():
-            store.people.add_token(given, ADMIN)
-
-
-def _token_digest(bearer: str) -> bytes:
-    return hashlib.sha256(bearer.encode(errors="replace")).digest()

@@ -6,7 +6,7 @@ costs a little arithmetic per dataset, and a document is decoded where its datas
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bundle.dataset.asks import Account
@@ -14,14 +14,14 @@ from bundle.ids import DatasetId, SiteName
 from bundle.records.profile import Profile
 from central import users
 from central.core import matching, shares
-from central.core.controls import Standing
+from central.core.controls import Controls, Standing
 from central.core.dag import Dag
 from central.core.facts import Verdict
 from central.core.matching import Needs
 from central.core.plan import prefix_steps
 from central.core.shares import Weights
 from central.lately import Lately
-from central.store.rows import DatasetRow
+from central.store.rows import DatasetRow, StepRow
 from central.workings import Workings
 
 WORDS = tuple(Verdict)
@@ -136,17 +136,21 @@ class Board:
 
     def lines(self) -> Mapping[int, Line]:
         """Return all datasets by number, as they are now."""
-        stirred = self._w.stirred
-        if not self._is_read:
-            rows = self._w.store.datasets.datasets()
-            self._is_read = True
+        stirred, store, now_us = self._w.stirred, self._w.store, self._w.clock_us()
+        if not self._is_read or self._w.is_all_stirred:
+            rows = store.datasets.datasets()
+            self._is_read, self._w.is_all_stirred = True, False
         else:
-            rows = [self._w.store.datasets.dataset_by_no(no) for no in sorted(stirred)]
-        now_us = self._w.clock_us()
-        for row in rows:
-            line = self._lines[row.no] = self._line(row)
-            self.lately.deliver(line.no, line.user, line.group, line.delivered_ms, now_us)
+            rows = [store.datasets.dataset_by_no(no) for no in sorted(stirred)]
         stirred.clear()
+        if not rows:
+            return self._lines
+        numbers = [row.no for row in rows]
+        steps, controls = store.tasks.steps_of(numbers), store.datasets.controls_of(numbers)
+        for row in rows:
+            standing = Controls(controls.get(row.no, ())).whole
+            line = self._lines[row.no] = self._line(row, standing, steps.get(row.no, []))
+            self.lately.deliver(line.no, line.user, line.group, line.delivered_ms, now_us)
         return self._lines
 
     def runs(self, line: Line, site: SiteName, profile: Profile) -> Runs:
@@ -211,7 +215,7 @@ class Board:
             )
         return found
 
-    def _line(self, row: DatasetRow) -> Line:
+    def _line(self, row: DatasetRow, standing: Standing, steps: Sequence[StepRow]) -> Line:
         known = self._shapes.get(row.digest)
         shape = known or self._shape(self._w.dag(row.digest), row.digest)
         line = Line(
@@ -223,10 +227,10 @@ class Board:
             submitted_us=row.submitted_us,
             user=user_of(self._w, row, shape.account),
             shape=shape,
-            standing=self._w.controls(row).whole,
+            standing=standing,
             fresh=row.jobs - len(row.touched),
         )
-        for one in self._w.store.tasks.steps(row.no):
+        for one in steps:
             counts = one.verdicts
             line.ended += sum(counts[_AT[word]] for word in ENDED)
             for word, into in (

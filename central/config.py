@@ -36,12 +36,13 @@ class ArchiveSection(_Section):
     """Where bundles lie, and on how many devices before a site may delete one.
 
     `mirrors` are folders on other devices that get a copy at once. `url` is empty for the folder
-    `archive`, or `s3://bucket/prefix`; `endpoint` the address of an S3 that is not Amazon's.
+    `archive`, `file:///folder` for another one that is there, or `s3://bucket/prefix`; `endpoint`
+    the address of an S3 that is not Amazon's.
     """
 
     copies: Annotated[int, Field(ge=1, le=16)] = 1
     mirrors: tuple[Annotated[str, Field(pattern=r"^/")], ...] = ()
-    url: Annotated[str, Field(pattern=r"^(s3://[^/]+(/.*)?)?$")] = ""
+    url: Annotated[str, Field(pattern=r"^(s3://[^/]+(/.*)?|file:///[^?#%]+)?$")] = ""
     endpoint: Annotated[str, Field(pattern=r"^(https?://.+)?$")] = ""
     cache_bytes_max: Annotated[int, Field(ge=1)] = 10 << 30
 
@@ -156,7 +157,7 @@ def text_of(copies: int) -> str:
 [archive]
 copies = {copies}  # devices that must hold a bundle before a site may delete it
 # mirrors = []  # folders on other devices that get every bundle at once
-# url = ""  # s3://bucket/prefix instead of the folder `archive`
+# url = ""  # s3://bucket/prefix, or file:///folder, instead of the folder `archive`
 # endpoint = ""  # the address of an S3 that is not Amazon's
 # cache_bytes_max = {ArchiveSection().cache_bytes_max}  # of an S3 archive, in the folder
 

@@ -22,8 +22,9 @@ from central.core.chain import Recovering, is_beyond, next_counter
 from central.store.protocol import Store
 from central.store.rows import SiteRow
 from central.workings import BEYOND, Workings, new_epoch
+from central.workings import EPOCH_COUNTER as COUNTER
+from central.workings import EPOCH_NONCE as NONCE
 
-NONCE, COUNTER = "epoch.nonce", "epoch.counter"
 RECOVERING = "recovering"
 HORIZON = "lease.horizon_ms"  # the longest lease given
 _LOG = logging.getLogger(__name__)
@@ -39,9 +40,11 @@ def current(store: Store) -> Epoch:
     """Return the epoch of this database, made with its first opening."""
     epoch = stored(store)
     if epoch is None:
-        epoch = new_epoch(store.bundles.epoch_max() + 1)
         with store.transaction():
-            _save(store, epoch)
+            epoch = stored(store)  # another process may have been faster
+            if epoch is None:
+                epoch = new_epoch(store.bundles.epoch_max() + 1)
+                _save(store, epoch)
     return epoch
 
 
@@ -92,25 +95,27 @@ def look(workings: Workings) -> Recovering | None:
 
     None once it is over, which is noted.
     """
-    store = workings.store
-    known = recovering(store)
-    if known is None:
-        return None
-    waiting = frozenset(
-        name for name in known.waiting if not _is_resynced(workings, store.bundles.site(name))
-    )
-    found = Recovering(known.begun_us, known.until_us, waiting)
-    if found.is_over(workings.clock_us()):
-        with workings.transaction():
-            store.people.set_meta(RECOVERING, b"")
-        workings.version += 1
-        _LOG.warning("recovered", extra={"epoch": workings.epoch.counter})
-        return None
-    if found != known:
-        with workings.transaction():
-            _save_recovering(store, found)
+    known = recovering(workings.store)
+    if known is None or _now(workings, known) == known:
+        return known
+    with workings.transaction():
+        known = recovering(workings.store)  # another process may have looked meanwhile
+        found = _now(workings, known) if known else None
+        if found is not None:
+            _save_recovering(workings.store, found)
+        elif known is not None:
+            workings.store.people.set_meta(RECOVERING, b"")
+            _LOG.warning("recovered", extra={"epoch": workings.epoch.counter})
         workings.version += 1
     return found
+
+
+def _now(workings: Workings, known: Recovering) -> Recovering | None:
+    """Return what is left of what is waited for; None once it is over."""
+    site = workings.store.bundles.site
+    waiting = frozenset(name for name in known.waiting if not _is_resynced(workings, site(name)))
+    found = Recovering(known.begun_us, known.until_us, waiting)
+    return None if found.is_over(workings.clock_us()) else found
 
 
 def await_site(workings: Workings, site: SiteRow) -> None:
@@ -119,10 +124,12 @@ def await_site(workings: Workings, site: SiteRow) -> None:
     if known is None or site.name in known.waiting or not site.report:
         return
     if not _is_resynced(workings, site) and _is_behind(workings, site):
-        waiting = known.waiting | {site.name}
         with workings.transaction():
-            found = Recovering(known.begun_us, known.until_us, waiting)
-            _save_recovering(workings.store, found)
+            known = recovering(workings.store)
+            if known is not None:
+                waiting = known.waiting | {site.name}
+                found = Recovering(known.begun_us, known.until_us, waiting)
+                _save_recovering(workings.store, found)
 
 
 def presume_lost(store: Store, site: SiteName) -> None:

@@ -54,6 +54,31 @@ class MissingDataset(BundleRefused, Parkable):
     remedy = "keep it: it is merged once the document arrives"
 
 
+class ArchiveIncomplete(PulkError):
+    """An archived bundle is needed and can't be read. Nothing is lost: put its file back."""
+
+    code = "archive-incomplete"
+    transient = True
+    what = "bundle {bundle} of the archive is needed and can't be read: {reason}"
+    remedy = "put its file back from a mirror or backup; `pulk central fsck` names all such files"
+
+
+class BlockDamaged(PulkError):
+    """The states of a block of jobs can't be read. The archive makes the database anew."""
+
+    code = "block-damaged"
+    what = "step {step} of dataset {dataset}: the states of jobs {first} to {last} are damaged"
+    remedy = "stop central, make its database anew with `pulk central rebuild`, and check the disk"
+
+
+class JoinFailed(PulkError):
+    """A sound bundle can't be joined to the database: a bug, or damage. It is not refused."""
+
+    code = "join-failed"
+    what = "the bundle is sound and can't be merged: {reason}"
+    remedy = "nothing was changed and its sender keeps it; run `pulk central fsck`, report a bug"
+
+
 class Unbalanced(PulkError):
     """Counters and tasks disagree: a bug. Nothing was committed; run `pulk central fsck`."""
 
@@ -128,6 +153,17 @@ class BackupRefused(PulkError):
     remedy = "install the PostgreSQL client programs of the server's version or newer"
 
 
+class RestoreRefused(PulkError):
+    """The database's copy in a backup cannot be brought into a server. Name an empty database.
+
+    `[store] url` of the backup's central.toml says which, unless PULK_STORE_URL names another one.
+    """
+
+    code = "restore-refused"
+    what = "the copy of the database was not restored: {reason}"
+    remedy = "name an empty database with PULK_STORE_URL, then restore again"
+
+
 class UnknownDataset(PulkError):
     """There is no dataset of that id."""
 
@@ -182,6 +218,14 @@ class BadControl(PulkError):
     code = "bad-control"
     what = "{reason}"
     remedy = "look at the dataset's counts for its steps and jobs; nothing was changed"
+
+
+class EditRefused(PulkError):
+    """A document can't take the place of a dataset's. Edit a copy of the one in force."""
+
+    code = "edit-refused"
+    what = "the document can't replace the dataset's: {reason}"
+    remedy = "keep jobs, steps and needs as they are, or submit it as a dataset of its own"
 
 
 class IdempotencyConflict(PulkError):

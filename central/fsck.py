@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from bundle import canonical
+from bundle.digest import digest
 from bundle.errors import PulkError
 from bundle.wire.errors import BundleRefused
 from bundle.wire.manifest import CENTRALS_OWN
@@ -20,9 +22,10 @@ from central.core.changes import UsageSum
 from central.core.facts import Verdict
 from central.home import Home, NoCentral
 from central.replay import replayed
+from central.state.examining import Examination
 from central.state.reading import Reading
 from central.store.opening import is_made, open_store
-from central.store.rows import DatasetRow, StepRow
+from central.store.rows import DatasetRow, SegmentRow, StepRow
 from central.workings import Workings, new_epoch
 
 PROBLEMS_MAX = 100
@@ -82,6 +85,8 @@ def examine(workings: Workings, *, again: bool = True) -> dict[str, Any]:
             _compare(workings, made, found)
     for row in rows:
         try:
+            for problem in Examination(workings, row).problems():
+                found.note(f"dataset {row.id} {problem}")
             _summarise(workings, row, found)
         except PulkError as error:
             found.note(f"dataset {row.id}: {error.text()}")
@@ -118,7 +123,7 @@ def _compare_dataset(
         ours_, theirs_ = has[1].digest.hex(), should[1].digest.hex()
         found.note(f"{name}: its document is {ours_}, should be {theirs_}")
         return
-    if set(_segments(*has)) != set(_segments(*should)):
+    if set(_told(*has)) != set(_told(*should)):
         found.note(f"{name}: its segments are not those of the archive")
     if _pins(*has) != _pins(*should):
         found.note(f"{name}: its pins are not those of the archive")
@@ -166,7 +171,7 @@ def _summarise(workings: Workings, row: DatasetRow, found: Examined) -> None:
         hashes.dataset_record(
             (row.id, row.digest, row.jobs),
             workings.controls(row),
-            _segments(workings, row),
+            (one.digest for one in _segments(workings, row)),
             workings.store.tasks.every_pin(row.no),
             {word: spans[word] for word in hashes.ENDED},
         )
@@ -180,11 +185,18 @@ def _summarise(workings: Workings, row: DatasetRow, found: Examined) -> None:
     found.done[row.id] = done
 
 
-def _segments(workings: Workings, row: DatasetRow) -> Iterator[bytes]:
+def _segments(workings: Workings, row: DatasetRow) -> Iterator[SegmentRow]:
     after = 0
     while some := workings.store.segments.after(row.no, after, SEGMENTS_AT_ONCE):
-        yield from (one.digest for one in some)
+        yield from some
         after = some[-1].no
+
+
+def _told(workings: Workings, row: DatasetRow) -> Iterator[bytes]:
+    """Yield a digest over what the index says of each segment, its own numbers aside."""
+    for one in _segments(workings, row):
+        said = [one.digest, one.place, one.pilot_run, one.batch_id, *one[7:14], sorted(one.spans)]
+        yield digest("segment-row", canonical.encode(said))
 
 
 def _pins(workings: Workings, row: DatasetRow) -> set[tuple[int, int, int, bytes]]:

@@ -6,6 +6,7 @@ lists, and the dataset documents travel in it, so that a central that forgot the
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,7 +23,7 @@ from bundle.wire.manifest import ChunkEntry, Kind, Manifest
 from bundle.wire.read import OpenBundle, verify_envelope
 from central.core import segment_columns
 from central.core.dag import Dag
-from central.core.segment_columns import Numbers, SegmentColumns
+from central.core.segment_columns import Numbers, SegmentColumns, distinct
 from central.core.state_byte import Mask, inside
 from central.errors import (
     ForeignLease,
@@ -32,7 +33,7 @@ from central.errors import (
     OutsideLease,
     TooManyAttempts,
 )
-from central.store.rows import FileRow, WorkRow
+from central.store.rows import FileRow, LeaseRow, WorkRow
 from central.workings import Workings
 
 RECORDS = frozenset({"work-manifest", "lease", "dataset", "segment"})
@@ -47,6 +48,10 @@ class FoundLease:
     raw: bytes
     digest: bytes
     work: WorkRow
+
+    def told(self) -> bytes:
+        """Return when which document was leased from: the greatest is the newest."""
+        return self.work.created_us.to_bytes(8, "big") + self.lease.dataset_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,13 @@ def read_result(workings: Workings, bundle: OpenBundle) -> Found:
             bundle.check_chunk(place)
     found.files = _read_files(bundle)
     return found
+
+
+def look_again(workings: Workings, found: Found) -> None:
+    """Drop segments that another process brought in since they were read; in the transaction."""
+    if workings.is_shared:
+        known = workings.store.segments.known([one.entry.digest for one in found.segments])
+        found.segments = [one for one in found.segments if one.entry.digest not in known]
 
 
 def read_data(bundle: OpenBundle) -> list[FileRow]:
@@ -157,9 +169,11 @@ def _read_records(workings: Workings, bundle: OpenBundle, found: Found) -> None:
         known = store.work(name)
         if known is not None:
             works[name] = known
-    for place in bundle.find("lease"):
+    listed = bundle.find("lease")
+    known_leases = _known_leases(workings, [chunks[place] for place in listed])
+    for place in listed:
         entry = chunks[place]
-        if _is_known_lease(workings, entry):
+        if entry.digest in known_leases:
             bundle.check_chunk(place)
             continue
         raw = bundle.chunk(place)
@@ -169,14 +183,15 @@ def _read_records(workings: Workings, bundle: OpenBundle, found: Found) -> None:
             found.leases[lease.lease] = FoundLease(lease, raw, entry.digest, work_of)
 
 
-def _is_known_lease(workings: Workings, entry: ChunkEntry) -> bool:
-    """Return whether a lease chunk is one that is known; its name is only a hint where to look."""
-    try:
-        name = LeaseId(bytes.fromhex(entry.name))
-    except ValueError:
-        return False
-    row = workings.store.datasets.lease(name)
-    return row is not None and row.digest == entry.digest
+def _known_leases(workings: Workings, entries: Iterable[ChunkEntry]) -> set[bytes]:
+    """Return the digests of lease chunks that are known; their names are hints where to look."""
+    named = set()
+    for entry in entries:
+        try:
+            named.add(LeaseId(bytes.fromhex(entry.name)))
+        except ValueError:
+            continue
+    return {row.digest for row in workings.store.datasets.leases(named)}
 
 
 def _lease(bundle: OpenBundle, raw: bytes) -> Lease:
@@ -191,6 +206,8 @@ def _read_segments(workings: Workings, bundle: OpenBundle, found: Found) -> None
     places = {bundle.manifest.chunks[place].digest: place for place in bundle.find("segment")}
     entries = bundle.manifest.segments
     known = workings.store.segments.known([entry.digest for entry in entries])
+    rows = workings.store.datasets.leases({entry.lease for entry in entries})
+    of_lease = {LeaseId(row.id): row for row in rows}
     readers: dict[LeaseId, _SegmentReader] = {}
     total = 0
     if len({entry.digest for entry in entries}) < len(entries):
@@ -199,7 +216,7 @@ def _read_segments(workings: Workings, bundle: OpenBundle, found: Found) -> None
         if entry.digest not in places:
             raise MalformedContent(where=where, reason=f"segment {entry.digest.hex()} is not in it")
         if entry.lease not in readers:
-            readers[entry.lease] = _reader(workings, bundle, found, entry)
+            readers[entry.lease] = _reader(workings, bundle, (found, of_lease), entry)
         readers[entry.lease].authorise(entry, bundle)
         if entry.digest in known:
             bundle.check_chunk(places[entry.digest])
@@ -213,10 +230,14 @@ def _read_segments(workings: Workings, bundle: OpenBundle, found: Found) -> None
 
 
 def _reader(
-    workings: Workings, bundle: OpenBundle, found: Found, entry: SegmentEntry
+    workings: Workings,
+    bundle: OpenBundle,
+    known: tuple[Found, Mapping[LeaseId, LeaseRow]],
+    entry: SegmentEntry,
 ) -> _SegmentReader:
     """Return what reads the segments of one lease. Raises MissingLease, MissingDataset."""
-    row = workings.store.datasets.lease(entry.lease)
+    found, rows = known
+    row = rows.get(entry.lease)
     learned = found.leases.get(entry.lease)
     if row is not None:
         lease, owner, work = workings.lease(row), row.site, row.work
@@ -277,7 +298,7 @@ class _SegmentReader:
             return "its header names another dataset than the lease"
         steps, jobs, generations = columns["step"], columns["job"], columns["generation"]
         outputs = columns.outputs.counts()
-        for step in np.unique(steps).tolist():
+        for step in distinct(steps):
             its = np.flatnonzero(steps == step)
             strange = its[~self._leased(step, jobs[its], generations[its])]
             if len(strange):

@@ -18,9 +18,11 @@ from central import teaching
 from central.core import commit as commits
 from central.core import state_byte
 from central.core.commit import Commit, Submission
+from central.core.controls import Controls
+from central.core.dag import Dag
 from central.core.facts import Control, ControlWord, Pin
 from central.errors import MissingDataset
-from central.state import controlling
+from central.state import controlling, leased
 from central.state.blocks import Blocks
 from central.state.dataset_join import DatasetJoin
 from central.state.judge import Judge
@@ -88,8 +90,26 @@ class Joining:
         steps, tasks = len(document.steps), document.tasks()
         fresh = DatasetRow(0, dataset, digest, document.name, document.jobs, steps, tasks, 0)
         made = fresh._replace(no=self._store.datasets.add_dataset(fresh))
-        self._w.stirred.add(made.no)
+        self._w.stir(made.no)
         return made
+
+    def hear_of_dataset(self, lease: Lease, raw: bytes | None, told: bytes) -> None:
+        """Learn of a dataset by a lease of it, before any lease is learned.
+
+        As long as nobody else tells of it, the document that was leased from last is in force.
+
+        Args:
+            lease: the lease.
+            raw: its document, where that came with it.
+            told: when which document was leased from.
+
+        Raises MissingDataset.
+        """
+        row = self.learn_dataset(lease.dataset, lease.dataset_digest, raw)
+        name = f"told/{lease.dataset}"
+        if not row.submitted_us and told > (self._store.people.meta(name) or b""):
+            self._store.people.set_meta(name, told)
+            self._take_document(row, lease.dataset_digest)
 
     def learn_document(self, digest: bytes, raw: bytes) -> None:
         """Keep a document; a known one changes nothing."""
@@ -104,8 +124,9 @@ class Joining:
         Raises MissingDataset.
         """
         row = self.learn_dataset(one.dataset, one.digest, raw)
+        self._take_document(row, one.digest)
         self._store.datasets.set_submitted(row.no, one.at_us)
-        self._w.stirred.add(row.no)
+        self._w.stir(row.no)
         if one.user:
             self._store.datasets.set_submitter(row.no, one.user)
 
@@ -123,33 +144,15 @@ class Joining:
         about = (dataset.no, digest, work.id, work.site, deadline_us, "live", raw)
         row = LeaseRow(0, lease.lease, *about, tasks=lease.count())
         row = row._replace(no=self._store.datasets.add_lease(row))
+        self._w.keep_lease(digest, lease, len(raw))
         covered = self._leased.setdefault(dataset.no, {})
         for step, jobs in self._standing(dataset, lease).items():
             covered.setdefault(step, []).append(jobs)
         return row
 
     def _standing(self, dataset: DatasetRow, lease: Lease) -> dict[int, IntervalSet]:
-        """Return the tasks that a lease covers at the generation in force, by step."""
-        judge = self.join(dataset).judge
-        found: dict[int, IntervalSet] = {}
-        for block in lease.blocks:
-            for step in block.steps:
-                if step >= len(judge.dag.whole):
-                    continue
-                tasks = judge.dag.dataset.tasks_of(step)
-                if not block.jobs.spans:
-                    continue
-                jobs = block.jobs
-                if jobs.spans[-1][1] > tasks:
-                    jobs = jobs & IntervalSet(((0, tasks),))
-                if judge.controls.is_partial:
-                    every = state_byte.jobs_of(jobs.spans)
-                    same = judge.controls.standings(step, every).generation == block.generation
-                    jobs = IntervalSet(tuple(state_byte.spans_of(every[same])))
-                elif judge.controls.whole.generation != block.generation:
-                    continue
-                found[step] = found[step] | jobs if step in found else jobs
-        return found
+        """Return the tasks that a lease covers as things stand, by step."""
+        return leased.standing(self.join(dataset).judge, lease)
 
     def add_lease_pins(self, lease: Lease, epoch: Epoch, number: int) -> None:
         """Join the pins that a lease of work bundle (epoch, number) states."""
@@ -243,14 +246,43 @@ class Joining:
         join = self.join(dataset)
         self._store.datasets.add_control(dataset.no, control)
         controls = self._w.controls(dataset)
+        dag = join.judge.dag
         if control.word is ControlWord.EDIT and controls.document:
-            self._store.datasets.set_document(dataset.no, controls.document)
-            join.row = join.row._replace(digest=controls.document)
-        dag = self._w.dag(join.row.digest)
-        controlling.apply(self._store, join, self._w.recall, control, (dag, controls))
+            dag = self._put_in_force(join, controls.document)
+        self._apply(join, control, (dag, controls))
         if control.regions is None:
             return dataset.tasks
         return sum(len(jobs) for _, jobs in control.regions)
+
+    def _put_in_force(self, join: DatasetJoin, document: bytes) -> Dag:
+        """Note which document of a dataset is in force. Raises MissingDataset."""
+        dag = self._w.dag(document)
+        name = dag.dataset.name
+        self._store.datasets.set_document(join.row.no, document, name)
+        join.row = join.row._replace(digest=document, name=name)
+        return dag
+
+    def _take_document(self, dataset: DatasetRow, document: bytes) -> None:
+        """Put another document in force by what is known now, where no edit says which."""
+        controls = self._w.controls(dataset)
+        if document == dataset.digest or controls.document:
+            return
+        assert dataset.no not in self._joins  # noqa: S101  else the join would not know of it
+        join = self.join(dataset)
+        dag = self._put_in_force(join, document)
+        edit = Control(ControlWord.EDIT, None, self._w.epoch, 0, document)
+        self._apply(join, edit, (dag, controls))
+
+    def _apply(self, join: DatasetJoin, control: Control, now: tuple[Dag, Controls]) -> None:
+        """Let a control act; after an edit, leases of what is in force now mark their tasks."""
+        emptied = controlling.apply(self._store, join, self._w.recall, control, now)
+        if control.word is not ControlWord.EDIT or not emptied:
+            return
+        covered = self._leased.setdefault(join.row.no, {})
+        for row in self._store.datasets.live_on(join.row.no):
+            for step, jobs in self._standing(join.row, self._w.lease(row)).items():
+                if step in emptied:
+                    covered.setdefault(step, []).append(jobs)
 
     def join(self, dataset: DatasetRow) -> DatasetJoin:
         """Return the join of a dataset in this transaction."""
@@ -290,7 +322,7 @@ class Joining:
             self._store.tasks.add_contradictions(no, bundle, contradicted)
         self._w.recall.trim()
         self._w.version += 1
-        self._w.stirred.update(self._joins)
+        self._w.stir(*self._joins)
         return NewPins(tuple(pins), self._commit)
 
 

@@ -28,13 +28,14 @@ from bundle.wire.write import ChunkSource
 from central import deltas, epochs, planning, requests, trust_chain
 from central.arriving import join_work
 from central.board import Board
+from central.core.chain import Recovering
 from central.cosignatures import Demand, cosignature_chunks
 from central.home import upload_place
 from central.intake import Found, FoundLease
 from central.joining import EXPIRED, Joining
 from central.lately import Sent
 from central.looking import maximum
-from central.planning import Planned
+from central.planning import Lost, Planned
 from central.store.rows import FileRow, WorkRow
 from central.visit import Visit, visit
 from central.workings import Workings
@@ -54,6 +55,21 @@ class OutBundle:
     sequence: int
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What could be packed for a site; while anything is `lost`, nothing."""
+
+    profile: Profile
+    planned: list[Planned]
+    lost: Lost
+    is_news: bool
+
+    @property
+    def is_something(self) -> bool:
+        """Whether there is anything to say."""
+        return not self.lost and (bool(self.planned) or self.is_news)
+
+
 class Packer:
     """Packs for sites; used under the authority's lock."""
 
@@ -69,25 +85,53 @@ class Packer:
             return []  # what it says would contradict what was said before
         self._expire()
         self._hear(site)
-        row = self._w.store.bundles.site(site)
-        epochs.await_site(self._w, row)
-        found = visit(self._w, self.board, site)
-        if found.tasks or row.news > row.told or self._is_unheard(site):
-            self._pack(site, found)
+        epochs.await_site(self._w, self._w.store.bundles.site(site))
+        self._pack(site, None)
         return self._waiting(site)
 
     def pack(self, site: SiteName, tasks: int) -> OutBundle | None:
         """Pack up to `tasks` tasks and all news; None where there is neither. Raises SetBack."""
         self._w.signing()  # may it say anything at all?
         self._expire()
-        return self._pack(site, visit(self._w, self.board, site, tasks))
+        return self._pack(site, tasks)
 
-    def _pack(self, site: SiteName, found: Visit) -> OutBundle | None:
-        planned = self._plan(found) if found.tasks > 0 else []
-        row = self._w.store.bundles.site(site)
-        if not planned and row.news <= row.told and not self._is_unheard(site):
+    def _pack(self, site: SiteName, tasks: int | None) -> OutBundle | None:
+        """Plan beside the other processes; under the lock again, if one of them was faster."""
+        for _ in range(REPLANS_MAX):
+            recovering = epochs.look(self._w)
+            with self._w.looking() as seen:
+                offer = self._offer(site, tasks, recovering)
+            if not offer.lost:
+                break
+            self._reset(offer)
+        if not offer.is_something:
             return None
-        return self._write(site, found.profile, planned)
+        with self._w.transaction():
+            if self._w.seen != seen:
+                offer = self._offer_again(site, tasks)
+            return self._write(site, offer) if offer.is_something else None
+
+    def _offer_again(self, site: SiteName, tasks: int | None) -> Offer:
+        """Plan in the transaction, where nobody else changes anything."""
+        for _ in range(REPLANS_MAX):
+            offer = self._offer(site, tasks, epochs.look(self._w))
+            if not offer.lost:
+                break
+            self._reset(offer)
+        return offer
+
+    def _reset(self, offer: Offer) -> None:
+        """Have tasks whose outputs are nowhere run again, so that others get their inputs."""
+        for dataset, places in offer.lost:
+            requests.reset(self._w, dataset, places)
+
+    def _offer(self, site: SiteName, tasks: int | None, recovering: Recovering | None) -> Offer:
+        """Return what could be packed by what is known now; changes nothing."""
+        found = visit(self._w, self.board, site, tasks)
+        row = self._w.store.bundles.site(site)
+        is_news = row.news > row.told or self._is_unheard(site)
+        planned, lost = self._plan(replace(found, recovering=recovering))
+        return Offer(found.profile, planned, lost, is_news)
 
     def _hear(self, site: SiteName) -> None:
         """Learn how long the site's bundles take, from what it received and what is still open."""
@@ -107,36 +151,33 @@ class Packer:
 
     def _expire(self) -> None:
         """End the leases whose deadline has passed."""
-        expired = self._w.store.datasets.expired(self._w.clock_us())
-        if expired:
-            with self._w.transaction():
-                joining = Joining(self._w, live=True)
-                joining.end_leases(expired, EXPIRED)
-                joining.finish(0)
+        now_us = self._w.clock_us()
+        if not self._w.store.datasets.expired(now_us):
+            return
+        with self._w.transaction():
+            joining = Joining(self._w, live=True)
+            joining.end_leases(self._w.store.datasets.expired(now_us), EXPIRED)
+            joining.finish(0)
 
-    def _plan(self, found: Visit) -> list[Planned]:
-        """Return what to lease; tasks whose inputs are nowhere have their makers reset first."""
+    def _plan(self, found: Visit) -> tuple[list[Planned], Lost]:
+        """Return what to lease, or what has to be made anew before."""
         site, now_us = found.site, self._w.clock_us()
-        found = replace(found, recovering=epochs.look(self._w))
-        for _ in range(REPLANS_MAX):
-            version, until_us = self._nothing.get(site, (-1, 0))
-            if version == self._w.version and (not until_us or now_us < until_us):
-                return []
-            planned, lost = planning.plan(self._w, found.tasks, board=self.board, visit=found)
-            for dataset, places in lost:
-                requests.reset(self._w, dataset, places)
-            if not lost:
-                if not planned and found.recovering is None:
-                    self._nothing[site] = (self._w.version, self.board.waits_until(site))
-                return planned
-        return []
+        if found.tasks <= 0:
+            return [], []
+        version, until_us = self._nothing.get(site, (-1, 0))
+        if version == self._w.version and (not until_us or now_us < until_us):
+            return [], []
+        planned, lost = planning.plan(self._w, found.tasks, board=self.board, visit=found)
+        if not lost and not planned and found.recovering is None:
+            self._nothing[site] = (self._w.version, self.board.waits_until(site))
+        return planned, lost
 
     def _demand(self, site: SiteName) -> Demand:
         raw = self._w.store.bundles.site(site).report
         return Demand.of_report(reports.decode(raw) if raw else None)
 
-    def _write(self, site: SiteName, profile: Profile, planned: list[Planned]) -> OutBundle:
-        w = self._w
+    def _write(self, site: SiteName, offer: Offer) -> OutBundle:
+        w, planned = self._w, offer.planned
         stream = w.stream_to(site)
         with w.transaction(), ExitStack() as stack:
             found, chunks = _leases(w, planned)
@@ -146,7 +187,7 @@ class Packer:
             draft = replace(
                 w.draft(Kind.WORK, stream, number, site),
                 receipts=tuple(w.store.bundles.receipts(site)),
-                rules=Rules(maximum=maximum(profile)),
+                rules=Rules(maximum=maximum(offer.profile)),
                 tombstones=tuple(w.store.datasets.tombstones()),
                 trust=_trust_for(w, site),
                 withdrawn=self._withdrawn(site, stream),

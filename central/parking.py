@@ -38,15 +38,17 @@ class Disposition:
     bundle: BundleId | None = None
 
 
-def refuse(
-    workings: Workings, bundle: OpenBundle, row: BundleRow | None, error: BundleRefused
-) -> Disposition:
+def refuse(workings: Workings, bundle: OpenBundle, error: BundleRefused) -> Disposition:
     """Keep a verified bundle that can't be merged (now), and tell its site by receipt."""
     outcome = Outcome.PARKED if isinstance(error, Parkable) else Outcome.REFUSED
     folder = workings.home.parked if outcome is Outcome.PARKED else workings.home.quarantine
     _keep(bundle.path, folder / f"{bundle.id}{SUFFIX}")
     text = error.text()
-    with workings.store.transaction():
+    with workings.transaction():
+        row = workings.store.bundles.bundle(bundle.id)
+        if row is not None and row.outcome != Outcome.PARKED:  # another process was faster
+            leave(workings, bundle.id)
+            return Disposition(Outcome(row.outcome), row.code, row.text, bundle.id)
         if row is None:
             fresh = bundle_row(bundle, outcome, error.code, text)
             missing = _missing(error, bundle.manifest)
@@ -68,7 +70,7 @@ def set_aside(workings: Workings, path: Path, error: BundleRefused) -> Dispositi
     folder = workings.home.parked if parkable else workings.home.quarantine
     _keep(path, folder / f"{STRANGER}-{error.code}-{_told_apart(path)}{SUFFIX}")
     if not parkable:
-        with workings.store.transaction():
+        with workings.transaction():
             workings.store.bundles.tally("rejected")
     _LOG.warning("bundle set aside", extra={"reason": error.text()})
     outcome = Outcome.PARKED if parkable else Outcome.REFUSED
@@ -86,6 +88,16 @@ def unblocked(workings: Workings) -> Iterator[Path]:
         path = workings.home.parked / f"{row.id}{SUFFIX}"
         if path.exists() and _may_go(workings, row):
             yield path
+
+
+def sweep(workings: Workings) -> None:
+    """Remove the files of parked bundles that another process merged meanwhile, as they came."""
+    parked = {row.id for row in workings.store.bundles.parked()}
+    for path in workings.home.parked.glob(f"*{SUFFIX}"):
+        if not path.name.startswith(STRANGER) and path.stem not in parked:
+            row = workings.store.bundles.bundle(BundleId(path.stem))
+            if row is not None:
+                publish.remove(path)
 
 
 def strangers(workings: Workings) -> list[Path]:

@@ -22,6 +22,7 @@ from central.core.facts import Place, Verdict
 from central.core.order import Room, Usage
 from central.core.shards import Shard
 from central.cosignatures import NO_DEMAND, Demand
+from central.errors import ArchiveIncomplete
 from central.looking import Look
 from central.state.reading import Reading
 from central.store.rows import DatasetRow, FileRow
@@ -33,6 +34,7 @@ ROUNDS_MAX = 4  # in which what got less than it was allotted is made up for by 
 BUNDLE_CHUNKS_MAX = CHUNKS_MAX * 3 // 4  # a file's row in the manifest takes up to 120 bytes
 BUNDLE_FILES_BYTES_MAX = BUNDLE_BYTES_MAX // 2
 LEASE_PINS_MAX = 100_000
+AGAIN_US = 60_000_000  # until a dataset is looked at again whose archive lacks a bundle
 DONE_AT = tuple(Verdict).index(Verdict.DONE)
 
 _LOG = logging.getLogger(__name__)
@@ -161,7 +163,12 @@ class _Bundle:
         space = _Space.beside(self.planned, self._chunks_max)
         look = Look(self._visit, runs, self._now_us)
         row = self._w.store.datasets.dataset_by_no(line.no)
-        one, missing = _plan_fitting(self._w, row, tasks, space, look)
+        try:
+            one, missing = _plan_fitting(self._w, row, tasks, space, look)
+        except ArchiveIncomplete as error:  # others are leased meanwhile
+            _LOG.error("a dataset can't be leased", extra={"reason": error.text()})
+            line.barren[self._visit.site] = self._now_us + AGAIN_US
+            return
         if missing:
             self.lost.append((row, missing))
         elif one is not None:

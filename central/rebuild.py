@@ -14,14 +14,14 @@ from typing import Any
 
 from bundle.spool import publish
 from bundle.trust import trust_file
-from central import trust_chain
+from central import epochs, trust_chain
 from central.absorb import absorb
 from central.archive import bundle_files, open_archive
 from central.config import Config, load
 from central.core.receipts import Outcome
 from central.fsck import examine
 from central.home import AlreadyMade, Home, complete, make_folders
-from central.store.sqlite import SqliteStore
+from central.store.opening import is_on_server, open_store
 from central.workings import Workings, new_epoch
 
 
@@ -31,7 +31,8 @@ def rebuild(
     """Merge every bundle of an archive into a fresh folder; return what fsck says of it.
 
     Args:
-        home: a folder without a database; keys and central.toml may lie there already.
+        home: a folder without a database; keys and central.toml may lie there already. The database
+            that `[store]` names must be empty.
         archive: the folder of bundles; nothing in it is changed.
         trust: the trust file to verify with.
         shuffle: a seed: merge in a random order; None is the order of names.
@@ -39,7 +40,10 @@ def rebuild(
 
     Raises AlreadyMade, TrustRefused.
     """
-    if home.database.exists():
+    config = load(home.config)
+    if is_on_server(config):
+        _require_empty(home, config)
+    elif home.database.exists():
         raise AlreadyMade(where=str(home.root))
     given = trust_file.load(trust)
     publish.make_folder(home.root)
@@ -50,8 +54,7 @@ def rebuild(
     files = archived * repeat
     if shuffle is not None:
         random.Random(shuffle).shuffle(files)  # noqa: S311  an order, not a secret
-    config = load(home.config) if home.config.exists() else Config()
-    store = SqliteStore(home.database)
+    store = open_store(config, home)
     try:
         kept = open_archive(home, config)
         workings = Workings(home, config, store, kept, None, new_epoch(0), lambda: 0)
@@ -64,6 +67,17 @@ def rebuild(
         store.close()
     told = {outcome.value: count for outcome, count in outcomes.items()}
     return {"files": len(files), **told, **found}
+
+
+def _require_empty(home: Home, config: Config) -> None:
+    """Raise AlreadyMade where the server's database holds anything."""
+    store = open_store(config, home)
+    try:
+        known = store.bundles.kinds() or store.datasets.datasets() or store.people.tokens()
+        if known or store.people.users() or epochs.stored(store) is not None:
+            raise AlreadyMade(where=config.store.url or config.store.url_file)
+    finally:
+        store.close()
 
 
 def _replay(workings: Workings, path: Path) -> Outcome:

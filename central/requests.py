@@ -14,7 +14,7 @@ from bundle.intervals import IntervalSet
 from bundle.limits import SMALL_LIMITS
 from bundle.wire.write import ChunkSource
 from central import cosignatures
-from central.arriving import end_leases_of
+from central.arriving import end_leases_of, join_controls
 from central.core.commit import Commit, Remembered, Submission
 from central.core.controls import ControlWord, make_control, make_reset
 from central.core.facts import Control, Place
@@ -45,7 +45,7 @@ def submit(workings: Workings, given: Given, key: str, token: int) -> Submitted:
     document_digest = spec.dataset_digest(given.raw)
     of = workings.dag(document_digest, given.raw)  # decodes and checks
     with workings.transaction():
-        known = _answer(workings, (token, key), _request(given, document_digest))
+        known = answered(workings, (token, key), _request(given, document_digest))
         if known is not None:
             dataset = DatasetId(known.text("dataset"))
         else:
@@ -96,8 +96,9 @@ def control(
 
     Raises UnknownDataset, BadControl, IdempotencyConflict.
     """
-    row = workings.dataset(dataset)
-    of = workings.dag(row.digest)
+    row = workings.dataset(dataset)  # its size never changes, but its document may
+    if word is ControlWord.EDIT:
+        raise BadControl(where=dataset, reason="an edit needs a document")
     if steps is not None and any(not 0 <= step < row.steps for step in steps):
         raise BadControl(where=dataset, reason=f"there are steps 0 to {row.steps - 1}")
     if jobs is not None and jobs.spans and jobs.spans[-1][1] > row.jobs:
@@ -105,9 +106,11 @@ def control(
     runs = None if jobs is None else jobs.to_wire()
     request = digest("control", canonical.encode([dataset, word.value, runs, steps]))
     with workings.transaction():
-        known = _answer(workings, key, request) if key else None
+        known = answered(workings, key, request) if key else None
         if known is not None:
             return known.count("tasks")
+        row = workings.dataset(dataset)
+        of = workings.dag(row.digest)
         number = workings.store.bundles.head(workings.epoch) + 1
         made = make_control(of, word, steps, jobs, workings.epoch, number)
         return _commit_control(workings, row, made, (key, request) if key else None)
@@ -116,6 +119,7 @@ def control(
 def reset(workings: Workings, dataset: DatasetRow, places: Iterable[Place]) -> int:
     """Reset single tasks with all their descendants; return how many tasks that covers."""
     with workings.transaction():
+        dataset = workings.dataset(dataset.id)
         number = workings.store.bundles.head(workings.epoch) + 1
         of = workings.dag(dataset.digest)
         made = make_reset(of, places, workings.epoch, number)
@@ -141,7 +145,7 @@ def presume_lost(workings: Workings, site: SiteName) -> int:
     with workings.transaction():
         number = workings.store.bundles.head(workings.epoch) + 1
         publish_commit(workings, Commit(presumed=(site,)), number, join=join)
-    workings.version += 1
+        workings.version += 1
     return ended
 
 
@@ -149,17 +153,14 @@ def _commit_control(
     workings: Workings, dataset: DatasetRow, made: Control, asked: tuple[Key, bytes] | None
 ) -> int:
     """Inside a transaction: make the commit of a control, join it, remember the answer."""
-    regions = made.regions
-    covered = dataset.tasks if regions is None else sum(len(jobs) for _, jobs in regions)
+    covered = tasks_of(dataset, made)
     answer = canonical.encode({"tasks": covered})
     remembered = (Remembered(*asked[0], asked[1], answer),) if asked else ()
     commit = Commit(controls=((dataset.id, made),), remembered=remembered)
 
     def join(bundle: BundleId, no: int) -> None:
         del bundle
-        joining = Joining(workings, live=True)
-        joining.add_control(dataset, made)
-        joining.finish(no)
+        join_controls(workings, commit.controls, {}, no, live=True)
         for one in remembered:
             workings.store.people.remember(one.token, one.key, one.request, one.answer)
 
@@ -167,7 +168,14 @@ def _commit_control(
     return covered
 
 
-def _answer(workings: Workings, key: Key, request: bytes) -> shape.Reader | None:
+def tasks_of(dataset: DatasetRow, made: Control) -> int:
+    """Return how many tasks a control covers."""
+    if made.regions is None:
+        return dataset.tasks
+    return sum(len(jobs) for _, jobs in made.regions)
+
+
+def answered(workings: Workings, key: Key, request: bytes) -> shape.Reader | None:
     """Return the answer that was given to this key. Raises IdempotencyConflict."""
     found = workings.store.people.remembered(*key)
     if found is None:

@@ -16,16 +16,21 @@ from typing import Any
 
 from bundle.ids import BundleId
 from bundle.spool import publish
-from central import absorb, authority, epochs
+from central import absorb, epochs
 from central import backup_record as records
 from central import config as configs
-from central.archive import MODE, bundle_files, open_archive
+from central.archive import MODE, bundle_files, folder_of, open_archive
 from central.backup_record import BUNDLES, DATABASE, POOL, BackupDamaged, Record
+from central.errors import RestoreRefused
 from central.home import AlreadyMade, Home, complete, make_folders, now_us
+from central.store.opening import address_of, is_on_server, open_store
+from central.store.protocol import Store
 from central.store.sqlite import SqliteStore
+from central.tokens import take_token
 from central.workings import Workings, new_epoch
 
 PART = ".restoring-"
+DUMP = b"PGDMP"  # how pg_dump's files begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ def restore(
             merged too, so that an old backup loses nothing that a later one made safe.
         clock_us: the time.
 
-    Raises NoBackup, BackupDamaged, AlreadyMade.
+    Raises NoBackup, BackupDamaged, AlreadyMade, RestoreRefused.
     """
     folder = records.find(source.absolute())
     root = home.root.absolute()
@@ -97,7 +102,7 @@ def take_over(home: Home, clock_us: Callable[[], int] = now_us) -> int:
     Returns the epoch's number. For a central that was set back by other ways than `restore`.
     """
     config = configs.load(home.config)
-    store = SqliteStore(home.database)
+    store = open_store(config, home)
     try:
         _learn(home, config, store, clock_us)
         return epochs.begin(store, clock_us(), _lease_ms(config)).counter
@@ -138,11 +143,14 @@ def _bring(folder: Path, record: Record, part: Home, archives: Iterable[Path]) -
 
 def _begin(folder: Path, record: Record, part: Home, clock_us: Callable[[], int]) -> Restored:
     config = configs.load(part.config)
-    store = SqliteStore(part.database)
+    store = _open(part, config)
     try:
         archive = open_archive(part, config)
         for path in list(bundle_files(part.archive)):
-            archive.put(path, BundleId(path.stem))  # to its mirrors, or to S3
+            archive.put(path, BundleId(path.stem))  # to its mirrors, to S3, to another folder
+        if folder_of(config) is not None:
+            shutil.rmtree(part.archive)
+            make_folders(part)
         there = set(archive.ids())
         if lacking := store.bundles.merged_ids() - there:
             name = f"bundle {min(lacking)}"
@@ -152,7 +160,7 @@ def _begin(folder: Path, record: Record, part: Home, clock_us: Callable[[], int]
         epoch = epochs.begin(store, clock_us(), lease_ms, [record.epoch])
         if not part.token.exists():
             complete(part)
-            authority.take_token(part, store)
+            take_token(part, store)
         waiting = epochs.recovering(store)
     finally:
         store.close()
@@ -169,9 +177,23 @@ def _begin(folder: Path, record: Record, part: Home, clock_us: Callable[[], int]
     )
 
 
-def _learn(
-    home: Home, config: configs.Config, store: SqliteStore, clock_us: Callable[[], int]
-) -> int:
+def _open(part: Home, config: configs.Config) -> Store:
+    """Open the copy of the database, brought into its server where it is a dump."""
+    with part.database.open("rb") as file:
+        if file.read(len(DUMP)) != DUMP:
+            return SqliteStore(part.database)
+    if not is_on_server(config):
+        reason = "it is a dump of PostgreSQL, and central.toml names no database"
+        raise RestoreRefused(where=str(part.database), reason=reason)
+    address = address_of(config, part)
+    from central.store.postgresql import dump
+
+    dump.restore(address, part.database)
+    part.database.unlink()
+    return open_store(config, part)
+
+
+def _learn(home: Home, config: configs.Config, store: Store, clock_us: Callable[[], int]) -> int:
     """Merge what the archive has and the database does not know; return how many bundles."""
     before = len(store.bundles.merged_ids())
     kept = open_archive(home, config)

@@ -12,7 +12,7 @@ from bundle.intervals import IntervalSet
 from bundle.wire.manifest import SITES_OWN, Kind
 from central import backup_record as records
 from central import epochs
-from central.backup_record import POOL, Listed
+from central.backup_record import POOL, Listed, Record
 from central.blob.folder import FolderBlobs
 from central.core.receipts import Outcome
 from central.store.rows import BundleRow
@@ -34,12 +34,11 @@ def snapshot(workings: Workings, to: Path) -> dict[str, Any]:
     }
 
 
-def cover(workings: Workings, folder: Path) -> dict[str, Any]:
+def cover(workings: Workings, folder: Path, record: Record) -> dict[str, Any]:
     """Call safe what a finished backup on another device holds, and let receipts say so.
 
-    Raises NoBackup, BackupDamaged.
+    `record` was read from the folder before, which compares its files. Raises BackupDamaged.
     """
-    record = records.read(folder)
     apart = FolderBlobs(folder).place != workings.archive.place
     listed = {one.id: one for one in records.bundles(folder)} if apart else {}
     pool = folder.parent / POOL

@@ -19,6 +19,8 @@ from central.core import learned, sketch
 from central.core.dag import Dag
 from central.core.facts import USAGE_MAX
 from central.core.learned import Learned
+from central.core.segment_columns import SegmentColumns, distinct
+from central.core.state_byte import Mask
 from central.state.recall import Recalled
 from central.store.rows import DatasetRow
 from central.workings import Workings
@@ -29,16 +31,16 @@ _USED = ("memory_peak_mib", "wall_ms", "cpu_ms", "disk_peak_bytes")
 def note(workings: Workings, row: DatasetRow, fresh: Sequence[Recalled]) -> None:
     """Learn from the segments that this transaction adds."""
     dag = workings.dag(row.digest)
-    taught: dict[tuple[int, bytes], Learned] = {}
+    alike: dict[tuple[int, bytes], list[tuple[SegmentColumns, Mask]]] = {}
     for segment in fresh:
         columns = segment.columns
-        for step in np.unique(columns["step"]).tolist():
+        for step in distinct(columns["step"]):
             if teaches(dag, step):
-                key = (step, segment.spec_hashes[step])
                 its = columns.succeeded & (columns["step"] == step)
-                used = learned.of_columns(*(np.minimum(columns[n][its], USAGE_MAX) for n in _USED))
-                taught[key] = taught.get(key, learned.UNTAUGHT) + used
-    for (step, spec), one in taught.items():
+                alike.setdefault((step, segment.spec_hashes[step]), []).append((columns, its))
+    for (step, spec), several in alike.items():
+        used = (np.concatenate([of[name][its] for of, its in several]) for name in _USED)
+        one = learned.of_columns(*(np.minimum(values, USAGE_MAX) for values in used))
         if one != learned.UNTAUGHT:
             add(workings, row.id, step, spec, one)
 

@@ -32,6 +32,11 @@ def add(workings: Workings, name: str, key: bytes) -> UserRow:
     Raises UserRefused, WeakKey.
     """
     check_public(key, where=name)
+    with workings.transaction():
+        return _add(workings, name, key)
+
+
+def _add(workings: Workings, name: str, key: bytes) -> UserRow:
     if not _NAME.fullmatch(name):
         reason = "a name has 1 to 63 letters, digits, dots, hyphens, underscores or @"
         raise UserRefused(where=name, reason=reason)
@@ -55,10 +60,11 @@ def add(workings: Workings, name: str, key: bytes) -> UserRow:
 
 def remove(workings: Workings, name: str) -> None:
     """Take nothing more that a user signs; what was merged stays. Raises UserRefused."""
-    for one in workings.store.people.users():
-        if one.name == name and not one.removed_us:
-            workings.save_user(one._replace(removed_us=workings.clock_us()))
-            return
+    with workings.transaction():
+        for one in workings.store.people.users():
+            if one.name == name and not one.removed_us:
+                workings.save_user(one._replace(removed_us=workings.clock_us()))
+                return
     raise UserRefused(where=name, reason="there is no such user")
 
 

@@ -108,8 +108,10 @@ def spent_of(board: Board, now_us: int) -> Mapping[str, Spent]:
 
 def _portion(workings: Workings, holds: int, leased: int) -> int:
     """Return how many tasks to pack now: sites get them in portions, not one by one."""
-    missing = min(holds - leased, workings.config.planner.bundle_tasks_max)
-    return 0 if missing <= 0 or (leased and PORTIONS * missing < holds) else missing
+    missing = holds - leased  # not what fits a bundle: who wants many of them must get the second
+    if missing <= 0 or (leased and PORTIONS * missing < holds):
+        return 0
+    return min(missing, workings.config.planner.bundle_tasks_max)
 
 
 def _held(workings: Workings, board: Board, site: SiteName) -> tuple[int, float, float]:

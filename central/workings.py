@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bundle.dataset import graph, spec
 from bundle.digest import digest
+from bundle.errors import PulkError
 from bundle.ids import EPOCH_NONCE_BYTES, BundleId, DatasetId, Epoch, SiteName, StreamId
 from bundle.records import lease as leases
 from bundle.records.lease import Lease
@@ -19,6 +20,7 @@ from bundle.trust.keys import KeyFile, Role
 from bundle.trust.trust_file import TrustView
 from bundle.wire.manifest import CENTRAL, Kind, ManifestDraft
 from bundle.wire.write import ChunkSource, write_bundle
+from central import neighbours
 from central.archive import Archive
 from central.config import Config
 from central.core.controls import Controls
@@ -36,8 +38,9 @@ from central.state.recall import Recall
 from central.store.protocol import Store
 from central.store.rows import BundleRow, DatasetRow, LeaseRow, UserRow
 
+EPOCH_NONCE, EPOCH_COUNTER = "epoch.nonce", "epoch.counter"
 BEYOND = "beyond"  # a head beyond this central's own, which a site brought: it says nothing then
-LEASES_MAX = 128  # leases that are kept decoded
+LEASES_BYTES_MAX = 8 << 20  # of leases that are kept decoded, as they are encoded
 SHAPES_MAX = 32  # datasets whose documents are kept decoded
 
 
@@ -52,11 +55,18 @@ class Workings:
     signer: KeyFile | None  # None: it replays an archive and makes nothing of its own
     epoch: Epoch
     clock_us: Callable[[], int]
-    version: int = 0  # raised by every transaction that changed something
+    version: int = 0  # raised by every transaction that changed something, others' too
     stirred: set[int] = field(default_factory=set)  # datasets changed since the planner looked
+    is_all_stirred: bool = False  # any dataset may be
+    seen: int = -1  # the newest commit that is known here, by the store's number
+    _inside: bool = False  # in a transaction
+    _stirring: set[int] = field(default_factory=set)  # by the transaction that is open
     _dags: OrderedDict[bytes, Dag] = field(default_factory=OrderedDict)
     _leases: OrderedDict[bytes, Lease] = field(default_factory=OrderedDict)
+    _lease_bytes: dict[bytes, int] = field(default_factory=dict)
+    _kept_bytes: int = 0
     _trust: tuple[tuple[int, int], TrustView] | None = None
+    _is_users_read: bool = False
     _published: list[BundleId] = field(default_factory=list)  # in the transaction that is open
     _doubtful: list[BundleId] = field(default_factory=list)  # archived, and maybe not committed
     recall: Recall = field(init=False)
@@ -67,25 +77,102 @@ class Workings:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Open the store's transaction; if it fails, what central archived of its own goes too.
+        """Open the store's transaction, or go on in the one that is open.
 
-        Else the next commit takes the same number, and the next start merges both. A crash leaves
-        such a file, but then it is merged before anything else takes its number. Where the database
-        can't be asked whether it was committed, the next transaction asks first.
+        If it fails, what central archived of its own goes too: else the next commit takes the same
+        number. A crash leaves such a file, which the next start merges or takes away. Where the
+        database can't be asked whether it was committed, the next transaction asks first.
         """
+        if self._inside:
+            yield
+            return
         self._published.clear()
+        self._stirring = set()
         stirred = set(self.stirred)
         try:
             with self.store.transaction():
-                self._settle()
-                yield
+                self._inside = True
+                try:
+                    self._settle()
+                    self.notice()
+                    stirred |= self.stirred
+                    before = self.version
+                    yield
+                    self._tell(changed=self.version != before)
+                except BaseException:
+                    self._withdraw()
+                    raise
+                finally:
+                    self._inside = False
         except BaseException:
-            self.stirred = stirred
+            self.stirred = stirred | self._stirring
             self.recall.forget()
             self._doubtful += self._published
-            with suppress(DatabaseBusy, DatabaseTrouble):
-                self._settle()
+            if not self.is_shared:  # else only under the lock: another one may merge it just now
+                with suppress(DatabaseBusy, DatabaseTrouble):
+                    self._settle()
             raise
+        if self.is_shared:
+            self.seen += 1
+
+    @contextmanager
+    def looking(self) -> Iterator[int]:
+        """See one moment of a shared store, nothing else is changed; yield its newest commit."""
+        if not self.is_shared or self._inside:
+            yield self.seen
+            return
+        with self.store.snapshot():
+            self.notice()
+            yield self.seen
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may work on the same database."""
+        return self.store.is_shared
+
+    def notice(self) -> bool:
+        """Learn what other processes committed since; return whether they did."""
+        if not self.is_shared:
+            return False
+        version = self.store.version
+        if version == self.seen:
+            return False
+        told = neighbours.heard(self.store, self.seen, version)
+        if told.stirred is None:
+            self.is_all_stirred = True
+            self._follow_epoch()
+        else:
+            self.stirred |= told.stirred
+        self.version += told.changed
+        self.seen = told.version
+        self._is_users_read = False
+        return True
+
+    def stir(self, *numbers: int) -> None:
+        """Note that datasets are changed; inside a transaction."""
+        self.stirred.update(numbers)
+        self._stirring.update(numbers)
+
+    def has_doubts(self) -> bool:
+        """Return whether a transaction is due that asks what became of an earlier one."""
+        return bool(self._doubtful)
+
+    def _tell(self, *, changed: bool) -> None:
+        if self.is_shared:
+            neighbours.tell(self.store, self.seen + 1, self._stirring, changed=changed)
+
+    def _follow_epoch(self) -> None:
+        """Take up the epoch that another process began: `take-over` in another folder."""
+        nonce, counter = (self.store.people.meta(name) for name in (EPOCH_NONCE, EPOCH_COUNTER))
+        if self.epoch.counter and nonce and counter:  # a replay has none
+            self.epoch = Epoch(int(counter), nonce)
+
+    def _withdraw(self) -> None:
+        """Take back what the transaction that fails archived, as long as it holds the lock."""
+        with suppress(PulkError, OSError):
+            while self._published:
+                self.archive.take_back(self._published[-1])
+                self._published.pop()
 
     def _settle(self) -> None:
         """Take back what central archived in transactions that left nothing in the database."""
@@ -106,8 +193,12 @@ class Workings:
         state = self.home.trust.stat()
         changed = (state.st_mtime_ns, state.st_ino)
         if self._trust is None or self._trust[0] != changed:
+            self._trust = (changed, TrustView(trust_file.load(self.home.trust), frozenset()))
+            self._is_users_read = False
+        if not self._is_users_read:
             keys = frozenset(one.key for one in self.store.people.users() if not one.removed_us)
-            self._trust = (changed, TrustView(trust_file.load(self.home.trust), keys))
+            self._trust = (changed, replace(self._trust[1], users=keys))
+            self._is_users_read = True
         return self._trust[1]
 
     def archive_trust(self) -> TrustView:
@@ -118,7 +209,7 @@ class Workings:
         """Add, change or remove a user."""
         with self.transaction():
             self.store.people.save_user(row)
-        self._trust = None
+        self._is_users_read = False
 
     def dag(self, digest: bytes, raw: bytes | None = None) -> Dag:
         """Return a dataset's dag by its document's digest. Raises MissingDataset."""
@@ -139,10 +230,20 @@ class Workings:
         """Return what a known lease says."""
         found = self._leases.get(row.digest)
         if found is None:
-            found = self._leases[row.digest] = leases.decode(row.raw)
-            if len(self._leases) > LEASES_MAX:
-                self._leases.popitem(last=False)
+            found = leases.decode(row.raw)
+            self.keep_lease(row.digest, found, len(row.raw))
         return found
+
+    def keep_lease(self, digest: bytes, lease: Lease, size_bytes: int) -> None:
+        """Keep a lease decoded, as long as there is room."""
+        if digest in self._leases:
+            return
+        self._leases[digest] = lease
+        self._lease_bytes[digest] = size_bytes
+        self._kept_bytes += size_bytes
+        while self._kept_bytes > LEASES_BYTES_MAX and len(self._leases) > 1:
+            oldest, _ = self._leases.popitem(last=False)
+            self._kept_bytes -= self._lease_bytes.pop(oldest)
 
     def dataset(self, dataset: DatasetId) -> DatasetRow:
         """Return a dataset's row. Raises UnknownDataset."""

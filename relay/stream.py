@@ -1,10 +1,11 @@
 """The numbers of this site's bundles: one record per number, claimed by exclusive link.
 
-`streams/<stream>/identity` binds a stream to host, device and inode of the spool, so a copied or
-moved spool starts a new one; `closed` ends a stream whose receipts know more than this spool (it
-was restored from an old copy). `<number>` is the record of a bundle, and its link *is* the claim:
-it names the id, and the bundle lies synced in `tmp/<id>.pulk` before. So a number has one bundle
-for ever, whatever crashes and however many ticks run; `settle` finishes what a crash left.
+`streams/<stream>/identity` binds a stream to host, device and inodes of the spool and its own
+folder, so a spool that was copied, moved or put back from a copy starts a new one; `closed` ends a
+stream whose receipts know more than this spool (a snapshot put back). `<number>` is the record of a
+bundle, and its link *is* the claim: it names the id, and the bundle lies synced in `tmp/<id>.pulk`
+before. So a number has one bundle for ever, whatever crashes and however many ticks run; `settle`
+finishes what a crash left.
 """
 
 from __future__ import annotations
@@ -65,16 +66,16 @@ Draft = Callable[[int, bytes], tuple[Path, Record] | None]
 
 def current(spool: Spool) -> StreamId:
     """Return this spool's stream, a new one where none is bound to this host and folder."""
-    identity = _identity(spool)
     for stream in every(spool):
         folder = spool.stream(stream)
         with contextlib.suppress(OSError):
-            if (folder / "identity").read_bytes() == identity and not (folder / "closed").exists():
+            same = (folder / "identity").read_bytes() == _identity(spool, folder)
+            if same and not (folder / "closed").exists():
                 return stream
     stream = StreamId(os.urandom(STREAM_ID_BYTES))
     made = spool.folder("tmp") / f"stream-{stream.hex()}"
     made.mkdir(mode=publish.FOLDER_MODE)
-    publish.write_file(spool.folder("tmp"), made / "identity", identity)
+    publish.write_file(spool.folder("tmp"), made / "identity", _identity(spool, made))
     publish.publish(made, spool.stream(stream))
     return stream
 
@@ -245,10 +246,16 @@ def _encode(record: Record) -> bytes:
     )
 
 
-def _identity(spool: Spool) -> bytes:
+def _identity(spool: Spool, folder: Path) -> bytes:
+    """Return what binds a stream to this place: a copy, also one put back here, is another."""
     state = spool.root.stat()
     return canonical.encode(
-        {"host": platform.node(), "device": state.st_dev, "inode": state.st_ino}
+        {
+            "host": platform.node(),
+            "device": state.st_dev,
+            "inode": state.st_ino,
+            "stream": folder.stat().st_ino,
+        }
     )
 
 

@@ -88,7 +88,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One node of the dataset's DAG. `needs` lists every parent, whether or not a file moves."""
+    """One node of the dataset's DAG. `needs` lists every parent, whether or not a file moves.
+
+    `deterministic`: the same inputs always give the same files, so different ones are a dispute.
+    """
 
     name: str
     run: Command | Synthetic
@@ -103,6 +106,7 @@ class Step:
     failures_max: int = COUNTED_FAILURES_MAX
     requires: Requires = field(default_factory=Requires)
     retry: RetryRules = retry_rules.DEFAULT
+    deterministic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +191,7 @@ def _step_to_wire(step: Step) -> dict[str, Any]:
     changed = retry_rules.rules_to_wire(step.retry)
     return (
         ({"retry": changed} if changed else {})
+        | ({"deterministic": True} if step.deterministic else {})
         | {
             "name": step.name,
             "run": run,
@@ -248,7 +253,17 @@ def _step_from_wire(reader: shape.Reader) -> Step:
         failures_max=reader.count("failures_max"),
         requires=asks.requires_from_wire(reader),
         retry=_retry(reader),
+        deterministic=_deterministic(reader),
     )
+
+
+def _deterministic(reader: shape.Reader) -> bool:
+    if not reader.has("deterministic"):
+        return False
+    if not reader.flag("deterministic"):  # it is not written then, so that equal means equal bytes
+        where = f"{reader.where}.deterministic"
+        raise shape.WrongShape(where=where, expected="true, or nothing", found="false")
+    return True
 
 
 def _retry(reader: shape.Reader) -> RetryRules:

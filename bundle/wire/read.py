@@ -191,6 +191,26 @@ def open_bundle(
         raise
 
 
+def open_known(path: Path, known: BundleId) -> OpenBundle:
+    """Open a bundle that was verified before, by its id alone: whoever signed it counted then.
+
+    Raises BundleRefused.
+    """
+    where = str(path)
+    descriptor, size = open_plain(path, BUNDLE_BYTES_MAX)
+    try:
+        head, parts = read_parts(descriptor, size, where, frozenset(Kind))
+        if bundle_id(parts[0]) != known:
+            reason = f"it is bundle {bundle_id(parts[0])}, not {known}"
+            raise MalformedBundle(where=where, part="manifest", reason=reason)
+        manifest = manifests.decode(parts[0], where=where)
+        places = read_places(descriptor, head, manifest, where)
+        return OpenBundle(path, descriptor, Admitted(manifest, b"", None), parts, places)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
 def verify_envelope(
     raw: bytes, trust: TrustView, kinds: frozenset[Kind], *, where: str = "envelope"
 ) -> tuple[BundleId, Manifest]:

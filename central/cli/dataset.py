@@ -5,19 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from bundle.client import Client
-from bundle.errors import PulkError
+from central.cli.asking import asking, client_of, full_id, rows, show_answer, table
 
 if TYPE_CHECKING:
     from central.submission import Given
-
-_F = TypeVar("_F", bound=Callable[..., Any])
 
 JOBS_SYNTAX = "Jobs, for example 0-99,120."
 CONTROLS = {
@@ -26,54 +22,13 @@ CONTROLS = {
     "cancel": "Stop it: what has not ended will not count.",
     "uncancel": "Undo cancel.",
     "reset": "Run it again, with everything that was computed from it.",
+    "adopt": "Undo reset where a result is there already: older ones of the same spec count again.",
 }
-
-
-class NoToken(PulkError):
-    """The file with the access token cannot be read. Name the one that you were given."""
-
-    code = "no-token"
-    what = "the token cannot be read: {reason}"
-    remedy = "give --token-file; `pulk central init` writes the first one to DIR/admin.token"
-
-
-class UnknownDataset(PulkError):
-    """No dataset, or more than one, begins with these characters. See `pulk dataset list`."""
-
-    code = "no-such-dataset"
-    what = "{count} datasets begin with {given!r}"
-    remedy = "copy the id from `pulk dataset list`"
 
 
 @click.group()
 def group() -> None:
     """Check, submit, watch and control datasets."""
-
-
-def asking(*, required: bool) -> Callable[[_F], _F]:
-    """Return what adds the options that say which central is meant and who asks."""
-
-    def add(command: _F) -> _F:
-        for option in (
-            click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout."),
-            click.option(
-                "--token-file",
-                envvar="PULK_TOKEN_FILE",
-                required=required,
-                type=click.Path(path_type=Path),
-                help="File with the access token [env: PULK_TOKEN_FILE].",
-            ),
-            click.option(
-                "--central",
-                envvar="PULK_CENTRAL",
-                required=required,
-                help="URL [env: PULK_CENTRAL].",
-            ),
-        ):
-            command = option(command)
-        return command
-
-    return add
 
 
 _central = asking(required=True)
@@ -153,6 +108,44 @@ def _submit(given: Given, central: str, token_file: Path, *, as_json: bool) -> N
 
 
 @group.command()
+@click.argument("dataset_id")
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.option(
+    "--cosignature",
+    "cosignatures",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="What `pulk dataset cosign` wrote; may be given several times.",
+)
+@_central
+def edit(
+    *,
+    dataset_id: str,
+    file: Path,
+    cosignatures: tuple[Path, ...],
+    central: str,
+    token_file: Path,
+    as_json: bool,
+) -> None:
+    """Put another document in a dataset's place: same jobs, steps and needs."""
+    from bundle.dataset import spec
+    from central.cli import signing
+    from central.cli.sent import Sent
+
+    dataset = _document(file)
+    given = signing.given(spec.encode(dataset), cosignatures)
+    client = client_of(central, token_file)
+    full = full_id(client, dataset_id)
+    digest = hashlib.sha256(given.raw + given.cosignature).hexdigest()
+    sent, request = Sent.in_home(), f"{central} {full} edit {digest}"
+    answer = client.edit(full, given.raw, sent.key_for(request), given.cosignature)
+    sent.answered(request)
+    changed = ", ".join(dataset.steps[one].name for one in answer["steps"])
+    stale = f"{changed} compute something else: {answer['tasks']} tasks begun so far run again"
+    show_answer(answer, as_json, f"{full}: {stale if changed else 'no result became stale'}")
+
+
+@group.command()
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--key", required=True, type=click.Path(path_type=Path), help="Your user key.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The co-signature.")
@@ -173,7 +166,7 @@ def cosign(file: Path, key: Path, out: Path, as_json: bool) -> None:
 def list_(central: str, token_file: Path, as_json: bool) -> None:
     """List the datasets."""
     answer = client_of(central, token_file).get("/datasets")
-    show_answer(answer, as_json, _table(_rows(answer, "datasets")))
+    show_answer(answer, as_json, table(rows(answer, "datasets")))
 
 
 @group.command()
@@ -184,7 +177,7 @@ def show(dataset_id: str, central: str, token_file: Path, as_json: bool) -> None
     client = client_of(central, token_file)
     dataset_id = full_id(client, dataset_id)
     about, counted = client.get(f"/datasets/{dataset_id}"), client.counts(dataset_id)
-    show_answer({**about, "counts": counted}, as_json, _table([about]) + "\n\n" + _table(counted))
+    show_answer({**about, "counts": counted}, as_json, table([about]) + "\n\n" + table(counted))
 
 
 @group.command()
@@ -194,7 +187,28 @@ def counts(dataset_id: str, central: str, token_file: Path, as_json: bool) -> No
     """Count tasks per step and verdict, with attempts, hours and peak memory."""
     client = client_of(central, token_file)
     answer = client.counts(full_id(client, dataset_id))
-    show_answer({"steps": answer}, as_json, _table(answer))
+    show_answer({"steps": answer}, as_json, table(answer))
+
+
+@group.command()
+@click.argument("dataset_id")
+@_central
+def disputes(dataset_id: str, central: str, token_file: Path, as_json: bool) -> None:
+    """List tasks of deterministic steps whose successes put out different files."""
+    client = client_of(central, token_file)
+    answer = client.get(f"/datasets/{full_id(client, dataset_id)}/disputes")
+    lines = [
+        {
+            "task": one["task"],
+            "step": one["step"],
+            "site": made["site"],
+            "outcome": made["outcome"],
+            "canonical": made["outcome"] == one["canonical"],
+        }
+        for one in rows(answer, "disputes")
+        for made in one["successes"]
+    ]
+    show_answer(answer, as_json, table(lines) if lines else "no disputes")
 
 
 @group.command()
@@ -204,12 +218,12 @@ def learned(dataset_id: str, central: str, token_file: Path, as_json: bool) -> N
     """Show what attempts taught about requests: per step what is asked, and what would do."""
     client = client_of(central, token_file)
     answer = client.get(f"/datasets/{full_id(client, dataset_id)}/learned")
-    rows = [
+    lines = [
         {"step": one["name"], "resource": name, "successes": one["successes"], **one[name]}
-        for one in _rows(answer, "steps")
+        for one in rows(answer, "steps")
         for name in ("memory_mib", "walltime_ms", "disk_bytes")
     ]
-    show_answer(answer, as_json, f"policy: {answer['policy']}\n{_table(rows)}")
+    show_answer(answer, as_json, f"policy: {answer['policy']}\n{table(lines)}")
 
 
 @group.command()
@@ -226,7 +240,7 @@ def attempts(
     """List attempts: when, where, how each ended and what it used."""
     client = client_of(central, token_file)
     answer = client.get(f"/datasets/{full_id(client, dataset_id)}/attempts", **asked)
-    show_answer(answer, as_json, _table(_rows(answer, "attempts")))
+    show_answer(answer, as_json, table(rows(answer, "attempts")))
 
 
 @group.command()
@@ -296,56 +310,3 @@ def _document(file: Path) -> Any:
     if str(file) == "-":
         return document.parse_text(sys.stdin.read(), None, "stdin")
     return document.load(file)
-
-
-def client_of(central: str, token_file: Path) -> Client:
-    """Return the client of a central. Raises NoToken."""
-    try:
-        return Client(central, token_file.read_text(encoding="ascii").strip())
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not plain text"
-        raise NoToken(where=str(token_file), reason=reason) from error
-
-
-def full_id(client: Client, given: str) -> str:
-    """Return the id that a unique abbreviation stands for."""
-    from bundle.ids import MalformedId, parse_dataset_id
-
-    try:
-        return parse_dataset_id(given)
-    except MalformedId:
-        found = [str(row["id"]) for row in _rows(client.get("/datasets"), "datasets")]
-        fitting = [one for one in found if one.startswith(given)]
-        if len(fitting) != 1:
-            raise UnknownDataset(given=given, count=len(fitting)) from None
-        return fitting[0]
-
-
-def _rows(answer: Any, key: str) -> list[dict[str, Any]]:
-    return list(answer.get(key, ()) if isinstance(answer, dict) else answer)
-
-
-def show_answer(answer: Any, as_json: bool, words: str) -> None:
-    """Print an answer as JSON, or its words."""
-    click.echo(json.dumps(answer) if as_json else words)
-
-
-def _table(rows: list[dict[str, Any]]) -> str:
-    """Return rows as aligned text; the columns are the keys, in order of first mention."""
-    if not rows:
-        return "none"
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    lines = [columns, *([_cell(row.get(column)) for column in columns] for row in rows)]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return value if isinstance(value, str) else json.dumps(value)

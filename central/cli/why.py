@@ -6,22 +6,22 @@ from typing import Any
 
 import click
 
-from central.cli import dataset as datasets
+from central.cli.asking import asking, client_of, full_id, show_answer
 
 
 @click.command()
 @click.argument("task")
-@datasets.asking(required=True)
+@asking(required=True)
 def command(task: str, central: str, token_file: Any, as_json: bool) -> None:
     """Say why TASK (dataset/job/step; the dataset may be cut short) is not running or not done."""
     of, slash, numbers = task.partition("/")
     job, comma, step = numbers.partition("/")
     if not (slash and comma and job.isdecimal() and step.isdecimal()):
         raise click.BadParameter(f"{task!r} is not dataset/job/step", param_hint="TASK")
-    client = datasets.client_of(central, token_file)
-    dataset = datasets.full_id(client, of)
+    client = client_of(central, token_file)
+    dataset = full_id(client, of)
     answer = client.get(f"/datasets/{dataset}/tasks/{int(job)}/{int(step)}/why")
-    datasets.show_answer(answer, as_json, words(answer))
+    show_answer(answer, as_json, words(answer))
 
 
 def words(answer: dict[str, Any]) -> str:

@@ -63,7 +63,8 @@ def encode(commit: Commit) -> bytes:
             [one.dataset, one.digest, one.at_us, one.user] for one in commit.submissions
         ],
         "controls": [
-            [dataset, one.word.value, _regions_to_wire(one)] for dataset, one in commit.controls
+            [dataset, one.word.value, _regions_to_wire(one), *([one.document] * bool(one.document))]
+            for dataset, one in commit.controls
         ],
         "pins": [[one.generation, one.attempt, one.outcome] for _, one in commit.pins],
         "remembered": [[one.token, one.key, one.request, one.answer] for one in commit.remembered],
@@ -111,7 +112,12 @@ def _control(row: shape.Reader, epoch: Epoch, number: int) -> tuple[DatasetId, C
     regions = None
     if row.get(2) is not None:
         regions = tuple((one.count(0), _jobs(one)) for one in row.readers(2))
-    return DatasetId(row.text(0)), Control(ControlWord(word), regions, epoch, number)
+    document = row.bytes(3, 32) if len(row.value) > 3 else b""  # an edit alone names one
+    if (word == ControlWord.EDIT) != bool(document):
+        expected = "a document's digest, with an edit and with nothing else"
+        raise shape.WrongShape(where=row.where, expected=expected, found=word)
+    control = Control(ControlWord(word), regions, epoch, number, document)
+    return DatasetId(row.text(0)), control
 
 
 def _jobs(row: shape.Reader) -> IntervalSet:

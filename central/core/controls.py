@@ -161,6 +161,17 @@ def make_control(
     """
     if word is ControlWord.TOMBSTONE or (steps is None and jobs is None):
         return Control(word, None, epoch, commit)
+    cascades = word is ControlWord.RESET
+    return Control(word, make_region(dag, steps, jobs, cascades=cascades), epoch, commit)
+
+
+def make_region(
+    dag: Dag, steps: Iterable[int] | None, jobs: IntervalSet | None, *, cascades: bool = True
+) -> tuple[tuple[int, IntervalSet], ...]:
+    """Return jobs by step, spelled out; `cascades`: with all descendants.
+
+    A step per dataset is meant where `steps` names it.
+    """
     everything = IntervalSet(((0, dag.dataset.jobs),))
     wanted = everything if jobs is None else jobs & everything
     region: dict[int, IntervalSet] = {}
@@ -169,10 +180,9 @@ def make_control(
             region[step] = wanted
         elif steps is not None:
             region[step] = _ONE
-    if word is ControlWord.RESET:
+    if cascades:
         _cascade(dag, region)
-    regions = tuple((step, region[step]) for step in sorted(region) if region[step].spans)
-    return Control(word, regions, epoch, commit)
+    return tuple((step, region[step]) for step in sorted(region) if region[step].spans)
 
 
 def make_reset(dag: Dag, places: Iterable[Place], epoch: Epoch, commit: int) -> Control:

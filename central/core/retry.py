@@ -62,10 +62,11 @@ def history(
 
     if not any(map(is_alike, attempts)):
         return NO_HISTORY
-    # Of two contents of one key one counts as a failure, but a pilot that either of them calls
-    # lost stays lost: what a task took down never gets less by what arrives later.
-    losses = {one.key: one for one in attempts if is_alike(one) and one.fate in LOSSES}
-    failures = [one for one in counted(attempts) if is_alike(one) and one.fate not in LOSSES]
+    # A key fails once, and takes a pilot down once, if any of its contents says so: neither ever
+    # gets less by what arrives later.
+    alike = [one for one in attempts if is_alike(one)]
+    losses = {one.key: one for one in alike if one.fate in LOSSES}
+    failures = counted([one for one in alike if one.fate not in LOSSES])
     return retry.history(ended(one) for one in (*losses.values(), *failures))
 
 

@@ -122,6 +122,14 @@ class SegmentColumns:
         return self.digests[place * DIGEST_BYTES : (place + 1) * DIGEST_BYTES]
 
 
+def distinct(values: Numbers) -> list[int]:
+    """Return the numbers that occur, ascending, each once."""
+    if not len(values):
+        return []
+    low, high = int(values.min()), int(values.max())
+    return [low] if low == high else np.unique(values).tolist()
+
+
 def decode(raw: bytes) -> SegmentColumns:
     """Read a segment's bytes. Raises NotCanonical or WrongShape, as `segment.decode` does."""
     value = shape.Reader.of(canonical.decode(raw, SEGMENT_LIMITS, where="segment"), "segment")
@@ -151,7 +159,7 @@ def _restore(found: dict[str, Numbers], packed: shape.Reader) -> None:
     """Put back the fields that derived columns stand for. Raises WrongShape."""
     offset, overhead, idle = (found.pop(name) for name in SIGNED[1:])
     ended, wall = found["ended_mono_us"], found["wall_ms"]
-    if all(map(_is_evident, (offset, overhead, idle, ended))) and _top(wall) < _EVIDENT // 1000:
+    if _are_evident((offset, overhead, idle, ended)) and _top(wall) < _EVIDENT // 1000:
         began = ended - (overhead + 1000 * wall)
         found["started_mono_us"], found["started_us"] = began, offset + began
         found["cpu_ms"] = wall - idle
@@ -218,8 +226,9 @@ def _numbers(
     """Read a plain column. Raises WrongShape."""
     column = _planes(packed, name, count, 0)
     if column is not None:
-        base, found = column
-        if low <= base < _EVIDENT and base > -_EVIDENT and base + _top(found) <= high:
+        base, found, beyond = column
+        fits = base + beyond <= high or base + _top(found) <= high
+        if fits and max(low, -_EVIDENT) <= base < _EVIDENT:
             return found + base if base else found
     strict = columns.numbers(packed, name, count, low=low, high=high)
     return np.array(list(strict), dtype=np.int64)
@@ -236,8 +245,8 @@ def _differences(
     """Read a column of differences. Raises WrongShape."""
     column = _planes(packed, name, count, width_min)
     if column is not None:
-        base, found = column
-        if 0 <= base <= min(high, _EVIDENT) and _top(found) < _EVIDENT // ATTEMPTS_PER_SEGMENT_MAX:
+        base, found, beyond = column
+        if 0 <= base <= min(high, _EVIDENT) and beyond < _EVIDENT // ATTEMPTS_PER_SEGMENT_MAX:
             steps = (found >> 1) ^ -(found & 1)
             steps[0] += base
             values: Numbers = np.cumsum(steps)
@@ -249,8 +258,11 @@ def _differences(
 
 def _planes(
     packed: shape.Reader, name: str | int, count: int, width_min: int
-) -> tuple[int, Numbers] | None:
-    """Return base and numbers of an evidently sound column; None leaves it to the strict reader."""
+) -> tuple[int, Numbers, int] | None:
+    """Return base, numbers, and what none of these is beyond, of an evidently sound column.
+
+    None leaves it to the strict reader.
+    """
     try:
         column: Any = packed.value[name]
     except (KeyError, IndexError, TypeError):
@@ -264,18 +276,23 @@ def _planes(
     if odd or not width_min <= width < columns.WIDTH_MAX:
         return None
     if width == 0:
-        return base, np.zeros(count, np.int64)
+        return base, np.zeros(count, np.int64), 0
+    beyond = (1 << 8 * width) - 1
     raw = np.frombuffer(planes, np.uint8)
     if width == 1:
-        return base, raw.astype(np.int64)
+        return base, raw.astype(np.int64), beyond
     laid = np.zeros((count, columns.WIDTH_MAX), np.uint8)
     laid[:, :width] = raw.reshape(width, count).T
     found: Numbers = laid.reshape(-1).view("<i8").astype(np.int64, copy=False)
-    return base, found
+    return base, found, beyond
 
 
-def _is_evident(values: Numbers) -> bool:
-    return not len(values) or (int(values.max()) < _EVIDENT and int(values.min()) > -_EVIDENT)
+def _are_evident(several: tuple[Numbers, ...]) -> bool:
+    """Return whether no number of columns of one length is so large that sums may leave 63 bits."""
+    if not len(several[0]):
+        return True
+    every = np.concatenate(several)
+    return int(every.max()) < _EVIDENT and int(every.min()) > -_EVIDENT
 
 
 def _top(values: Numbers) -> int:

@@ -93,6 +93,7 @@ class _Builder:
             request=Request(ask.cpu, ask.gpu, ask.memory, ask.disk, ask.walltime),
             failures_max=step.failures_max,
             requires=_requires(step.requires),
+            deterministic=step.deterministic,
             retry=policy.retry_rules(self._form.retry, step.retry),
         )
 

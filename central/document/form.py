@@ -190,6 +190,7 @@ class StepForm(Form):
     environment: dict[str, str] = {}
     request: RequestForm = RequestForm()
     failures_max: int = COUNTED_FAILURES_MAX
+    deterministic: bool = False
     requires: RequiresForm = RequiresForm()
     retry: RetryForm = RetryForm()
 

@@ -64,6 +64,8 @@ def _step(dataset: Dataset, step: Step) -> dict[str, Any]:
             }
     made["request"] = _request(step.request)
     made["failures_max"] = step.failures_max
+    if step.deterministic:
+        made["deterministic"] = True
     made |= _requires(step)
     if retry := policy.render_retry(step.retry):
         made["retry"] = retry

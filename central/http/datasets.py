@@ -33,7 +33,7 @@ class ControlBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    control: Literal["suspend", "resume", "cancel", "uncancel", "reset"]
+    control: Literal["suspend", "resume", "cancel", "uncancel", "reset", "adopt"]
     jobs: list[Annotated[list[int], Field(min_length=2, max_length=2)]] | None = None
     steps: list[StepIndex] | None = None
 
@@ -73,7 +73,7 @@ async def submit(asked: Asked) -> web.StreamResponse:
 
 
 async def control(asked: Asked) -> web.StreamResponse:
-    """Suspend, resume, cancel, uncancel or reset tasks of a dataset."""
+    """Suspend, resume, cancel, uncancel, reset or adopt tasks of a dataset."""
     require_type(asked.request, "application/json")
     key = _idempotency_key(asked.request)
     raw = await body.read(asked.request, CONTROL_BYTES_MAX)
@@ -91,6 +91,23 @@ async def control(asked: Asked) -> web.StreamResponse:
         token_id=asked.token_id,
     )
     return as_json({"tasks": touched})
+
+
+async def edit(asked: Asked) -> web.StreamResponse:
+    """Put another canonical document in place of a dataset's; the same key edits once."""
+    require_type(asked.request, "application/msgpack")
+    key = _idempotency_key(asked.request)
+    raw = await body.read(asked.request, DOCUMENT_BYTES_MAX)
+    made = await asked.budget.run(
+        asked.authority.edit,
+        _dataset(asked),
+        raw,
+        idempotency_key=key,
+        token_id=asked.token_id,
+        cosignature=_cosignature(asked.request),
+    )
+    about = {"id": _dataset(asked), "digest": made.digest.hex()}
+    return as_json(about | {"steps": list(made.steps), "tasks": made.tasks})
 
 
 async def every(asked: Asked) -> web.StreamResponse:
@@ -111,6 +128,11 @@ async def counts(asked: Asked) -> web.StreamResponse:
 async def learned(asked: Asked) -> web.StreamResponse:
     """Show what a dataset's attempts taught about requests, beside what was asked."""
     return as_json(await asked.budget.run(asked.authority.learned, _dataset(asked)))
+
+
+async def disputes(asked: Asked) -> web.StreamResponse:
+    """List tasks of deterministic steps whose successes put out different files."""
+    return as_json(await asked.budget.run(asked.authority.disputes, _dataset(asked)))
 
 
 async def attempts(asked: Asked) -> web.StreamResponse:
@@ -188,8 +210,10 @@ ROUTES = (
     Route("GET", DATASET, Access.USER, lambda b: b.reads, one),
     Route("GET", f"{DATASET}/counts", Access.USER, lambda b: b.reads, counts),
     Route("GET", f"{DATASET}/learned", Access.USER, lambda b: b.reads, learned),
+    Route("GET", f"{DATASET}/disputes", Access.USER, lambda b: b.reads, disputes),
     Route("GET", f"{DATASET}/attempts", Access.USER, lambda b: b.reads, attempts),
     Route("GET", f"{DATASET}/tasks/{NUMBERS}", Access.USER, lambda b: b.reads, task),
     Route("GET", f"{DATASET}/tasks/{NUMBERS}/why", Access.USER, lambda b: b.reads, why),
+    Route("POST", f"{DATASET}/document", Access.USER, lambda b: b.writes, edit),
     Route("POST", f"{DATASET}/controls", Access.USER, lambda b: b.writes, control),
 )

@@ -177,6 +177,8 @@ STATUS: tuple[tuple[type[PulkError], int], ...] = (
     (TooManyConnections, 429),
     (HeadTooLarge, 431),
     (errors.Unbalanced, 500),
+    (errors.BlockDamaged, 500),
+    (errors.JoinFailed, 500),
     (Internal, 500),
 )
 """First match counts; what is not here is 503 where it is transient, else 400."""

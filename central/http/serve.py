@@ -29,11 +29,13 @@ from central.http.budget import Budgets
 from central.http.desk import Desk, answer_questions
 from central.http.watchdog import Watchdog, beat
 from central.marks import Marks
+from central.store.opening import is_on_server
 
 IDLE_S_MAX = 30.0  # for the headers of a request, the first one of a connection included
 LINGER_S = 1.0  # for the rest of a body that was refused; the answer is said before
 SHUTDOWN_S = 10.0  # for requests under way; a merge that began is finished whatever it takes
 BACKLOG = 4096
+BESIDE_S = 1.0  # how late the door may hear of what another server committed
 TAKEN_S_MAX = 1.0
 SWITCH_S = 0.001  # how long a merge keeps a read waiting for the interpreter; 5 ms is the default
 ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
@@ -119,6 +121,8 @@ async def _serve(authority: Authority, home: Home, config: Config, entrance: Ent
         ),
         asyncio.create_task(_stand_in(desk, entrance, runner)),
     ]
+    if is_on_server(config):
+        tasks.append(asyncio.create_task(_look_beside(authority)))
     try:
         desk.open()
         url = _url(config.http.host, entrance.listener)
@@ -136,6 +140,19 @@ async def _serve(authority: Authority, home: Home, config: Config, entrance: Ent
         await asyncio.gather(*tasks, return_exceptions=True)
         entrance.door.end()
         await runner.cleanup()
+
+
+async def _look_beside(authority: Authority) -> None:
+    """Take up what other servers of this central committed, every second."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(BESIDE_S)
+        try:
+            await loop.run_in_executor(None, authority.look_beside)
+        except PulkError as error:
+            _LOG.warning("cannot look beside", extra={"reason": error.text()})
+        except OSError:
+            _LOG.exception("cannot look beside")
 
 
 async def _stand_in(desk: Desk, entrance: Entrance, runner: web.AppRunner) -> None:

@@ -60,7 +60,7 @@ def measure(folder: Path, sizes: tuple[int, int]) -> Costs:
 
     Args:
         folder: is filled; on a disk like the one that central will have.
-        sizes: how many tasks the bundles have, the smaller first.
+        sizes: how many tasks the bundles have, about, the smaller first.
     """
     home = Home(folder / "central")
     homes.create(home)
@@ -70,7 +70,7 @@ def measure(folder: Path, sizes: tuple[int, int]) -> Costs:
         site = Echo(SITE, folder / SITE, authority)
         _submit(authority, 4 * sum(sizes))
         _once(authority, site, 100)  # code and caches are warm from here on
-        return _costs(sizes, [_once(authority, site, size) for size in sizes])
+        return _costs([_once(authority, site, size) for size in sizes])
     finally:
         authority.close()
 
@@ -79,14 +79,17 @@ def measure(folder: Path, sizes: tuple[int, int]) -> Costs:
 class _Round:
     """One bundle there and back: CPU seconds and bytes."""
 
+    tasks: int
     report: tuple[float, int]
     work: tuple[float, int]
     result: tuple[float, int]
 
 
-def _costs(sizes: tuple[int, int], rounds: list[_Round]) -> Costs:
+def _costs(rounds: list[_Round]) -> Costs:
+    small, large = rounds
+
     def line(part: Callable[[_Round], float]) -> Line:
-        return Line.through((sizes[0], part(rounds[0])), (sizes[1], part(rounds[1])))
+        return Line.through((small.tasks, part(small)), (large.tasks, part(large)))
 
     return Costs(
         pack_s=line(lambda one: one.work[0]),
@@ -106,7 +109,8 @@ def _submit(authority: Authority, jobs: int) -> None:
 
 
 def _once(authority: Authority, site: Echo, tasks: int) -> _Round:
-    """Let a site report, fetch and answer one bundle of so many tasks."""
+    """Let a site report, fetch and answer a bundle of so many tasks, or what central gives."""
+    before = site.tasks
     report = site.report(tasks)
     report_s, _ = _timed(lambda: authority.absorb(report))
     report_bytes = report.stat().st_size
@@ -118,7 +122,12 @@ def _once(authority: Authority, site: Echo, tasks: int) -> _Round:
     result_s, _ = _timed(lambda: [authority.absorb(path) for path in answers])
     for path in (report, *answers):
         path.unlink()
-    return _Round((report_s, report_bytes), (work_s, work_bytes), (result_s, result_bytes))
+    return _Round(
+        site.tasks - before,
+        (report_s, report_bytes),
+        (work_s, work_bytes),
+        (result_s, result_bytes),
+    )
 
 
 def _timed(work: Callable[[], T]) -> tuple[float, T]:

@@ -43,6 +43,7 @@ class Echo:
         self._key, self._pilot = MemoryKey.generate(), MemoryKey.generate()
         self._stream, self._sequence = StreamId(os.urandom(16)), 0
         self._received: dict[StreamId, IntervalSet] = {}
+        self.tasks = 0  # that it has answered
         request = enrolment.make_request(name, self._key, created_us=now_us())
         answer = authority.enrol(request, fingerprint.of_key(self._key.public))
         trust, _ = enrolment.read_answer(answer)
@@ -51,8 +52,8 @@ class Echo:
         self._certificate, self._trust = accepted.certificate, TrustView(accepted.trust)
 
     def report(self, tasks_wanted: int) -> Path:
-        """Return a report that wants so many tasks."""
-        raw = reports.encode(Report(now_us(), tasks_wanted, 1, 0))
+        """Return a report that wants so many tasks, and has a slot for each."""
+        raw = reports.encode(Report(now_us(), tasks_wanted, tasks_wanted, 0))
         chunk = ChunkSource(reports.CHUNK, reports.CHUNK, 1, raw)
         return self._write(self._draft(Kind.REPORT, ()), [chunk])
 
@@ -102,6 +103,7 @@ class Echo:
             )
             for number, (task, generation) in enumerate(lease.tasks())
         )
+        self.tasks += len(attempts)
         raw = segments.encode(Segment(header, attempts, complete=True))
         digest = segment_digest(raw)
         signature = self._pilot.sign(pae(SEAL_PAYLOAD_TYPE, digest))

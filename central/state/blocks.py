@@ -16,6 +16,7 @@ import zstandard
 
 from central.core import state_byte
 from central.core.state_byte import BLOCK_BITS, BLOCK_JOBS, Bytes, Jobs
+from central.errors import BlockDamaged
 from central.store.protocol_facts import Tasks
 from central.store.rows import BlockKey, BlockRow
 
@@ -51,7 +52,15 @@ class Blocks:
             return
         found = self._tasks.blocks(self._dataset, missing)
         for key in missing:
-            self._blocks[key] = unpack(found.get(key))
+            try:
+                self._blocks[key] = unpack(found.get(key))
+            except (zstandard.ZstdError, struct.error, ValueError) as error:
+                raise self._damaged(key) from error
+
+    def _damaged(self, key: BlockKey) -> BlockDamaged:
+        first = key[1] << BLOCK_BITS
+        last = first + BLOCK_JOBS - 1
+        return BlockDamaged(dataset=self._dataset, step=key[0], first=first, last=last)
 
     def load_jobs(self, wanted: Iterable[tuple[int, Jobs]]) -> None:
         """Load the blocks of jobs of steps, in one query."""
@@ -156,7 +165,10 @@ def unpack(raw: bytes | None) -> _Block:
 def states_of(raw: bytes) -> Bytes:
     """Return the bytes of a stored block."""
     plain = _DECOMPRESSOR.decompress(raw[_NUMBERS.size :], max_output_size=BLOCK_JOBS)
-    return np.frombuffer(plain, np.uint8)
+    found: Bytes = np.frombuffer(plain, np.uint8)
+    if len(found) != BLOCK_JOBS:
+        raise ValueError(len(found))
+    return found
 
 
 def _row(key: BlockKey, block: _Block) -> BlockRow:

@@ -12,10 +12,11 @@ from bundle.intervals import IntervalSet
 from central.core import state_byte
 from central.core.controls import Controls
 from central.core.dag import Dag
+from central.core.edit import stale_steps
 from central.core.facts import Control, ControlWord, Pin
 from central.core.state_byte import BLOCK_BITS, BLOCK_JOBS, Jobs
 from central.state.dataset_join import DatasetJoin
-from central.state.judge import Judge
+from central.state.judge import FIRST, Judge
 from central.state.plain import caps_by_fate
 from central.state.recall import Recall
 from central.store.protocol import Store
@@ -28,8 +29,8 @@ Regions = dict[int, IntervalSet]  # jobs by step
 
 def apply(
     store: Store, join: DatasetJoin, recall: Recall, control: Control, now: tuple[Dag, Controls]
-) -> None:
-    """Let a control that the store has already act.
+) -> frozenset[int]:
+    """Let a control that the store has already act; return the steps that it emptied.
 
     Args:
         store: the store.
@@ -47,7 +48,7 @@ def apply(
     forget = FACTS if control.word is ControlWord.ADOPT else FACTS | state_byte.LEASED
     again = False
     for block in _blocks(store, join, named):
-        lowest = tried + 1
+        oldest = tried + 1  # generation whose results count at tasks that were emptied
         for step in dag.order:
             if dag.whole[step]:
                 continue
@@ -56,16 +57,22 @@ def apply(
                 if control.word is ControlWord.EDIT and caps_by_fate(dag.dataset.steps[step].retry):
                     join.touch_failed(step, jobs)
                 join.stand_anew(old, step, jobs, forget=forget if step in remade else 0)
-                lowest = min(lowest, int(controls.standings(step, jobs).generation.min()))
+                if step in remade:
+                    oldest = min(oldest, int(controls.standings(step, jobs).since.min()))
         join.run()
-        if remade and (control.word is not ControlWord.RESET or lowest <= tried):
+        if oldest <= tried:
             again = True
             _join_again(join, recall, named, remade, block)
         join.blocks.drop()
     if again:
         join.add_pins(_pins(store, join, named, remade))
-    join.touch((step, 0) for step in _whole_steps(dag, named))
+    whole = _whole_steps(dag, named)
+    if control.word is ControlWord.EDIT:
+        for step in remade.intersection(whole):
+            join.set_leased(step, FIRST, leased=False)
+    join.touch((step, 0) for step in whole)
     join.run()
+    return remade
 
 
 def _remade(before: Dag, now: Dag, control: Control) -> frozenset[int]:
@@ -73,12 +80,13 @@ def _remade(before: Dag, now: Dag, control: Control) -> frozenset[int]:
     if control.word is not ControlWord.EDIT:
         every = frozenset(range(len(now.whole)))
         return every if control.word in REMADE else frozenset()
-    found: set[int] = set()
-    for step in now.order:
-        parents = found.intersection(now.needs[step])
-        if parents or before.spec_hash(step) != now.spec_hash(step):
-            found.add(step)
-    return frozenset(found)
+    old, new = before.dataset.steps, now.dataset.steps
+    poison = {  # who takes pilots down is in no byte as long as it is not asked for
+        number
+        for number, (one, other) in enumerate(zip(old, new, strict=True))
+        if other.retry.pilots_max and not one.retry.pilots_max
+    }
+    return stale_steps(before, now) | poison
 
 
 def _blocks(store: Store, join: DatasetJoin, named: Regions | None) -> list[int]:

@@ -92,6 +92,8 @@ class DatasetJoin:
         kept = np.where(in_row, states, states & (255 - forget)).astype(np.uint8)
         self._affected.put(step, jobs, kept | state_byte.TOUCHED)
         self.touch((step, job) for job in jobs[in_row].tolist())
+        if forget & state_byte.LEASED and in_row.any():
+            self.set_leased(step, jobs[in_row], leased=False)
 
     def set_leased(self, step: int, jobs: Jobs, *, leased: bool) -> bool:
         """Note that a live lease covers jobs of a step, or no more; return whether one did."""

@@ -120,6 +120,18 @@ class Reading:
             found += [(step, job) for job in jobs[is_ready].tolist()]
         return sorted(found, key=lambda place: (place[1], place[0]))[:limit]
 
+    def tried_twice(self, step: int) -> Iterator[Place]:
+        """Yield the tasks of a step that may have more than one success that counts."""
+        for one in self._store.tasks.every_block(self._row.no):
+            if one.step != step:
+                continue
+            jobs = self._jobs(step, one.block)
+            states = self._blocks.read(step, jobs)
+            done = (states & state_byte.DONE) != 0
+            twice = done & ((states & state_byte.TWICE) != 0) & ((states & state_byte.ROW) == 0)
+            twice |= (states & state_byte.ROW) != 0
+            yield from ((step, job) for job in jobs[twice].tolist())
+
     def spans(self, word: Verdict) -> list[tuple[int, int, int]]:
         """Return (step, first job, count) of all tasks touched that have a verdict."""
         code = VERDICTS.index(word)

@@ -54,8 +54,9 @@ class Rowwise:
         merge.set_leases(work.leases)
         merge.touch(work.touched)
         changes = merge.settle()
-        named = {(one.step, one.job) for one in changes.attempts}
-        named |= {(one.step, one.job) for one in changes.pins}
+        # Facts that are known already are told again where controls made them count.
+        named = {one.place for one in work.facts}
+        named |= {(one.step, one.job) for one in (*work.pins, *changes.pins)}
         self._write_rows(merge, changes, named | changes.rows.keys())
         self._count_rows(changes)
         for step in changes.flipped:
@@ -76,7 +77,7 @@ class Rowwise:
                 needs_row = (
                     had_row or self._affected.judge.dag.whole[step] or bool(attempts or pins)
                 )
-                states[place] = _byte_of(row.verdict, row.failures, row.lease, needs_row)
+                states[place] = byte_of(row.verdict, row.failures, row.lease, needs_row)
                 if needs_row:
                     rows.append(row)
                     facts += [
@@ -127,7 +128,8 @@ class Rowwise:
                 self._affected.note(child, jobs)
 
 
-def _byte_of(verdict: Verdict, failures: int, lease: int, needs_row: bool) -> int:
+def byte_of(verdict: Verdict, failures: int, lease: int, needs_row: bool) -> int:
+    """Return the byte of a task that the merge judged."""
     found = state_byte.TOUCHED
     if needs_row:
         found |= state_byte.ROW

@@ -13,6 +13,10 @@ def spans(steps: Numbers, jobs: Numbers) -> tuple[Span, ...]:
     """Return the spans of attempts at (step, job)."""
     if not len(steps):
         return ()
+    low_job, high_job = int(jobs.min()), int(jobs.max())
+    step, block = int(steps[0]), low_job >> BLOCK_BITS
+    if block == high_job >> BLOCK_BITS and int(steps.min()) == int(steps.max()):
+        return (Span(step, block, low_job, high_job),)
     key = (steps << 32) | jobs
     order = None if bool(np.all(key[1:] >= key[:-1])) else np.sort(key)
     key = key if order is None else order

@@ -91,6 +91,11 @@ class StoredBundles:
         found = self._db.all(_SQL["rivals"], (row.stream, row.sequence, row.id))
         return [BundleId(one[0]) for one in found]
 
+    def of_commit(self, epoch: Epoch, commit: int) -> list[BundleId]:
+        """See `protocol.Bundles`."""
+        found = self._db.all(_SQL["of_commit"], (epoch.counter, epoch.nonce, commit))
+        return [BundleId(one[0]) for one in found]
+
     def receipts(self, producer: str) -> list[StreamReceipt]:
         """See `protocol.Bundles`."""
         found = self._db.all(_SQL["receipts"], (producer,))

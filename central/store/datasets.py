@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from bundle import canonical
 from bundle.ids import DIGEST_BYTES, BundleId, DatasetId, Epoch, LeaseId, SiteName, StreamId
@@ -72,9 +72,9 @@ class StoredDatasets:
         """See `protocol.Datasets`."""
         self._db.run(_SQL["set_crossed"], (no,))
 
-    def set_document(self, no: int, digest: bytes) -> None:
+    def set_document(self, no: int, digest: bytes, name: str) -> None:
         """See `protocol.Datasets`."""
-        self._db.run(_SQL["set_document"], (digest, no))
+        self._db.run(_SQL["set_document"], (digest, storable(name), no))
 
     def submitter(self, no: int) -> bytes:
         """See `protocol.Datasets`."""
@@ -147,6 +147,10 @@ class StoredDatasets:
         """See `protocol.Datasets`."""
         return [LeaseRow(*row) for row in self._db.ask(_SQL["leases_by_no"], numbers)]
 
+    def leases(self, ids: Collection[LeaseId]) -> list[LeaseRow]:
+        """See `protocol.Datasets`."""
+        return [LeaseRow(*row) for row in self._db.ask(_SQL["leases_by_id"], ids)]
+
     def live_on(self, dataset: int) -> list[LeaseRow]:
         """See `protocol.Datasets`."""
         return [LeaseRow(*row) for row in self._db.all(_SQL["live_on"], (dataset,))]
@@ -155,9 +159,10 @@ class StoredDatasets:
         """See `protocol.Datasets`."""
         return self._db.insert(_SQL["add_lease"], (*row[1:7], row.raw, row.tasks, row.answered))
 
-    def answer(self, no: int, count: int) -> None:
+    def answer(self, counts: Mapping[int, int]) -> None:
         """See `protocol.Datasets`."""
-        self._db.run(_SQL["answer"], (count, no))
+        for no, count in sorted(counts.items()):
+            self._db.run(_SQL["answer"], (count, no))
 
     def leased_at(self, site: SiteName) -> list[tuple[int, int]]:
         """See `protocol.Datasets`."""

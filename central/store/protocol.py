@@ -64,6 +64,9 @@ class Bundles(Protocol):
     def rivals(self, row: BundleRow) -> list[BundleId]:
         """Return other bundles that claim the same place of the same stream."""
 
+    def of_commit(self, epoch: Epoch, commit: int) -> list[BundleId]:
+        """Return central's own bundles with a commit number, one at most unless it was split."""
+
     def receipts(self, producer: str) -> list[StreamReceipt]:
         """Return the receipts of all of a site's streams."""
 
@@ -159,11 +162,24 @@ class Store(Protocol):
         What was read while it did not change is still so. Comparable on one open store only.
         """
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may change it: then look at `version` before relying on memory.
+
+        Each commit raises the version by one there.
+        """
+
     def transaction(self) -> AbstractContextManager[None]:
         """Start a durable write transaction; an exception undoes all of it.
 
         Inside it nobody else changes anything. Where its end raises DatabaseTrouble, it may have
         been committed all the same: do it again, or look.
+        """
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Read one moment of the store as long as it lasts; nothing can be changed inside it.
+
+        Keep it short: an engine may keep commits waiting until it ends.
         """
 
     def check(self) -> list[str]:

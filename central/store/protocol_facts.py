@@ -56,8 +56,8 @@ class Datasets(Protocol):
     def set_crossed(self, no: int) -> None:
         """Note that live leases of a dataset overlap."""
 
-    def set_document(self, no: int, digest: bytes) -> None:
-        """Note that a dataset's document was edited."""
+    def set_document(self, no: int, digest: bytes, name: str) -> None:
+        """Note which document of a dataset is in force, and the name that it gives it."""
 
     def submitter(self, no: int) -> bytes:
         """Return the key of the user whose bundle submitted a dataset; empty where none did."""
@@ -98,14 +98,17 @@ class Datasets(Protocol):
     def leases_by_no(self, numbers: Collection[int]) -> list[LeaseRow]:
         """Return leases by their numbers, ascending; unknown numbers are left out."""
 
+    def leases(self, ids: Collection[LeaseId]) -> list[LeaseRow]:
+        """Return those leases that are known, by number; one query."""
+
     def live_on(self, dataset: int) -> list[LeaseRow]:
         """Return the live leases of a dataset by number."""
 
     def add_lease(self, row: LeaseRow) -> int:
         """Add a live lease; return its number."""
 
-    def answer(self, no: int, count: int) -> None:
-        """Add to how many tasks of a lease results answered."""
+    def answer(self, counts: Mapping[int, int]) -> None:
+        """Note how many tasks more of leases, by their numbers, a result answered."""
 
     def leased_at(self, site: SiteName) -> list[tuple[int, int]]:
         """Return (dataset, how many tasks) of what is leased to a site, as `leased_by` counts."""
@@ -141,8 +144,8 @@ class Segments(Protocol):
         The rows' own `spans` are left empty.
         """
 
-    def of_run(self, lease: int, pilot_run: bytes) -> list[SegmentRow]:
-        """Return the segments of a pilot's run on a lease by number."""
+    def of_leases(self, leases: Collection[int]) -> list[SegmentRow]:
+        """Return the segments of leases by number, in one query; their spans left empty."""
 
     def after(
         self, dataset: int, no: int, limit: int, unsuccessful: bool = False

@@ -49,9 +49,9 @@ class StoredSegments:
         found = self._db.ask(_SQL["touching"], keys, (dataset,))
         return [(_segment(row[:_COLUMNS]), Span(*row[_COLUMNS:])) for row in found]
 
-    def of_run(self, lease: int, pilot_run: bytes) -> list[SegmentRow]:
+    def of_leases(self, leases: Collection[int]) -> list[SegmentRow]:
         """See `protocol.Segments`."""
-        return self._with_spans(self._db.all(_SQL["of_run"], (lease, pilot_run)))
+        return [_segment(row) for row in self._db.ask(_SQL["of_leases"], leases)]
 
     def after(
         self, dataset: int, no: int, limit: int, unsuccessful: bool = False

@@ -24,6 +24,7 @@ from central.core.dag import Dag
 from central.core.facts import AttemptFact, Control, Pin, Place, TaskRow
 from central.intake import FoundSegment
 from central.joining import Joining
+from central.state.examining import Examination
 from central.state.reading import Reading
 from central.state.recall import Recall
 from central.store.protocol import Store
@@ -132,6 +133,10 @@ class Board:
             for one in attempts
         ]
 
+    def problems(self) -> list[str]:
+        """What a close look finds wrong beside the bytes."""
+        return list(Examination(self._workings(), self.row).problems())
+
     def rows(self) -> dict[Place, TaskRow]:
         return {row.place: row for row in Reading(self._workings(), self.row).every_row()}
 
@@ -169,6 +174,9 @@ class _Workings:
 
     def lease(self, row: LeaseRow) -> Lease:
         return self._board.lease(row)
+
+    def keep_lease(self, digest: bytes, lease: Lease, size_bytes: int) -> None:
+        del digest, lease, size_bytes  # the board knows them all
 
 
 def store_in(folder: Path) -> Store:

@@ -203,6 +203,7 @@ def compare(board: Board, memory: Memory) -> None:
             assert one.verdicts[place] == counted.get((one.step, word), 0), (one.step, word)
         used = memory.usage.get(one.step, UsageSum())
         assert (one.usage.attempts, one.usage.wall_ms) == (used.attempts, used.wall_ms)
+    assert not board.problems()
     has_pins = {
         (p.step, p.job, p.generation, p.outcome) for p in board.store.tasks.every_pin(board.no)
     }
@@ -316,3 +317,25 @@ def covered(of: Dag, live: set[int], number: int) -> dict[Place, tuple[int, int]
         (task.step, task.job): (int((task.step, task.job) in held), generation)
         for task, generation in lease_of(of, number).tasks()
     }
+
+
+def test_a_child_that_came_before_its_reset_and_its_parent_counts_once_both_are_there() -> None:
+    document = Dataset("board", JOBS, 1, SHAPES["chain"])
+    of = dag_of(document)
+    lease, run_ = LeaseId(bytes([11]) * 16), PilotRun(bytes([1]) * 8)
+    parent_made = output(0, 0, 0)
+
+    def success(step: int, consumed_: tuple[bytes, ...], made: Any) -> Seg:
+        about = (0, 0, 1_000_000, 2_000, 3_000, 0, Usage(1, 1, 1, 1, 2, 3))
+        one = Attempt(0, step, 1, 10 + step, Fate.SUCCESS, *about, consumed_, made)
+        return lease, run_, (one,)
+
+    child = success(1, (outcome_digest(parent_made),), ())
+    reset = make_control(of, ControlWord.RESET, None, None, EPOCH, 1000)
+    order: list[Event] = [
+        ("segment", child),
+        ("control", (reset,)),
+        ("segment", success(0, (), parent_made)),
+    ]
+    for arrival in itertools.permutations(order):
+        run(document, of, arrival, [1])

@@ -137,6 +137,30 @@ def test_a_dataset_is_submitted_with_the_cosignatures_of_several_people(
     assert refused["error"]["code"] == "cosignature-refused"
 
 
+def test_a_dataset_is_edited_reset_and_adopted_from_the_command_line(
+    served: Served, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    given = ["--central", served.url, "--token-file", str(served.site.home.token)]
+    name = pulk("dataset", "submit", file, *given)["id"]
+    first = pulk("dataset", "show", name, *given)["digest"]
+    step = {"name": "s", "command": ["false"], "failures_max": 9}
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(DOCUMENT | {"steps": [step]}))
+    made = pulk("dataset", "edit", name[:8], other, *given)
+    assert (made["steps"], made["tasks"]) == ([0], 0)  # nothing had run yet
+    shown = pulk("dataset", "show", name, *given)
+    assert shown["digest"] == made["digest"] != first
+    assert pulk("dataset", "tasks", name, "0", "0", *given)["command"] == ["false"]
+    more = tmp_path / "more.json"
+    more.write_text(json.dumps(DOCUMENT | {"jobs": 3}))
+    refused = pulk("dataset", "edit", name, more, *given, code=1)
+    assert "edit-refused" in refused["error"]["what"]
+    assert "3 jobs instead of 2" in refused["error"]["what"]
+    assert pulk("dataset", "reset", name, *given)["tasks"] == 2
+    assert pulk("dataset", "adopt", name, "--jobs", "1", "--step", "0", *given)["tasks"] == 1
+
+
 def test_the_rest_interface_refuses_what_is_no_cosignature(served: Served, file: Path) -> None:
     raw = spec.encode(document.load(file))
     authorization = f"Bearer {served.site.token}"

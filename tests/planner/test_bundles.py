@@ -19,7 +19,13 @@ from bundle.intervals import IntervalSet
 from bundle.records.profile import Gpu, Profile
 from central import planning
 from central.board import Board
-from central.config import Config, PlannerSection, QuotaSection, QuotasSection, SharesSection
+from central.config import (
+    Config,
+    PlannerSection,
+    QuotaSection,
+    QuotasSection,
+    SharesSection,
+)
 from central.lately import Lately
 from central.visit import Visit
 from tests.central.conftest import Central, chain
@@ -319,3 +325,4 @@ def test_a_deadline_pulls_a_dataset_before_its_users_others(central: Central) ->
         for held in get(central, site):
             bring(central, site, held)
     assert central.counts(due)[0]["done"] >= 500  # of 800: three to four times its usual share
+

@@ -27,6 +27,7 @@ from central.core.receipts import Outcome
 from central.errors import BadControl, SetBack, UnknownDataset
 from central.home import Home
 from central.restore import restore, take_over
+from relay import chains
 from tests.simulation import picture
 from tests.simulation.disk import Died, Episode, Unsynced
 from tests.simulation.faults import Fault
@@ -60,6 +61,7 @@ class Center:
     _commits: int = 0
     _picture: Picture | None = None
     _snapshot: Path | None = None
+    _set_back_unnoticed: bool = False
     _unheeded: bool = False  # a trust version was taken, and lets in what was parked
     _dies_after: int = 0
 
@@ -374,11 +376,19 @@ class Center:
             shutil.copytree(self._snapshot, self.root, copy_function=_copy)
             _bring_keys(gone, self.root)
         self.world.fire(Fault.SET_BACK)
+        self._set_back_unnoticed = True
         self._restored()
 
     def take_over(self) -> None:
-        """The operator reads that central was set back, and says that it is the one that counts."""
-        if self.is_up and self.workings.is_set_back:
+        """The operator reads that central was set back, here or at a site; this one counts."""
+        forked = any(chains.read(one.spool).undecided() for one in self.world.sites)
+        # Numbers alone don't show a central that went past what it had said before it was set back
+        # while no site looked: then a person finds out in the end.
+        late = self._set_back_unnoticed and not self.world.faulty
+        if self.is_up and (forked or late or self.workings.is_set_back):
+            if forked:
+                self.world.fire(Fault.FORKED)
+            self._set_back_unnoticed = False
             self.authority.close()
             take_over(self.home, self._clock)
             self.world.machine.tell("take over")

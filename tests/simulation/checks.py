@@ -51,7 +51,7 @@ class Checks:
     def _moved(self, dataset: DatasetId, then: Standings, now: Standings) -> None:
         for place, old in then.rows.items():
             new = now.rows[place]
-            if new.generation == old.generation and old.outcome:
+            if new.generation == old.generation and old.outcome and _is_built_upon(then, place):
                 assert new.outcome == old.outcome, f"I6: {dataset} {place}: another outcome"
             if old.verdict is Verdict.DONE:
                 assert new.verdict is Verdict.DONE or new.generation > old.generation, (
@@ -131,9 +131,11 @@ class Checks:
 
     def _hours(self, dataset: DatasetId, of: Standings, tried: dict[Key, Said]) -> None:
         for step in range(len(of.dag.dataset.steps)):
-            mine = [said for key, said in tried.items() if key.step == step]
-            wall_ms = sum(said.wall_ms for said in mine)
-            assert (of.attempts[step], of.wall_ms[step]) == (len(mine), wall_ms), (
+            mine = {key: said for key, said in tried.items() if key.step == step}
+            wall_ms = sum(said.wall_ms for said in mine.values())
+            unsure_ms = sum(mine[key].wall_ms for key in self._world.contested() & mine.keys())
+            sound = wall_ms - unsure_ms <= of.wall_ms[step] <= wall_ms
+            assert of.attempts[step] == len(mine) and sound, (
                 f"I3: {dataset} step {step}: {of.attempts[step]} attempts, {of.wall_ms[step]} ms; "
                 f"the ledger says {len(mine)}, {wall_ms}"
             )
@@ -171,6 +173,8 @@ class Checks:
             return (Verdict.CANCELLED, Verdict.DONE) if is_done else (Verdict.CANCELLED,)
         if is_done:
             return (Verdict.DONE,)
+        if self._world.contested() & {key for key, _ in tried}:
+            return (Verdict.FAILED, Verdict.LEASED, Verdict.READY, Verdict.HELD)
         if failures >= of.dag.dataset.steps[place[0]].failures_max:
             return (Verdict.FAILED,)
         if sum(said.fate in (Fate.LOST, Fate.NODE_FAILURE) for said in mine) >= PILOTS_MAX:
@@ -194,6 +198,14 @@ def _standing(of: Standings, place: Place) -> Standing:
             )
             removed = removed or one.word is ControlWord.TOMBSTONE
     return Standing(generation, generation, suspended, cancelled, removed)
+
+
+def _is_built_upon(of: Standings, place: Place) -> bool:
+    """Whether a child has a success: then the choice among a task's outcomes may not move."""
+    dataset = of.dag.dataset
+    return any(
+        row.outcome and place in graph.parents(dataset, *child) for child, row in of.rows.items()
+    )
 
 
 def _cascades(of: Standings) -> None:

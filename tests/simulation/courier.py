@@ -15,7 +15,6 @@ from bundle.ids import BundleId, StreamId
 from bundle.spool import publish
 from bundle.trust.keys import MemoryKey
 from bundle.wire.errors import BundleRefused
-from bundle.wire.manifest import Kind
 from relay.carrier.contract import Answer, Outgoing
 from relay.errors import CarryFailed
 from tests.simulation import forge
@@ -212,7 +211,7 @@ class Courier:
                     raw, trust, stolen.signer, folder, certificate=stolen.certificate,
                     stream=StreamId(self._chance.randbytes(16)),
                 )  # fmt: skip
-            elif others and forge.manifest_in(raw, folder).kind is Kind.RESULT:
+            elif others and forge.manifest_in(raw, folder).segments:
                 other = self._chance.choice(others)
                 made = forge.signed_again(
                     raw, trust, other.home.signer, folder,

@@ -31,6 +31,7 @@ class Fault(StrEnum):
     CENTRAL_CLOCK = "central's clock wrong"
     RESTORED_DATABASE = "old database put back, archive kept"
     SET_BACK = "central's snapshot put back, nobody told it"
+    FORKED = "central's chain forked, and a site saw it"
     RESTORED_FOLDER = "central restored from an old backup"
     # sites
     RELAY_KILLED = "relay killed inside a tick"

@@ -66,6 +66,7 @@ class Archived:
     """What the result bundles in an archive hold, read without central."""
 
     trust: TrustView
+    contested: set[Key] = field(default_factory=set)  # of which two contents arrived
     _read: dict[str, dict[Key, Said]] = field(default_factory=dict)
 
     def of(self, archive: Path) -> dict[Key, Said]:
@@ -75,7 +76,12 @@ class Archived:
             if path.name not in self._read:
                 self._read[path.name] = _attempts(path, self.trust)
             for key, said in self._read[path.name].items():
-                assert found.setdefault(key, said) == said, f"two contents of {key}"
+                known = found.setdefault(key, said)
+                if known != said:
+                    # An old copy of a spool knows less of how an attempt ended than the new one.
+                    assert Fate.LOST in (known.fate, said.fate), f"two contents of {key}"
+                    self.contested.add(key)
+                    found[key] = said if known.fate is Fate.LOST else known
         return found
 
 

@@ -53,7 +53,7 @@ class Scheduler:
     def submit(self, request: PilotRequest) -> str:
         """Start a pilot once for each name."""
         if request.name not in self._names:
-            batch = self._names[request.name] = f"batch-{len(self._names)}"
+            batch = self._names[request.name] = f"{self._site.label}-{len(self._names)}"
             pilot = self.pilots[batch] = Pilot(self._site, batch)
             self._site.world.machine.after(
                 self._site.chance.uniform(60, 7200) * SECOND_US, pilot.start

@@ -263,7 +263,7 @@ class Site:
     def _destroyed(self, fault: Fault) -> None:
         for pilot in self.scheduler.pilots.values():
             pilot.die()
-        safe = set(self.world.archived())
+        safe = set(self.world.covered())
         lost = self.world.ledger.destroyed(self.spool_number, but=safe)
         self.world.fire(fault, self.label, lost)
 

@@ -10,9 +10,16 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bundle.dataset import spec
+from bundle.dataset.spec import Command, Dataset, Step
+from central import home as homes
+from central.authority import Authority
 from central.cli.simulate import command
+from central.config import Config, PlannerSection
+from central.home import Home
 from central.simulation import told
 from central.simulation.costs import Costs, Line, measure
+from central.simulation.echo import Echo
 from central.simulation.flow import Flow, simulate
 from central.simulation.scenario import DAY_S, Scenario, ScenarioRefused, SiteKind, load
 from tests.conftest import REPOSITORY
@@ -84,6 +91,7 @@ def test_slots_work_or_idle_and_sized_sites_idle_only_while_nothing_can_come(
 
 def test_bundles_cost_a_real_central_something(tmp_path: Path) -> None:
     costs = measure(tmp_path, (50, 500))
+    assert costs.merge_s.each > 0
     assert costs.pack_s.at(500) > 0
     assert costs.merge_s.at(500) > 0
     assert costs.result_bytes.at(500) > costs.result_bytes.at(50) > 1000
@@ -111,3 +119,18 @@ def test_an_unknown_key_is_named(tmp_path: Path) -> None:
     with pytest.raises(ScenarioRefused) as refused:
         load(path)
     assert "site.0.cuont" in refused.value.text()
+
+
+def test_a_site_that_wants_many_bundles_full_gets_the_second(tmp_path: Path) -> None:
+    """What `pulk simulate` takes for granted of central, and weeks without a visit need."""
+    home = Home(tmp_path / "central")
+    homes.create(home)
+    planner = PlannerSection(bundle_tasks_max=10)
+    authority = Authority.open(home, Config(planner=planner), clock_us=homes.now_us)
+    raw = spec.encode(Dataset("many", 1000, 1, (Step("run", Command(("/bin/true",))),)))
+    authority.submit(raw, idempotency_key="many", token_id=1)
+    site = Echo("ship", tmp_path / "ship", authority)
+    authority.absorb(site.report(100))
+    leases = [authority.outbox(site.name) for _ in range(4)]
+    authority.close()
+    assert len(leases[-1]) >= 4

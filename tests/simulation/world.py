@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from bundle.ids import StreamId
+from central.backup_record import POOL
 from central.blob.folder import FolderBlobs
 from central.fsck import fsck
 from central.home import Home
@@ -104,6 +105,15 @@ class World:
         """Return every attempt that lies in central's archive."""
         return self._archived.of(self.center.home.archive)
 
+    def covered(self) -> dict[Key, Said]:
+        """Return the attempts that no single disk can lose, as central's configuration has it."""
+        center = self.center
+        return self.archived() if center.copies == 1 else self._archived.of(center.pool / POOL)
+
+    def contested(self) -> set[Key]:
+        """Return the attempts of which two contents lie in the archive."""
+        return self._archived.contested
+
     def run(self) -> None:
         """Play the world to its end. Raises AssertionError where an invariant breaks."""
         with self.machine.running(), _two_disks():
@@ -159,8 +169,7 @@ class World:
         """Return what may befall a site once, and central, by name."""
         return {
             "purge": site.purge,
-            "copy aside": site.copy_aside,
-            "put back": site.put_back,
+            "old copy": lambda: self._old_copy(site),
             "split": site.split,
             "lose output": site.lose_output,
             "wrong clock": lambda: self._wrong_clock(site),
@@ -169,6 +178,10 @@ class World:
             "rotate central": self._rotate_central,
             "central's clock": self._wrong_central_clock,
         }
+
+    def _old_copy(self, site: Site) -> None:
+        site.copy_aside()
+        self.machine.after(self.chance.uniform(0.2, 2) * DAY_US, site.put_back)
 
     def _wrong_clock(self, site: Site) -> None:
         is_back = self.chance.random() < 0.5

@@ -25,6 +25,7 @@ from central.store.statements import KEYS, Statement
 LOCK = 0x70756C6B  # "pulk": the number of the writers' advisory lock
 ROWS_AT_ONCE = 2000  # 128 MiB of the largest blocks; arrays are as fast as COPY, measured
 _BEGIN = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_advisory_xact_lock({LOCK})"
+_LOOK = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _BUSY = (errors.SerializationFailure, errors.DeadlockDetected, errors.LockNotAvailable)
 _TABLES = {
     "pairs": "unnest(%b::bigint[], %b::bigint[]) AS w (a, b)",
@@ -43,7 +44,7 @@ class PostgresqlConnection:
         self._texts: dict[str, str] = {}
         self._raw: psycopg.Connection | None = None
         self._unsure = False  # a commit was under way when the connection broke
-        self._inside = False
+        self._inside = self._looks = False  # in a transaction; in a snapshot
         self._version = 0
         self._live()
 
@@ -105,13 +106,29 @@ class PostgresqlConnection:
         """Do what `transaction` does, in a database that may have no tables yet."""
         if self._inside:
             raise RuntimeError("a transaction is open already")
-        self._begin()
+        if self._read_only:
+            raise DatabaseTrouble(where=self.where, reason="it was opened to be read only")
+        self._begin(_BEGIN)
         try:
             yield
         except BaseException:
             self._undo()
             raise
         self._commit()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read one moment as long as it lasts; nobody waits for its end."""
+        if self._inside:
+            raise RuntimeError("a transaction is open already")
+        self._begin(_LOOK)
+        self._looks = True
+        try:
+            self._version = self.execute("SELECT version FROM revision")[0][0]
+            yield
+        finally:
+            self._looks = False
+            self._undo()
 
     @property
     def version(self) -> int:
@@ -149,14 +166,12 @@ class PostgresqlConnection:
         with self._translated():
             self._live().execute(cast(Any, text), values, binary=True)
 
-    def _begin(self) -> None:
-        if self._read_only:
-            raise DatabaseTrouble(where=self.where, reason="it was opened to be read only")
+    def _begin(self, text: str) -> None:
         for again in (True, False):
             raw = self._live()
             try:
                 with self._translated():
-                    raw.execute(_BEGIN)
+                    raw.execute(cast(Any, text))
                 self._inside = True
                 return
             except BaseException as error:
@@ -220,7 +235,7 @@ class PostgresqlConnection:
         return raw
 
     def _check_writing(self) -> None:
-        if not self._inside:
+        if self._looks or not self._inside:
             raise RuntimeError("a store is changed in a transaction only")
 
     def _text(self, statement: Statement) -> str:

@@ -1,4 +1,4 @@
-"""A whole copy of the database by pg_dump, in the form that pg_restore takes."""
+"""A whole copy of the database by pg_dump, and back by pg_restore."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bundle.spool import publish
-from central.errors import BackupRefused
-from central.store.postgresql.address import Address
+import psycopg
 
-PROGRAM = "pg_dump"
+from bundle.spool import publish
+from central.errors import BackupRefused, RestoreRefused
+from central.store.postgresql.address import Address
+from central.store.postgresql.settings import CONNECT
+
+PROGRAM, RESTORE = "pg_dump", "pg_restore"
+_TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()"
 PAUSE_S = 0.1
 
 
@@ -28,7 +32,8 @@ def write(address: Address, to: Path, pause: Callable[[], None]) -> None:
         raise BackupRefused(where=address.shown, reason=f"there is no {PROGRAM} on this machine")
     descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        said = _run(program, address, descriptor, pause)
+        arguments = ["--format=custom", "--no-owner", "--no-privileges", "--no-password"]
+        said = _run([program, *arguments], address, descriptor, pause)
         if said is not None:
             raise BackupRefused(where=address.shown, reason=said)
         os.fsync(descriptor)
@@ -40,12 +45,39 @@ def write(address: Address, to: Path, pause: Callable[[], None]) -> None:
     publish.fsync_folder(to.parent)
 
 
-def _run(program: str, address: Address, target: int, pause: Callable[[], None]) -> str | None:
+def restore(address: Address, source: Path) -> None:
+    """Fill an empty database out of a dump: all of it or, in one transaction, nothing.
+
+    Raises RestoreRefused.
+    """
+    program = shutil.which(RESTORE)
+    if program is None:
+        raise RestoreRefused(where=address.shown, reason=f"there is no {RESTORE} on this machine")
+    try:
+        with psycopg.connect(address.conninfo, **CONNECT) as raw:
+            found = raw.execute(_TABLES).fetchone()
+            name = raw.info.dbname
+    except psycopg.OperationalError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise RestoreRefused(where=address.shown, reason=reason) from error
+    if found is None or found[0]:
+        raise RestoreRefused(where=address.shown, reason="the database has tables already")
+    arguments = [
+        *("--no-owner", "--no-privileges", "--no-password", "--single-transaction"),
+        *("--exit-on-error", f"--dbname={name}", str(source)),
+    ]
+    said = _run([program, *arguments], address, subprocess.DEVNULL, lambda: None)
+    if said is not None:
+        raise RestoreRefused(where=address.shown, reason=said)
+
+
+def _run(
+    command: list[str], address: Address, target: int, pause: Callable[[], None]
+) -> str | None:
     """Run it to its end; return the last line of what it complained of, or None."""
-    arguments = ["--format=custom", "--no-owner", "--no-privileges", "--no-password"]
     with tempfile.TemporaryFile() as complaints:
         process = subprocess.Popen(
-            [program, *arguments],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=target,
             stderr=complaints,
@@ -64,4 +96,4 @@ def _run(program: str, address: Address, target: int, pause: Callable[[], None])
         lines = complaints.read().decode(errors="replace").strip().splitlines()
     if process.returncode == 0:
         return None
-    return lines[-1] if lines else f"{PROGRAM} ended with {process.returncode}"
+    return lines[-1] if lines else f"{command[0]} ended with {process.returncode}"

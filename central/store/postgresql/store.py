@@ -43,6 +43,11 @@ class PostgresqlStore:
         self.people = StoredPeople(connection)
 
     @property
+    def is_shared(self) -> bool:
+        """See `protocol.Store.is_shared`."""
+        return True
+
+    @property
     def version(self) -> int:
         """See `protocol.Store.version`."""
         return self._connection.version
@@ -50,6 +55,10 @@ class PostgresqlStore:
     def transaction(self) -> AbstractContextManager[None]:
         """See `protocol.Store.transaction`."""
         return self._connection.transaction()
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """See `protocol.Store.snapshot`."""
+        return self._connection.snapshot()
 
     def check(self) -> list[str]:
         """See `protocol.Store.check`."""

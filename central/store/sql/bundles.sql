@@ -49,6 +49,10 @@ SELECT sequence, id FROM bundle WHERE stream = ? ORDER BY sequence DESC, no LIMI
 -- name: rivals
 SELECT id FROM bundle WHERE stream = ? AND sequence = ? AND id <> ? ORDER BY no
 
+-- name: of_commit
+SELECT id FROM bundle
+WHERE epoch_counter = ? AND epoch_nonce = ? AND commit_no = ? AND epoch_counter > 0 ORDER BY no
+
 -- name: receipts
 SELECT stream, receipt FROM stream WHERE producer = ? ORDER BY stream
 

@@ -14,6 +14,11 @@ SELECT l.no, l.id, l.dataset, l.digest, l.work, l.site, l.deadline_us, l.state, 
     l.answered
 FROM {numbers} JOIN lease AS l ON l.no = w.n ORDER BY l.no
 
+-- name: leases_by_id
+SELECT l.no, l.id, l.dataset, l.digest, l.work, l.site, l.deadline_us, l.state, l.raw, l.tasks,
+    l.answered
+FROM {digests} JOIN lease AS l ON l.id = w.digest ORDER BY l.no
+
 -- name: live_on
 SELECT no, id, dataset, digest, work, site, deadline_us, state, raw, tasks, answered
 FROM lease WHERE state = 'live' AND dataset = ? ORDER BY no

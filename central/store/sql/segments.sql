@@ -21,10 +21,10 @@ JOIN span AS p ON p.dataset = ? AND p.step = w.a AND p.block = w.b
 JOIN segment AS s ON s.no = p.segment
 ORDER BY s.no, p.step, p.block, p.job_min
 
--- name: of_run
-SELECT digest, dataset, bundle, place, lease, pilot_run, batch_id, attempts, unsuccessful,
-    local_min, local_max, generation_max, complete, salvaged, no
-FROM segment WHERE lease = ? AND pilot_run = ? ORDER BY no
+-- name: of_leases
+SELECT s.digest, s.dataset, s.bundle, s.place, s.lease, s.pilot_run, s.batch_id, s.attempts,
+    s.unsuccessful, s.local_min, s.local_max, s.generation_max, s.complete, s.salvaged, s.no
+FROM {numbers} JOIN segment AS s ON s.lease = w.n ORDER BY s.no
 
 -- name: after
 SELECT digest, dataset, bundle, place, lease, pilot_run, batch_id, attempts, unsuccessful,

@@ -38,6 +38,7 @@ class SqliteConnection:
         self.where, self._read_only = str(path), read_only
         self._texts: dict[str, str] = {}
         self.commits = 0
+        self._looks = False  # a snapshot is open
         self._open()
 
     def one(self, statement: Statement, values: Values = ()) -> Found | None:
@@ -108,6 +109,20 @@ class SqliteConnection:
             raise
         self.commits += 1
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read one moment as long as it lasts; in a rollback journal no commit ends meanwhile."""
+        if self._raw.in_transaction:
+            raise RuntimeError("a transaction is open already")
+        self.execute("BEGIN")
+        self._looks = True
+        try:
+            self.execute("SELECT count(*) FROM sqlite_master")  # the moment begins with a read
+            yield
+        finally:
+            self._looks = False
+            self._undo()
+
     def execute(self, text: str) -> list[Found]:
         """Run a statement that belongs to this engine alone."""
         with self.translated():
@@ -159,7 +174,7 @@ class SqliteConnection:
             self.commits += _REOPENED
 
     def _check_writing(self) -> None:
-        if not self._raw.in_transaction:
+        if self._looks or not self._raw.in_transaction:
             raise RuntimeError("a store is changed in a transaction only")
 
     def _text(self, statement: Statement, table: str) -> str:

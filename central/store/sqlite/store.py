@@ -60,6 +60,11 @@ class SqliteStore:
         return self._connection.database
 
     @property
+    def is_shared(self) -> bool:
+        """See `protocol.Store.is_shared`."""
+        return False
+
+    @property
     def version(self) -> int:
         """See `protocol.Store.version`."""
         return self._connection.commits + int(self._connection.execute("PRAGMA data_version")[0][0])
@@ -67,6 +72,10 @@ class SqliteStore:
     def transaction(self) -> AbstractContextManager[None]:
         """See `protocol.Store.transaction`."""
         return self._connection.transaction()
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """See `protocol.Store.snapshot`."""
+        return self._connection.snapshot()
 
     def check(self) -> list[str]:
         """See `protocol.Store.check`."""

@@ -42,7 +42,7 @@ def test_what_is_known_of_a_dataset_grows(store: Store) -> None:
         store.datasets.set_submitted(no, 77)
         store.datasets.set_touched(no, touched)
         store.datasets.set_crossed(no)
-        store.datasets.set_document(no, b"edited")
+        store.datasets.set_document(no, b"edited", "other")
         store.datasets.set_submitter(no, b"first")
         store.datasets.set_submitter(no, b"second")
     row = store.datasets.dataset_by_no(no)
@@ -119,9 +119,9 @@ def test_what_a_site_holds_is_what_its_live_leases_have_no_answer_for(store: Sto
     with store.transaction():
         rows = [made.known_lease(store, number, tasks=10) for number in range(3)]
         made.known_lease(store, 3, site=SiteName("south"), tasks=100)
-        store.datasets.answer(rows[0].no, 4)
-        store.datasets.answer(rows[0].no, 3)
-        store.datasets.answer(rows[1].no, 12)  # more than it covers: a site may lie
+        store.datasets.answer({rows[0].no: 4})
+        store.datasets.answer({rows[0].no: 3})
+        store.datasets.answer({rows[1].no: 12})  # more than it covers: a site may lie
         store.datasets.end_leases([rows[2].no], "expired")
     assert store.datasets.leased_by(NORTH) == 3
     assert store.datasets.leased_at(NORTH) == [(1, 3)]

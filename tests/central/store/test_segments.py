@@ -46,17 +46,13 @@ def test_segments_are_found_by_the_blocks_that_they_touch(store: Store) -> None:
     assert store.segments.touching(1, [(1, 0)]) == store.segments.touching(3, [(0, 0)]) == []
 
 
-def test_segments_of_a_run_come_with_their_spans(store: Store) -> None:
+def test_segments_of_leases_come_together_without_their_spans(store: Store) -> None:
     spans = (Span(0, 0, 1, 2), Span(0, 1, 65_536, 65_540), Span(1, 0, 0, 0))
-    first, second, other = add(
-        store,
-        made.segment(1, 1, *spans),
-        made.segment(2, 1),
-        made.segment(3, 1, pilot_run=b"anothers"),
-    )
-    assert store.segments.of_run(1, b"pilotrun") == [first, second]
-    assert store.segments.of_run(1, b"anothers") == [other]
-    assert store.segments.of_run(2, b"pilotrun") == []
+    first, second = add(store, made.segment(1, 1, *spans), made.segment(2, 1))
+    (other,) = add(store, made.segment(3, 1)._replace(lease=2))
+    assert store.segments.of_leases([1]) == [first._replace(spans=()), second]
+    assert store.segments.of_leases([2, 1]) == [first._replace(spans=()), second, other]
+    assert store.segments.of_leases([3]) == []
 
 
 def test_segments_of_a_dataset_come_page_by_page(store: Store) -> None:
@@ -94,5 +90,5 @@ def test_ten_thousand_segments_are_added_and_found_at_once(store: Store) -> None
 
 def test_a_text_from_a_site_may_hold_anything(store: Store) -> None:
     (row,) = add(store, made.segment(1, 1, batch_id="a\0b\N{SNOWMAN}'\"%s\n"))
-    (found,) = store.segments.of_run(1, b"pilotrun")
+    (found,) = store.segments.of_leases([1])
     assert found == row._replace(batch_id="a\N{SYMBOL FOR NULL}b\N{SNOWMAN}'\"%s\n")

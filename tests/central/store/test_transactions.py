@@ -155,6 +155,33 @@ def test_a_writer_that_is_in_the_way_is_waited_for(engine: Engine) -> None:
     assert store.people.meta("name") == b"second"
 
 
+def test_a_snapshot_shows_one_moment_and_changes_nothing(engine: Engine) -> None:
+    writer = engine.open()
+    with writer.transaction():
+        writer.people.set_meta("name", b"old")
+        writer.tasks.save_blocks(1, [BlockRow(0, 0, b"old", 0, 0)])
+    reader = engine.open(read_only=True)
+    with reader.snapshot():
+        assert reader.people.meta("name") == b"old"
+        seen = reader.version
+        if engine.name == "postgresql":  # SQLite's rollback journal lets nobody commit meanwhile
+            with writer.transaction():
+                writer.people.set_meta("name", b"new")
+        assert reader.people.meta("name") == b"old"
+        assert reader.tasks.blocks(1, [(0, 0)]) == {(0, 0): b"old"}
+        assert reader.version == seen
+        with pytest.raises(RuntimeError):
+            reader.people.set_meta("name", b"mine")
+        with pytest.raises(RuntimeError), reader.snapshot():
+            raise AssertionError
+    with writer.transaction():
+        writer.people.set_meta("name", b"newest")
+    assert reader.people.meta("name") == b"newest"
+    assert reader.version > seen
+    with writer.snapshot(), pytest.raises(RuntimeError), writer.transaction():
+        raise AssertionError
+
+
 def test_a_transaction_that_loses_is_begun_again(store: Store) -> None:
     tries: list[int] = []
 

@@ -1,0 +1,111 @@
+"""How commands ask central: its address and token, abbreviated ids, answers as words or JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from bundle.client import Client
+from bundle.errors import PulkError
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class NoToken(PulkError):
+    """The file with the access token cannot be read. Name the one that you were given."""
+
+    code = "no-token"
+    what = "the token cannot be read: {reason}"
+    remedy = "give --token-file; `pulk central init` writes the first one to DIR/admin.token"
+
+
+class UnknownDataset(PulkError):
+    """No dataset, or more than one, begins with these characters. See `pulk dataset list`."""
+
+    code = "no-such-dataset"
+    what = "{count} datasets begin with {given!r}"
+    remedy = "copy the id from `pulk dataset list`"
+
+
+def asking(*, required: bool) -> Callable[[_F], _F]:
+    """Return what adds the options that say which central is meant and who asks."""
+
+    def add(command: _F) -> _F:
+        for option in (
+            click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout."),
+            click.option(
+                "--token-file",
+                envvar="PULK_TOKEN_FILE",
+                required=required,
+                type=click.Path(path_type=Path),
+                help="File with the access token [env: PULK_TOKEN_FILE].",
+            ),
+            click.option(
+                "--central",
+                envvar="PULK_CENTRAL",
+                required=required,
+                help="URL [env: PULK_CENTRAL].",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return add
+
+
+def client_of(central: str, token_file: Path) -> Client:
+    """Return the client of a central. Raises NoToken."""
+    try:
+        return Client(central, token_file.read_text(encoding="ascii").strip())
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not plain text"
+        raise NoToken(where=str(token_file), reason=reason) from error
+
+
+def full_id(client: Client, given: str) -> str:
+    """Return the id that a unique abbreviation stands for."""
+    from bundle.ids import MalformedId, parse_dataset_id
+
+    try:
+        return parse_dataset_id(given)
+    except MalformedId:
+        found = [str(row["id"]) for row in rows(client.get("/datasets"), "datasets")]
+        fitting = [one for one in found if one.startswith(given)]
+        if len(fitting) != 1:
+            raise UnknownDataset(given=given, count=len(fitting)) from None
+        return fitting[0]
+
+
+def rows(answer: Any, key: str) -> list[dict[str, Any]]:
+    """Return the rows of an answer, under a key or alone."""
+    return list(answer.get(key, ()) if isinstance(answer, dict) else answer)
+
+
+def show_answer(answer: Any, as_json: bool, words: str) -> None:
+    """Print an answer as JSON, or its words."""
+    click.echo(json.dumps(answer) if as_json else words)
+
+
+def table(rows_: list[dict[str, Any]]) -> str:
+    """Return rows as aligned text; the columns are the keys, in order of first mention."""
+    if not rows_:
+        return "none"
+    columns = list(dict.fromkeys(key for row in rows_ for key in row))
+    lines = [columns, *([_cell(row.get(column)) for column in columns] for row in rows_)]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,74 @@
+"""What an edit of a dataset's document may change, and which steps' results it makes stale.
+
+Jobs, steps and needs are what tasks are named by: those stay. Whatever determines no output
+(requests, requirements, priorities, caps of retry) is changed without any result being lost.
+"""
+
+from __future__ import annotations
+
+from bundle.dataset.spec import Dataset
+from bundle.intervals import IntervalSet
+from central.core.controls import make_region
+from central.core.dag import Dag
+from central.core.facts import Control, ControlWord
+
+SPANS_MAX = 1000  # of jobs that one reset names; beyond it the gaps between them are reset too
+
+
+def difference(before: Dataset, after: Dataset) -> str:
+    """Return why a document can't take another one's place, or nothing."""
+    if before.jobs != after.jobs:
+        return f"it has {after.jobs} jobs instead of {before.jobs}"
+    if len(before.steps) != len(after.steps):
+        return f"it has {len(after.steps)} steps instead of {len(before.steps)}"
+    for number, (old, new) in enumerate(zip(before.steps, after.steps, strict=True)):
+        if old.name != new.name:
+            return f"its step {number} is {new.name!r} instead of {old.name!r}"
+        if old.per is not new.per:
+            return f"its step {new.name!r} runs once per {new.per} instead of once per {old.per}"
+        if set(old.needs) != set(new.needs):
+            names = [
+                ", ".join(before.steps[one].name for one in sorted(needs)) or "nothing"
+                for needs in (new.needs, old.needs)
+            ]
+            return f"its step {new.name!r} needs {names[0]} instead of {names[1]}"
+    return ""
+
+
+def changed_steps(before: Dag, now: Dag) -> frozenset[int]:
+    """Return the steps that compute something else now."""
+    steps = range(len(now.whole))
+    return frozenset(one for one in steps if before.spec_hash(one) != now.spec_hash(one))
+
+
+def stale_steps(before: Dag, now: Dag) -> frozenset[int]:
+    """Return the steps that compute something else now, and all that are computed from them."""
+    found = set(changed_steps(before, now))
+    for step in now.order:
+        if found.intersection(now.needs[step]):
+            found.add(step)
+    return frozenset(found)
+
+
+def controls_of(
+    dags: tuple[Dag, Dag], touched: IntervalSet, control: Control
+) -> tuple[Control, ...]:
+    """Return what an edit makes of a dataset: the edit itself, and a reset of what it makes stale.
+
+    The reset takes the stale results, and the pins on them, out of the generation in force: where a
+    later edit takes this one back, `adopt` counts them again.
+
+    Args:
+        dags: before and now.
+        touched: jobs that something happened to; nothing else has results.
+        control: the edit.
+    """
+    before, now = dags
+    jobs = touched
+    if len(jobs.spans) > SPANS_MAX:
+        jobs = IntervalSet(((jobs.spans[0][0], jobs.spans[-1][1]),))
+    regions = make_region(now, changed_steps(before, now), jobs)
+    if not regions:
+        return (control,)
+    reset = Control(ControlWord.RESET, regions, control.epoch, control.commit)
+    return (control, reset)
