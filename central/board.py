@@ -21,6 +21,7 @@ from central.core.matching import Needs
 from central.core.plan import prefix_steps
 from central.core.shares import Weights
 from central.lately import Lately
+from central.store.protocol import Store
 from central.store.rows import DatasetRow, StepRow
 from central.workings import Workings
 
@@ -141,7 +142,8 @@ class Board:
             rows = store.datasets.datasets()
             self._is_read, self._w.is_all_stirred = True, False
         else:
-            rows = [store.datasets.dataset_by_no(no) for no in sorted(stirred)]
+            # One may be missing: of a commit that failed nobody knows how it ended.
+            rows = [row for no in sorted(stirred) if (row := _known(store, no)) is not None]
         stirred.clear()
         if not rows:
             return self._lines
@@ -268,3 +270,10 @@ def weights(workings: Workings) -> Weights:
         urgent_us=int(told.urgent_hours * 3_600_000_000),
         age_doubles_us=int(told.age_doubles_hours * 3_600_000_000),
     )
+
+
+def _known(store: Store, no: int) -> DatasetRow | None:
+    try:
+        return store.datasets.dataset_by_no(no)
+    except LookupError:
+        return None

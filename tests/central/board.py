@@ -175,6 +175,9 @@ class _Workings:
     def lease(self, row: LeaseRow) -> Lease:
         return self._board.lease(row)
 
+    def stir(self, *datasets: int) -> None:
+        self.stirred.update(datasets)
+
     def keep_lease(self, digest: bytes, lease: Lease, size_bytes: int) -> None:
         del digest, lease, size_bytes  # the board knows them all
 

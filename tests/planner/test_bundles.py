@@ -325,4 +325,3 @@ def test_a_deadline_pulls_a_dataset_before_its_users_others(central: Central) ->
         for held in get(central, site):
             bring(central, site, held)
     assert central.counts(due)[0]["done"] >= 500  # of 800: three to four times its usual share
-
