@@ -4,8 +4,8 @@ SHA-256 over the sorted records of all datasets. A dataset's record holds its do
 controls say and where, every segment by its digest (which stands for its attempts, their fates and
 usage), every pin, and every task that is done or failed. Which output is canonical follows from
 these; what is cancelled or removed follows from controls, and which of those tasks has a trace
-depends on what came first. Not in it: epochs, commits, receipts, arrival times, leases,
-telemetry, parked bundles. See docs/adr/0016.
+depends on what came first. Not in it: epochs, commits, receipts, arrival times, leases, telemetry,
+parked bundles. See docs/adr/0016.
 """
 
 from __future__ import annotations

@@ -195,6 +195,19 @@ def test_an_expired_lease_is_leased_again_and_its_late_result_counts(central: Ce
     assert central.fsck()["attempts"] == 18  # both worked, each task is done once
 
 
+def test_a_lease_that_ended_frees_nothing_when_its_last_segment_comes(central: Central) -> None:
+    north, south = central.site("north"), central.site("south")
+    dataset, held = packed(central, north)
+    central.clock.pass_hours(24 * 365)
+    central.authority.absorb(south.report(1000))
+    assert [one for one in south.fetch(central.authority) if one.leases]
+    late = [north.play(held, lease, fate=lambda *_: Fate.PREEMPTED) for lease in held.leases]
+    assert all(one.segment.complete for one in late)
+    assert central.authority.absorb(north.result(late)).outcome == "merged"
+    assert central.counts(dataset) == [{"leased": 4}, {"leased": 4}, {"leased": 1}]  # to the south
+    central.fsck()
+
+
 def test_two_sites_with_different_outputs_leave_one_choice_that_survives_a_rebuild(
     central: Central, tmp_path: Path
 ) -> None:

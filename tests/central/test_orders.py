@@ -132,10 +132,8 @@ def merged(
 ) -> dict[str, object]:
     """Return the state that a history leaves, joined part by part; counters checked too."""
     with opening() as store:
-        board, memory = (
-            board_of(store, document),
-            Memory(dag_of(document), map(dag_of, edits(document))),
-        )
+        board = board_of(store, document)
+        memory = Memory(board.dag, map(dag_of, edits(document)))
         live: set[int] = set()
         for part in history:
             join(board, part, live)
@@ -176,7 +174,7 @@ def halves(history: Sequence[Event], draw: random.Random) -> tuple[list[Event], 
 
 
 def shuffled(history: Sequence[Event], draw: random.Random) -> list[Event]:
-    """Return a history in another order, parts of it repeated; leases end after they began."""
+    """Return a history in another order, parts of it again; leases end after they began."""
     found = [one for one in history for _ in range(draw.choice([1, 1, 2, 3]))]
     draw.shuffle(found)
     for number in {number for kind, number in found if kind == "end"}:

@@ -100,11 +100,8 @@ def failures(plant: Plant) -> Act:
     site = plant.site("north")
 
     def fate(place: tuple[int, int], tried: int) -> Fate:
-        return (
-            Fate.PAYLOAD_ERROR
-            if place == (0, 1) or (place == (1, 2) and not tried)
-            else Fate.SUCCESS
-        )
+        fails = place == (0, 1) or (place == (1, 2) and not tried)
+        return Fate.PAYLOAD_ERROR if fails else Fate.SUCCESS
 
     played = playing(site, ask(plant, site), fate=fate)
     counts = [{"failed": 1, "done": 2}, {"held": 1, "done": 2}, {"held": 1}]

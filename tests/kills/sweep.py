@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ from tests.kills.acts import ACTS, Act
 from tests.kills.plant import Place, Plant
 from tests.testbed.tracer import Call, Watch
 
+PAUSE_S = 0.2  # between tries
 Point = tuple[str, str, int]  # system call, act, which of that name in it
 Strike = Callable[[Call], int]
 
@@ -145,8 +148,11 @@ def _be_central(plant: Plant, act: Act, tell: int, wait: int, tries: int) -> Non
         for _ in range(tries):
             try:
                 answer = act.do(plant)
-            except PulkError as error:
-                os.write(tell, f"trouble {error.code}\n".encode())
+            except (PulkError, OSError) as error:  # a server answers 503 or 500: told nobody
+                if isinstance(error, PulkError) and not error.transient:
+                    raise
+                os.write(tell, f"trouble {error!r}\n".encode())
+                time.sleep(PAUSE_S if tries > 2 else 0)
             else:
                 os.write(tell, f"told {answer}\n".encode())
                 break
@@ -154,8 +160,6 @@ def _be_central(plant: Plant, act: Act, tell: int, wait: int, tries: int) -> Non
             plant.close()
         os._exit(0)
     except BaseException as error:
-        import traceback
-
         traceback.print_exc()
         sys.stderr.flush()
         os.write(tell, f"trouble {error!r}\n".encode())

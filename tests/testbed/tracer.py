@@ -164,9 +164,7 @@ def _ptrace(request: int, pid: int, data: int, *, size: int = 0) -> int:
     )
     if done < 0:
         number = ctypes.get_errno()
-        raise (
-            ProcessLookupError(number, "gone")
-            if number == errno.ESRCH
-            else OSError(number, os.strerror(number))
-        )
+        if number == errno.ESRCH:
+            raise ProcessLookupError(number, "gone")
+        raise OSError(number, os.strerror(number))
     return int(done)
