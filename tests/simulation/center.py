@@ -24,7 +24,7 @@ from central.backup import backup
 from central.backup_record import DATABASE, POOL
 from central.config import ArchiveSection, Config, PlannerSection
 from central.core.receipts import Outcome
-from central.errors import BadControl, SetBack, UnknownDataset
+from central.errors import BadControl, EditRefused, SetBack, UnknownDataset
 from central.home import Home
 from central.restore import restore, take_over
 from relay import chains
@@ -184,6 +184,22 @@ class Center:
                 return False
             except BadControl:
                 return True
+            return True
+
+        return bool(self._call(call))
+
+    def edit(self, dataset: DatasetId, asked: Asked) -> bool:
+        """Put another document in a dataset's place; False as for a control."""
+        if not self.is_up:
+            return False
+
+        def call() -> bool:
+            try:
+                self.authority.edit(dataset, asked.raw, idempotency_key=asked.key, token_id=1)
+            except (UnknownDataset, SetBack):
+                return False
+            except EditRefused:
+                return True  # it was deleted meanwhile
             return True
 
         return bool(self._call(call))
