@@ -8,7 +8,7 @@ import sys
 
 from benchmarks.table import Row, save, show
 
-BENCHES = ("pilot", "central", "flood", "wire", "retry", "planner", "stores")
+BENCHES = ("pilot", "central", "merging", "flood", "wire", "retry", "planner", "stores")
 
 
 def main() -> None:
