@@ -29,8 +29,7 @@ from tests.testbed import postgresql
 BENCH = "merging"
 SIZES = {"1M": 16, "10M": 153, "100M": 1526}  # blocks of 65,536 tasks
 POSTGRESQL = "PostgreSQL 10M"
-ROUNDS = 4
-ROUNDS_LARGE = 3  # of bundles of 100,000, and of rows per task
+ROUNDS = 3
 FRESH, LARGE, SHARDS, UGLY = "contiguous 10k", "contiguous 100k", "shards of 200", "ugly 10k"
 MUST_US = {FRESH: (1.0, 0.2), LARGE: (1.0, 0.2), UGLY: (6.0, 2.0)}
 POSTGRESQL_US = {FRESH: (2.0, 0.5), LARGE: (2.0, 0.5), UGLY: (8.0, 4.0)}
@@ -50,15 +49,14 @@ def measure() -> list[Row]:
             for size, one in centrals.items():
                 spent = one.planned(PLANNED_TASKS).spent
                 rounds.add(f"{PLANNED} {size}", spent.per(PLANNED_TASKS))
-        for number in range(ROUNDS):
+        for _ in range(ROUNDS):
             for size, one in centrals.items():
-                _round(rounds, size, one, large=number < ROUNDS_LARGE)
-            if number < ROUNDS_LARGE:
-                peer.measure(rounds)
-                rounds.add("REST", Spent(rest_us(), 0.0))
+                _round(rounds, size, one)
+            peer.measure(rounds)
+            rounds.add("REST", Spent(rest_us(), 0.0))
         rows = [*_merges(rounds), *_flat(rounds), *_peers(rounds)]
         rows += merging_asked.measure(centrals["10M"])
-    return rows + merging_whole.measure()
+    return [*rows, *merging_whole.measure()]
 
 
 def _go_first() -> None:
@@ -93,12 +91,11 @@ def _filled(
     return made
 
 
-def _round(rounds: Rounds, size: str, one: Filled, *, large: bool) -> None:
+def _round(rounds: Rounds, size: str, one: Filled) -> None:
     _merge(rounds, f"{FRESH} {size}", one, one.lease_fresh(10_000, 10_000))
     _merge(rounds, f"{SHARDS} {size}", one, one.lease_fresh(10_000, 200))
     _merge(rounds, f"{UGLY} {size}", one, one.lease_scattered(PLACES, EACH), ugly=True)
-    if large:
-        _merge(rounds, f"{LARGE} {size}", one, one.lease_fresh(100_000, 10_000))
+    _merge(rounds, f"{LARGE} {size}", one, one.lease_fresh(100_000, 10_000))
 
 
 def _merge(rounds: Rounds, what: str, one: Filled, work: Work, *, ugly: bool = False) -> None:

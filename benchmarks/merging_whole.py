@@ -18,7 +18,10 @@ from central.rebuild import rebuild
 
 BENCH = "merging"
 SUBMITTED = 100_000_000
-RESULTS, BUNDLE = 1_000_000, 10_000
+RESULTS = 1_000_000  # half of them in bundles of each of these sizes
+BUNDLES = (10_000, 100_000)
+SHARD = 10_000
+SMALL = 10_000  # results of small shards
 SMALL_SHARD = 200
 
 
@@ -30,15 +33,16 @@ def measure() -> Iterator[Row]:
         try:
             yield from _submission(one)
             before = _sizes(one.home)
-            _merged(one, RESULTS, BUNDLE)
+            for bundle in BUNDLES:
+                _merged(one, RESULTS // 2, bundle, SHARD)
             after = _sizes(one.home)
             weights = [(b - a) / RESULTS for a, b in zip(before, after, strict=True)]
-            what = f"after {RESULTS:,} results in bundles of {BUNDLE:,}"
+            what = f"after {RESULTS:,} results"
             yield below(BENCH, f"database {what}", weights[0], "bytes/task", 3, 0.2)
             yield below(BENCH, f"archive {what}", weights[1], "bytes/result", 90, 45)
             yield from _rebuilt(one.home, folder)
-            _merged(one, BUNDLE, SMALL_SHARD)
-            small = [(b - a) / BUNDLE for a, b in zip(after, _sizes(one.home), strict=True)]
+            _merged(one, SMALL, SMALL, SMALL_SHARD)
+            small = [(b - a) / SMALL for a, b in zip(after, _sizes(one.home), strict=True)]
             what = f"with shards of {SMALL_SHARD}"
             yield Row(BENCH, f"database {what}", small[0], "bytes/task")
             yield Row(BENCH, f"archive {what}", small[1], "bytes/result")
@@ -59,9 +63,9 @@ def _submission(one: Filled) -> Iterator[Row]:
     yield below(BENCH, "submitting 10^8 tasks, database and archive", bytes_more / 1e6, "MB", 1.0)
 
 
-def _merged(one: Filled, tasks: int, shard: int) -> None:
-    for _ in range(tasks // BUNDLE):
-        path, _ = one.answer(one.lease_fresh(BUNDLE, shard))
+def _merged(one: Filled, tasks: int, bundle: int, shard: int) -> None:
+    for _ in range(tasks // bundle):
+        path, _ = one.answer(one.lease_fresh(bundle, shard))
         found = one.authority.absorb(path)
         assert found.outcome is Outcome.MERGED, found
         path.unlink()
