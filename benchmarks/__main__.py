@@ -8,7 +8,11 @@ import sys
 
 from benchmarks.table import Row, save, show
 
+<<<<<<< HEAD
 BENCHES = ("pilot", "central", "flood", "wire", "retry", "planner", "stores", "several")
+=======
+BENCHES = ("pilot", "central", "merging", "flood", "wire", "retry", "planner", "stores")
+>>>>>>> bench
 
 
 def main() -> None:

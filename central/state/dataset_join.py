@@ -171,6 +171,7 @@ class DatasetJoin:
             self._source.fresh = {one.row.no for one in segments}
             self.canonical.without = frozenset(self._source.fresh)
             self._source.unjoined = set(self.judge.dag.order)
+        last = self.judge.dag.order[-1]
         for step in self.judge.dag.order:
             part = self._part(arrived, step, again)
             self._source.unjoined.discard(step)
@@ -184,7 +185,9 @@ class DatasetJoin:
                 if again is None:
                     self.counters.use(step, arrived.usage(joined.plain_attempts))
                 self._add_facts(arrived, step, joined.unfit_attempts)
-            self.run()
+            # What the last step changed in bytes alone is counted with what ends its leases.
+            if again is not None or step != last or not self._work.is_empty():
+                self.run()
         self._source.fresh, self._source.arriving = set(), set()
         self.canonical.without = frozenset()
 

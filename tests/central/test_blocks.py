@@ -145,9 +145,7 @@ def test_the_last_job_that_there_can_be_is_one_like_any_other(tmp_path: Path) ->
     try:
         wide.board.join([(LEASE, PILOT, tuple(wide.success(1, job) for job in last))])
         assert wide.counts(1).get(Verdict.DONE, 0) == 0  # its parent has no outcome yet
-        asked = make_control(
-            wide.dag, ControlWord.RESET, (2,), IntervalSet.of(last), EPOCH, 1000
-        )
+        asked = make_control(wide.dag, ControlWord.RESET, (2,), IntervalSet.of(last), EPOCH, 1000)
         wide.board.join([], [], [asked])
         assert wide.board.row.touched == IntervalSet.of(last)
         assert wide.board.problems() == []
