@@ -196,8 +196,8 @@ class Filled:
         path = self.workings.archive.path(bundle)
         with open_bundle(
             path, self.workings.trust, audience=None, kinds=frozenset({Kind.WORK})
-        ) as bundle:
-            found = tuple(leases.decode(bundle.chunk(place)) for place in bundle.find("lease"))
+        ) as opened:
+            found = tuple(leases.decode(opened.chunk(place)) for place in opened.find("lease"))
         return Work(path, found, spent)
 
     def _id(self, work: Work) -> str:

@@ -155,7 +155,7 @@ def _peers(rounds: Rounds) -> Iterator[Row]:
 
 
 class _Processes:
-    """What a PostgreSQL server's processes used, those that ended as well as they were last seen."""
+    """What a PostgreSQL server's processes used, those that ended as they were last seen."""
 
     def __init__(self, server: postgresql.Server) -> None:
         pid = (server.folder / "data" / "postmaster.pid").read_text().split()[0]

@@ -1,4 +1,4 @@
-"""The peers of the merge: a row per task in SQLite, by executemany and by sqlite-utils, and REST."""
+"""The peers of the merge: a row per task in SQLite, by two ways, and REST."""
 
 from __future__ import annotations
 
