@@ -103,8 +103,9 @@ def test_clearing_ends_the_pilot_its_children_and_what_carries_its_mark(
         assert time.monotonic() < deadline
         time.sleep(0.01)
     (view,) = make().survey().values()
-    leader = [p for p in process.every() if batch_id.encode() in process.arguments_of(p.pid)]
-    session = {p.pid for p in process.every() if p.session == leader[0].pid and p.alive}
+    of_batch = [p for p in process.every() if batch_id.encode() in process.arguments_of(p.pid)]
+    (leader,) = {p.session for p in of_batch if p.session == p.pid}  # numbers may have wrapped
+    session = {p.pid for p in process.every() if p.session == leader and p.alive}
     marked = {
         p.pid
         for p in process.every()
