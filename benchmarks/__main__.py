@@ -8,7 +8,9 @@ import sys
 
 from benchmarks.table import Row, save, show
 
-BENCHES = ("pilot", "central", "flood", "wire", "retry", "planner", "stores", "several")
+BENCHES = (
+    "pilot", "central", "merging", "flood", "wire", "retry", "planner", "stores", "several",
+)  # fmt: skip
 
 
 def main() -> None:

@@ -36,7 +36,7 @@ START_S = 30.0
 
 def measure() -> list[Row]:
     """Return the rows: microseconds of server CPU per task of both ways."""
-    found = interleaved(ROUNDS, {"pulk": _pulk_us, "rest": _rest_us})
+    found = interleaved(ROUNDS, {"pulk": _pulk_us, "rest": rest_us})
     ratio = found["rest"] / found["pulk"]
     what = "a REST call per claim and per report"
     ours, unit = found["pulk"], "us CPU/task"
@@ -74,7 +74,8 @@ def _pulk_us() -> float:
     return spent * 1e6 / TASKS
 
 
-def _rest_us() -> float:
+def rest_us() -> float:
+    """Return microseconds of a server's CPU per task, one claim and one report for each."""
     with tempfile.TemporaryDirectory(prefix="pulk-bench-") as name:
         process = subprocess.Popen(
             [sys.executable, rest_way.__file__, str(Path(name) / "db"), str(REST_TASKS)],

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.clock import OtherCpu, Spent, spending
 from benchmarks.scripted_site import HOST
 from bundle.dataset import spec
 from bundle.dataset.spec import Command, Dataset, Output, Step
@@ -51,6 +52,7 @@ from central.store.rows import BlockRow, DatasetRow, SegmentRow, Span, StepRow
 SITE = "bench"
 RUN_JOBS = 1024  # of every such run of filled jobs the last READY_JOBS are ready
 READY_JOBS = 64
+PLANNED_RUNS = 128  # the first ones are left to the planner
 FRESH_JOBS = 2_000_000  # that nothing happened to, behind the filled ones
 SEGMENT_ATTEMPTS = 10_000
 BLOCKS_AT_ONCE = 256
@@ -59,17 +61,28 @@ LEASE_MS = 172_800_000
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A work bundle that waits for its answer."""
+    """A work bundle that waits for its answer, and what leasing, packing and signing it took."""
 
     path: Path
     leases: tuple[Lease, ...]
+    spent: Spent
 
 
 class Filled:
     """See the module."""
 
-    def __init__(self, folder: Path, tasks: int, url: str = "") -> None:
-        """Make a central below a folder, with `tasks` touched tasks, on SQLite or at a URL."""
+    def __init__(
+        self, folder: Path, tasks: int, url: str = "", other_cpu: OtherCpu = lambda: 0.0
+    ) -> None:
+        """Make a central below a folder, with `tasks` touched tasks, on SQLite or at a URL.
+
+        Args:
+            folder: where central's own folder goes.
+            tasks: a multiple of 65,536.
+            url: of a PostgreSQL database; SQLite where it is empty.
+            other_cpu: what the database's server used, to be added to what is measured.
+        """
+        self.other_cpu = other_cpu
         self.home = Home(folder / "central")
         made = homes.create(self.home)
         planner = PlannerSection(shard_tasks_max=10_000, bundle_tasks_max=100_000)
@@ -94,7 +107,7 @@ class Filled:
         self._dataset = submitted.id
         self._fill()
         self._fresh = tasks  # the first job that nothing happened to
-        self._runs = list(range(tasks // RUN_JOBS))
+        self._runs = list(range(PLANNED_RUNS, tasks // RUN_JOBS))
         random.Random(1).shuffle(self._runs)
 
     @property
@@ -165,13 +178,27 @@ class Filled:
         shards = [Shard((Block(0, jobs, (0,)),), returns=(0,)) for jobs in several]
         planned = [Planned(row, dag, shards, durations=[LEASE_MS] * len(shards))]
         packer = self.authority._packer
-        out = packer._write(SITE, Profile(), planned)  # type: ignore[arg-type]
-        path = self.workings.archive.path(out.id)
+        with spending(self.other_cpu) as spent:
+            out = packer._write(SITE, Profile(), planned)  # type: ignore[arg-type]
+        return self._work(out.id, spent)
+
+    def planned(self, tasks: int) -> Work:
+        """Have the planner choose tasks, and lease, pack and sign them.
+
+        To be used before any failure is merged: what filled tasks failed of is in no archive.
+        """
+        with spending(self.other_cpu) as spent:
+            out = self.authority.pack(SITE, tasks)
+        assert out is not None, "nothing to plan"
+        return self._work(out.id, spent)
+
+    def _work(self, bundle: BundleId, spent: Spent) -> Work:
+        path = self.workings.archive.path(bundle)
         with open_bundle(
             path, self.workings.trust, audience=None, kinds=frozenset({Kind.WORK})
-        ) as bundle:
-            found = tuple(leases.decode(bundle.chunk(place)) for place in bundle.find("lease"))
-        return Work(path, found)
+        ) as opened:
+            found = tuple(leases.decode(opened.chunk(place)) for place in opened.find("lease"))
+        return Work(path, found, spent)
 
     def _id(self, work: Work) -> str:
         return work.path.stem

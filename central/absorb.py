@@ -27,6 +27,7 @@ from bundle.wire.errors import (
 from bundle.wire.manifest import CENTRALS_OWN, Kind
 from bundle.wire.read import OpenBundle, open_bundle
 from central import arriving, cosignatures, intake, parking, submission
+from central.archive import SUFFIX
 from central.core.receipts import Outcome
 from central.errors import (
     ArchiveIncomplete,
@@ -47,6 +48,7 @@ LOSSY = frozenset({Kind.REPORT, Kind.TELEMETRY})
 # What is said of a copy, not of the bundle:
 DAMAGED = (AbsentChunk, Bomb, ChunkMismatch, NotABundleFile, Truncated)
 INTERNAL = (BlockDamaged, JoinFailed, Unbalanced)  # what is said of central, not of a bundle
+WITHDRAWN = "withdrawn"  # starts the names of central's own words that were never committed
 NOBODY = 0  # the token of a submission that came as a bundle
 _LOG = logging.getLogger(__name__)
 
@@ -107,21 +109,29 @@ def recover(workings: Workings, *, is_alone: bool = True) -> None:
     retry_strangers(workings)
 
 
+class _NotMerged(Exception):
+    """What can't be merged must be noted in a transaction of its own, without what was tried."""
+
+
 def _recover_beside(workings: Workings, bundle: BundleId, *, live: bool) -> None:
     """Merge one archived bundle, unless its process merges or takes it back, or lost its number.
 
     All under the lock: then no living process has one that it did not commit.
     """
-    with workings.transaction():
-        path = workings.archive.path(bundle)
-        if workings.store.bundles.bundle(bundle) is not None or not path.exists():
-            return
-        if not live and _is_overtaken(workings, path):
-            _LOG.error("a word that a crash kept from anybody is withdrawn", extra={"id": bundle})
-            workings.archive.copy(bundle, workings.home.quarantine / f"withdrawn-{bundle}.pulk")
-            workings.archive.take_back(bundle)
-            return
-        absorb(workings, path, live=live)
+    try:
+        with workings.transaction():
+            path = workings.archive.path(bundle)
+            if workings.store.bundles.bundle(bundle) is not None or not path.exists():
+                return
+            if not live and _is_overtaken(workings, path):
+                _LOG.error("a word that nobody heard is withdrawn", extra={"bundle": bundle})
+                target = workings.home.quarantine / f"{WITHDRAWN}-{bundle}{SUFFIX}"
+                workings.archive.copy(bundle, target)
+                workings.archive.take_back(bundle)
+            elif absorb(workings, path, live=live).outcome is not Outcome.MERGED:
+                raise _NotMerged
+    except _NotMerged:
+        absorb(workings, workings.archive.path(bundle), live=live)
 
 
 def _is_overtaken(workings: Workings, path: Path) -> bool:

@@ -21,6 +21,7 @@ from central.errors import MalformedContent, MissingDataset
 from central.intake import Found, FoundSegment
 from central.joining import COMPLETE, GONE, Joining, Merged
 from central.noting import note_received
+from central.state import contest
 from central.state.recall import Recalled
 from central.state.spans import spans
 from central.store.rows import LeaseRow, SegmentRow
@@ -54,7 +55,9 @@ def join_segments(
         fresh.append((_segment_row(new, lease, merged.no), new, lease))
         if new.columns.complete:
             complete.append(lease.no)
-    contested = _contested(workings, [row for row, _, _ in fresh])
+    known = store.segments.of_leases({row.lease for row, _, _ in fresh})
+    columns = [(row, new.columns) for row, new, _ in fresh]
+    contested = contest.contested(known, columns, store.segments.with_spans)
     numbers = store.segments.add([row for row, _, _ in fresh])
     by_dataset: dict[int, list[tuple[Recalled, bool]]] = {}
     answered: dict[int, int] = {}
@@ -93,25 +96,6 @@ def _segment_row(new: FoundSegment, lease: LeaseRow, bundle: int) -> SegmentRow:
         salvaged=columns.salvaged,
         spans=spans(columns["step"], columns["job"]),
     )
-
-
-def _contested(workings: Workings, rows: list[SegmentRow]) -> list[bool]:
-    """Return for each new segment whether another one may hold attempts of the same keys.
-
-    A pilot numbers its attempts; two segments of one pilot and lease whose numbers overlap are a
-    salvage beside a seal, or worse.
-    """
-    by_pilot: dict[tuple[int, bytes], list[SegmentRow]] = {}
-    for row in (*workings.store.segments.of_leases({row.lease for row in rows}), *rows):
-        by_pilot.setdefault((row.lease, row.pilot_run), []).append(row)
-    return [
-        any(
-            other is not row and other.local_min <= row.local_max
-            and row.local_min <= other.local_max
-            for other in by_pilot[row.lease, row.pilot_run]
-        )
-        for row in rows
-    ]  # fmt: skip
 
 
 def join_work(joining: Joining, manifest: Manifest, found: Found) -> None:

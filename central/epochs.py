@@ -16,7 +16,8 @@ from bundle.ids import Epoch, SiteName
 from bundle.limits import STATE_LIMITS
 from bundle.records import head as heads
 from bundle.records import report as reports
-from bundle.records.head import Head, HeadRefused
+from bundle.records.head import Head, HeadRefused, Named
+from bundle.wire.manifest import ManifestDraft
 from bundle.wire.write import ChunkSource
 from central.core.chain import Recovering, is_beyond, next_counter
 from central.store.protocol import Store
@@ -146,11 +147,13 @@ def heed(workings: Workings, site: SiteName, raw: bytes) -> None:
     Where it is beyond this central's own, central was set back, or is one of two: it stops saying
     anything (`Workings.publish` refuses) until `pulk central take-over`.
     """
-    store = workings.store
+    store, epoch = workings.store, workings.epoch
     if not raw or store.people.meta(BEYOND):
         return
     head = _read(workings, raw)
-    if head is not None and is_beyond(head, workings.epoch, store.bundles.head(workings.epoch)):
+    if head is None:
+        return
+    if is_beyond(head, epoch, store.bundles.head(epoch), named(store, epoch, head.commit)):
         store.people.set_meta(BEYOND, raw)
         about = {"site": site, "epoch": head.epoch.counter, "commit": head.commit}
         _LOG.error("a site has a head beyond this central's own: take-over is needed", extra=about)
@@ -173,9 +176,19 @@ def told(workings: Workings) -> dict[str, Any]:
     }
 
 
-def head_chunk(workings: Workings, commit: int) -> ChunkSource:
-    """Return the signed head that rides in work bundle `commit`."""
-    raw = heads.make(Head(workings.epoch, commit), workings.signing())
+def named(store: Store, epoch: Epoch, commit: int) -> Named | None:
+    """Return what a commit of an epoch was, as its head names it; None where there is none."""
+    latest = store.bundles.commits_to(epoch, commit)
+    if not latest or latest[0].commit != commit:
+        return None
+    return Named(latest[0].created_us, latest[1].id if len(latest) > 1 else None)
+
+
+def head_chunk(workings: Workings, draft: ManifestDraft) -> ChunkSource:
+    """Return the signed head that rides in a work bundle; before that is in the store."""
+    before = workings.store.bundles.commits_to(workings.epoch, draft.commit)
+    name = Named(draft.created_us, before[0].id if before else None)
+    raw = heads.make(Head(workings.epoch, draft.commit, name), workings.signing())
     return ChunkSource(heads.CHUNK, heads.CHUNK, 1, raw)
 
 

@@ -212,7 +212,7 @@ class Packer:
             rows = {file.digest: file for one in planned for file in one.files}
             data = _data(w, rows.values(), stack)
             signed = cosignature_chunks(w, found.documents, self._demand(site))
-            head = epochs.head_chunk(w, number)
+            head = epochs.head_chunk(w, draft)
             bundle = w.publish(draft, (*chunks, *signed, head, *data), len(found.leases), join)
         size_bytes = w.archive.path(bundle).stat().st_size
         return OutBundle(bundle, size_bytes, draft.sequence)

@@ -1,7 +1,8 @@
 """A head: central's signed word that its chain of commits had come so far.
 
 It rides in every work bundle, and each report brings the newest one back. So a central that was
-set back, or that is not the only one, is told so by proof and not by a site's word alone.
+set back, or that is not the only one, is told so by proof and not by a site's word alone; also
+where it has given the number again since, for a head names what its commit was.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from bundle import canonical, shape
-from bundle.ids import EPOCH_NONCE_BYTES, Epoch
+from bundle.ids import DIGEST_BYTES, EPOCH_NONCE_BYTES, BundleId, Epoch
 from bundle.limits import SMALL_LIMITS
 from bundle.trust import signed
 from bundle.trust.errors import MalformedTrust, TrustRefused
@@ -32,11 +33,26 @@ class HeadRefused(TrustRefused):
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """What a commit was: when it was made, UTC microseconds, and the bundle of the one before.
+
+    `before` is empty where it was the first of its epoch.
+    """
+
+    at_us: int
+    before: BundleId | None
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
-    """How far central's chain of commits had come: its epoch and the number of its last commit."""
+    """How far central's chain of commits had come: its epoch and the number of its last commit.
+
+    `named`: which commit that was; None in heads that a central of before signed.
+    """
 
     epoch: Epoch
     commit: int
+    named: Named | None = None
 
     @property
     def order(self) -> tuple[int, int]:
@@ -46,10 +62,11 @@ class Head:
 
 def make(head: Head, signer: Signer) -> bytes:
     """Return the signed record of a head."""
-    body = canonical.encode(
-        {"epoch": head.epoch.counter, "nonce": head.epoch.nonce, "commit": head.commit}
-    )
-    return signed.encode(signed.sign(HEAD_TYPE, body, [signer]))
+    value = {"epoch": head.epoch.counter, "nonce": head.epoch.nonce, "commit": head.commit}
+    if head.named is not None:
+        before = bytes.fromhex(head.named.before or "")
+        value |= {"at_us": head.named.at_us, "before": before}
+    return signed.encode(signed.sign(HEAD_TYPE, canonical.encode(value), [signer]))
 
 
 def read(raw: bytes, centrals: Collection[bytes], *, where: str = "") -> Head:
@@ -72,6 +89,16 @@ def _decode(raw: bytes, where: str) -> tuple[Head, Signed]:
         record = signed.decode(raw, CHUNK, where=where)
         value = shape.Reader.of(canonical.decode(record.body, SMALL_LIMITS, where=where), CHUNK)
         epoch = Epoch(value.count("epoch"), value.bytes("nonce", EPOCH_NONCE_BYTES))
-        return Head(epoch, value.count("commit")), record
+        return Head(epoch, value.count("commit"), _named(value)), record
     except (MalformedTrust, canonical.NotCanonical, shape.WrongShape) as error:
         raise HeadRefused(where=where, reason=error.text()) from error
+
+
+def _named(value: shape.Reader) -> Named | None:
+    if not value.has("before"):
+        return None
+    raw = value.bytes("before")
+    if len(raw) not in (0, DIGEST_BYTES):
+        expected = f"{DIGEST_BYTES} bytes, or none"
+        raise shape.WrongShape(where=f"{CHUNK}.before", expected=expected, found=str(len(raw)))
+    return Named(value.count("at_us"), BundleId(raw.hex()) if raw else None)

@@ -5,18 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bundle.ids import Epoch, SiteName
-from bundle.records.head import Head
+from bundle.records.head import Head, Named
 
 
-def is_beyond(head: Head, epoch: Epoch, commit: int) -> bool:
+def is_beyond(head: Head, epoch: Epoch, commit: int, named: Named | None) -> bool:
     """Return whether a signed head can't be of this central's own past.
 
     It was signed after the state that this central has (which was then set back without its
-    knowing), or by another one that runs with the same key.
+    knowing), or by another one that runs with the same key. The one that was set back may have
+    given the head's number again since: then what the number names is another commit.
+
+    Args:
+        head: a verified one.
+        epoch: this central's own.
+        commit: the number of this central's last commit.
+        named: what this central's own commit of the head's number was; None where it has none.
     """
-    if head.epoch == epoch:
-        return head.commit > commit
-    return head.epoch.counter >= epoch.counter
+    if head.epoch != epoch:
+        return head.epoch.counter >= epoch.counter
+    return head.commit > commit or (head.named is not None and head.named != named)
 
 
 def next_counter(known: int, now_us: int) -> int:

@@ -44,6 +44,7 @@ class Blocks:
         """Start with nothing loaded."""
         self._tasks, self._dataset = tasks, dataset
         self._blocks: dict[BlockKey, _Block] = {}
+        self._held: frozenset[BlockKey] = frozenset()
 
     def load(self, keys: Iterable[BlockKey]) -> None:
         """Load blocks, in one query."""
@@ -99,10 +100,26 @@ class Blocks:
                 one.failed += failed
                 one.dirty = True
 
+    @property
+    def loaded(self) -> int:
+        """How many blocks are in memory."""
+        return len(self._blocks)
+
+    def hold(self, keys: Iterable[BlockKey]) -> None:
+        """Keep what blocks were before, whatever is settled or dropped, until `release`."""
+        self._held = frozenset(keys)
+        self.load(self._held)
+
+    def release(self) -> None:
+        """Hold nothing any more, and settle what was held."""
+        self._held = frozenset()
+        self.settle()
+
     def settle(self) -> None:
         """Take what the bytes are now for what they were before."""
-        for one in self._blocks.values():
-            one.before = one.now
+        for key, one in self._blocks.items():
+            if key not in self._held:
+                one.before = one.now
 
     def settle_jobs(self, step: int, jobs: Jobs) -> None:
         """Take what the bytes of jobs are now for what they were before."""
@@ -125,7 +142,7 @@ class Blocks:
         """Write what changed and forget all that is loaded, to keep memory bounded."""
         self.settle()
         self.save()
-        self._blocks.clear()
+        self._blocks = {key: one for key, one in self._blocks.items() if key in self._held}
 
 
 def blocks_of(jobs: Jobs) -> list[int]:

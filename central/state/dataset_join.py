@@ -13,10 +13,11 @@ import numpy as np
 from bundle.ids import Epoch
 from bundle.intervals import IntervalSet
 from central.core import state_byte
+from central.core.changes import Changes
 from central.core.facts import AttemptFact, Pin, Place
 from central.core.merge import Merge
 from central.core.segment_columns import Numbers
-from central.core.state_byte import Jobs, Mask
+from central.core.state_byte import BLOCK_JOBS, Jobs, Mask
 from central.state.affected import Affected
 from central.state.arrivals import Arrivals
 from central.state.blocks import Blocks
@@ -30,6 +31,7 @@ from central.state.source import StateSource, by_step
 from central.store.protocol import Store
 from central.store.rows import DatasetRow
 
+BLOCKS_MAX = 256  # that are held while all jobs of a dataset are gone through: 32 MiB
 _NONE = np.zeros(0, np.int64)
 
 
@@ -59,6 +61,7 @@ class DatasetJoin:
         self._affected = Affected(judge, self.blocks, self.counters)
         self.judge_anew(judge)
         self._work = Work()
+        self._opened: list[tuple[int, int]] = []  # jobs that got their first trace
         self.made_pins: list[Pin] = []
         self.contradicted: list[AttemptFact] = []
 
@@ -168,6 +171,7 @@ class DatasetJoin:
             self._source.fresh = {one.row.no for one in segments}
             self.canonical.without = frozenset(self._source.fresh)
             self._source.unjoined = set(self.judge.dag.order)
+        last = self.judge.dag.order[-1]
         for step in self.judge.dag.order:
             part = self._part(arrived, step, again)
             self._source.unjoined.discard(step)
@@ -181,7 +185,9 @@ class DatasetJoin:
                 if again is None:
                     self.counters.use(step, arrived.usage(joined.plain_attempts))
                 self._add_facts(arrived, step, joined.unfit_attempts)
-            self.run()
+            # What the last step changed in bytes alone is counted with what ends its leases.
+            if again is not None or step != last or not self._work.is_empty():
+                self.run()
         self._source.fresh, self._source.arriving = set(), set()
         self.canonical.without = frozenset()
 
@@ -230,21 +236,39 @@ class DatasetJoin:
             changes = self._rowwise.join(merge, work)
             self.made_pins += changes.made_pins
             self.contradicted += changes.contradicted
+            if changes.flipped:
+                self._flip(changes)
+            else:
+                self._settle()
+
+    def _flip(self, changes: Changes) -> None:
+        """Have all children of steps per dataset counted anew, a block of jobs at a time.
+
+        As long as that lasts, what those steps were before stays at hand.
+        """
+        self.blocks.hold((step, 0) for step in changes.flipped)
+        for first in range(0, self.judge.dag.dataset.jobs, BLOCK_JOBS):
+            self._rowwise.flip(changes, first)
             self._settle()
+            if self.blocks.loaded > BLOCKS_MAX:
+                self.blocks.drop()
+        self.blocks.release()
 
     def _settle(self) -> None:
         """Count what changed in bytes; tasks with rows that it reaches wait for the merge."""
         self._affected.settle()
         self._work.touched |= self._affected.touched
         self._affected.touched = set()
+        if self._affected.opened:
+            opened, self._affected.opened = self._affected.opened, []
+            self._opened += [span for one in opened for span in state_byte.spans_of(one)]
 
     def save(self) -> None:
         """Write bytes, counters and which jobs are touched."""
         self.run()
-        if self._affected.opened:
-            opened, self._affected.opened = self._affected.opened, []
-            jobs = IntervalSet.spanning(span for one in opened for span in state_byte.spans_of(one))
-            touched = self.row.touched | jobs
+        if self._opened:
+            touched = self.row.touched | IntervalSet.spanning(self._opened)
+            self._opened = []
             if touched != self.row.touched:
                 self._store.datasets.set_touched(self.row.no, touched)
                 self.row = self.row._replace(touched=touched)

@@ -59,8 +59,6 @@ class Rowwise:
         named |= {(one.step, one.job) for one in (*work.pins, *changes.pins)}
         self._write_rows(merge, changes, named | changes.rows.keys())
         self._count_rows(changes)
-        for step in changes.flipped:
-            self._flip(step, changes)
         return changes
 
     def _write_rows(self, merge: Merge, changes: Changes, places: Collection[Place]) -> None:
@@ -110,22 +108,24 @@ class Rowwise:
             now = np.array([_code(word) for word in verdicts], np.uint8)
             self._blocks.note(step, jobs, was, now)
 
-    def _flip(self, step: int, changes: Changes) -> None:
-        """A step per dataset is done, or no more: its children's jobs are looked at again.
+    def flip(self, changes: Changes, first: int) -> None:
+        """Steps per dataset are done, or no more: a block of their children is looked at again.
 
         Those that the merge judged with it are counted already.
+
+        Args:
+            changes: what the merge said.
+            first: the block's first job.
         """
-        dag = self._affected.judge.dag
-        for child in self._affected.judge.job_children(step):
-            tasks = dag.dataset.tasks_of(child)
-            for first in range(0, tasks, BLOCK_JOBS):
-                jobs = np.arange(first, min(first + BLOCK_JOBS, tasks))
-                if any(of == child for of, _ in changes.rows):
-                    jobs = jobs[[(child, job) not in changes.rows for job in jobs.tolist()]]
-                states = self._blocks.read(child, jobs)
-                stands = (states & (state_byte.ROW | state_byte.DONE)) != 0
-                self._affected.touched.update((child, job) for job in jobs[stands].tolist())
-                self._affected.note(child, jobs)
+        dag, judge = self._affected.judge.dag, self._affected.judge
+        for child in sorted({one for step in changes.flipped for one in judge.job_children(step)}):
+            jobs = np.arange(first, min(first + BLOCK_JOBS, dag.dataset.jobs))
+            if any(of == child for of, _ in changes.rows):
+                jobs = jobs[[(child, job) not in changes.rows for job in jobs.tolist()]]
+            states = self._blocks.read(child, jobs)
+            stands = (states & (state_byte.ROW | state_byte.DONE)) != 0
+            self._affected.touched.update((child, job) for job in jobs[stands].tolist())
+            self._affected.note(child, jobs)
 
 
 def byte_of(verdict: Verdict, failures: int, lease: int, needs_row: bool) -> int:

@@ -77,6 +77,11 @@ class StoredBundles:
         """See `protocol.Bundles`."""
         return int(self._db.value(_SQL["head"], tuple(epoch)))
 
+    def commits_to(self, epoch: Epoch, commit: int) -> list[BundleRow]:
+        """See `protocol.Bundles`."""
+        found = self._db.all(_SQL["commits_to"], (*epoch, commit))
+        return [_bundle(row) for row in found]
+
     def epoch_max(self) -> int:
         """See `protocol.Bundles`."""
         return int(self._db.value(_SQL["epoch_max"]))

@@ -55,6 +55,9 @@ class Bundles(Protocol):
     def head(self, epoch: Epoch) -> int:
         """Return the highest commit number of an epoch."""
 
+    def commits_to(self, epoch: Epoch, commit: int) -> list[BundleRow]:
+        """Return the bundles of an epoch's two last commits up to a number, the latest first."""
+
     def epoch_max(self) -> int:
         """Return the highest epoch counter seen in any bundle."""
 

@@ -147,6 +147,9 @@ class Segments(Protocol):
     def of_leases(self, leases: Collection[int]) -> list[SegmentRow]:
         """Return the segments of leases by number, in one query; their spans left empty."""
 
+    def with_spans(self, rows: Sequence[SegmentRow]) -> list[SegmentRow]:
+        """Return known segments with their spans."""
+
     def after(
         self, dataset: int, no: int, limit: int, unsuccessful: bool = False
     ) -> list[SegmentRow]:

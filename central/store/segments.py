@@ -53,23 +53,23 @@ class StoredSegments:
         """See `protocol.Segments`."""
         return [_segment(row) for row in self._db.ask(_SQL["of_leases"], leases)]
 
+    def with_spans(self, rows: Sequence[SegmentRow]) -> list[SegmentRow]:
+        """See `protocol.Segments`."""
+        spans: dict[int, list[Span]] = {row.no: [] for row in rows}
+        for no, *span in self._db.ask(_SQL["spans"], spans.keys()):
+            spans[no].append(Span(*span))
+        return [row._replace(spans=tuple(spans[row.no])) for row in rows]
+
     def after(
         self, dataset: int, no: int, limit: int, unsuccessful: bool = False
     ) -> list[SegmentRow]:
         """See `protocol.Segments`."""
         name = "unsuccessful_after" if unsuccessful else "after"
-        return self._with_spans(self._db.all(_SQL[name], (dataset, no, limit)))
+        return self.with_spans(list(map(_segment, self._db.all(_SQL[name], (dataset, no, limit)))))
 
     def generation_max(self, dataset: int) -> int:
         """See `protocol.Segments`."""
         return int(self._db.value(_SQL["generation_max"], (dataset, dataset)))
-
-    def _with_spans(self, found: Sequence[Found]) -> list[SegmentRow]:
-        rows = {row[-1]: _segment(row) for row in found}
-        spans: dict[int, list[Span]] = {no: [] for no in rows}
-        for no, *span in self._db.ask(_SQL["spans"], rows.keys()):
-            spans[no].append(Span(*span))
-        return [row._replace(spans=tuple(spans[no])) for no, row in rows.items()]
 
 
 def _segment(row: Found) -> SegmentRow:

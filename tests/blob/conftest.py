@@ -22,7 +22,7 @@ BUCKET = "pulk"
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a `moto_server` on loopback; nothing of it outlives the session."""
     pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'pulk[s3]'")
-    pytest.importorskip("moto.server", reason="moto[server] is not installed")
+    pytest.importorskip("moto.server", reason="moto is not installed")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

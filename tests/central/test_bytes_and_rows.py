@@ -92,7 +92,7 @@ def segs(draw: st.DrawFn, of: Dag) -> list[Seg]:
             fate = draw(st.sampled_from(FATES))
             variant = draw(st.sampled_from([0, 0, 0, 1]))
             made = output(step, job, variant) if of.dataset.steps[step].outputs else ()
-            local = draw(st.sampled_from([10 * nth + place] * 5 + [place]))
+            local = draw(st.sampled_from([10 * nth + place] * 5 + [place, 0]))
             attempts.append(
                 Attempt(
                     job, step, draw(st.sampled_from([0, 0, 0, 1])), local, fate, 0, 0,

@@ -85,6 +85,28 @@ def test_a_central_that_was_set_back_notices_says_nothing_and_loses_nothing(worl
     assert len(world.counted()) == 20
 
 
+@pytest.mark.parametrize("more", [0, 1, 3])
+def test_a_central_that_went_past_what_it_had_said_before_it_was_set_back_notices(
+    world: World, more: int
+) -> None:
+    north, south = at_work(world), world.add_site("south")
+    aside = snapshot(world)
+    move_on(world, north)
+    said = world.central.health()["commit"]
+    set_back(world, aside)
+    while world.central.health()["commit"] < said + more:
+        world.submit(1)
+        world.tick(south)
+    assert not world.central.health()["set_back"]
+    world.tick(north)
+    assert world.central.health()["set_back"]
+    world.central.close()
+    take_over(world.home, world.clock)
+    world.central = world.open()
+    world.quiet()
+    world.check()
+
+
 def test_a_silent_set_back_does_not_wake_up_by_a_restart(world: World) -> None:
     north = at_work(world)
     aside = snapshot(world)

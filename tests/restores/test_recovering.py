@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundle.ids import Epoch, SiteName
-from bundle.records.head import Head
+from bundle.ids import BundleId, Epoch, SiteName
+from bundle.records import head as heads
+from bundle.records.head import Head, Named
+from bundle.trust.keys import MemoryKey
 from central.core.chain import Recovering, is_beyond, next_counter
 from central.errors import UnknownSite
 from tests.restores.world import Site, World
@@ -17,15 +19,29 @@ from tests.restores.world import Site, World
 epochs = st.builds(Epoch, st.integers(1, 4), st.sampled_from([bytes(16), b"n" * 16]))
 
 
-@given(epochs, st.integers(0, 5), epochs, st.integers(0, 5))
+names = st.sampled_from(
+    [None, Named(1, None), Named(1, BundleId("aa" * 32)), Named(2, BundleId("aa" * 32))]
+)
+
+
+@given(epochs, st.integers(0, 5), names, epochs, st.integers(0, 5), names)
 def test_a_head_is_beyond_unless_it_can_be_of_this_centrals_past(
-    theirs: Epoch, told: int, mine: Epoch, known: int
+    theirs: Epoch, told: int, name: Named | None, mine: Epoch, known: int, own: Named | None
 ) -> None:
-    beyond = is_beyond(Head(theirs, told), mine, known)
+    beyond = is_beyond(Head(theirs, told, name), mine, known, own)
     if theirs == mine:
-        assert beyond == (told > known)
+        assert beyond == (told > known or (name is not None and name != own))
     else:
         assert beyond == (theirs.counter >= mine.counter)
+
+
+@given(epochs, st.integers(0, 5), names)
+def test_a_head_is_read_as_it_was_signed_also_one_that_names_nothing(
+    epoch: Epoch, commit: int, name: Named | None
+) -> None:
+    key = MemoryKey.generate()
+    raw = heads.make(Head(epoch, commit, name), key)
+    assert heads.read(raw, {key.public}) == heads.decode(raw) == Head(epoch, commit, name)
 
 
 @given(st.integers(1, 2**40), st.integers(0, 2**60))

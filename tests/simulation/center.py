@@ -24,7 +24,7 @@ from central.backup import backup
 from central.backup_record import DATABASE, POOL
 from central.config import ArchiveSection, Config, PlannerSection
 from central.core.receipts import Outcome
-from central.errors import BadControl, SetBack, UnknownDataset
+from central.errors import BadControl, EditRefused, SetBack, UnknownDataset
 from central.home import Home
 from central.restore import restore, take_over
 from relay import chains
@@ -61,7 +61,6 @@ class Center:
     _commits: int = 0
     _picture: Picture | None = None
     _snapshot: Path | None = None
-    _set_back_unnoticed: bool = False
     _unheeded: bool = False  # a trust version was taken, and lets in what was parked
     _dies_after: int = 0
 
@@ -185,6 +184,22 @@ class Center:
                 return False
             except BadControl:
                 return True
+            return True
+
+        return bool(self._call(call))
+
+    def edit(self, dataset: DatasetId, asked: Asked) -> bool:
+        """Put another document in a dataset's place; False as for a control."""
+        if not self.is_up:
+            return False
+
+        def call() -> bool:
+            try:
+                self.authority.edit(dataset, asked.raw, idempotency_key=asked.key, token_id=1)
+            except (UnknownDataset, SetBack):
+                return False
+            except EditRefused:
+                return True  # it was deleted meanwhile
             return True
 
         return bool(self._call(call))
@@ -376,19 +391,14 @@ class Center:
             shutil.copytree(self._snapshot, self.root, copy_function=_copy)
             _bring_keys(gone, self.root)
         self.world.fire(Fault.SET_BACK)
-        self._set_back_unnoticed = True
         self._restored()
 
     def take_over(self) -> None:
         """The operator reads that central was set back, here or at a site; this one counts."""
         forked = any(chains.read(one.spool).undecided() for one in self.world.sites)
-        # Numbers alone don't show a central that went past what it had said before it was set back
-        # while no site looked: then a person finds out in the end.
-        late = self._set_back_unnoticed and not self.world.faulty
-        if self.is_up and (forked or late or self.workings.is_set_back):
+        if self.is_up and (forked or self.workings.is_set_back):
             if forked:
                 self.world.fire(Fault.FORKED)
-            self._set_back_unnoticed = False
             self.authority.close()
             take_over(self.home, self._clock)
             self.world.machine.tell("take over")

@@ -125,6 +125,9 @@ class Checks:
             by_dataset.setdefault(key.dataset, {})[key] = said
         assert by_dataset.keys() <= picture.datasets.keys(), "results of unknown datasets"
         for dataset, of in picture.datasets.items():
+            edits = [one for one in of.controls.all if one.word is ControlWord.EDIT]
+            newest = max(edits, key=lambda one: (one.epoch, one.commit), default=None)
+            assert newest is None or newest.document == of.dag.digest, "not the newest edit's"
             self._hours(dataset, of, by_dataset.get(dataset, {}))
             self._verdicts(dataset, of, by_dataset.get(dataset, {}))
             _cascades(of)
@@ -154,7 +157,12 @@ class Checks:
         """Return the verdicts that facts leave open for a task."""
         standing, row = _standing(of, place), of.rows[place]
         parents = [of.rows[one] for one in graph.parents(of.dag.dataset, *place)]
-        mine = [said for key, said in tried if key.generation == standing.generation]
+        mine = [
+            said
+            for key, said in tried
+            if standing.since <= key.generation <= standing.generation
+            and self._is_in_force(of, said.document, place[0])
+        ]
         lineage = tuple(one.outcome for one in parents)
         matching = {
             outcome_digest(said.outputs)
@@ -183,13 +191,19 @@ class Checks:
         met = all(one.verdict is Verdict.DONE for one in parents) and not standing.suspended
         return (Verdict.LEASED, Verdict.READY if met else Verdict.HELD)
 
+    def _is_in_force(self, of: Standings, document: bytes, step: int) -> bool:
+        """Whether a step of a document computes what the one in force says."""
+        hashes = self._world.payloads.spec_hash
+        return hashes(document, step) == hashes(of.dag.digest, step)
+
 
 def _standing(of: Standings, place: Place) -> Standing:
     """Say again, from the list of controls alone, what is in force for a task."""
-    generation, suspended, cancelled, removed = 0, False, False, False
+    generation, since, suspended, cancelled, removed = 0, 0, False, False, False
     for one in sorted(of.controls.all, key=lambda one: (one.epoch, one.commit)):
         if one.covers(place):
             generation += one.word is ControlWord.RESET
+            since = {ControlWord.RESET: generation, ControlWord.ADOPT: 0}.get(one.word, since)
             suspended = {ControlWord.SUSPEND: True, ControlWord.RESUME: False}.get(
                 one.word, suspended
             )
@@ -197,7 +211,7 @@ def _standing(of: Standings, place: Place) -> Standing:
                 one.word, cancelled
             )
             removed = removed or one.word is ControlWord.TOMBSTONE
-    return Standing(generation, generation, suspended, cancelled, removed)
+    return Standing(generation, since, suspended, cancelled, removed)
 
 
 def _is_built_upon(of: Standings, place: Place) -> bool:

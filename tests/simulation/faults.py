@@ -64,6 +64,8 @@ class Fault(StrEnum):
     CANCELLED = "cancelled while away"
     RESET = "reset while away"
     DELETED = "deleted while away"
+    EDITED = "edited while away"
+    ADOPTED = "older results adopted while away"
 
 
 Fired = Counter[Fault]

@@ -31,12 +31,13 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What became of an attempt: by the payload's word or by the archive's."""
+    """What became of an attempt, and by which document it ran: its own word or the archive's."""
 
     fate: Fate
     consumed: tuple[bytes, ...]
     outputs: tuple[tuple[bytes, int], ...]
     wall_ms: int
+    document: bytes
 
 
 @dataclass(slots=True)
@@ -104,6 +105,6 @@ def said_by(segment: Segment) -> dict[Key, Said]:
     return {
         Key(
             head.dataset, one.step, one.job, one.generation, head.lease, head.pilot_run, one.local
-        ): Said(one.fate, one.consumed, one.outputs, one.usage.wall_ms)
+        ): Said(one.fate, one.consumed, one.outputs, one.usage.wall_ms, head.dataset_digest)
         for one in segment.attempts
     }

@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from bundle.dataset.spec import Dataset
+from bundle.dataset.spec_hash import spec_hash
 from bundle.fates import Fate
 from bundle.records.segment import SegmentHeader
 from pilot.core.agenda import Start
@@ -56,10 +57,19 @@ class Payloads:
         if (digest, step) in self._loose:
             salt = self._chance.randbytes(4)
             self._world.fire(Fault.PAYLOAD_DIFFERS)
-        name = f"{header.dataset}/{job}/{step}/{start.generation}".encode()
-        running = hashlib.sha256(name + salt + b"".join(start.consumed))
+        name = f"{header.dataset}/{job}/{step}/{start.generation}/{self._computes(digest, step)}"
+        running = hashlib.sha256(name.encode() + salt + b"".join(start.consumed))
         count = len(self._datasets[digest].steps[step].outputs)
         return Fate.SUCCESS, [
             hashlib.sha256(running.digest() + bytes([number])).hexdigest().encode()
             for number in range(count)
         ]
+
+    def _computes(self, digest: bytes, step: int) -> str:
+        """Return what tells apart what documents of one dataset compute."""
+        dataset = self._datasets[digest]
+        return f"{dataset.seed} {dataset.steps[step].environment}"
+
+    def spec_hash(self, document: bytes, step: int) -> bytes:
+        """Return what tells what a step of a document computes."""
+        return spec_hash(self._datasets[document], step)

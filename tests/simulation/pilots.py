@@ -269,7 +269,8 @@ class Pilot:
         for one in self._pending:
             self._recorded.add(one, b"")
             key = self._key_of(one.step, one.job, one.generation, one.local)
-            said = Said(one.fate, one.consumed, one.outputs, one.usage.wall_ms)
+            document = self._header.dataset_digest
+            said = Said(one.fate, one.consumed, one.outputs, one.usage.wall_ms, document)
             self._world.ledger.write(key, said, self.spool_number)
             self._world.machine.tell("ran", one.step, one.job, one.generation, one.fate.value)
         self._pending = []

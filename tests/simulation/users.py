@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from bundle.dataset import spec
-from bundle.dataset.spec import Command, Dataset, Input, Output, Per, Step
+from bundle.dataset.spec import Command, Dataset, Input, Output, Per, Request, Step
 from bundle.ids import DatasetId
 from bundle.intervals import IntervalSet
 from central.core.facts import ControlWord
@@ -22,7 +22,10 @@ AWAY = {
     ControlWord.CANCEL: Fault.CANCELLED,
     ControlWord.RESET: Fault.RESET,
     ControlWord.TOMBSTONE: Fault.DELETED,
+    ControlWord.EDIT: Fault.EDITED,
+    ControlWord.ADOPT: Fault.ADOPTED,
 }
+EVERYTHING = frozenset({ControlWord.TOMBSTONE, ControlWord.EDIT})  # never of some tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class User:
         self._chance = world.machine.chance("user")
         self.journal: list[Asked] = []
         self.datasets: dict[int, DatasetId] = {}  # by number of the submission
-        self.shapes: dict[int, Dataset] = {}
+        self.shapes: dict[int, list[Dataset]] = {}  # every document it had, the newest last
         self._waiting: list[Asked] = []
 
     def begin(self, count: int) -> None:
@@ -82,7 +85,7 @@ class User:
     def _submit(self, number: int) -> None:
         dataset = self._draw(number)
         raw = spec.encode(dataset)
-        self.shapes[number] = dataset
+        self.shapes[number] = [dataset]
         self._world.payloads.know(spec.dataset_digest(raw), dataset)
         self._ask(Asked(f"submit {number}", raw=raw, submission=number))
 
@@ -90,19 +93,39 @@ class User:
         if not self.datasets or not self._world.faulty:
             return
         number = self._chance.choice(sorted(self.datasets))
-        shape = self.shapes[number]
+        shape = self.shapes[number][-1]
         words = (*ControlWord,) if self._chance.random() < 0.25 else (*ControlWord,)[:-1]
-        words = tuple(one for one in words if one.value in WORDS)
         word = self._chance.choice(words)
         jobs = steps = None
-        if word is not ControlWord.TOMBSTONE and self._chance.random() < 0.5:
+        raw = self._edited(number) if word is ControlWord.EDIT else b""
+        if word not in EVERYTHING and self._chance.random() < 0.5:
             some = self._chance.sample(range(shape.jobs), self._chance.randint(1, shape.jobs))
             jobs = IntervalSet.of(some)
-        if word is not ControlWord.TOMBSTONE and self._chance.random() < 0.5:
+        if word not in EVERYTHING and self._chance.random() < 0.5:
             steps = (self._chance.randrange(len(shape.steps)),)
         if word in AWAY and self._world.center.leased(self.datasets[number]):
             self._world.fire(AWAY[word])
-        self._ask(Asked(f"control {len(self.journal)}", b"", number, word, jobs, steps))
+        self._ask(Asked(f"control {len(self.journal)}", raw, number, word, jobs, steps))
+
+    def _edited(self, number: int) -> bytes:
+        """Draw another document for a dataset, or one that it had; return its bytes."""
+        chance, known = self._chance, self.shapes[number]
+        shape, at = known[-1], chance.randrange(len(known[-1].steps))
+        match chance.choice(("seed", "step", "request", "cap", "back")):
+            case "seed":
+                shape = replace(shape, seed=shape.seed + chance.randint(1, 3))
+            case "step":
+                shape = _with(shape, at, environment=(("TRY", str(chance.randint(1, 3))),))
+            case "request":
+                shape = _with(shape, at, request=Request(memory_mib=chance.choice((256, 1024))))
+            case "cap":
+                shape = _with(shape, at, failures_max=chance.randint(1, 4))
+            case _:
+                shape = chance.choice(known)
+        known.append(shape)
+        raw = spec.encode(shape)
+        self._world.payloads.know(spec.dataset_digest(raw), shape)
+        return raw
 
     def _ask(self, asked: Asked) -> None:
         self.journal.append(asked)
@@ -124,7 +147,8 @@ class User:
                 return
         else:
             dataset = self.datasets.get(asked.submission)
-            if dataset is not None and center.control(dataset, asked):
+            ask = center.edit if asked.word is ControlWord.EDIT else center.control
+            if dataset is not None and ask(dataset, asked):
                 return
         self._waiting.append(asked)
 
@@ -142,7 +166,10 @@ class User:
         return Dataset(f"dataset-{number}", jobs, number, tuple(steps))
 
 
-WORDS = frozenset({"suspend", "resume", "cancel", "uncancel", "reset", "tombstone"})
+def _with(shape: Dataset, step: int, **changes: Any) -> Dataset:
+    steps = list(shape.steps)
+    steps[step] = replace(steps[step], **changes)
+    return replace(shape, steps=tuple(steps))
 
 
 def _step(name: str, failures_max: int, parent: int | None = None, per: Per = Per.JOB) -> Step:

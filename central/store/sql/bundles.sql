@@ -40,6 +40,13 @@ SELECT kind, leases > 0, outcome, count(*) FROM bundle GROUP BY 1, 2, 3 ORDER BY
 SELECT coalesce(max(commit_no), 0) FROM bundle
 WHERE epoch_counter = ? AND epoch_nonce = ? AND epoch_counter > 0
 
+-- name: commits_to
+SELECT id, kind, producer, audience, stream, sequence, epoch_counter, epoch_nonce, commit_no,
+    created_us, size_bytes, leases, outcome, code, text, safe, missing, no
+FROM bundle
+WHERE epoch_counter = ? AND epoch_nonce = ? AND epoch_counter > 0 AND commit_no <= ?
+ORDER BY commit_no DESC, no LIMIT 2
+
 -- name: epoch_max
 SELECT coalesce(max(epoch_counter), 0) FROM bundle WHERE epoch_counter > 0
 

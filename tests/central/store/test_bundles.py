@@ -95,6 +95,19 @@ def test_the_head_of_an_epoch_is_its_highest_commit(store: Store) -> None:
     assert store.bundles.epoch_max() == 3
 
 
+def test_the_last_two_commits_up_to_a_number_are_known(store: Store) -> None:
+    rows = [made.bundle(one, epoch=made.EPOCH, commit=one) for one in (3, 4, 1)]
+    add(store, *rows, made.bundle(9, epoch=Epoch(3, b"f" * 16), commit=4))
+
+    def told(commit: int) -> list[tuple[int, str]]:
+        return [(one.commit, one.id) for one in store.bundles.commits_to(made.EPOCH, commit)]
+
+    assert told(9) == [(4, rows[1].id), (3, rows[0].id)]
+    assert told(3) == [(3, rows[0].id), (1, rows[2].id)]
+    assert told(1) == [(1, rows[2].id)]
+    assert told(0) == []
+
+
 def test_a_streams_last_bundle_and_its_rivals_are_known(store: Store) -> None:
     stream, other = made.bundle(1).stream, StreamId(b"o" * 16)
     assert store.bundles.last_of_stream(stream) is None
