@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.testbed import memory
 from tests.testbed import postgresql as postgresqls
 
 settings.register_profile(
@@ -19,6 +20,7 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("PULK_HYPOTHESIS", "test"))
 
+POSTGRESQL_BYTES = 4 << 30  # more than its log and all that tests put into it
 REPOSITORY = Path(__file__).parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 
@@ -41,7 +43,7 @@ def pytest_runtest_makereport(
 def postgresql() -> Iterator[postgresqls.Server]:
     """A real PostgreSQL server for this session; skips by name where there can be none."""
     try:
-        server = postgresqls.start()
+        server = postgresqls.start(memory.folder(POSTGRESQL_BYTES, Path("/tmp")))
     except postgresqls.Unavailable as error:
         pytest.skip(str(error))
     yield server

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import tempfile
 import time
 from collections import Counter
@@ -17,7 +16,7 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.kills.plant import Place
 from tests.kills.sweep import Point
-from tests.testbed import tracer
+from tests.testbed import memory, tracer
 from tests.testbed.postgresql import Server
 
 ENOUGH_BYTES = 256 << 20
@@ -36,11 +35,8 @@ def watching() -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """Memory where there is enough: who is killed loses nothing that it wrote, wherever it lies."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < ENOUGH_BYTES:
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=memory, prefix="pulk-kills-") as name:
+    on = memory.folder(ENOUGH_BYTES, tmp_path)
+    with tempfile.TemporaryDirectory(dir=on, prefix="pulk-kills-") as name:
         yield Path(name)
 
 

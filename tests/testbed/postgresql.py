@@ -103,8 +103,11 @@ class Server:
         return text
 
 
-def start() -> Server:
-    """Start a server, its packages installed where they are missing. Raises Unavailable."""
+def start(on: Path = Path("/tmp")) -> Server:
+    """Start a server, its packages installed where they are missing. Raises Unavailable.
+
+    `on`: where its folder is made. What is measured needs a disk, what is tested does not.
+    """
     programs = _programs()
     if programs is None:
         may_install = os.geteuid() == 0 and os.environ.get("PULK_TEST_INSTALL") != "0"
@@ -117,7 +120,7 @@ def start() -> Server:
             raise Unavailable(
                 f"PostgreSQL is not here: {reason or 'the package brought no initdb'}"
             )
-    folder = Path(tempfile.mkdtemp(prefix="pulk-pg-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="pulk-pg-", dir=on))
     folder.chmod(0o755)
     try:
         return Server(folder, programs)
