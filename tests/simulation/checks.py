@@ -193,7 +193,6 @@ class Checks:
         met = all(one.verdict is Verdict.DONE for one in parents) and not standing.suspended
         return (Verdict.LEASED, Verdict.READY if met else Verdict.HELD)
 
-
     def _is_in_force(self, of: Standings, document: bytes, step: int) -> bool:
         """Whether a step of a document computes what the one in force says."""
         hashes = self._world.payloads.spec_hash
