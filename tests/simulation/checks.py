@@ -42,6 +42,8 @@ class Checks:
         for dataset, now in after.datasets.items():
             tally = Counter(f"{place[0]} {row.verdict.value}" for place, row in now.rows.items())
             assert tally == dict(now.counts), f"I1: {dataset}: rows {tally}, buckets {now.counts}"
+            free = [one for one in sorted(now.away) if now.rows[one].verdict is Verdict.READY]
+            assert not free, f"{dataset}: {free} are leased, and offered again"
             then = before.datasets.get(dataset)
             if then is not None and not self._world.center.restores:
                 self._moved(dataset, then, now)

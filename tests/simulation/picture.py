@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from bundle.ids import DatasetId
@@ -10,6 +11,7 @@ from central.core.controls import Controls
 from central.core.dag import Dag
 from central.core.facts import Place, TaskRow
 from central.state.reading import Reading
+from central.store.rows import DatasetRow
 from central.workings import Workings
 
 
@@ -23,6 +25,7 @@ class Standings:
     counts: tuple[tuple[str, int], ...]
     wall_ms: tuple[int, ...]
     attempts: tuple[int, ...]
+    away: frozenset[Place] = field(compare=False)  # what live leases cover that would count
 
     def places(self) -> list[Place]:
         """Return every task."""
@@ -65,5 +68,19 @@ def of(workings: Workings) -> Picture:
             counts,
             tuple(step["wall_ms"] for step in steps),
             tuple(step["attempts"] for step in steps),
+            frozenset(_away(workings, row, dag, controls)),
         )
     return Picture(found)
+
+
+def _away(workings: Workings, row: DatasetRow, dag: Dag, controls: Controls) -> Iterator[Place]:
+    """Yield the tasks that live leases cover, as they are now."""
+    for one in workings.store.datasets.live_on(row.no):
+        lease = workings.lease(one)
+        hashes = dict(lease.spec_hashes)
+        for block in lease.blocks:
+            for step in block.steps:
+                for place in ((step, job) for job in block.jobs):
+                    generation = controls.standing(place).generation
+                    if generation == block.generation and hashes[step] == dag.spec_hash(step):
+                        yield place

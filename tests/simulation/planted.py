@@ -13,7 +13,8 @@ DYING = {"central_dies": 0.3}
 FALLING = {"relay_dies": 0.5}
 FORGED = {"forging": 0.4}
 RESTORED = {"restore": "folder"}
-ASKED = {"controls": 12, "datasets": 3}
+ASKED = {"controls": 16, "datasets": 3}
+SNAPSHOT = {"restore": "snapshot", "days": 8.0, "sites": 3}
 LOOSE = {"differing": 1.0, "failing": 0.2, "mishaps": 0.25}
 
 
@@ -85,8 +86,9 @@ BUGS = (
     Bug("lineage is ignored", "central.core.verdict:_choose",
         "and one.lineage == facts.lineage", "", plan=LOOSE | {"restore": ""},
         mischief=("split",)),
-    Bug("generation is ignored", "central.core.verdict:_choose",
-        "and takes(one.generation)", "", plan=ASKED),
+    Bug("generation is ignored", "central.state.plain:PlainJoin._places",
+        "counts = (generation >= standings.since[of]) & (generation <= standings.generation[of])",
+        "counts = generation >= 0", plan=ASKED),
     Bug("failures beat a success", "central.core.verdict:verdict",
         "elif outcome:", "elif outcome and not known.failures:", plan={"failing": 0.3}),
     Bug("failures never exhaust a task", "central.core.verdict:verdict",
@@ -118,7 +120,47 @@ BUGS = (
         "return bool(pair) and pair[-1] is which", "return which in pair", plan=ASKED),
     Bug("a repeated request acts again", "central.requests:answered",
         make=always(None), plan={"restore": "", "datasets": 3}),
+    # central: facts as bytes
+    Bug("a plain success ignores its lineage", "central.state.plain:PlainJoin._strayed",
+        "if lineages.get(int(jobs[place])) != consumed:", "if False:",
+        plan=LOOSE | {"restore": ""}, mischief=("split",)),
+    Bug("a control leaves bytes alone", "central.state.controlling:apply",
+        "forget=forget if step in remade else 0", "forget=0", plan=ASKED),
+    Bug("what an adoption makes count is not joined anew",
+        "central.state.controlling:_join_again", make=nothing, plan=ASKED),
+    Bug("a control counts in rows and not in bytes", "central.core.controls:Controls.standings",
+        "generation[covered] += 1", "pass", plan=ASKED),
+    Bug("an edit makes nothing stale", "central.core.edit:changed_steps",
+        make=always(frozenset()), plan=ASKED),
+    Bug("failures never exhaust a task in bytes", "central.core.state_byte:verdicts",
+        "found[(states & FAILURES) >= failures_max] = FAILED", "pass", plan={"poison": 0.3}),
+    Bug("a block's ready number drifts", "central.state.blocks:Blocks.note",
+        "one.ready += ready", "one.ready += min(ready, 0)"),
+    Bug("recall leaves a segment out", "central.state.recall:Recall.touching",
+        "[read[no] for no in sorted(read)]", "[read[no] for no in sorted(read)][-1:]",
+        plan={"failing": 0.5, "controls": 6}),
+    Bug("contested segments count as plain", "central.joining:Joining.add_segments",
+        "contested=mask", "contested=None", plan={"days": 8.0, "restore": ""},
+        mischief=("split", "old copy")),
+    Bug("a known segment counts again", "central.intake:_read_segments",
+        "if entry.digest in known:", "if False:", plan=RESTORED | {"mishaps": 0.25}),
+    Bug("what the merge counts is counted in bytes too",
+        "central.state.dataset_join:DatasetJoin.add_segments",
+        "arrived.usage(joined.plain_attempts)", "arrived.usage(part)", plan=LOOSE),
+    Bug("a child is not looked at when its parent is done",
+        "central.state.affected:Affected._reach", make=nothing),
+    Bug("a lease's end leaves its tasks leased",
+        "central.state.dataset_join:DatasetJoin.set_leased",
+        "states & (255 - state_byte.LEASED)", "states",
+        plan={"failing": 0.3, "mishaps": 0.25}, mischief=("purge",)),
+    Bug("the first of two leases to end frees the tasks of both",
+        "central.joining:Joining.end_leases",
+        "self._others(no, join) if join.row.crossed else {}", "{}",
+        plan={"mishaps": 0.25, "restore": "folder", "days": 8.0}, mischief=("away",)),
     # central: whom it believes
+    Bug("a head tells its number only", "central.core.chain:is_beyond",
+        "or (head.named is not None and head.named != named)", "", plan=SNAPSHOT,
+        mischief=("away",)),
     Bug("a site answers for another's lease", "central.intake:_SegmentReader.authorise",
         make=nothing, plan=FORGED | {"sites": 3, "datasets": 3}),
     Bug("signatures are not checked", "bundle.wire.admit:verify", make=always(True),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import pytest
 
 from tests.simulation.planted import BUGS
@@ -9,6 +12,8 @@ from tests.simulation.planting import Bug, TargetGone
 from tests.simulation.world import play
 
 SEEDS = 25
+PARTS = 5  # of the table: one a day
+DAY = int(os.environ.get("PULK_SEED", time.time() // 86_400))
 
 
 def fails(bug: Bug, seed: int, *, planted: bool) -> bool:
@@ -54,6 +59,12 @@ def test_a_bug_whose_target_is_gone_says_so() -> None:
 
 
 @pytest.mark.sweeps
+@pytest.mark.parametrize("bug", BUGS[DAY % PARTS :: PARTS], ids=lambda bug: bug.name)
+def test_todays_planted_bugs_are_found(bug: Bug) -> None:
+    assert found_by(bug) is not None, f"{SEEDS} worlds did not show it"
+
+
+@pytest.mark.campaign
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
-def test_a_planted_bug_is_found(bug: Bug) -> None:
+def test_every_planted_bug_is_found(bug: Bug) -> None:
     assert found_by(bug) is not None, f"{SEEDS} worlds did not show it"
