@@ -88,5 +88,3 @@ def _sizes(home: Home) -> tuple[int, int]:
     database = sum(path.stat().st_size for path in home.root.glob(f"{home.database.name}*"))
     bundles = (path for path in home.archive.rglob("*") if path.is_file())
     return database, sum(path.stat().st_size for path in bundles)
-
-
