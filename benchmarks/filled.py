@@ -21,7 +21,7 @@ from bundle.dataset import spec
 from bundle.dataset.spec import Command, Dataset, Output, Step
 from bundle.digest import digest
 from bundle.fates import Fate
-from bundle.ids import BundleId, LeaseId, PilotRun, StreamId
+from bundle.ids import BundleId, LeaseId, PilotRun, SiteName, StreamId
 from bundle.intervals import IntervalSet
 from bundle.records import lease as leases
 from bundle.records import segment as segments
@@ -153,8 +153,8 @@ class Filled:
         for number, lease in enumerate(work.leases):
             attempts = tuple(_attempts(lease, ugly=ugly, twice=bool(number % 2)))
             count += len(attempts)
-            entry, chunk = self._segment(lease, BundleId(self._id(work)), attempts)
-            entries.append(entry)
+            listed, chunk = self._segment(lease, BundleId(self._id(work)), attempts)
+            entries.append(listed)
             chunks.append(chunk)
         draft = ManifestDraft(
             kind=Kind.RESULT,
@@ -188,12 +188,12 @@ class Filled:
         To be used before any failure is merged: what filled tasks failed of is in no archive.
         """
         with spending(self.other_cpu) as spent:
-            out = self.authority.pack(SITE, tasks)
+            out = self.authority.pack(SiteName(SITE), tasks)
         assert out is not None, "nothing to plan"
         return self._work(out.id, spent)
 
-    def _work(self, bundle: BundleId, spent: Spent) -> Work:
-        path = self.workings.archive.path(bundle)
+    def _work(self, id_: BundleId, spent: Spent) -> Work:
+        path = self.workings.archive.path(id_)
         with open_bundle(
             path, self.workings.trust, audience=None, kinds=frozenset({Kind.WORK})
         ) as opened:

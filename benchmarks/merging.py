@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -115,11 +116,9 @@ def _merges(rounds: Rounds) -> Iterator[Row]:
         if not name.startswith(("merge", "lease")):
             continue
         targets = POSTGRESQL_US if POSTGRESQL in name else MUST_US
-        of = next(
-            (pair for what, pair in targets.items() if name.startswith(f"merge {what}")), None
-        )
-        if of is not None:
-            yield below(BENCH, f"{name}: CPU", rounds.cpu(name), "us/task", *of)
+        of = [pair for what, pair in targets.items() if name.startswith(f"merge {what}")]
+        if of:
+            yield below(BENCH, f"{name}: CPU", rounds.cpu(name), "us/task", *of[0])
         else:
             yield Row(BENCH, f"{name}: CPU", rounds.cpu(name), "us/task")
         yield Row(BENCH, f"{name}: wall", rounds.wall(name), "us/task")
@@ -135,8 +134,9 @@ def _flat(rounds: Rounds) -> Iterator[Row]:
 
 def _over(rounds: Rounds, what: str) -> Row:
     small, big = (rounds.cpu(f"{what} {size}") for size in ("1M", "100M"))
-    limit = (1.1, 1.0) if "ugly" not in what else (None, None)
-    return Row(BENCH, f"{what} at 100M", big, "us CPU", "at 1M", big / small, *limit, True)
+    must, stretch = (None, None) if UGLY in what else (1.1, 1.0)
+    row = Row(BENCH, f"{what} at 100M", big, "us CPU", "at 1M", big / small, must, stretch)
+    return replace(row, lower_is_better=True)
 
 
 def _peers(rounds: Rounds) -> Iterator[Row]:
@@ -155,7 +155,7 @@ def _peers(rounds: Rounds) -> Iterator[Row]:
 
 
 class _Processes:
-    """What a PostgreSQL server's processes used, those that ended as they were last seen."""
+    """What a PostgreSQL server's processes used; those that ended, as they were last seen."""
 
     def __init__(self, server: postgresql.Server) -> None:
         pid = (server.folder / "data" / "postmaster.pid").read_text().split()[0]

@@ -55,8 +55,10 @@ def _replays(one: Filled) -> Iterator[Row]:
     """Yield what it takes to answer for a bundle that was merged already."""
     path, _ = one.answer(one.lease_fresh(10_000, 10_000))
     done = one.authority.absorb(path)
+    bundle = done.bundle
+    assert bundle is not None
     what = "10M: a merged bundle of 10,000 named again, by its digest"
-    yield below(BENCH, what, _ms(lambda: one.authority.known(done.bundle)), "ms", *REPLAY_MS)
+    yield below(BENCH, what, _ms(lambda: one.authority.known(bundle)), "ms", *REPLAY_MS)
     what = "10M: the same sent again whole (opened, verified, tallied durably)"
     yield Row(BENCH, what, _ms(lambda: one.authority.absorb(path)), "ms")
 

@@ -85,7 +85,7 @@ class RowPerTask:
     def _upsert_all(self, results: list[Result]) -> None:
         names = ("id", "state", "wall_ms", "cpu_ms", "memory_mib", "output")
         rows: Iterator[dict[str, Any]] = (dict(zip(names, row, strict=True)) for row in results)
-        self._utils["task"].upsert_all(rows, pk="id")
+        self._utils.table("task").upsert_all(rows, pk="id")
 
 
 def rest_us() -> float:

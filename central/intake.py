@@ -298,8 +298,9 @@ class _SegmentReader:
             return "its header names another dataset than the lease"
         steps, jobs, generations = columns["step"], columns["job"], columns["generation"]
         outputs = columns.outputs.counts()
-        for step in distinct(steps):
-            its = np.flatnonzero(steps == step)
+        several = distinct(steps)
+        for step in several:
+            its = np.flatnonzero(steps == step) if len(several) > 1 else np.arange(len(steps))
             strange = its[~self._leased(step, jobs[its], generations[its])]
             if len(strange):
                 row = strange[0]

@@ -24,13 +24,18 @@ from bundle.limits import (
 )
 from bundle.records import columns, segment
 from bundle.records.attempt import Attempt, Usage
-from bundle.records.attempts import DIFFERENCES, DIGEST_BYTES, PLAIN, SIGNED
+from bundle.records.attempts import DIFFERENCES, DIGEST_BYTES, PLACES, PLAIN, SIGNED
 from bundle.records.segment import SegmentHeader
+from central.core import planes
 
 Numbers = npt.NDArray[np.int64]
 
 SUCCESS = FATES.index(Fate.SUCCESS)
-_EVIDENT = 1 << 61  # below it no sum or difference of two numbers leaves 63 bits
+NUMBERS = (*DIFFERENCES, *PLAIN, *SIGNED, *PLACES)
+LISTS = {"consumed": 2, "outputs": 3}  # how many columns each is written as
+_LOWS = np.array([columns.SIGNED_MIN if name in SIGNED else 0 for name in (*NUMBERS, *LISTS)])
+_HIGHS = [columns.COUNT_MAX] * (len(NUMBERS) - len(PLACES))
+_EVIDENT = planes.BASE_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,19 +145,43 @@ def decode(raw: bytes) -> SegmentColumns:
         expected = f"at most {ATTEMPTS_PER_SEGMENT_MAX} attempts"
         raise shape.WrongShape(where="segment.attempts", expected=expected, found=str(count))
     packed = value.reader("columns")
-    found = {name: _differences(packed, name, count) for name in DIFFERENCES}
-    found |= {name: _numbers(packed, name, count) for name in PLAIN}
-    found |= {name: _numbers(packed, name, count, low=columns.SIGNED_MIN) for name in SIGNED}
-    _restore(found, packed)
     texts = tuple(value.texts("texts"))
-    for name, length in (("fate", len(FATES)), ("software", len(texts)), ("evidence", len(texts))):
-        found[name] = _numbers(packed, name, count, high=length - 1)
+    found = _together(packed, count, len(texts)) or _in_turn(packed, count, len(texts))
+    counts = {name: found.pop(name) for name in LISTS}
+    _restore(found, packed)
     table = value.bytes("digests")
-    consumed, outputs, sizes = _lists(packed, table, count)
+    consumed, outputs, sizes = _lists(packed, table, counts)
     complete = value.flag("complete")
     return SegmentColumns(
         header, complete, salvaged, count, table, texts, consumed, outputs, sizes, found
     )
+
+
+def _together(packed: shape.Reader, count: int, texts: int) -> dict[str, Numbers] | None:
+    """Return the columns of few attempts; None leaves them to the stricter way."""
+    of = packed.value
+    if not 0 < count <= planes.ROWS_MAX or type(of) is not dict:
+        return None
+    if any(type(of.get(name)) is not list or not of[name] for name in LISTS):
+        return None
+    several = [*map(of.get, NUMBERS), *(of[name][0] for name in LISTS)]
+    places = [PLACES_PER_SEGMENT_MAX] * len(LISTS)
+    highs = np.array([*_HIGHS, len(FATES) - 1, texts - 1, texts - 1, *places])
+    found = planes.together(several, count, _LOWS, highs, len(DIFFERENCES))
+    return None if found is None else dict(zip((*NUMBERS, *LISTS), found, strict=True))
+
+
+def _in_turn(packed: shape.Reader, count: int, texts: int) -> dict[str, Numbers]:
+    """Read the columns one after the other. Raises WrongShape."""
+    found = {name: _differences(packed, name, count) for name in DIFFERENCES}
+    found |= {name: _numbers(packed, name, count) for name in PLAIN}
+    found |= {name: _numbers(packed, name, count, low=columns.SIGNED_MIN) for name in SIGNED}
+    for name, length in zip(PLACES, (len(FATES), texts, texts), strict=True):
+        found[name] = _numbers(packed, name, count, high=length - 1)
+    for name, length in LISTS.items():
+        row = _row(packed, name, length)
+        found[name] = _numbers(row, 0, count, high=PLACES_PER_SEGMENT_MAX)
+    return found
 
 
 def _restore(found: dict[str, Numbers], packed: shape.Reader) -> None:
@@ -181,13 +210,15 @@ def _checked(packed: shape.Reader, name: str, values: list[int]) -> Numbers:
     return np.array(values, dtype=np.int64)
 
 
-def _lists(packed: shape.Reader, table: bytes, count: int) -> tuple[Lists, Lists, Numbers]:
+def _lists(
+    packed: shape.Reader, table: bytes, counts: dict[str, Numbers]
+) -> tuple[Lists, Lists, Numbers]:
     """Return consumed and outputs, and the sizes of outputs. Raises WrongShape."""
-    rows = {"consumed": _row(packed, "consumed", 2), "outputs": _row(packed, "outputs", 3)}
+    rows = {name: _row(packed, name, length) for name, length in LISTS.items()}
     firsts: dict[str, Numbers] = {}
-    for name, row in rows.items():
-        counts = _numbers(row, 0, count, high=PLACES_PER_SEGMENT_MAX)
-        firsts[name] = np.concatenate((np.zeros(1, np.int64), np.cumsum(counts)))
+    for name, many in counts.items():
+        firsts[name] = np.zeros(len(many) + 1, np.int64)
+        np.cumsum(many, out=firsts[name][1:])
     totals = {name: int(first[-1]) for name, first in firsts.items()}
     if (total := sum(totals.values())) > PLACES_PER_SEGMENT_MAX:
         expected = f"at most {PLACES_PER_SEGMENT_MAX} consumed and outputs"
@@ -244,6 +275,8 @@ def _differences(
 ) -> Numbers:
     """Read a column of differences. Raises WrongShape."""
     column = _planes(packed, name, count, width_min)
+    if column is None and not count and _is_nothing(packed.value, name):
+        return np.zeros(0, np.int64)
     if column is not None:
         base, found, beyond = column
         if 0 <= base <= min(high, _EVIDENT) and beyond < _EVIDENT // ATTEMPTS_PER_SEGMENT_MAX:
@@ -267,24 +300,15 @@ def _planes(
         column: Any = packed.value[name]
     except (KeyError, IndexError, TypeError):
         return None
-    if type(column) is not list or len(column) != 2 or not count:
-        return None
-    base, planes = column
-    if type(base) is not int or type(planes) is not bytes:
-        return None
-    width, odd = divmod(len(planes), count)
-    if odd or not width_min <= width < columns.WIDTH_MAX:
-        return None
-    if width == 0:
-        return base, np.zeros(count, np.int64), 0
-    beyond = (1 << 8 * width) - 1
-    raw = np.frombuffer(planes, np.uint8)
-    if width == 1:
-        return base, raw.astype(np.int64), beyond
-    laid = np.zeros((count, columns.WIDTH_MAX), np.uint8)
-    laid[:, :width] = raw.reshape(width, count).T
-    found: Numbers = laid.reshape(-1).view("<i8").astype(np.int64, copy=False)
-    return base, found, beyond
+    return planes.single(column, count, width_min)
+
+
+def _is_nothing(several: Any, name: str | int) -> bool:
+    """Return whether a column of a list of columns is that of no numbers."""
+    if type(several) is not list or type(name) is not int:
+        return False
+    column = several[name]
+    return bool(column == [0, b""]) and type(column[0]) is int
 
 
 def _are_evident(several: tuple[Numbers, ...]) -> bool:
