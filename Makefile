@@ -17,7 +17,7 @@ demo: $(READY)
 
 test: $(READY)
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/pytest -m "not campaign"
+	$(BIN)/pytest -q -n 2 -m "not campaign"
 
 check: $(READY)
 	@$(MAKE) --no-print-directory lint
