@@ -128,10 +128,10 @@ def _accept_file(home: Home, path: Path, known: set[LeaseId]) -> Accepted:
 def _accept(home: Home, path: Path, known: set[LeaseId]) -> int:
     """Take one bundle and return how many shards are new; their leases are added to `known`."""
     with open_work(home, path) as bundle, _asking_for_whole(home, bundle):
-        chains.check(home.spool, bundle.manifest, bundle.id)
         delta.check(home, bundle)  # before anything changes: a bundle is whole or refused
         promised = _leases(bundle)
         cosign.check(home, bundle, promised)
+        chains.check(home.spool, bundle.manifest, bundle.id)  # of what would be taken, no other
         shards = 0
         if not state.is_seen(home.spool, bundle.id) and not home.spool.work(bundle.id).exists():
             fresh = _fresh(home, bundle, promised, known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from relay import accept, resync, stream
 from relay import custody as custodies
 from relay import tick as ticks
 from tests.restores.history import History
+from tests.restores.test_forks import goes_past_what_it_had_said
 from tests.restores.test_restore import (
     later_results_rest_on_lost_ones,
     merged_by_the_old_central_in_a_stream_that_ended,
@@ -78,6 +80,12 @@ def the_epoch_stays(patch: Patch) -> None:
     patch.setattr(epochs, "begin", begin)
 
 
+def a_head_tells_its_number_only(patch: Patch) -> None:
+    """A central that was set back and gave the number again since goes on."""
+    real = epochs.is_beyond
+    patch.setattr(epochs, "is_beyond", lambda head, *known: real(replace(head, named=None), *known))
+
+
 def histories(disk: Path, other: Path) -> None:
     """Seeded histories until one fails."""
     for seed in range(SEEDS):
@@ -95,7 +103,12 @@ def stream_that_ended(disk: Path, other: Path) -> None:
     merged_by_the_old_central_in_a_stream_that_ended(World(disk, other, seed=22))
 
 
+def went_past(disk: Path, other: Path) -> None:
+    goes_past_what_it_had_said(World(disk, other, seed=3), 1)
+
+
 BUGS = (
+    (a_head_tells_its_number_only, went_past),
     (streams_that_are_not_named_stay, stream_that_ended),
     (nothing_is_told_again, rests_on_lost_ones),
     (an_old_epochs_word_is_kept, histories),
