@@ -114,9 +114,11 @@ def test_signed_nonsense_stops_no_relay(tmp_path: Path) -> None:
     assert sum(done.values()) == SAMPLE // 2
     assert min(done.values()) > 5
     world.spool.trust.write_bytes(world.authority.trust.raw)
-    world.deliver(world.pack(world.lease(0, [0])))
+    work = world.pack(world.lease(0, [0]))
+    world.deliver(work)
     assert tick(world.home).refused == 1  # its epoch has the number of the nonsense's
     chains.heed(world.spool, chains.words(EPOCH))
+    world.deliver(work)
     assert tick(world.home).accepted == 1
 
 
