@@ -55,6 +55,7 @@ class Dispatch:
     ) -> None:
         """Start with slots that have not said yet how they settled in."""
         self.running: dict[int, Running] = {}
+        self._suspects: set[int] = set()  # of those that run; see `retry.is_suspect`
         self._started = Started()
         self._slots = slots
         self._selector = selector
@@ -88,7 +89,7 @@ class Dispatch:
         now_us = time.time_ns() // 1000
         for shard in shards:
             may_start = shard.may_start(now_us)
-            start = shard.agenda.next(self._room, now_us) if may_start else None
+            start = self._next(shard, self._room, now_us) if may_start else None
             if start is not None:
                 number = self._free.pop()
                 self._room = self._room.less(start.room)
@@ -124,17 +125,19 @@ class Dispatch:
             else:
                 self._on_report(number, message)
 
+    def _next(self, shard: OpenShard, room: Room, now_us: int) -> Start | None:
+        return shard.agenda.next(room, now_us, suspect_runs=bool(self._suspects))
+
     def _batch(self, shard: OpenShard, first: Start, now_us: int) -> list[Start]:
         """Return the tasks for a slot: those behind the first are short and fit into its room."""
-        agenda = shard.agenda
-        kind = (shard.key, first.place[0])
-        many = self._durations.tasks_at_once(kind, agenda.count(State.READY), len(self._slots.all))
+        kind, ready = (shard.key, first.place[0]), shard.agenda.count(State.READY)
+        many = self._durations.tasks_at_once(kind, ready, len(self._slots.all))
         starts = [first]
         if first.alone:
             return starts
-        while len(starts) < many and (start := agenda.next(first.room, now_us)):
+        while len(starts) < many and (start := self._next(shard, first.room, now_us)):
             if start.alone or not self._durations.is_short((shard.key, start.place[0])):
-                agenda.put_back(start.place)
+                shard.agenda.put_back(start.place)
                 break
             starts.append(start)
         return starts
@@ -146,6 +149,8 @@ class Dispatch:
             self._local += 1
             running = asked(shard, start, self._local)
             self.running[running.local] = running
+            if start.suspect:
+                self._suspects.add(running.local)
             self._in_slot[number].append(running.local)
             shard.running += 1
             self._started.begun.setdefault(shard.key, []).append(begun(running, number))
@@ -224,6 +229,7 @@ class Dispatch:
     def _take(self, number: int, running: Running) -> None:
         self._in_slot[number].remove(running.local)
         del self.running[running.local]
+        self._suspects.discard(running.local)
         running.shard.running -= 1
 
     def _set_free(self, number: int) -> None:

@@ -46,7 +46,8 @@ class State(IntEnum):
 class Start:
     """A task to start: where it stands in the dataset, what it asks for, takes and consumes.
 
-    `alone`: a pilot was lost under it before, so nothing shares a batch with it.
+    `alone`: a pilot was lost under it before, so nothing shares a batch with it. `suspect`: one
+    more loss may make it poison, so no other such task runs on the node with it.
     """
 
     place: Place
@@ -55,6 +56,7 @@ class Start:
     consumed: tuple[bytes, ...]
     request: Request
     alone: bool = False
+    suspect: bool = False
 
 
 class Agenda:
@@ -82,7 +84,6 @@ class Agenda:
         self.dataset = dataset
         self.outcomes = dict(earlier.outcomes)
         self._tries = Tries(dataset, lease, earlier.tried, node, maximum)
-        self._suspects = 0  # running; see `retry.is_suspect`
         self._children = graph.children_steps(dataset)
         self._levels = _levels(dataset)
         self._generations = {
@@ -118,11 +119,14 @@ class Agenda:
         """Return where a leased task stands."""
         return self._states[place]
 
-    def next(self, room: Room, now_us: int = SOME_TIME) -> Start | None:
+    def next(
+        self, room: Room, now_us: int = SOME_TIME, *, suspect_runs: bool = False
+    ) -> Start | None:
         """Take the task to start next in the room that is left, or None.
 
         Depth first along a job, lowest job first; those under which a pilot was lost come last. A
-        task that does not fit is overtaken by those that do, but not for ever.
+        task that does not fit is overtaken by those that do, but not for ever. `suspect_runs`: a
+        suspect of this shard or another runs on the node, so that none joins it.
         """
         while self._later and self._later[0][0] <= now_us:
             self._make_ready(heappop(self._later)[1])
@@ -132,7 +136,7 @@ class Agenda:
         while self._ready and len(looked) < ahead:
             entry = heappop(self._ready)
             place = (entry[3], entry[1])
-            waits = self._suspects and self._tries.is_suspect(place)
+            waits = suspect_runs and self._tries.is_suspect(place)
             if not waits and room.fits(self._tries.room(place)):
                 found = place
                 break
@@ -143,7 +147,6 @@ class Agenda:
             return None
         self._passed_over = self._passed_over + 1 if looked else 0
         self._move(found, State.RUNNING)
-        self._suspects += self._tries.is_suspect(found)
         return Start(
             found,
             self._generations[found],
@@ -151,11 +154,11 @@ class Agenda:
             consumed(self.dataset, found, self.outcomes),
             self._tries.request(found),
             alone=self._tries.losses(found) > 0,
+            suspect=self._tries.is_suspect(found),
         )
 
     def put_back(self, place: Place) -> None:
         """Take a running task back that was not begun; nothing happened to it."""
-        self._suspects -= self._tries.is_suspect(place)
         self._move(place, State.WAITING)
         self._make_ready(place)
 
@@ -166,7 +169,6 @@ class Agenda:
         """
         if self._states[place] is not State.RUNNING:
             raise ValueError(f"{place} is not running")
-        self._suspects -= self._tries.is_suspect(place)
         attempt = Ended(how, _NOBODY) if isinstance(how, Fate) else how
         if attempt.fate is Fate.SUCCESS:
             self._move(place, State.DONE)
