@@ -45,6 +45,7 @@ from central.core.changes import UsageSum
 from central.core.shards import Shard
 from central.core.state_byte import BLOCK_BITS, BLOCK_JOBS
 from central.home import Home
+from central.pack import Offer
 from central.planning import Planned
 from central.state.blocks import packed_block
 from central.store.rows import BlockRow, DatasetRow, SegmentRow, Span, StepRow
@@ -177,9 +178,9 @@ class Filled:
         dag = self.workings.dag(row.digest)
         shards = [Shard((Block(0, jobs, (0,)),), returns=(0,)) for jobs in several]
         planned = [Planned(row, dag, shards, durations=[LEASE_MS] * len(shards))]
-        packer = self.authority._packer
+        offer = Offer(Profile(), planned, lost=[], is_news=False)
         with spending(self.other_cpu) as spent:
-            out = packer._write(SITE, Profile(), planned)  # type: ignore[arg-type]
+            out = self.authority._packer.write(SiteName(SITE), offer)
         return self._work(out.id, spent)
 
     def planned(self, tasks: int) -> Work:

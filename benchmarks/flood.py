@@ -297,7 +297,7 @@ def flooded(made: World, connections: int, per_s: float, seconds: float) -> dict
             signed = site.signed("GET", path)
             raw = f"GET {path} HTTP/1.1\r\nHost: {host.netloc}\r\nAuthorization: {signed}\r\n\r\n"
             file.write(len(raw).to_bytes(4, "big") + raw.encode())
-    plan = {"host": host.hostname, "port": host.port, "connections": connections}
+    plan: dict[str, Any] = {"host": host.hostname, "port": host.port, "connections": connections}
     plan |= {"per_s": per_s, "seconds": seconds, "requests": str(requests)}
     (made.folder / "plan").write_text(json.dumps(plan))
     command = [sys.executable, "-m", "benchmarks.flood_load", str(made.folder / "plan")]

@@ -12,6 +12,7 @@ import random
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.table import Row, below
@@ -25,6 +26,7 @@ from central import planning
 from central.authority import Authority
 from central.config import Config
 from central.home import Home, now_us
+from central.pack import Offer
 from central.visit import visit
 from tests.planner.saturated import World, mixed, worst
 
@@ -75,14 +77,12 @@ def _bundles_ms(authority: Authority) -> tuple[list[float], list[float], float]:
         profile = _profile(number % SITES)
         began = time.process_time()
         found = visit(workings, packer.board, site, BUNDLE_TASKS)
-        found = type(found)(
-            **{name: getattr(found, name) for name in found.__slots__} | {"profile": profile}
-        )
+        found = replace(found, profile=profile)
         planned, _ = planning.plan(workings, BUNDLE_TASKS, board=packer.board, visit=found)
         took = (time.process_time() - began) * 1e3
         assert sum(one.tasks() for one in planned) > 0
         began = time.process_time()
-        packer._write(site, profile, planned)
+        packer.write(site, Offer(profile, planned, lost=[], is_news=False))
         packs.append(took + (time.process_time() - began) * 1e3)
         if number >= SITES:
             plans.append(took)

@@ -126,9 +126,9 @@ def _out_of_memory() -> list[Row]:
         return []
     peaks = []
     for line in path.read_text().splitlines():
-        job, _, state, peak, *_ = line.split("|")
-        if state.startswith("OUT_OF_ME") and job.endswith(".batch") and peak.endswith("K"):
-            peaks.append(int(peak[:-1]) // 1024)
+        job, _, state, kib, *_ = line.split("|")
+        if state.startswith("OUT_OF_ME") and job.endswith(".batch") and kib.endswith("K"):
+            peaks.append(int(kib[:-1]) // 1024)
     asked = Request(memory_mib=ASKED_MIB)
     grown = 0
     for peak in peaks:

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def _sweep(folder: Path, authority: Authority, count: int) -> list[Row]:
         sizes[name] = _zstd_bytes(map(pack, _expanded(dataset)))
         return time.perf_counter() - started
 
-    found = interleaved(ROUNDS, {f"{n}": lambda n=n: packed(n) for n in limits})
+    found = interleaved(ROUNDS, {f"{n}": partial(packed, n) for n in limits})
     assert all(len(one) == 1 for one in ids.values()), "the same inputs gave different ids"
     found |= interleaved(
         1,
@@ -191,7 +192,7 @@ def _data(folder: Path, gib: float) -> list[Row]:
     took = interleaved(1, {"write": lambda: step("write")})
     (folder / "file").unlink()
     step("hash")  # fills the cache
-    took |= interleaved(VERIFY_ROUNDS, {n: lambda n=n: step(n) for n in ("hash", "verify")})
+    took |= interleaved(VERIFY_ROUNDS, {n: partial(step, n) for n in ("hash", "verify")})
     took |= interleaved(1, {"split": lambda: step("split")})
     (folder / "bundle").unlink()
     took |= interleaved(1, {"join": lambda: step("join")})

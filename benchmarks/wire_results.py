@@ -175,7 +175,8 @@ def _pack_rows(attempts: tuple[Attempt, ...]) -> bytes:
 def _unpack_rows(stored: bytes) -> tuple[Attempt, ...]:
     rows = msgpack.unpackb(_decompressed(stored), use_list=False, strict_map_key=True)
     return tuple(
-        Attempt(*row[:4], FATES[row[4]], *row[5:11], Usage(*row[11:17]), *row[17:]) for row in rows
+        Attempt(*(*row[:4], FATES[row[4]], *row[5:11], Usage(*row[11:17]), *row[17:]))
+        for row in rows
     )
 
 

@@ -109,7 +109,7 @@ class Packer:
         with self._w.transaction():
             if self._w.seen != seen:
                 offer = self._offer_again(site, tasks)
-            return self._write(site, offer) if offer.is_something else None
+            return self.write(site, offer) if offer.is_something else None
 
     def _offer_again(self, site: SiteName, tasks: int | None) -> Offer:
         """Plan in the transaction, where nobody else changes anything."""
@@ -176,7 +176,8 @@ class Packer:
         raw = self._w.store.bundles.site(site).report
         return Demand.of_report(reports.decode(raw) if raw else None)
 
-    def _write(self, site: SiteName, offer: Offer) -> OutBundle:
+    def write(self, site: SiteName, offer: Offer) -> OutBundle:
+        """Lease, pack and sign what is offered, in a transaction."""
         w, planned = self._w, offer.planned
         stream = w.stream_to(site)
         with w.transaction(), ExitStack() as stack:
