@@ -64,7 +64,7 @@ def _pulk_us() -> float:
             dataset_id = client.submit(spec.encode(dataset), os.urandom(16).hex())["id"]
             before = _cpu_s(server)
             for _ in range(TASKS // BUNDLE_TASKS):
-                site.ask_for(BUNDLE_TASKS)
+                site.ask_for(BUNDLE_TASKS, slots=BUNDLE_TASKS)
                 for work in site.fetch():
                     for draft, chunks in site.answers_to(work):
                         site.send(draft, chunks)
