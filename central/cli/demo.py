@@ -110,6 +110,7 @@ class Finds:
             return ["  no spectrum was made"]
         story = self._story
         host = story["host"]
+        dataset, job, step = story["task"].split("/")
         return [
             f"Provenance of {SPECTRUM_STEP} ({story['task']}): made {story['started']} on "
             f"{host['name']} ({host['kernel']}, {host['cpu_model']}) with {story['software']},",
@@ -117,7 +118,7 @@ class Finds:
             f"  the spectrum itself: {self.spectrum}, drawn in {self.picture}",
             "To look around: `pulk central serve` on the folder `central` there, then, with",
             "  `--central` and `--token-file` of that folder (files `address`, `admin.token`),",
-            f"  `pulk dataset tasks {story['task'].replace('/', ' ')}` and its inputs' producers",
+            f"  `pulk dataset tasks {dataset} {job} {step}` and its inputs' producers",
         ]
 
 
