@@ -43,11 +43,14 @@ _LOG = logging.getLogger(__name__)
 
 
 class CannotListen(PulkError):
-    """The address is taken, not this machine's, or reserved. Name another with --host, --port."""
+    """The address is taken, not this machine's, or reserved. Name another with --port, --host."""
 
     code = "cannot-listen"
     what = "cannot listen on {host} port {port}: {reason}"
-    remedy = "stop what listens there, or give another --host or --port"
+    remedy = (
+        "stop what listens there (another central?), or choose another with --port, --host,"
+        " or [http] in central.toml"
+    )
 
 
 class SlowParser(PulkError):

@@ -12,6 +12,8 @@ from pydantic import BaseModel
 
 from central.config import Config as CentralConfig
 from central.core.obstacles import Code
+from central.home import Home
+from central.http.app import ROUTES
 from relay.config import Config as RelayConfig
 from tests.house.mentions import pages
 from tests.house.reference import DOCS, REPOSITORY
@@ -21,6 +23,7 @@ HEADING = re.compile(r"^#+ +(.*?) *$", re.MULTILINE)
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 TICKED = re.compile(r"`([^`]+)`")
 FIRST_CELL = re.compile(r"^\| ((?:`[^`]+`(?:, )?)+)[^|]* \|", re.MULTILINE)
+VARIABLE = re.compile(r"\{\w+(:[^{}]*(\{\d+(,\d+)?\}[^{}]*)?)?\}")
 PLACES = ("central/", "relay/", "bundle/", "pilot/", "site_adapters/", "tests/", "docs/", ".ci/")
 
 
@@ -99,6 +102,23 @@ def test_the_table_of_central_toml_names_every_key() -> None:
 def test_the_table_of_relay_toml_names_every_key() -> None:
     told = first_cells(section("operate-site.md", "## Configuration: relay.toml"))
     assert sorted(told) == sorted(_keys(RelayConfig))
+
+
+def test_the_table_of_routes_is_that_of_the_server() -> None:
+    """Names of variable parts are the page's own."""
+    text = section("operate-central.md", "## Routes")
+    told = {re.sub(r"\?.*", "", one) for one in first_cells(text)}
+    assert {re.sub(r"\b[A-Z0-9]+(?=/|$)", "X", one) for one in told} == {
+        f"{one.method} {re.sub(VARIABLE, 'X', one.path)}" for one in ROUTES
+    }
+
+
+def test_the_table_of_centrals_folder_names_all_that_lies_there() -> None:
+    text = section("operate-central.md", "## First day")
+    told = {one.rstrip("/") for one in first_cells(text)}
+    root = Path("central")
+    places = {name for name, one in vars(Home).items() if isinstance(one, property)} - {"root_dir"}
+    assert {getattr(Home(root), name).relative_to(root).name for name in places} <= told
 
 
 def _keys(model: type[BaseModel]) -> Iterator[str]:
