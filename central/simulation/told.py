@@ -86,7 +86,7 @@ def words(told: Mapping[str, Any]) -> list[str]:
     return [
         f"{told['nodes']:,} nodes, {told['tasks_per_day']:,} tasks a day "
         f"(they could run {told['capacity_per_day']:,})",
-        f"central: {told['central_cores']:.2g} of one core, "
+        f"central: {told['central_cores'] or 'less than 0.0001'} of one core, "
         f"{_size(told['bytes_per_day'])} a day in "
         f"{bundles['work']:,.0f} work, {bundles['result']:,.0f} result and "
         f"{bundles['report']:,.0f} report bundles",
@@ -104,10 +104,16 @@ def _size(amount: float) -> str:
 
 def table(told: Mapping[str, Any]) -> Table:
     """Return the table of sites for people."""
-    made = Table(
-        "sites", "count", "nodes each", "tasks_wanted", "tasks/bundle", "tasks/day", "avoidable h",
-        box=SIMPLE_HEAD,
-    )  # fmt: skip
+    head = (
+        "sites",
+        "count",
+        "nodes each",
+        "tasks_wanted",
+        "tasks/bundle",
+        "tasks/day",
+        "avoidable h",
+    )
+    made = Table(*head, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for one in told["sites"]:
         made.add_row(
             one["name"],

@@ -128,6 +128,9 @@ def _texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
             inside.update(id(one) for one in node.values)
             parts = [one.value if isinstance(one, ast.Constant) else "X" for one in node.values]
             yield node.lineno, "".join(map(str, parts))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if id(node) not in inside:
-                yield node.lineno, node.value
+        elif isinstance(node, ast.Constant) and id(node) not in inside and _is_text(node):
+            yield node.lineno, str(node.value)
+
+
+def _is_text(node: ast.Constant) -> bool:
+    return isinstance(node.value, str)

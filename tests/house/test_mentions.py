@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ast
-
 import pytest
 
 from tests.house.mentions import Mention, in_code, in_pages, wrong
-from tests.house.reference import DOCS, REPOSITORY
 
 
 def guilty(mentions: list[Mention]) -> list[tuple[str, str, str]]:

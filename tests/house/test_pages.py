@@ -36,7 +36,8 @@ def anchors(page: Path) -> set[str]:
 def section(page: str, heading: str) -> str:
     """Return the text of a page from a heading to the next of its kind."""
     after = (DOCS / page).read_text().partition(f"\n{heading}\n")[2]
-    return re.split(rf"^{heading.split()[0]} ", after, maxsplit=1, flags=re.MULTILINE)[0]
+    mark = heading.partition(" ")[0]
+    return re.split(rf"^{mark} ", after, maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def first_cells(text: str) -> list[str]:
