@@ -86,7 +86,7 @@ def test_fewer_nodes_than_sites_and_times_that_are_no_times_are_refused() -> Non
 
 
 def test_idle_node_hours_are_those_of_each_kind_of_node() -> None:
-    """A node is a node, however many slots it has: of an hour in which nothing can come, an hour."""
+    """A node is a node, however many slots it has."""
     kinds = (SiteKind("thin", 1, 10, slots=1), SiteKind("thick", 1, 10, slots=64))
     scenario = Scenario(kinds, days=1, task_s=3600)
     flows = {
