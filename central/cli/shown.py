@@ -27,7 +27,11 @@ def dataset(about: Mapping[str, Any], counted: Rows) -> str:
         *([f"  control: {about['control']}"] if about.get("control") else []),
     ]
     steps = {one["step"]: one for one in about["steps"]}
-    merged = [{**steps.get(one["step"], {}), **one} for one in counted]
+    merged = []
+    for one in counted:
+        of = steps[one["step"]]
+        needs = [steps[need]["name"] for need in of["needs"]]
+        merged.append({**one, "per": of["per"], "needs": needs})
     return "\n".join(map(printable, lines)) + "\n" + counts(merged)
 
 

@@ -185,7 +185,8 @@ def _bind(host: str, port: int) -> socket.socket:
             if error.errno == errno.EADDRINUSE and time.monotonic() < deadline:
                 time.sleep(0.05)
                 continue
-            reason = error.strerror or str(error)
+            is_name = isinstance(error, socket.gaierror)  # whose numbers are its own
+            reason = os.strerror(error.errno) if error.errno and not is_name else str(error)
             raise CannotListen(host=host, port=port, reason=reason) from error
 
 

@@ -27,7 +27,7 @@ ABOUT = {
     "jobs": 2000,
     "steps": [
         {"step": 0, "name": "make", "per": "job", "needs": []},
-        {"step": 1, "name": "sum[2]", "per": "dataset", "needs": ["make"]},
+        {"step": 1, "name": "sum[2]", "per": "dataset", "needs": [0]},
     ],
     "tasks": 2001,
     "submitted": "2026-01-02T03:04:05Z",
