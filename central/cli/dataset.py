@@ -250,7 +250,7 @@ def attempts(
     full = full_id(client, dataset_id)
     asked["step"] = None if step is None else step_no(client, full, step)
     answer = client.get(f"/datasets/{full}/attempts", **asked)
-    show_answer(answer, as_json, table(rows(answer, "attempts")))
+    show_answer(answer, as_json, "" if as_json else shown.attempts(rows(answer, "attempts")))
 
 
 @group.command()

@@ -52,6 +52,15 @@ def datasets(listed: Rows) -> str:
     return _table(head, 3, ([_text(row[name]) for name in head] for row in listed))
 
 
+def attempts(listed: Rows) -> str:
+    """Return the table of attempts, without digests and ids; the number is for `--after`."""
+    if not listed:
+        return "none"
+    head = ["no", "job", "step", "generation", "fate", "site", "wall_ms", "cpu_ms"]
+    head += ["memory_peak_mib", "disk_peak_bytes"]
+    return _table(head, 0, ([str(row[name]) for name in head] for row in listed))
+
+
 def _people(about: Mapping[str, Any]) -> Iterator[str]:
     if about.get("submitted_by"):
         yield f" by {about['submitted_by']}"
