@@ -98,7 +98,7 @@ def rest_us() -> float:
 @contextmanager
 def served(central_dir: Path) -> Iterator[psutil.Process]:
     """Serve a central; yield its process, of which the door is a child."""
-    program = Program("central", ["central", "serve", str(central_dir)], central_dir)
+    program = Program("central", ["central", "serve", str(central_dir), "--port", "0"], central_dir)
     program.start()
     try:
         deadline = time.monotonic() + START_S

@@ -27,7 +27,10 @@ class NoAnswer(PulkError):
     code = "no-answer"
     transient = True
     what = "central does not answer: {reason}"
-    remedy = "check the address and that `pulk central serve` runs, then try again"
+    remedy = (
+        "check the address (--central or PULK_CENTRAL) and that `pulk central serve` runs, "
+        "then try again"
+    )
 
 
 class Refused(PulkError):
@@ -49,7 +52,10 @@ class NotAToken(PulkError):
 
     code = "not-a-token"
     what = "what the token file holds is not a token"
-    remedy = "name a file that holds one token and nothing else, such as central's admin.token"
+    remedy = (
+        "name a file that holds one token and nothing else, such as central's admin.token, "
+        "by --token-file or PULK_TOKEN_FILE"
+    )
 
 
 class Client:
@@ -185,7 +191,14 @@ class Client:
                 return None
             raise Refused(where=url, said=said) from error
         except (OSError, http.client.HTTPException) as error:
-            raise NoAnswer(where=url, reason=str(error) or type(error).__name__) from error
+            raise NoAnswer(where=url, reason=_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return why nobody answered, without the library's own wrapping."""
+    inner = error.reason if isinstance(error, urllib.error.URLError) else error
+    text = inner.strerror if isinstance(inner, OSError) and inner.strerror else str(inner)
+    return text or type(error).__name__
 
 
 def _said(error: urllib.error.HTTPError) -> str:

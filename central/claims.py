@@ -39,7 +39,7 @@ def leased(
         )
     if not _has_arrived(workings, lease):
         text = f"its work bundle {lease.work[:12]} has not been fetched by {lease.site}"
-        remedy = "run `pulk relay tick` there, or carry the bundle: `pulk central export`"
+        remedy = "run `pulk relay tick` there, or carry it: `pulk central exchange DIR IN OUT`"
         found.insert(0, Obstacle(Code.NOT_FETCHED, text, remedy=remedy, site=lease.site))
     return tuple(found)
 

@@ -105,10 +105,10 @@ class QuotasSection(_Section):
 
 
 class HttpSection(_Section):
-    """Where the server listens and what it takes at once. `port` 0: any free one."""
+    """Where the server listens and what it takes at once. `port` 0: any free one, for tests."""
 
     host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    port: Annotated[int, Field(ge=0, le=65_535)] = 7855  # P-U-L-K on a telephone
     upload_bytes_max: Annotated[int, Field(ge=1, le=BUNDLE_BYTES_MAX)] = BUNDLE_BYTES_MAX
     concurrent_uploads: Annotated[int, Field(ge=1, le=1024)] = 32
     site_uploads_max: Annotated[int, Field(ge=1, le=1024)] = 4
@@ -193,7 +193,7 @@ copies = {copies}  # devices that must hold a bundle before a site may delete it
 
 [http]
 # host = "{http.host}"  # put a TLS proxy in front before you open it to a network
-# port = {http.port}  # 0: any free one; the file `address` names it
+# port = {http.port}  # 0: any free one, another at each start; the file `address` names it
 # upload_bytes_max = {http.upload_bytes_max}
 # concurrent_uploads = {http.concurrent_uploads}  # bodies under way at once
 # site_uploads_max = {http.site_uploads_max}  # of them, those of one site

@@ -140,12 +140,12 @@ def _epoch(store: Store) -> list[Finding]:
     """Say whether central was set back, or still recovers."""
     found = []
     if store.people.meta(BEYOND):
-        remedy = "make sure that no other central runs, stop this one, `pulk central take-over`"
+        remedy = "make sure that no other central runs, stop this, `pulk central take-over DIR`"
         found.append(Finding("set back", "a site proved it: nothing is said any more", remedy))
     recovering = epochs.recovering(store)
     if recovering is not None and recovering.waiting:
         said = f"waits for what {', '.join(sorted(recovering.waiting))} hold"
-        remedy = "have them tick; `pulk central presume-lost` those that are gone"
+        remedy = "have them tick; `pulk central presume-lost DIR SITE` for one that is gone"
         found.append(Finding("recovering", said, remedy))
     return found
 

@@ -201,7 +201,10 @@ class Unauthorised(PulkError):
 
     code = "unauthorised"
     what = "the request carries no valid token"
-    remedy = "use the token that `pulk central init` wrote to admin.token"
+    remedy = (
+        "give the token that `pulk central init` wrote to DIR/admin.token "
+        "(--token-file or PULK_TOKEN_FILE)"
+    )
 
 
 class Forbidden(PulkError):

@@ -38,7 +38,10 @@ class NoCentral(PulkError):
 
     code = "no-central"
     what = "there is no central here: {missing} is missing"
-    remedy = "name the folder that `pulk central init` made"
+    remedy = (
+        "name the folder that `pulk central init` made; "
+        "after a restore from a backup without keys put them back first"
+    )
 
 
 @dataclass(frozen=True, slots=True)

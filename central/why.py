@@ -97,12 +97,12 @@ class _Asked:
     def _own(self) -> tuple[Obstacle, ...]:
         match self.state.verdict:
             case Verdict.DONE:
-                return (Obstacle(Code.DONE, "it is done", remedy="nothing: see `pulk tell`"),)
+                return (Obstacle(Code.DONE, "it is done", remedy=self._look()),)
             case Verdict.REMOVED:
                 text = "its dataset was removed"
                 return (Obstacle(Code.REMOVED, text, remedy="submit the document again"),)
             case Verdict.CANCELLED:
-                remedy = f"pulk dataset uncancel {self._row.id}"
+                remedy = f"`pulk dataset uncancel {self._row.id}`"
                 return (Obstacle(Code.CANCELLED, "it was cancelled", remedy=remedy),)
             case Verdict.FAILED:
                 return (self._failed(),)
@@ -114,10 +114,14 @@ class _Asked:
             case _:
                 return self._suspended()
 
+    def _look(self) -> str:
+        step, job = self._place
+        return f"nothing; `pulk dataset tasks {self._row.id} {job} {step}` tells its story"
+
     def _suspended(self) -> tuple[Obstacle, ...]:
         if not self._standing.suspended:
             return ()
-        remedy = f"pulk dataset resume {self._row.id}"
+        remedy = f"`pulk dataset resume {self._row.id}`"
         return (Obstacle(Code.SUSPENDED, "it is suspended: no new leases", remedy=remedy),)
 
     def _failed(self) -> Obstacle:
@@ -128,7 +132,7 @@ class _Asked:
         tries = attempts_of(self._w, self._row, self._place, 1000)
         last = [f"{one.fate} at {one.segment.lease.site}" for one in tries[-FATES_SHOWN:]]
         remedy = f"see `pulk dataset attempts {self._row.id} --step {step} --job {job}`, then"
-        remedy += f" pulk dataset reset {self._row.id} --step {step} --jobs {job}"
+        remedy += f" `pulk dataset reset {self._row.id} --step {step} --jobs {job}`"
         if known is not None and retry.is_poison(known, rules):
             text = f"it took down {len(known.lost_on)} pilots: poison"
             return Obstacle(Code.POISON, text, has=", ".join(last), remedy=remedy)
@@ -194,7 +198,7 @@ class _Asked:
             return ()
         waits = ", ".join(sorted(found.waiting))
         text = f"central was restored and waits for what these sites hold: {waits}"
-        remedy = "let them report, or `pulk central presume-lost SITE`"
+        remedy = "let them report, or `pulk central presume-lost DIR SITE`"
         return (Obstacle(Code.RECOVERING, text, has=waits, remedy=remedy, until_us=found.until_us),)
 
     def _back_off(self) -> tuple[Obstacle, ...]:
@@ -333,7 +337,7 @@ def _asks(workings: Workings, site: SiteRow, told: Visit, tasks_wanted: int) -> 
     leased = workings.store.datasets.leased_by(SiteName(site.name))
     if tasks_wanted <= 0:
         text = "its newest report wants no tasks: it drains, or holds as many bundles as it may"
-        remedy = "`pulk relay drain --end` there, or raise `[capacity]` in relay.toml"
+        remedy = "remove the file `drain` there, or raise `[capacity]` in relay.toml"
         found.append(Obstacle(Code.WANTS_NONE, text, "tasks wanted", "0", remedy))
     elif told.room.tasks <= 0:
         most = told.profile.tasks_max

@@ -169,7 +169,8 @@ def _take(given: argparse.Namespace) -> int:
     words += [f"archived and not kept: {line}" for line in left]
     if left:
         words.append(
-            "What of it is honest, `pulk keys requalify` keeps; the rest: central rebuild."
+            "What of it is honest, `pulk keys requalify` keeps; the rest goes with"
+            " `pulk central rebuild`."
         )
     return say(given, about, words)
 

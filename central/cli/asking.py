@@ -12,6 +12,7 @@ import click
 from bundle.client import Client
 from bundle.errors import PulkError
 
+STEPS_SHOWN = 20  # where a name fits none
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -20,7 +21,10 @@ class NoToken(PulkError):
 
     code = "no-token"
     what = "the token cannot be read: {reason}"
-    remedy = "give --token-file; `pulk central init` writes the first one to DIR/admin.token"
+    remedy = (
+        "name it by --token-file or PULK_TOKEN_FILE; "
+        "`pulk central init` writes the first one to DIR/admin.token"
+    )
 
 
 class UnknownDataset(PulkError):
@@ -29,6 +33,14 @@ class UnknownDataset(PulkError):
     code = "no-such-dataset"
     what = "{count} datasets begin with {given!r}"
     remedy = "copy the id from `pulk dataset list`"
+
+
+class NoSuchStep(PulkError):
+    """The dataset has no step of that name. `pulk dataset show` lists its steps."""
+
+    code = "no-such-step"
+    what = "no step is called {given!r}; there are {names}"
+    remedy = "give one of these names, or a step's index"
 
 
 def asking(*, required: bool) -> Callable[[_F], _F]:
@@ -40,15 +52,17 @@ def asking(*, required: bool) -> Callable[[_F], _F]:
             click.option(
                 "--token-file",
                 envvar="PULK_TOKEN_FILE",
+                show_envvar=True,
                 required=required,
                 type=click.Path(path_type=Path),
-                help="File with the access token [env: PULK_TOKEN_FILE].",
+                help="File with the access token.",
             ),
             click.option(
                 "--central",
                 envvar="PULK_CENTRAL",
+                show_envvar=True,
                 required=required,
-                help="URL [env: PULK_CENTRAL].",
+                help="Central's URL, such as http://127.0.0.1:7855.",
             ),
         ):
             command = option(command)
@@ -78,6 +92,17 @@ def full_id(client: Client, given: str) -> str:
         if len(fitting) != 1:
             raise UnknownDataset(given=given, count=len(fitting)) from None
         return fitting[0]
+
+
+def step_no(client: Client, dataset: str, given: str) -> int:
+    """Return the index of a step; digits are the index itself. Raises NoSuchStep."""
+    if given.isdecimal():
+        return int(given)
+    names = [str(row["name"]) for row in client.counts(dataset)]
+    if given not in names:
+        shown = ", ".join(names[:STEPS_SHOWN]) + (", ..." if len(names) > STEPS_SHOWN else "")
+        raise NoSuchStep(where=dataset, given=given, names=shown)
+    return names.index(given)
 
 
 def rows(answer: Any, key: str) -> list[dict[str, Any]]:

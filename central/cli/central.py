@@ -70,7 +70,11 @@ def init(folder: Path, copies: int, root_dir: Path | None, as_json: bool) -> Non
 @group.command()
 @FOLDER
 @click.option("--host", help="Where to listen [default: central.toml, else 127.0.0.1].")
-@click.option("--port", type=click.IntRange(0, 65_535), help="0: any free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    help="On which port [default: central.toml, else 7855]; 0: any free one.",
+)
 @click.pass_obj
 def serve(config_file: Path | None, folder: Path, host: str | None, port: int | None) -> None:
     """Serve DIR until SIGTERM; DIR/address names the URL while it listens."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from central.cli.asking import asking, client_of, full_id, rows, show_answer, table
+from central.cli import shown
+from central.cli.asking import asking, client_of, full_id, rows, show_answer, step_no, table
 
 if TYPE_CHECKING:
     from central.submission import Given
@@ -91,7 +92,8 @@ def submit(
         about = signing.write_bundle(given, bundle, key) | {"tasks": dataset.tasks()}
         show_answer(about, as_json, f"{bundle}: {about['bytes']} bytes; carry it to central")
     elif central is None or token_file is None or key is not None:
-        raise click.UsageError("give --central and --token-file, or --bundle and --key")
+        words = "--central and --token-file (or PULK_CENTRAL and PULK_TOKEN_FILE)"
+        raise click.UsageError(f"give {words}, or --bundle and --key")
     else:
         _submit(given, central, token_file, as_json=as_json)
 
@@ -166,7 +168,7 @@ def cosign(file: Path, key: Path, out: Path, as_json: bool) -> None:
 def list_(central: str, token_file: Path, as_json: bool) -> None:
     """List the datasets."""
     answer = client_of(central, token_file).get("/datasets")
-    show_answer(answer, as_json, table(rows(answer, "datasets")))
+    show_answer(answer, as_json, "" if as_json else shown.datasets(rows(answer, "datasets")))
 
 
 @group.command()
@@ -177,7 +179,8 @@ def show(dataset_id: str, central: str, token_file: Path, as_json: bool) -> None
     client = client_of(central, token_file)
     dataset_id = full_id(client, dataset_id)
     about, counted = client.get(f"/datasets/{dataset_id}"), client.counts(dataset_id)
-    show_answer({**about, "counts": counted}, as_json, table([about]) + "\n\n" + table(counted))
+    words = "" if as_json else shown.dataset(about, counted)
+    show_answer({**about, "counts": counted}, as_json, words)
 
 
 @group.command()
@@ -187,7 +190,7 @@ def counts(dataset_id: str, central: str, token_file: Path, as_json: bool) -> No
     """Count tasks per step and verdict, with attempts, hours and peak memory."""
     client = client_of(central, token_file)
     answer = client.counts(full_id(client, dataset_id))
-    show_answer({"steps": answer}, as_json, table(answer))
+    show_answer({"steps": answer}, as_json, "" if as_json else shown.counts(answer))
 
 
 @group.command()
@@ -228,32 +231,40 @@ def learned(dataset_id: str, central: str, token_file: Path, as_json: bool) -> N
 
 @group.command()
 @click.argument("dataset_id")
-@click.option("--step", type=click.IntRange(0), help="Index of the step.")
+@click.option("--step", help="Name or index of the step.")
 @click.option("--job", type=click.IntRange(0), help="Index of the job.")
 @click.option("--fate", help="Only attempts that ended this way.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
 @click.option("--after", help="Go on after this attempt.")
 @_central
 def attempts(
-    dataset_id: str, central: str, token_file: Path, as_json: bool, **asked: str | int | None
+    dataset_id: str,
+    step: str | None,
+    central: str,
+    token_file: Path,
+    as_json: bool,
+    **asked: str | int | None,
 ) -> None:
     """List attempts: when, where, how each ended and what it used."""
     client = client_of(central, token_file)
-    answer = client.get(f"/datasets/{full_id(client, dataset_id)}/attempts", **asked)
-    show_answer(answer, as_json, table(rows(answer, "attempts")))
+    full = full_id(client, dataset_id)
+    asked["step"] = None if step is None else step_no(client, full, step)
+    answer = client.get(f"/datasets/{full}/attempts", **asked)
+    show_answer(answer, as_json, "" if as_json else shown.attempts(rows(answer, "attempts")))
 
 
 @group.command()
 @click.argument("dataset_id")
 @click.argument("job", type=click.IntRange(0))
-@click.argument("step", type=click.IntRange(0))
+@click.argument("step")
 @_central
 def tasks(
-    *, dataset_id: str, job: int, step: int, central: str, token_file: Path, as_json: bool
+    *, dataset_id: str, job: int, step: str, central: str, token_file: Path, as_json: bool
 ) -> None:
     """Show one task: verdict, attempts, provenance, inputs and outputs by digest."""
     client = client_of(central, token_file)
-    answer = client.task(full_id(client, dataset_id), job, step)
+    full = full_id(client, dataset_id)
+    answer = client.task(full, job, step_no(client, full, step))
     show_answer(answer, as_json, json.dumps(answer, indent=1))
 
 
@@ -263,13 +274,13 @@ def _control(name: str, words: str) -> None:
     @group.command(name, help=words)
     @click.argument("dataset_id")
     @click.option("--jobs", default=None, help=JOBS_SYNTAX)
-    @click.option("--step", "steps", type=click.IntRange(0), multiple=True, help="Index of a step.")
+    @click.option("--step", "steps", multiple=True, help="Name or index of a step; repeatable.")
     @_central
     def command(
         *,
         dataset_id: str,
         jobs: str | None,
-        steps: tuple[int, ...],
+        steps: tuple[str, ...],
         central: str,
         token_file: Path,
         as_json: bool,
@@ -279,7 +290,8 @@ def _control(name: str, words: str) -> None:
         client = client_of(central, token_file)
         full = full_id(client, dataset_id)
         runs = None if jobs is None else job_runs(jobs)
-        body = {"control": name, "jobs": runs, "steps": list(steps) or None}
+        numbers = [step_no(client, full, one) for one in steps]
+        body = {"control": name, "jobs": runs, "steps": numbers or None}
         sent, request = Sent.in_home(), f"{central} {full} {json.dumps(body)}"
         answer = client.post(f"/datasets/{full}/controls", body, sent.key_for(request))
         sent.answered(request)

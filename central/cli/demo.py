@@ -17,6 +17,7 @@ from bundle.client import Client
 from bundle.dataset.spec import Dataset
 from bundle.errors import PulkError
 from central.cli.rehearse import EXIT_UNSOUND, rehearse
+from central.config import HttpSection
 from central.rehearsal import report
 from central.rehearsal.faults import DEMO_FAULTS
 from central.rehearsal.loop import Harm
@@ -110,14 +111,18 @@ class Finds:
             return ["  no spectrum was made"]
         story = self._story
         host = story["host"]
+        dataset, job, step = story["task"].split("/")
+        central, http = self.provenance.parent / "central", HttpSection()
+        address = f"http://{http.host}:{http.port}"
         return [
             f"Provenance of {SPECTRUM_STEP} ({story['task']}): made {story['started']} on "
             f"{host['name']} ({host['kernel']}, {host['cpu_model']}) with {story['software']},",
             f"  from {len(story['inputs'])} inputs named by digest; all of it in {self.provenance}",
             f"  the spectrum itself: {self.spectrum}, drawn in {self.picture}",
-            "To look around: `pulk central serve` on the folder `central` there, then, with",
-            "  `--central` and `--token-file` of that folder (files `address`, `admin.token`),",
-            f"  `pulk dataset tasks {story['task'].replace('/', ' ')}` and its inputs' producers",
+            "To look around, type (the first one in a terminal of its own):",
+            f"  pulk central serve {central}",
+            f"  export PULK_CENTRAL={address} PULK_TOKEN_FILE={central / 'admin.token'}",
+            f"  pulk dataset show {dataset}; pulk dataset tasks {dataset} {job} {step}",
         ]
 
 

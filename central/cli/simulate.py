@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import click
-
-from central.simulation.scenario import DAY_S, Scenario, SiteKind
 
 
 @click.command("simulate")
@@ -18,7 +15,12 @@ from central.simulation.scenario import DAY_S, Scenario, SiteKind
     "scenario", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--sites", type=click.IntRange(1, 10_000), default=1, help="Sites that are alike.")
-@click.option("--nodes", type=click.IntRange(1), default=100, help="Nodes of all sites together.")
+@click.option(
+    "--nodes",
+    type=click.IntRange(1),
+    default=100,
+    help="Nodes of all sites together, shared evenly.",
+)
 @click.option("--slots", type=click.IntRange(1), default=1, help="Tasks at once on a node.")
 @click.option("--trip-hours", type=click.FloatRange(0), default=0.02, help="One way of a bundle.")
 @click.option(
@@ -56,22 +58,15 @@ def command(
     from central.simulation import told
     from central.simulation.costs import measure
     from central.simulation.flow import simulate
-    from central.simulation.scenario import load
+    from central.simulation.scenario import alike, load
 
+    given = {"task_minutes": task_minutes, "tasks_per_day": tasks_per_day, "days": days}
+    about = {name: value for name, value in given.items() if value is not None}
     if scenario is not None:
-        wanted = load(scenario)
+        wanted = load(scenario, about).sized()
     else:
-        kind = SiteKind(
-            name="site",
-            count=sites,
-            nodes=max(1, nodes // sites),
-            slots=slots,
-            trip_s=trip_hours * 3600,
-            every_s=every_hours * 3600,
-            away_s=away_days * DAY_S,
-        )
-        wanted = Scenario((kind,))
-    wanted = _changed(wanted, task_minutes, tasks_per_day, days).sized()
+        way = {"slots": slots, "trip_hours": trip_hours, "every_hours": every_hours}
+        wanted = alike(sites, nodes, way | {"away_days": away_days}, about).sized()
     with tempfile.TemporaryDirectory(prefix="pulk-simulate-") as folder:
         costs = measure(Path(folder), (measured // 10, measured))
     found = told.document(wanted, costs, simulate(wanted, costs))
@@ -83,19 +78,3 @@ def command(
         console.print(line, highlight=False)
     console.print(told.table(found))
     return 0
-
-
-def _changed(
-    scenario: Scenario,
-    task_minutes: float | None,
-    tasks_per_day: float | None,
-    days: float | None,
-) -> Scenario:
-    """Let options win over the file."""
-    if task_minutes is not None:
-        scenario = replace(scenario, task_s=task_minutes * 60)
-    if tasks_per_day is not None:
-        scenario = replace(scenario, tasks_per_day=tasks_per_day)
-    if days is not None:
-        scenario = replace(scenario, days=days)
-    return scenario

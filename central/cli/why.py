@@ -6,21 +6,23 @@ from typing import Any
 
 import click
 
-from central.cli.asking import asking, client_of, full_id, show_answer
+from central.cli.asking import asking, client_of, full_id, show_answer, step_no
 
 
 @click.command()
 @click.argument("task")
 @asking(required=True)
 def command(task: str, central: str, token_file: Any, as_json: bool) -> None:
-    """Say why TASK (dataset/job/step; the dataset may be cut short) is not running or not done."""
+    """Say why TASK is not running or not done: dataset/job/step, the step by name or index."""
     of, slash, numbers = task.partition("/")
     job, comma, step = numbers.partition("/")
-    if not (slash and comma and job.isdecimal() and step.isdecimal()):
+    if not (slash and comma and job.isdecimal() and step):
         raise click.BadParameter(f"{task!r} is not dataset/job/step", param_hint="TASK")
     client = client_of(central, token_file)
     dataset = full_id(client, of)
-    answer = client.get(f"/datasets/{dataset}/tasks/{int(job)}/{int(step)}/why")
+    answer = client.get(
+        f"/datasets/{dataset}/tasks/{int(job)}/{step_no(client, dataset, step)}/why"
+    )
     show_answer(answer, as_json, words(answer))
 
 

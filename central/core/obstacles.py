@@ -51,7 +51,6 @@ class Code(StrEnum):
     NETWORK = "network"
     USER_QUOTA = "user-quota"
     GROUP_QUOTA = "group-quota"
-    TOO_LARGE = "too-large"
     SHARE = "share"
     NEXT = "next"
 

@@ -43,11 +43,14 @@ _LOG = logging.getLogger(__name__)
 
 
 class CannotListen(PulkError):
-    """The address is taken, not this machine's, or reserved. Name another with --host, --port."""
+    """The address is taken, not this machine's, or reserved. Name another with --port, --host."""
 
     code = "cannot-listen"
     what = "cannot listen on {host} port {port}: {reason}"
-    remedy = "stop what listens there, or give another --host or --port"
+    remedy = (
+        "stop what listens there (another central?), or choose another with --port, --host,"
+        " or [http] in central.toml"
+    )
 
 
 class SlowParser(PulkError):
@@ -182,7 +185,8 @@ def _bind(host: str, port: int) -> socket.socket:
             if error.errno == errno.EADDRINUSE and time.monotonic() < deadline:
                 time.sleep(0.05)
                 continue
-            reason = error.strerror or str(error)
+            is_name = isinstance(error, socket.gaierror)  # whose numbers are its own
+            reason = os.strerror(error.errno) if error.errno and not is_name else str(error)
             raise CannotListen(host=host, port=port, reason=reason) from error
 
 

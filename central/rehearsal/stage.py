@@ -97,7 +97,7 @@ def set_stage(root: Path, size: SiteSize, courier_url: str) -> Stage:
     _write_relay_config(spool, size, courier_url, root / "ledger")
     return Stage(
         root,
-        Program("central", ["central", "serve", str(central_dir)], logs),
+        Program("central", ["central", "serve", str(central_dir), "--port", "0"], logs),
         Program("relay", ["relay", "run", str(spool), "--interval", "0.25"], logs),
     )
 

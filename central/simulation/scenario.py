@@ -6,9 +6,10 @@ Durations are seconds, counts are of a day or of a site as their names say.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -110,8 +111,8 @@ class _File(_Table):
     site: Annotated[tuple[_Site, ...], Field(min_length=1, max_length=1000)]
 
 
-def load(path: Path) -> Scenario:
-    """Read a scenario's TOML. Raises ScenarioRefused, which names the key."""
+def load(path: Path, instead: Mapping[str, Any] | None = None) -> Scenario:
+    """Read a scenario's TOML; `instead` has values that win. Raises ScenarioRefused."""
     try:
         with path.open("rb") as file:
             value = tomllib.load(file)
@@ -120,12 +121,39 @@ def load(path: Path) -> Scenario:
         raise ScenarioRefused(where=str(path), key="file", reason=reason) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ScenarioRefused(where=str(path), key="TOML", reason=str(error)) from error
+    return _parsed({**value, **(instead or {})}, str(path))
+
+
+def alike(sites: int, nodes: int, way: Mapping[str, Any], about: Mapping[str, Any]) -> Scenario:
+    """Return the scenario of sites that share all nodes, some with one more than the others.
+
+    Args:
+        sites: how many.
+        nodes: of all of them together, at least one each.
+        way: further keys of a site, as in the file.
+        about: further keys of the scenario, as in the file.
+
+    Raises ScenarioRefused, which names the key.
+    """
+    each, more = divmod(nodes, sites)
+    if not each:
+        raise ScenarioRefused(key="nodes", reason=f"{nodes} are too few for {sites} sites")
+    kinds = [{"name": "site", "count": sites - more, "nodes": each, **way}]
+    if more:
+        kinds.append({"name": "site +1", "count": more, "nodes": each + 1, **way})
+    return _parsed({"site": kinds, **about}, "")
+
+
+def _parsed(value: Mapping[str, Any], where: str) -> Scenario:
     try:
         read = _File.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise ScenarioRefused(where=str(path), key=key, reason=first["msg"]) from error
+        raise ScenarioRefused(where=where, key=key, reason=first["msg"]) from error
+    names = [one.name for one in read.site]
+    if twice := next((one for one in names if names.count(one) > 1), None):
+        raise ScenarioRefused(where=where, key="site.name", reason=f"{twice!r} is there twice")
     sites = tuple(
         SiteKind(
             name=one.name,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from central.simulation.costs import Costs
@@ -33,7 +34,7 @@ def document(scenario: Scenario, costs: Costs, flows: Mapping[str, Flow]) -> dic
         },
         "bytes_per_day": round(whole.bytes / days),
         "central_cores": round(whole.cpu_s / (days * CORE_S_PER_DAY), 4),
-        "idle": _idle(scenario, whole),
+        "idle": _idle(scenario, flows),
         "costs": asdict(costs),
     }
 
@@ -48,21 +49,25 @@ def _site(scenario: Scenario, name: str, flow: Flow) -> dict[str, Any]:
         "tasks_per_day": round(flow.tasks / scenario.days),
         "work_bundle_tasks": round(flow.tasks / flow.work_bundles) if flow.work_bundles else 0,
         "work_bundle_tasks_max": flow.work_tasks_max,
-        "idle": _idle(scenario, flow),
+        "idle": _idle(scenario, {name: flow}),
     }
 
 
-def _idle(scenario: Scenario, flow: Flow) -> dict[str, Any]:
+def _idle(scenario: Scenario, flows: Mapping[str, Flow]) -> dict[str, Any]:
     """Return idle node-hours a day: all, those no bundle could avoid, those without any task."""
-    slots = sum(one.count * one.all_slots for one in scenario.sites)
-    per_node = scenario.nodes / slots / 3600 / scenario.days
-    avoidable_s = max(0.0, flow.idle_s - flow.idle_late_s - flow.idle_empty_s)
+    slots = {one.name: one.slots for one in scenario.sites}
+    parts = [(flow, slots[name] * 3600 * scenario.days) for name, flow in flows.items()]
+    late = sum(flow.idle_late_s / of for flow, of in parts)
+    empty = sum(flow.idle_empty_s / of for flow, of in parts)
+    idle = sum(flow.idle_s / of for flow, of in parts)
+    avoidable = max(0.0, idle - late - empty)
+    of_all = sum(flow.slot_s / of for flow, of in parts)
     return {
-        "node_hours_per_day": round(flow.idle_s * per_node, 1),
-        "before_a_bundle_could_come": round(flow.idle_late_s * per_node, 1),
-        "nothing_submitted": round(flow.idle_empty_s * per_node, 1),
-        "avoidable": round(avoidable_s * per_node, 1),
-        "avoidable_share": round(avoidable_s / flow.slot_s, 5) if flow.slot_s else 0.0,
+        "node_hours_per_day": round(idle, 1),
+        "before_a_bundle_could_come": round(late, 1),
+        "nothing_submitted": round(empty, 1),
+        "avoidable": round(avoidable, 1),
+        "avoidable_share": round(avoidable / of_all, 5) if of_all else 0.0,
     }
 
 
@@ -81,21 +86,34 @@ def words(told: Mapping[str, Any]) -> list[str]:
     return [
         f"{told['nodes']:,} nodes, {told['tasks_per_day']:,} tasks a day "
         f"(they could run {told['capacity_per_day']:,})",
-        f"central: {told['central_cores']:.3f} of one core, "
-        f"{told['bytes_per_day'] / 1e9:.2f} GB a day in "
+        f"central: {told['central_cores'] or 'less than 0.0001'} of one core, "
+        f"{_size(told['bytes_per_day'])} a day in "
         f"{bundles['work']:,.0f} work, {bundles['result']:,.0f} result and "
         f"{bundles['report']:,.0f} report bundles",
-        f"idle: {idle['node_hours_per_day']:,.0f} node-hours a day; of these "
-        f"{idle['before_a_bundle_could_come']:,.0f} before a bundle could come, "
-        f"{idle['nothing_submitted']:,.0f} with nothing to do for anybody, "
-        f"{idle['avoidable']:,.0f} avoidable ({idle['avoidable_share']:.2%} of all)",
+        f"idle: {idle['node_hours_per_day']:,.1f} node-hours a day; of these "
+        f"{idle['before_a_bundle_could_come']:,.1f} before a bundle could come, "
+        f"{idle['nothing_submitted']:,.1f} with nothing to do for anybody, "
+        f"{idle['avoidable']:,.1f} avoidable ({idle['avoidable_share']:.2%} of all)",
     ]
+
+
+def _size(amount: float) -> str:
+    unit, width = ("GB", 1e9) if amount >= 1e9 else ("MB", 1e6)
+    return f"{amount / width:,.1f} {unit}"
 
 
 def table(told: Mapping[str, Any]) -> Table:
     """Return the table of sites for people."""
-    made = Table("site", "of them", "nodes", "tasks_wanted", "tasks a bundle", "tasks a day",
-                 "avoidably idle h")  # fmt: skip
+    head = (
+        "sites",
+        "count",
+        "nodes each",
+        "tasks_wanted",
+        "tasks/bundle",
+        "tasks/day",
+        "avoidable h",
+    )
+    made = Table(*head, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for one in told["sites"]:
         made.add_row(
             one["name"],
@@ -104,6 +122,6 @@ def table(told: Mapping[str, Any]) -> Table:
             f"{one['tasks_wanted']:,}",
             f"{one['work_bundle_tasks']:,}",
             f"{one['tasks_per_day']:,}",
-            f"{one['idle']['avoidable']:,.0f}",
+            f"{one['idle']['avoidable']:,.1f}",
         )
     return made

@@ -33,7 +33,7 @@ from tests.central.site import SITE, Site, document, enrolled
 pytestmark = pytest.mark.programs
 
 LIMIT_S = 20.0
-COMMAND = [sys.executable, "-I", "-m", "bundle.cli", "central", "serve"]
+COMMAND = [sys.executable, "-I", "-m", "bundle.cli", "central", "serve", "--port", "0"]
 
 
 @dataclass(slots=True)

@@ -15,12 +15,31 @@ from click.testing import CliRunner
 
 from bundle.client import NoAnswer
 from bundle.dataset import spec
+from central.cli.asking import NoSuchStep
 from central.cli.dataset import group, job_runs
 from central.cli.sent import Sent
 
 ID = "a" * 26
 OTHER = "b" * 26
 DOCUMENT = {"schema": 1, "name": "x", "jobs": 2, "steps": [{"name": "s", "command": ["true"]}]}
+
+ABOUT = {
+    "jobs": 2000,
+    "steps": [
+        {"step": 0, "name": "make", "per": "job", "needs": []},
+        {"step": 1, "name": "sum[2]", "per": "dataset", "needs": [0]},
+    ],
+    "tasks": 2001,
+    "submitted": "2026-01-02T03:04:05Z",
+    "submitted_by": "anna",
+    "cosigned_by": ["bela", "carla"],
+    "control": "suspended",
+}
+USED = {"attempts": 1500, "wall_ms": 7_200_000, "cpu_ms": 3_600_000, "memory_peak_mib": 64}
+COUNTS = [
+    {"step": 0, "name": "make", "tasks": 2000, "counts": {"ready": 500, "done": 1500}, **USED},
+    {"step": 1, "name": "sum[2]", "tasks": 1, "counts": {"held": 1}, **USED, "attempts": 0},
+]
 
 
 class Central(BaseHTTPRequestHandler):
@@ -30,8 +49,10 @@ class Central(BaseHTTPRequestHandler):
     broken: ClassVar[int]
 
     def do_GET(self) -> None:
-        rows = [{"id": ID, "name": "x"}, {"id": OTHER, "name": "y"}]
-        self._answer({"datasets": rows} if self.path == "/datasets" else {"path": self.path})
+        rows = [{**ABOUT, "id": ID, "name": "x"}, {**ABOUT, "id": OTHER, "name": "y"}]
+        known = {"/datasets": {"datasets": rows}, f"/datasets/{ID}": rows[0]}
+        known[f"/datasets/{ID}/counts"] = {"steps": COUNTS}
+        self._answer(known.get(self.path, {"path": self.path}))
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -115,6 +136,44 @@ def test_questions_are_passed_on(central: type[Central]) -> None:
     assert "job=" not in asked
     assert json.loads(pulk("tasks", ID, "3", "1", "--json"))["path"] == f"/datasets/{ID}/tasks/3/1"
     assert ID in pulk("list")
+
+
+def test_steps_are_named_or_counted(central: type[Central]) -> None:
+    task = f"/datasets/{ID}/tasks/3/1"
+    assert json.loads(pulk("tasks", "aa", "3", "sum[2]", "--json"))["path"] == task
+    asked = json.loads(pulk("attempts", "aa", "--step", "make", "--json"))["path"]
+    assert "step=0" in asked
+    pulk("reset", "aa", "--step", "make", "--step", "1")
+    assert json.loads(central.seen[-1][2])["steps"] == [0, 1]
+    with pytest.raises(NoSuchStep, match=r"'mkae'; there are make, sum\[2\]"):
+        pulk("tasks", "aa", "3", "mkae")
+
+
+def test_a_dataset_is_shown_as_a_table_for_people(central: type[Central]) -> None:
+    lines = pulk("show", "aa").splitlines()
+    assert lines[0] == f"x  {ID}"
+    assert lines[1:4] == [
+        "  2,000 jobs, 2,001 tasks; done 1,500 (75.0%)",
+        "  submitted 2026-01-02T03:04:05Z by anna; co-signed by bela, carla",
+        "  control: suspended",
+    ]
+    head = ["step", "per", "needs", "tasks", "held", "ready", "done", "attempts"]
+    assert lines[4].split()[:8] == head
+    assert lines[6].split()[:8] == ["0", "make", "job", "2,000", "0", "500", "1,500", "1,500"]
+    assert lines[7].split()[:7] == ["1", "sum[2]", "dataset", "make", "1", "1", "0"]
+    assert json.loads(pulk("show", "aa", "--json"))["counts"] == COUNTS
+    assert "sum[2]" in pulk("counts", "aa")
+
+
+def test_who_names_no_central_is_told_of_the_variables(
+    central: type[Central], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PULK_TOKEN_FILE")
+    said = CliRunner().invoke(group, ["list"])
+    assert said.exit_code == 2
+    assert "PULK_TOKEN_FILE" in said.output
+    monkeypatch.delenv("PULK_CENTRAL")
+    assert "PULK_CENTRAL" in CliRunner().invoke(group, ["submit", "dataset.json"]).output
 
 
 def test_check_says_what_a_document_comes_to_without_any_central() -> None:

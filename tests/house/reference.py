@@ -32,8 +32,22 @@ CLICK_GROUPS = {
     "simulate": "central.cli.simulate:command",
 }
 
+Valued = frozenset[str]
+
 COMMANDS_HEAD = "| command | what it does | options |\n|---|---|---|\n"
 ERRORS_HEAD = "| code | cause and remedy |\n|---|---|\n"
+
+
+class Accepts(NamedTuple):
+    """How many arguments a command takes (`most` nil: any number), and its options.
+
+    `valued` are the options that take a value; those of the groups above are among them.
+    """
+
+    least: int
+    most: int | None
+    flags: frozenset[str]
+    valued: frozenset[str]
 
 
 class Command(NamedTuple):
@@ -43,6 +57,7 @@ class Command(NamedTuple):
     arguments: tuple[str, ...]
     options: tuple[str, ...]
     words: str
+    accepts: Accepts
 
 
 def commands() -> Iterator[Command]:
@@ -90,13 +105,14 @@ def errors_table() -> str:
     return ERRORS_HEAD + "".join(f"| `{code}` | {_cell(rows[code])} |\n" for code in sorted(rows))
 
 
-def _of_click(command: click.Command, name: str) -> Iterator[Command]:
+def _of_click(command: click.Command, name: str, above: Valued = frozenset()) -> Iterator[Command]:
     if isinstance(command, click.Group):
         context = click.Context(command)
+        above |= {name for one in command.params if not _is_flag(one) for name in one.opts}
         for inner in command.list_commands(context):
             found = command.get_command(context, inner)
             assert found is not None
-            yield from _of_click(found, f"{name} {inner}")
+            yield from _of_click(found, f"{name} {inner}", above)
         return
     arguments = [one for one in command.params if isinstance(one, click.Argument)]
     options = [one for one in command.params if isinstance(one, click.Option) and not one.hidden]
@@ -105,11 +121,23 @@ def _of_click(command: click.Command, name: str) -> Iterator[Command]:
         tuple(one.human_readable_name + ("..." if one.nargs < 0 else "") for one in arguments),
         tuple(one.opts[-1] for one in options if one.opts[-1] != "--help"),
         (command.help or "").split("\n\n")[0],
+        Accepts(
+            sum(one.nargs if one.nargs > 0 else one.required for one in arguments if one.required),
+            None if any(one.nargs < 0 for one in arguments) else sum(a.nargs for a in arguments),
+            frozenset(name for one in options if _is_flag(one) for name in one.opts),
+            above | {name for one in options if not _is_flag(one) for name in one.opts},
+        ),
     )
 
 
+def _is_flag(one: click.Parameter) -> bool:
+    return isinstance(one, click.Option) and (one.is_flag or one.count)
+
+
 def _of_argparse(parser: argparse.ArgumentParser, name: str) -> Iterator[Command]:
-    arguments, options = [], []
+    arguments, options, least = [], [], 0
+    flags, valued = set(), set()
+    is_open = False
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for inner, found in action.choices.items():
@@ -119,11 +147,16 @@ def _of_argparse(parser: argparse.ArgumentParser, name: str) -> Iterator[Command
             continue
         if action.option_strings:
             options.append(action.option_strings[-1])
+            (flags if action.nargs == 0 else valued).update(action.option_strings)
         else:
+            least += action.nargs not in ("?", "*")
+            is_open |= action.nargs in ("+", "*")
             shown = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
             arguments.append(shown + ("..." if action.nargs in ("+", "*") else ""))
     words = (parser.description or "").split("\n\n")[0]
-    yield Command(name, tuple(arguments), tuple(options), words)
+    most = None if is_open else len(arguments)
+    accepts = Accepts(least, most, frozenset(flags), frozenset(valued))
+    yield Command(name, tuple(arguments), tuple(options), words, accepts)
 
 
 def _cell(text: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.kills.sweep import killing
 from tests.testbed.tracer import Call, Watch
 
-COMMAND = [sys.executable, "-I", "-m", "bundle.cli", "central", "serve"]
+COMMAND = [sys.executable, "-I", "-m", "bundle.cli", "central", "serve", "--port", "0"]
 LIMIT_S = 60.0
 
 

@@ -21,7 +21,7 @@ from central.simulation import told
 from central.simulation.costs import Costs, Line, measure
 from central.simulation.echo import Echo
 from central.simulation.flow import Flow, simulate
-from central.simulation.scenario import DAY_S, Scenario, ScenarioRefused, SiteKind, load
+from central.simulation.scenario import DAY_S, Scenario, ScenarioRefused, SiteKind, alike, load
 from tests.conftest import REPOSITORY
 
 COSTS = Costs(Line(0.01, 2e-5), Line(0.02, 5e-5), 0.001, Line(3000, 2), Line(4000, 15), 1500)
@@ -67,6 +67,35 @@ def test_what_nobody_submitted_is_no_fault_of_planning() -> None:
     (flow,) = simulate(scenario, COSTS).values()
     assert flow.tasks == pytest.approx(10_000, rel=0.05)
     assert flow.idle_empty_s > 0.4 * flow.slot_s
+
+
+@given(sites=st.integers(1, 60), more=st.integers(0, 1000))
+def test_sites_share_all_nodes_and_none_is_lost_by_rounding(sites: int, more: int) -> None:
+    made = alike(sites, sites + more, {}, {})
+    assert made.nodes == sites + more
+    assert sum(one.count for one in made.sites) == sites
+    assert len({one.nodes for one in made.sites}) == 1 + bool(made.nodes % sites)
+
+
+def test_fewer_nodes_than_sites_and_times_that_are_no_times_are_refused() -> None:
+    with pytest.raises(ScenarioRefused, match="nodes"):
+        alike(10, 5, {}, {})
+    for days in (float("nan"), float("inf"), 0.0):
+        with pytest.raises(ScenarioRefused, match="days"):
+            alike(1, 1, {}, {"days": days})
+
+
+def test_idle_node_hours_are_those_of_each_kind_of_node() -> None:
+    """A node is a node, however many slots it has."""
+    kinds = (SiteKind("thin", 1, 10, slots=1), SiteKind("thick", 1, 10, slots=64))
+    scenario = Scenario(kinds, days=1, task_s=3600)
+    flows = {
+        "thin": Flow(idle_s=10 * 3600.0, slot_s=240 * 3600.0),
+        "thick": Flow(idle_s=640 * 3600.0, slot_s=15360 * 3600.0),
+    }
+    about = told.document(scenario, COSTS, flows)
+    assert [one["idle"]["node_hours_per_day"] for one in about["sites"]] == [10.0, 10.0]
+    assert about["idle"]["node_hours_per_day"] == 20.0
 
 
 @settings(max_examples=60, deadline=None)

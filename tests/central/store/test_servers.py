@@ -48,7 +48,7 @@ class Served:
 
     def start(self) -> None:
         folder = self.home.root
-        self.program = Program("central", ["central", "serve", str(folder)], folder)
+        self.program = Program("central", ["central", "serve", str(folder), "--port", "0"], folder)
         self.program.start()
         deadline = time.monotonic() + START_S
         while not self.home.address.exists():

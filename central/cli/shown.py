@@ -1,0 +1,106 @@
+"""How `pulk dataset` shows a dataset to a person: its facts, and a table of its steps."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from bundle.cli.table import printable
+from central.core.facts import Verdict
+
+WIDTH_MIN = 100  # where the terminal is narrower, or there is none
+HOUR_MS = 3_600_000
+Rows = Sequence[Mapping[str, Any]]
+
+
+def dataset(about: Mapping[str, Any], counted: Rows) -> str:
+    """Return what there is to say of one dataset: what it is, how far it is, its steps."""
+    done = sum(int(one["counts"].get(Verdict.DONE.value, 0)) for one in counted)
+    share = f" ({done / about['tasks']:.1%})" if about["tasks"] else ""
+    lines = [
+        f"{about['name']}  {about['id']}",
+        *([f"  {about['description']}"] if about.get("description") else []),
+        f"  {about['jobs']:,} jobs, {about['tasks']:,} tasks; done {done:,}{share}",
+        f"  submitted {about['submitted']}{''.join(_people(about))}",
+        *([f"  control: {about['control']}"] if about.get("control") else []),
+    ]
+    steps = {one["step"]: one for one in about["steps"]}
+    merged = []
+    for one in counted:
+        of = steps[one["step"]]
+        needs = [steps[need]["name"] for need in of["needs"]]
+        merged.append({**one, "per": of["per"], "needs": needs})
+    return "\n".join(map(printable, lines)) + "\n" + counts(merged)
+
+
+def counts(counted: Rows) -> str:
+    """Return the table of steps: tasks by verdict, and what their attempts used."""
+    verdicts = [one.value for one in Verdict if any(row["counts"].get(one) for row in counted)]
+    has_needs = any("needs" in row for row in counted)
+    left = ["step", "per", "needs"] if has_needs else ["step"]
+    head = [*left, "tasks", *verdicts, "attempts", "wall h", "cpu h", "peak MiB"]
+    return _table(head, len(left), (_cells(row, verdicts, has_needs) for row in counted))
+
+
+def datasets(listed: Rows) -> str:
+    """Return the table of datasets, without what only programs compare."""
+    if not listed:
+        return "none"
+    head = ["id", "name", "submitted", "jobs", "steps", "tasks"]
+    return _table(head, 3, ([_text(row[name]) for name in head] for row in listed))
+
+
+def attempts(listed: Rows) -> str:
+    """Return the table of attempts, without digests and ids; the number is for `--after`."""
+    if not listed:
+        return "none"
+    head = ["no", "job", "step", "generation", "fate", "site", "wall_ms", "cpu_ms"]
+    head += ["memory_peak_mib", "disk_peak_bytes"]
+    return _table(head, 0, ([str(row[name]) for name in head] for row in listed))
+
+
+def _people(about: Mapping[str, Any]) -> Iterator[str]:
+    if about.get("submitted_by"):
+        yield f" by {about['submitted_by']}"
+    if about.get("cosigned_by"):
+        yield f"; co-signed by {', '.join(about['cosigned_by'])}"
+
+
+def _cells(row: Mapping[str, Any], verdicts: Sequence[str], has_needs: bool) -> list[str]:
+    needs = [str(row.get("per", "")), ", ".join(row.get("needs", ()))] if has_needs else []
+    return [
+        f"{row['step']} {row['name']}",
+        *needs,
+        _text(row["tasks"]),
+        *(_text(row["counts"].get(one, 0)) for one in verdicts),
+        _text(row["attempts"]),
+        f"{row['wall_ms'] / HOUR_MS:,.2f}",
+        f"{row['cpu_ms'] / HOUR_MS:,.2f}",
+        _text(row["memory_peak_mib"]),
+    ]
+
+
+def _text(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _table(head: Sequence[str], left: int, rows: Iterable[Sequence[str]]) -> str:
+    """Return a table as text, the first columns aligned to the left, the rest to the right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
+    for place, name in enumerate(head):
+        made.add_column(name, justify="left" if place < left else "right", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(printable(one)) for one in row))
+    is_shown = sys.stdout.isatty()
+    width = max(WIDTH_MIN, shutil.get_terminal_size().columns if is_shown else 4 * WIDTH_MIN)
+    console = Console(width=width, color_system=None, legacy_windows=False)
+    with console.capture() as said:
+        console.print(made)
+    return "\n".join(line.rstrip() for line in said.get().splitlines())
