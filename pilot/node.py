@@ -42,7 +42,7 @@ def whole_room() -> Room:
     """Return the cores and memory that this process may use: affinity, then control groups."""
     milli = len(os.sched_getaffinity(0)) * 1000
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for folder in _control_groups():
+    for folder in control_groups():
         quota, _, period = _text(folder / "cpu.max").partition(" ")
         if quota.isdecimal() and period.strip().isdecimal():
             milli = min(milli, 1000 * int(quota) // int(period))
@@ -75,7 +75,7 @@ class Samples:
         )
 
 
-def _control_groups() -> list[Path]:
+def control_groups() -> tuple[Path, ...]:
     """Return this process's control group and those above it, version 2 and version 1 memory."""
     found: list[Path] = []
     for line in _text("/proc/self/cgroup").splitlines():
@@ -85,7 +85,7 @@ def _control_groups() -> list[Path]:
         root = Path("/sys/fs/cgroup/memory" if controllers else "/sys/fs/cgroup")
         here = root / path.lstrip("/")
         found += [here, *(one for one in here.parents if one.is_relative_to(root))]
-    return found
+    return tuple(found)
 
 
 def _cpu_model() -> str:

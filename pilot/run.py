@@ -99,6 +99,7 @@ class Pilot:
                     self._on_ready(key.data)
                 self._tick()
         finally:
+            self._dispatch.watch.close()
             self._slots.close()
             self._flush()
             self._recorder.close()
@@ -164,7 +165,7 @@ class Pilot:
     def _pause_s(self) -> float:
         """Return how long the loop may sleep."""
         now_s = time.monotonic()
-        wake_s = min(now_s + SLOW_S, self._next_sample_s)
+        wake_s = min(now_s + SLOW_S, self._next_sample_s, self._dispatch.watch.next_look_s)
         if self._gathering.group.attempts:
             wake_s = min(wake_s, self._gathering.since_s + GROUP_S)
         if self._dispatch.has_free_slot and not self._starts_no_more:
@@ -189,6 +190,7 @@ class Pilot:
         now_s = time.monotonic()
         if self._told_to_end:
             self._stop("the pilot was told to end")
+        self._dispatch.watch.look()
         if now_s >= self._next_look_s:
             self._next_look_s = now_s + SLOW_S
             self._look_around()
@@ -259,8 +261,8 @@ class Pilot:
 
     # -- recording -----------------------------------------------------------------------
 
-    def _on_end(self, shard: OpenShard, attempt: Attempt, text: bytes) -> None:
-        self._gathering.add(shard.key, attempt, text)
+    def _on_end(self, shard: OpenShard, attempt: Attempt, text: bytes, series: bytes) -> None:
+        self._gathering.add(shard.key, attempt, text, series)
         self._last_work_s = time.monotonic()
 
     def _flush(self) -> None:

@@ -27,11 +27,13 @@ from pilot.core.fate import Stop
 from pilot.messages import Channel
 from pilot.search import Commands
 from pilot.slot_log import SlotLog
-from pilot.watch import MIB, Watch
+from pilot.watching.files import file_bytes_max, full_file_bytes
+from pilot.watching.limits import MIB
+from pilot.watching.processes import Processes
+from pilot.watching.watch import Watch
 
 TERM_GRACE_S = 5.0
 SHORT_S = 0.02  # a success shorter than this costs no look at the network's counters of its own
-FILE_BYTES_MIN = 1 << 20  # a log must fit even where a task asks for no disk
 
 # Python ignores these; what it ignores, its children would ignore.
 _DEFAULTS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -67,6 +69,7 @@ class Slot:
         self._tried = self._no_routes.count()
         self._successes_try = False  # to reach the network, though nobody looked at each
         self._oom_kills = 0
+        self._processes = Processes()
         gc.collect()
         gc.freeze()
         channel.send({"hello": word})
@@ -131,8 +134,7 @@ class Slot:
         return reply
 
     def _run(self, request: dict[str, Any], reply: dict[str, Any]) -> None:
-        watch = Watch(request["memory_mib"], request["disk_bytes"])
-        began_s = time.monotonic()
+        watch = Watch(request, self._processes)
         try:
             pid = self._start(request)
         except OSError as error:
@@ -142,7 +144,7 @@ class Slot:
         moves = bool(request["outputs"]) or "inputs" in request or "generated" in request
         ended = self._await(pid, watch, request["walltime_ms"] / 1000, reply, moves=moves)
         reap.sweep(ended)
-        reply["wall_ms"] = round(1000 * (time.monotonic() - began_s))
+        reply["wall_ms"] = round(1000 * (time.monotonic() - watch.began_s))
         if os.WIFSIGNALED(ended.status):
             reply["signal"] = os.WTERMSIG(ended.status)
             kills, self._oom_kills = self._oom_kills, linux.kernel_oom_kills()
@@ -158,12 +160,17 @@ class Slot:
         if self._left:
             watch.look_at_end(self._log.size())
             reply["software"] = stage.software()
+        if reply["exit_code"]:
+            limit = file_bytes_max(request["disk_bytes"])
+            reply["full_file"] = full_file_bytes(limit, self._log.size())
         if request["outputs"] and reply["exit_code"] == 0:
             try:
                 reply["outputs"] = stage.take(request["outputs"], self._data)
             except stage.NotStaged as error:
                 reply["stage_out"] = error.what.format(**error.fields)
-        peak = max(watch.memory_peak_bytes, reap.own_peak_bytes(ended, watch.memory_peak_bytes))
+        peak, series = watch.end(reap.own_peak_bytes(ended, watch.memory_peak_bytes))
+        if series:
+            reply["series"] = series
         reply["usage"] = {
             "cpu_ms": round(1000 * ended.cpu_s),
             "memory_peak_mib": -(-peak // MIB),
@@ -185,7 +192,7 @@ class Slot:
             pid = os.posix_spawn(
                 program, argv, environment, setpgroup=0, setsigmask=(), setsigdef=_DEFAULTS
             )
-        limit = max(request["disk_bytes"], FILE_BYTES_MIN)
+        limit = file_bytes_max(request["disk_bytes"])
         with contextlib.suppress(ProcessLookupError, PermissionError):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, limit))
         return pid
@@ -232,11 +239,13 @@ class Slot:
                     break
                 stop, evidence = Stop.NONE, ""
                 if ready:
-                    stop, evidence = self._asked(reply["local"])
+                    stop, evidence = self._asked(reply["local"], watch)
                 now_s = time.monotonic()
                 if now_s >= watch.next_look_s and kill_at_s == float("inf"):
                     self._report()  # this one is not short: nothing should wait behind it
                     stop, evidence = _first(stop, evidence, watch.look(self._log.size()))
+                    if (news := watch.news()) is not None:
+                        self._channel.send({"use": news})
                 if now_s >= time_limit_s:
                     time_limit_s = float("inf")
                     limit = (Stop.WALLTIME, f"ran longer than {round(1000 * walltime_s)} ms")
@@ -259,13 +268,17 @@ class Slot:
         ended.add(usage)
         return ended
 
-    def _asked(self, local: int) -> tuple[Stop, str]:
+    def _asked(self, local: int, watch: Watch) -> tuple[Stop, str]:
         """Read what the pilot says while a task runs."""
         messages = self._channel.arrived()
         if messages is None:
             self._leave()
         for message in messages:
-            if message.get("stop") and message.get("local", local) == local:
+            if message.get("local", local) != local:
+                continue
+            if "gpus" in message:
+                watch.see_gpus(*message["gpus"])
+            elif message.get("stop"):
                 self._report()
                 return Stop(message["stop"]), message["evidence"]
         return Stop.NONE, ""
