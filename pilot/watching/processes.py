@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 KEPT_OPEN_MAX = 256  # processes; more are opened at every look
 READ_BYTES = 16 << 10
+_PIECE_BYTES = 2 << 10  # fewer were the end of a list
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICK_MS = 1000 // os.sysconf("SC_CLK_TCK")
@@ -72,7 +73,11 @@ class _Open:
     def below(self) -> list[int]:
         if not self.single or self.children < 0:
             return _children(self.pid)
-        return list(map(int, os.pread(self.children, READ_BYTES, 0).split()))
+        pids = piece = os.pread(self.children, READ_BYTES, 0)
+        while len(piece) >= _PIECE_BYTES:  # the kernel gives a page at a time
+            piece = os.pread(self.children, READ_BYTES, len(pids))
+            pids += piece
+        return list(map(int, pids.split()))
 
 
 class Processes:
