@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pilot.watching import processes
-from pilot.watching.processes import Process, Split
+from pilot.watching.processes import Process, Shares, Split
 
 SPLIT_MAX = 8  # of the largest processes are split at every look
 SPLIT_BYTES_MIN = 16 << 20
-PROPORTIONAL_SHARE_MAX = 0.1  # of the time may go into walking page tables
+WALK_BYTES_MIN = 4 << 20
+PROPORTIONAL_SHARE_MAX = 0.05  # of the time may go into walking page tables
 
 
 class Memory:
@@ -27,15 +28,18 @@ class Memory:
         self._suspicious = suspicious_bytes
         self._splits: dict[int, Split] = {}
         self._next_walk_s = 0.0
-        self._walked = (0, 0)  # the last proportional figure, and the sum it replaced
+        self._walked = 0  # the last proportional figure
         self.used_bytes = 0
         self.peak_bytes = 0
         self._spike_bytes = 0
 
-    def look(self, family: Sequence[Process], more_bytes: int = 0) -> int:
+    def look(
+        self, family: Sequence[Process], again: Callable[[], list[Process]], more_bytes: int = 0
+    ) -> int:
         """Take a look at all processes; returns the highest use since the last one, in bytes.
 
-        `more_bytes` is what the task's files in memory take.
+        `again` lists the processes once more; `more_bytes` is what the task's files in memory
+        take.
         """
         self._spike_bytes = 0
         total = sum(process.resident_bytes for process in family)
@@ -43,8 +47,8 @@ class Memory:
         for process in family if suspected else _largest(family):
             found = self._split(process)
             total += (found.own if found is not None else 0) - process.resident_bytes
-        if total + more_bytes > self._suspicious and len(family) > 1:
-            total = self._shared(family, total)
+        if total + more_bytes > self._suspicious // 2 and len(family) > 1:
+            total = self._shared(family, total, again)
         self._splits = {
             process.pid: self._splits[process.pid]
             for process in family
@@ -74,24 +78,38 @@ class Memory:
         self._splits[process.pid] = found
         return found
 
-    def _shared(self, family: Sequence[Process], total: int) -> int:
-        """Return the proportional figure; between two walks the last one and what grew since."""
+    def _shared(
+        self, family: Sequence[Process], total: int, again: Callable[[], list[Process]]
+    ) -> int:
+        """Return the proportional figure; between two walks the last one.
+
+        A process that starts or ends during the walk changes the others' parts, and pages are
+        counted more than once. Then only what each process has alone is certain, and of shared
+        pages those of the one that has most.
+        """
         began_s = time.monotonic()
         if began_s < self._next_walk_s:
-            figure, replaced = self._walked
-            guess = figure + max(0, total - replaced)
-            return min(guess, self._suspicious)  # nothing is decided on a guess
-        figure = 0
-        for process in family:
-            found = processes.proportional_bytes(process.pid)
-            if found is None:
-                split = self._splits.get(process.pid)
-                found = split.own if split is not None else 0
-            figure += found
+            return min(self._walked, total)
+        parts = [self._shares(process) for process in family]
+        figure = sum(part.proportional for part in parts)
+        if figure > self._suspicious and _alive(again()) != _alive(family):
+            shared = max(part.proportional - part.private for part in parts)
+            figure = min(figure, sum(part.private for part in parts) + shared)
         cost_s = time.monotonic() - began_s
         self._next_walk_s = began_s + cost_s / PROPORTIONAL_SHARE_MAX
-        self._walked = (figure, total)
+        self._walked = figure
         return figure
+
+    def _shares(self, process: Process) -> Shares:
+        """Return a process's part; a small one is not worth the walk."""
+        split = self._splits.get(process.pid)
+        own = process.resident_bytes if split is None else split.own
+        found = processes.shares(process.pid) if own >= WALK_BYTES_MIN else None
+        return found if found is not None else Shares(own, own)
+
+
+def _alive(family: Sequence[Process]) -> set[int]:
+    return {process.pid for process in family if process.is_alive}
 
 
 def _largest(family: Sequence[Process]) -> list[Process]:

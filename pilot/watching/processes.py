@@ -44,6 +44,14 @@ class Split:
     highest: int
 
 
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """A process's memory in bytes: with shared pages divided, and what no other process has."""
+
+    proportional: int
+    private: int
+
+
 class _Open:
     """The open files of one process; reading one that is gone raises ProcessLookupError."""
 
@@ -139,37 +147,42 @@ def split(pid: int) -> Split | None:
         lines = _read(f"{pid}/status").splitlines()
     except OSError:
         return None
-    facts = {}
-    for line in lines:
-        name, _, value = line.partition(b":")
-        if value.endswith(b"kB"):
-            facts[name] = int(value[:-2]) * 1024
+    facts = _facts(lines)
     resident = facts.get(b"VmRSS", 0)
     file = facts.get(b"RssFile", 0)  # kernels before 4.5 do not tell: all is its own then
     return Split(resident - file + facts.get(b"VmSwap", 0), file, facts.get(b"VmHWM", resident))
 
 
-def proportional_bytes(pid: int) -> int | None:
-    """Return a process's memory with shared pages divided among those who share them.
+def shares(pid: int) -> Shares | None:
+    """Return a process's part of shared memory; None where it is gone or the kernel can't tell.
 
-    Clean pages of mapped files, which the kernel can drop, do not count. None where it is gone or
-    the kernel does not tell; this walks the page tables, milliseconds for each GiB.
+    Clean pages of mapped files, which the kernel can drop, do not count. This walks the page
+    tables, milliseconds for each GiB.
     """
     try:
         lines = _read(f"{pid}/smaps_rollup").splitlines()
     except OSError:
         return None
+    facts = _facts(lines[1:])
+    swapped = facts.get(b"SwapPss", 0)
+    private = facts.get(b"Private_Dirty", 0)
+    if b"Pss_Anon" in facts:
+        mine = facts[b"Pss_Anon"] + facts.get(b"Pss_Shmem", 0)
+        return Shares(mine + swapped, private + swapped)
+    if b"Pss" not in facts:
+        return None
+    clean = facts.get(b"Private_Clean", 0)
+    return Shares(max(private, facts[b"Pss"] - clean) + swapped, private + swapped)
+
+
+def _facts(lines: list[bytes]) -> dict[bytes, int]:
+    """Read `name: number kB`, in bytes."""
     facts = {}
-    for line in lines[1:]:
+    for line in lines:
         name, _, value = line.partition(b":")
         if value.endswith(b"kB"):
             facts[name] = int(value[:-2]) * 1024
-    swapped = facts.get(b"SwapPss", 0)
-    if b"Pss_Anon" in facts:
-        return facts[b"Pss_Anon"] + facts.get(b"Pss_Shmem", 0) + swapped
-    if b"Pss" not in facts:
-        return None
-    return max(0, facts[b"Pss"] - facts.get(b"Private_Clean", 0)) + swapped
+    return facts
 
 
 def moved_bytes(pids: Collection[int]) -> tuple[int, int]:

@@ -7,7 +7,7 @@ that ends before the first look costs two readings of the clock.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from bundle.records.series import Point
@@ -64,7 +64,10 @@ class Watch:
             self._looks = _Looks(self._request, self.began_s)
         looks = self._looks
         now_s = time.monotonic()
-        family = self._processes.look(spared)
+
+        def family() -> list[Process]:
+            return self._processes.look(spared)
+
         stop = looks.take(family, ram_bytes, now_s)
         if looks.is_disk_due(now_s):
             used = stage.used_bytes() + log_bytes
@@ -124,11 +127,13 @@ class _Looks:
         self._has_news = False
         self._series = Series()
 
-    def take(self, family: Sequence[Process], ram_bytes: int, now_s: float) -> tuple[Stop, str]:
+    def take(
+        self, listed: Callable[[], list[Process]], ram_bytes: int, now_s: float
+    ) -> tuple[Stop, str]:
         since_s = max(0.001, now_s - self._looked_s)
         self._looked_s = now_s
-        before = self.memory.used_bytes
-        highest = self.memory.look(family, ram_bytes)
+        before, family = self.memory.used_bytes, listed()
+        highest = self.memory.look(family, listed, ram_bytes)
         used, most = self.memory.used_bytes, allowed(self.limits.memory_bytes)
         self.pause_s = limits.pause_s(self.pause_s, used, (used - before) / since_s, most)
         step = max(NEWS_BYTES_MIN, self.limits.memory_bytes // NEWS_SHARE)

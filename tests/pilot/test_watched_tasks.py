@@ -263,7 +263,7 @@ def test_a_look_sees_the_whole_tree_and_keeps_few_files_open() -> None:
             assert {one.pid for one in scanned.look()} == {one.pid for one in family}
             scanned.close()
             memory = Memory(suspicious_bytes=0)
-            assert 0 < memory.look(family) < sum(one.resident_bytes for one in family)
+            assert 0 < memory.look(family, looks.look) < sum(one.resident_bytes for one in family)
         finally:
             os.killpg(process.pid, 9)
     assert looks.look() == [] and len(list(Path("/proc/self/fd").iterdir())) == before
@@ -273,7 +273,7 @@ def test_a_process_that_is_gone_has_no_figures() -> None:
     with subprocess.Popen(["true"]) as process:
         process.wait()
     assert processes.split(process.pid) is None
-    assert processes.proportional_bytes(process.pid) is None
+    assert processes.shares(process.pid) is None
     assert processes.moved_bytes([process.pid]) == (0, 0)
 
 
