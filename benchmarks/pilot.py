@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks import pilot_watching
 from benchmarks.table import Row, interleaved
 from bundle.dataset import spec
 from bundle.dataset.spec import Command, Dataset, Step
@@ -61,7 +62,7 @@ def measure() -> list[Row]:
             ratio = ours / found[peer]
             rows.append(Row("pilot", "pulk pilot run", ours, "tasks/s", peer, ratio, must, stretch))
     rows.append(Row("pilot", "one task from start to end", found["pulk pilot, first task"], "s"))
-    return rows
+    return rows + pilot_watching.rows()
 
 
 def _timed(run: object) -> float:

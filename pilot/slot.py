@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pilot import linux, offline, reap, stage, synthetic
-from pilot.core.fate import Stop
+from pilot.core.fate import NO_GRACE, Stop
 from pilot.messages import Channel
 from pilot.search import Commands
 from pilot.slot_log import SlotLog
@@ -252,7 +252,7 @@ class Slot:
                     stop, evidence = _first(stop, evidence, limit)
                 if stop is not Stop.NONE and "stop" not in reply:
                     reply["stop"], reply["stop_evidence"] = str(stop), evidence
-                    kill_at_s = now_s if stop is Stop.MEMORY else now_s + TERM_GRACE_S
+                    kill_at_s = now_s if stop in NO_GRACE else now_s + TERM_GRACE_S
                     reap.signal_group(pid, signal.SIGTERM)
                 if now_s >= kill_at_s:
                     reap.kill_all()

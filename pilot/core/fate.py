@@ -20,6 +20,7 @@ class Stop(StrEnum):
     NONE = ""
     WALLTIME = "walltime"
     MEMORY = "memory"
+    NODE_MEMORY = "node-memory"  # within its request, but the node had none left
     DISK = "disk"
     PROCESSES = "processes"
     PREEMPTED = "preempted"
@@ -27,9 +28,13 @@ class Stop(StrEnum):
     CANCELLED = "cancelled"
 
 
+NO_GRACE = frozenset({Stop.MEMORY, Stop.NODE_MEMORY})
+"""Stops that can't wait until a task has cleaned up."""
+
 _STOPPED = {
     Stop.WALLTIME: Fate.TIME_LIMIT,
     Stop.MEMORY: Fate.OOM,
+    Stop.NODE_MEMORY: Fate.NODE_FAILURE,
     Stop.DISK: Fate.DISK_LIMIT,
     Stop.PROCESSES: Fate.PAYLOAD_ERROR,
     Stop.PREEMPTED: Fate.PREEMPTED,

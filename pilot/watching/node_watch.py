@@ -89,7 +89,7 @@ class NodeWatch:
         self._gpus.close()
 
     def _stop(self, verdict: Verdict) -> None:
-        stop = Stop.MEMORY if verdict.at_fault else Stop.PREEMPTED
+        stop = Stop.MEMORY if verdict.at_fault else Stop.NODE_MEMORY
         for slot, use in self._uses.items():
             if use.local == verdict.local:
                 message = {"stop": str(stop), "evidence": verdict.evidence, "local": use.local}
