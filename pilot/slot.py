@@ -244,8 +244,7 @@ class Slot:
                 if now_s >= watch.next_look_s and kill_at_s == float("inf"):
                     self._report()  # this one is not short: nothing should wait behind it
                     stop, evidence = _first(stop, evidence, watch.look(self._log.size()))
-                    if (news := watch.news()) is not None:
-                        self._channel.send({"use": news})
+                    self._tell(watch.news())
                 if now_s >= time_limit_s:
                     time_limit_s = float("inf")
                     limit = (Stop.WALLTIME, f"ran longer than {round(1000 * walltime_s)} ms")
@@ -282,6 +281,14 @@ class Slot:
                 self._report()
                 return Stop(message["stop"]), message["evidence"]
         return Stop.NONE, ""
+
+    def _tell(self, news: list[Any] | None) -> None:
+        """Tell the pilot what the task uses, where that is news."""
+        if news is not None:
+            try:
+                self._channel.send({"use": news})
+            except OSError:
+                self._leave()
 
     def _on_term(self, _number: int, _frame: object) -> None:
         # A scheduler that signals the whole group means the pilot: it decides what is stopped.

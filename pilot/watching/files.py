@@ -16,8 +16,12 @@ def file_bytes_max(disk_bytes: int) -> int:
 
 
 def full_file_bytes(limit_bytes: int, log_bytes: int, folder: str = ".") -> int:
-    """Return the size of a file that cannot grow any more; 0 where there is none."""
-    if log_bytes >= limit_bytes:
+    """Return the size of a file that was written up to the limit; 0 where there is none.
+
+    The kernel cuts the write that reaches the limit, so such a file has exactly that size; a
+    larger one is an input.
+    """
+    if log_bytes == limit_bytes:
         return log_bytes
     todo = [folder]
     while todo:
@@ -26,8 +30,8 @@ def full_file_bytes(limit_bytes: int, log_bytes: int, folder: str = ".") -> int:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
                         todo.append(entry.path)
-                    elif (size := entry.stat(follow_symlinks=False).st_size) >= limit_bytes:
-                        return size
+                    elif entry.stat(follow_symlinks=False).st_size == limit_bytes:
+                        return limit_bytes
         except OSError:
             continue
     return 0

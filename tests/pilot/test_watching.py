@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bundle.look.schema import SCHEMA
+from bundle.look.tables import chunk_rows
 from bundle.records import series as series_of_task
 from bundle.records import telemetry
 from bundle.records.series import COLUMNS, SERIES_BYTES_MAX, Point
 from bundle.shape import WrongShape
 from pilot.core.fate import Stop
-from pilot.watching import lending, limits
+from pilot.watching import files, lending, limits
 from pilot.watching.free import FreeMemory
 from pilot.watching.gpus import parse_line
 from pilot.watching.lending import MIB, Free, Use
@@ -88,6 +90,25 @@ def test_telemetry_without_series_has_the_bytes_it_always_had() -> None:
     sample = telemetry.Sample(1, 2, 3, 4, 5)
     assert b"series" not in telemetry.encode((sample,))
     assert telemetry.decode_series(telemetry.encode((sample,))) == {}
+
+
+def test_a_series_is_a_table_of_a_query() -> None:
+    points = (Point(20, 30, 900), Point(600, 40, disk_mib=2))
+    raw = telemetry.encode((), {7: series_of_task.encode(points)})
+    assert list(chunk_rows(1, "telemetry", "segment", raw)) == [
+        ("series", (1, "segment", 7, 20, 30, 900, 0, 0, 0, 0, 0, 0)),
+        ("series", (1, "segment", 7, 600, 40, 0, 0, 0, 2, 0, 0, 0)),
+    ]
+    assert len(SCHEMA["series"].columns) == 12
+
+
+def test_only_a_file_cut_at_the_limit_is_full(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "input").write_bytes(bytes(5000))
+    assert files.full_file_bytes(4096, 100, str(tmp_path)) == 0
+    assert files.full_file_bytes(4096, 4096, str(tmp_path)) == 4096
+    (tmp_path / "sub" / "output").write_bytes(bytes(4096))
+    assert files.full_file_bytes(4096, 100, str(tmp_path)) == 4096
 
 
 def use(local: int, used_mib: int, asked_mib: int) -> Use:
