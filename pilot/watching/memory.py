@@ -33,6 +33,10 @@ class Memory:
         self.peak_bytes = 0
         self._spike_bytes = 0
 
+    def suspect(self, suspicious_bytes: int) -> None:
+        """Measure beyond another figure from now on."""
+        self._suspicious = suspicious_bytes
+
     def look(
         self, family: Sequence[Process], again: Callable[[], list[Process]], more_bytes: int = 0
     ) -> int:

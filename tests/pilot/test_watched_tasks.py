@@ -21,6 +21,7 @@ from pilot.watching import processes
 from pilot.watching.gpus import Gpus
 from pilot.watching.memory import Memory
 from pilot.watching.processes import Processes
+from pilot.watching.watch import Watch
 from tests.pilot.site_folder import SiteFolder, dataset, fates, python, shell, small
 
 pytestmark = pytest.mark.programs
@@ -267,6 +268,19 @@ def test_a_look_sees_the_whole_tree_and_keeps_few_files_open() -> None:
         finally:
             os.killpg(process.pid, 9)
     assert looks.look() == [] and len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_what_a_task_is_granted_is_told_with_the_next_look() -> None:
+    request = {"local": 3, "memory_mib": 100, "disk_bytes": 1 << 30, "env": {}}
+    watch = Watch(request, Processes())
+    assert watch.news() is None and not watch.has_looked
+    watch.look(0)
+    assert watch.news() == [3, 0, 0, 100 * MIB, []]
+    watch.look(0)
+    assert watch.news() is None
+    watch.allow(300)
+    watch.look(0)
+    assert watch.news() == [3, 0, 0, 300 * MIB, []]
 
 
 def test_a_process_that_is_gone_has_no_figures() -> None:
