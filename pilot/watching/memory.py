@@ -15,7 +15,6 @@ from pilot.watching import processes
 from pilot.watching.processes import Process, Shares, Split
 
 SPLIT_MAX = 8  # of the largest processes are split at every look
-SPLIT_BYTES_MIN = 16 << 20
 WALK_BYTES_MIN = 4 << 20
 PROPORTIONAL_SHARE_MAX = 0.05  # of the time may go into walking page tables
 
@@ -117,7 +116,8 @@ def _alive(family: Sequence[Process]) -> set[int]:
 
 
 def _largest(family: Sequence[Process]) -> list[Process]:
-    large = [process for process in family if process.resident_bytes >= SPLIT_BYTES_MIN]
-    if len(large) <= SPLIT_MAX:
-        return large
-    return heapq.nlargest(SPLIT_MAX, large, key=lambda process: process.resident_bytes)
+    """Return the few that are worth reading more of; zombies have nothing."""
+    living = [process for process in family if process.resident_bytes]
+    if len(living) <= SPLIT_MAX:
+        return living
+    return heapq.nlargest(SPLIT_MAX, living, key=lambda process: process.resident_bytes)

@@ -87,7 +87,7 @@ class Watch:
             self._looks.gpus = (milli, memory_mib)
 
     def allow(self, memory_mib: int) -> None:
-        """Let the task have so much memory from now on; the pilot hears of it with the next look."""
+        """Let the task have so much memory from now on; the pilot hears it with the next look."""
         self._request["memory_mib"] = memory_mib
         if self._looks is not None:
             self._looks.allow(memory_mib * MIB)
