@@ -82,7 +82,7 @@ def beyond_what_is_lent(uses: Collection[Use]) -> list[Verdict]:
             return found
         worst = _worst(running)
         running.remove(worst)
-        found.append(Verdict(worst.local, _evidence(worst, f"; others lend {_mib(lent)}")))
+        found.append(Verdict(worst.local, _evidence(worst, f", others lend {_mib(lent)}")))
 
 
 def when_tight(uses: Collection[Use], free: Free, kept: int) -> Verdict | None:
@@ -95,7 +95,7 @@ def when_tight(uses: Collection[Use], free: Free, kept: int) -> Verdict | None:
     worst = _worst(list(uses))
     left = f"the node has {_mib(free.available)} left"
     if worst.over:
-        return Verdict(worst.local, _evidence(worst, f"; {left}"))
+        return Verdict(worst.local, _evidence(worst, f", {left}"))
     if free.available < kept // 2:
         words = f"{left}; of all tasks within their requests this one used the largest part"
         return Verdict(worst.local, f"{words}: {_evidence(worst, '')}", at_fault=False)
@@ -109,7 +109,7 @@ def _worst(uses: list[Use]) -> Use:
 
 def _evidence(use: Use, more: str) -> str:
     peak = max(use.peak, use.used)
-    return f"used {_mib(use.used)} (peak {_mib(peak)}), requested {_mib(use.asked)}{more}"
+    return f"used {_mib(use.used)} (peak {_mib(peak)}{more}), requested {_mib(use.asked)}"
 
 
 def _mib(size: int) -> str:

@@ -107,12 +107,17 @@ class Memory:
         """Return a process's part; a small one is not worth the walk."""
         split = self._splits.get(process.pid)
         own = process.resident_bytes if split is None else split.own
-        found = processes.shares(process.pid) if own >= WALK_BYTES_MIN else None
-        return found if found is not None else Shares(own, own)
+        if own >= WALK_BYTES_MIN:
+            if (found := processes.shares(process.pid)) is not None:
+                return found
+            split = processes.split(process.pid)  # a kernel that can't tell, or it has just ended
+            own = 0 if split is None else split.own
+        return Shares(own, own)
 
 
 def _alive(family: Sequence[Process]) -> set[int]:
-    return {process.pid for process in family if process.is_alive}
+    """Return who has memory; what is about to end gives it up before it is a zombie."""
+    return {process.pid for process in family if process.resident_bytes}
 
 
 def _largest(family: Sequence[Process]) -> list[Process]:
