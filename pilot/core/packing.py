@@ -1,36 +1,297 @@
-"""What fits on the node: cores and memory of the running tasks never exceed it."""
+"""Which task starts next: of all open shards of a pilot, by kind, within room and time.
+
+A *kind* is the ready tasks of one step of one shard that ask for the same; kinds that need the same
+of the node and take about as long share a *shelf*, a heap. A decision looks at the best of each
+shelf, so it costs the shelves and not the tasks.
+
+What is best: tasks under which pilots were lost last; then urgent chains, the longest first; then
+shard by shard and job by job, depth first. The best one that fits starts, but a better one that
+does not fit has a promise: nothing overtakes it that would still be in its way when, by what is
+known of the running tasks, there is room for it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 
-from bundle.dataset.spec import Request
+from pilot.core.durations import Durations
+from pilot.core.ranks import LONG_SHARE, Plan, left_us
+from pilot.core.room import Grant, Need, Room
+
+PASSED_OVER_MAX = 64  # starts that may overtake a task where nobody knows when it will fit
+REFRESH_US = 1_000_000  # and more for many steps: the order is made again at most so often
+REFRESH_US_PER_STEP = 1_000
+FOREVER_US = 2**62
+
+Chosen = tuple[int, int, int]
+"""Shard, step and job of the task to start."""
+
+_Key = tuple[int, int, int, int, int, int, int]
+"""Losses, minus the urgent rank or 0, shard, job, minus the level, step, number of the kind."""
+
+
+@dataclass(slots=True, eq=False)
+class _Kind:
+    """Ready tasks that are alike. `latest_us` is how long one of them may run."""
+
+    number: int
+    shard: _Shard
+    step: int
+    need: Need
+    latest_us: int
+    losses: int
+    suspect: bool
+    jobs: list[int] = field(default_factory=list)
+    urgency: int = 0
+    shelf: _Shelf | None = None
+
+    def key(self) -> _Key:
+        """Return the place of its first task in the order."""
+        shard = self.shard
+        level = shard.plan.levels[self.step]
+        return self.losses, self.urgency, shard.key, self.jobs[0], -level, self.step, self.number
+
+
+@dataclass(slots=True, eq=False)
+class _Shard:
+    """An open shard. No task of it starts from `start_before_us` on, unless that is 0."""
+
+    key: int
+    plan: Plan
+    start_before_us: int
+    kinds: dict[tuple[int, Need, int, int, bool], _Kind] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class _Shelf:
+    """Kinds that need the same and take about as long, with the best one first."""
+
+    need: Need
+    suspect: bool
+    heap: list[tuple[_Key, _Kind]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Wait:
+    """A need that found no room though it was better: starts that passed it, what was promised."""
+
+    passed: int = 0
+    promised_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """Cores in milli-cores and memory in MiB, of a node or what is left of it."""
+class _Run:
+    """What runs in a slot: when it will end, and when it must have."""
 
-    cpu_milli: int
-    memory_mib: int
-
-    def fits(self, other: Room) -> bool:
-        """Return whether `other` fits into this room."""
-        return other.cpu_milli <= self.cpu_milli and other.memory_mib <= self.memory_mib
-
-    def less(self, other: Room) -> Room:
-        """Return what is left once `other` is taken."""
-        return Room(self.cpu_milli - other.cpu_milli, self.memory_mib - other.memory_mib)
-
-    def plus(self, other: Room) -> Room:
-        """Return the room once `other` is given back."""
-        return Room(self.cpu_milli + other.cpu_milli, self.memory_mib + other.memory_mib)
+    grant: Grant
+    ends_us: int
+    latest_us: int
 
 
-def wanted(request: Request, node: Room) -> Room:
-    """Return what a task takes of a node.
+class Packing:
+    """The ready tasks of a pilot. Changes in place, but decides from its arguments alone."""
 
-    One that asks for more than the whole node gets the whole node and runs alone: requests are
-    often too high, and a task that nobody starts is worse than a slow one.
-    """
-    return Room(min(request.cpu_milli, node.cpu_milli), min(request.memory_mib, node.memory_mib))
+    def __init__(self, node: Room, durations: Durations | None = None, slots: int = 0) -> None:
+        """Begin with nothing ready. `slots`: how many tasks run at once; 0 where room decides."""
+        self.durations = Durations() if durations is None else durations
+        self._node, self._slots = node, slots
+        self._shards: dict[int, _Shard] = {}
+        self._shelves: dict[tuple[Need, bool, int], _Shelf] = {}
+        self._running: dict[int, _Run] = {}
+        self._waits: dict[Need, _Wait] = {}
+        self._numbers = 0
+        self._long_us = 0.0  # a chain as long as this is urgent
+        self._stale, self._version, self._made_us = True, -1, 0
+
+    # -- what there is -------------------------------------------------------------------
+
+    def add(self, key: int, plan: Plan, start_before_us: int = 0) -> None:
+        """Open a shard. Keys ascend with age."""
+        plan.estimate(self.durations)
+        self._shards[key] = _Shard(key, plan, start_before_us)
+        self._stale = True
+
+    def drop(self, key: int) -> None:
+        """Close a shard; what of it is ready starts no more."""
+        for kind in self._shards.pop(key).kinds.values():
+            kind.jobs.clear()
+
+    def push(
+        self, key: int, step: int, job: int, need: Need, walltime_us: int, losses: int, suspect: bool
+    ) -> None:
+        """Make a task ready."""
+        shard = self._shards[key]
+        alike = (step, need, walltime_us, losses, suspect)
+        kind = shard.kinds.get(alike)
+        if kind is None:
+            self._numbers += 1
+            kind = _Kind(self._numbers, shard, step, need, walltime_us, losses, suspect)
+            shard.kinds[alike] = kind
+            self._judge(kind)
+        heappush(kind.jobs, job)
+        if kind.jobs[0] == job:
+            self._shelve(kind)
+
+    def started(self, slot: int, grant: Grant, now_us: int, took_us: int, latest_us: int) -> None:
+        """Take note that a slot was given work: what it was granted, and for how long."""
+        self._running[slot] = _Run(grant, now_us + took_us, now_us + max(took_us, latest_us))
+
+    def ended(self, slot: int) -> None:
+        """Take note that a slot has none any more."""
+        self._running.pop(slot, None)
+
+    def may_start(self, key: int, now_us: int, end_us: int = 0) -> bool:
+        """Return whether any ready task of a shard can still be started on this node."""
+        kinds = self._shards[key].kinds.values()
+        return any(kind.jobs and self._is_possible(kind, now_us, end_us) for kind in kinds)
+
+    # -- what is next --------------------------------------------------------------------
+
+    def next(
+        self, room: Room, now_us: int, *, end_us: int = 0, suspect_runs: bool = False
+    ) -> Chosen | None:
+        """Take the task to start next in the room that is left, or None.
+
+        `end_us` is when the allocation ends, 0 if ever: nothing starts that cannot end before.
+        `suspect_runs`: a suspect runs on the node, so that none joins it.
+        """
+        self._put_in_order(now_us, end_us)
+        fitting: list[tuple[_Key, _Kind, _Shelf]] = []
+        first: tuple[bool, _Key, Need] | None = None
+        for shelf in self._shelves.values():
+            if suspect_runs and shelf.suspect:
+                continue
+            head = self._head(shelf, now_us, end_us)
+            if head is None:
+                continue
+            if room.fits(shelf.need):
+                fitting.append((*head, shelf))
+            else:
+                wait = self._waits.get(shelf.need)
+                patient = wait is None or wait.passed < PASSED_OVER_MAX
+                one = (patient, head[0], shelf.need)
+                first = one if first is None or one[:2] < first[:2] else first
+        fitting.sort(key=lambda one: one[0])
+        for key, kind, shelf in fitting:
+            if first is None or (first[0] and key < first[1]):
+                return self._taken(kind, shelf)
+            wait = self._waits.setdefault(first[2], _Wait())
+            if self._may_overtake(first[2], wait, kind, room, now_us):
+                wait.passed += 1
+                return self._taken(kind, shelf)
+        return None
+
+    def _taken(self, kind: _Kind, shelf: _Shelf) -> Chosen:
+        job = heappop(kind.jobs)
+        if kind.jobs:
+            heappush(shelf.heap, (kind.key(), kind))
+        self._waits.pop(kind.need, None)
+        return kind.shard.key, kind.step, job
+
+    def _head(self, shelf: _Shelf, now_us: int, end_us: int) -> tuple[_Key, _Kind] | None:
+        """Return the best task of a shelf that can end in time; lay aside what cannot."""
+        heap = shelf.heap
+        while heap:
+            key, kind = heap[0]
+            if kind.jobs and kind.shelf is shelf and kind.jobs[0] == key[3]:
+                if self._is_possible(kind, now_us, end_us):
+                    return heap[0]
+                kind.shelf = None  # until the order is made again
+            heappop(heap)
+        return None
+
+    def _is_possible(self, kind: _Kind, now_us: int, end_us: int) -> bool:
+        if 0 < kind.shard.start_before_us <= now_us:
+            return False
+        if end_us and now_us + self._safe_us(kind) > end_us:
+            return False
+        return self._node.fits(kind.need)
+
+    def _safe_us(self, kind: _Kind) -> int:
+        safe_s = self.durations.safe_s(kind.shard.plan.kinds[kind.step])
+        latest_us = kind.latest_us
+        return latest_us if safe_s is None else min(latest_us, round(1e6 * safe_s))
+
+    # -- who may overtake ----------------------------------------------------------------
+
+    def _may_overtake(
+        self, need: Need, wait: _Wait, kind: _Kind, room: Room, now_us: int
+    ) -> bool:
+        """Return whether a task that fits may start before a better one that does not."""
+        broken = 0 < wait.promised_us < now_us
+        found = self._when_it_fits(need, room, now_us, latest=broken)
+        if found is None:
+            return wait.passed < PASSED_OVER_MAX
+        at_us, then = found
+        if not wait.promised_us:
+            wait.promised_us = at_us
+        took_us = kind.latest_us if broken else self.took_us(kind.shard.key, kind.step)
+        return now_us + took_us <= at_us or then.take(need)[0].fits(kind.need)
+
+    def _when_it_fits(
+        self, need: Need, room: Room, now_us: int, *, latest: bool
+    ) -> tuple[int, Room] | None:
+        """Return when there will be room, and how much there is then; None where that is unknown.
+
+        A promise that was broken once is reckoned anew with the latest moment of each end.
+        """
+        ends = sorted(
+            ((self._end_us(one, now_us, latest=latest), slot) for slot, one in self._running.items())
+        )
+        for at_us, slot in ends:
+            room = room.give_back(self._running[slot].grant)
+            if room.fits(need):
+                return at_us, room
+        return None
+
+    @staticmethod
+    def _end_us(run: _Run, now_us: int, *, latest: bool) -> int:
+        if latest:
+            return max(run.latest_us, now_us)
+        if run.ends_us >= now_us:
+            return run.ends_us
+        return max(min(2 * now_us - run.ends_us, run.latest_us), now_us)  # as late again
+
+    # -- the order -----------------------------------------------------------------------
+
+    def took_us(self, key: int, step: int) -> int:
+        """Return what a task will take, as far as is known."""
+        return self._shards[key].plan.took_us[step]
+
+    def _put_in_order(self, now_us: int, end_us: int) -> None:
+        """Make the order again where what it rests on changed, but seldom."""
+        if not self._stale:
+            steps = sum(len(shard.plan.left) for shard in self._shards.values())
+            if now_us < self._made_us + REFRESH_US + REFRESH_US_PER_STEP * steps:
+                return
+        plans = [shard.plan for shard in self._shards.values()]
+        if self._version != self.durations.version:
+            for plan in plans:
+                plan.estimate(self.durations)
+        long_us = left_us(plans, self._node, self._slots)
+        if end_us:
+            long_us = min(long_us, max(end_us - now_us, 0))
+        self._long_us = LONG_SHARE * long_us
+        self._stale, self._version, self._made_us = False, self.durations.version, now_us
+        self._shelves = {}
+        for shard in self._shards.values():
+            for alike, kind in list(shard.kinds.items()):
+                if not kind.jobs:
+                    del shard.kinds[alike]
+                    continue
+                self._judge(kind)
+                self._shelve(kind)
+
+    def _judge(self, kind: _Kind) -> None:
+        rank_us = kind.shard.plan.rank_us[kind.step]
+        kind.urgency = -rank_us if rank_us >= self._long_us else 0
+
+    def _shelve(self, kind: _Kind) -> None:
+        took_us = kind.shard.plan.took_us[kind.step]
+        alike = (kind.need, kind.suspect, took_us.bit_length())
+        shelf = self._shelves.get(alike)
+        if shelf is None:
+            shelf = self._shelves[alike] = _Shelf(kind.need, kind.suspect)
+        kind.shelf = shelf
+        heappush(shelf.heap, (kind.key(), kind))
