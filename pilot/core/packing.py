@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
 from pilot.core.durations import Durations
-from pilot.core.ranks import LONG_SHARE, Plan, left_us
+from pilot.core.ranks import LONG_SHARE, Plan, long_us
 from pilot.core.room import Grant, Need, Room
 
 PASSED_OVER_MAX = 64  # starts that may overtake a task where nobody knows when it will fit
@@ -109,6 +109,7 @@ class Packing:
     def add(self, key: int, plan: Plan, start_before_us: int = 0) -> None:
         """Open a shard. Keys ascend with age."""
         plan.estimate(self.durations)
+        plan.queue_us = [0.0] * len(plan.left)
         self._shards[key] = _Shard(key, plan, start_before_us)
         self._stale = True
 
@@ -269,10 +270,10 @@ class Packing:
         if self._version != self.durations.version:
             for plan in plans:
                 plan.estimate(self.durations)
-        long_us = left_us(plans, self._node, self._slots)
+        busy_us = long_us(plans, self._node, self._slots)
         if end_us:
-            long_us = min(long_us, max(end_us - now_us, 0))
-        self._long_us = LONG_SHARE * long_us
+            busy_us = min(busy_us, max(end_us - now_us, 0))
+        self._long_us = LONG_SHARE * busy_us
         self._stale, self._version, self._made_us = False, self.durations.version, now_us
         self._shelves = {}
         for shard in self._shards.values():
@@ -284,8 +285,9 @@ class Packing:
                 self._shelve(kind)
 
     def _judge(self, kind: _Kind) -> None:
-        rank_us = kind.shard.plan.rank_us[kind.step]
-        kind.urgency = -rank_us if rank_us >= self._long_us else 0
+        plan, step = kind.shard.plan, kind.step
+        chains = (plan.rank_us[step], plan.queue_us[step])
+        kind.urgency = -round(sum(one for one in chains if one >= self._long_us))
 
     def _shelve(self, kind: _Kind) -> None:
         took_us = kind.shard.plan.took_us[kind.step]

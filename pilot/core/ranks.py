@@ -6,13 +6,16 @@ counts is that whole jobs end. Only chains that could outlast the rest go first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pilot.core.durations import Durations, Kind
 from pilot.core.room import Need, Room
 
-LONG_SHARE = 0.25  # of all that is left: a chain as long as this is urgent
+HALF = 0.5
+GPU = 3
+PROPAGATE = True
+LONG_SHARE = 0.0  # of all that is left: a chain as long as this is urgent
 
 
 @dataclass(slots=True)
@@ -32,6 +35,8 @@ class Plan:
     left: list[int]
     took_us: list[int] = field(default_factory=list)
     rank_us: list[int] = field(default_factory=list)
+    queue_us: list[float] = field(default_factory=list)
+    shares: list[tuple[float, ...]] = field(default_factory=list)
 
     def estimate(self, durations: Durations) -> None:
         """Guess afresh: what was learned, else the walltime as far as others keep to theirs."""
@@ -49,22 +54,46 @@ class Plan:
             self.rank_us[step] += behind
 
 
-def left_us(plans: Iterable[Plan], node: Room, slots: int) -> float:
-    """Return how long the node is busy at least with what is left, whichever resource is short."""
-    cpu = memory = disk = gpu = seats = 0.0
+def long_us(plans: Sequence[Plan], node: Room, slots: int) -> float:
+    """Return how long the node is busy at least with what is left, whichever resource is short.
+
+    Sets `queue_us` of every plan: how long the line is in which the tasks of a step stand. Tasks
+    that take more than half of something run one after the other, and those that need a GPU share
+    few of them; such a line is a chain too, though no edge says so.
+    """
+    busy = [0.0] * 5
+    lines = [0.0] * 4
     for plan in plans:
+        plan.shares = plan.shares or [_shares(need, node) for need in plan.needs]
         for step, many in enumerate(plan.left):
             if many:
-                time_us, need = many * plan.took_us[step], plan.needs[step]
-                seats += time_us
-                cpu += time_us * need.cpu_milli
-                memory += time_us * need.memory_mib
-                disk += time_us * need.disk_bytes
-                gpu += time_us * need.gpu_milli
-    return max(
-        cpu / max(node.cpu_milli, 1),
-        memory / max(node.memory_mib, 1),
-        disk / max(node.disk_bytes, 1),
-        gpu / (1000 * len(node.gpus)) if node.gpus else 0.0,
-        seats / slots if slots else 0.0,
+                time_us = many * plan.took_us[step]
+                for number, share in enumerate(plan.shares[step]):
+                    busy[number] += time_us * share
+                    if share > HALF:
+                        lines[number] += time_us
+                busy[4] += time_us
+    lines[GPU] = busy[GPU]
+    for plan in plans:
+        plan.queue_us = [_queue_us(shares, lines) for shares in plan.shares]
+        if PROPAGATE:
+            for step in reversed(plan.order):
+                behind = max((plan.queue_us[child] for child in plan.children[step]), default=0)
+                plan.queue_us[step] = max(plan.queue_us[step], behind)
+    busy[4] /= slots or 1
+    return max(busy if slots else busy[:4])
+
+
+def _shares(need: Need, node: Room) -> tuple[float, ...]:
+    return (
+        need.cpu_milli / max(node.cpu_milli, 1),
+        need.memory_mib / max(node.memory_mib, 1),
+        need.disk_bytes / max(node.disk_bytes, 1),
+        need.gpu_milli / (1000 * max(len(node.gpus), 1)),
     )
+
+
+def _queue_us(shares: Sequence[float], lines: Sequence[float]) -> float:
+    in_line = [one for share, one in zip(shares, lines, strict=True) if share > HALF]
+    in_line += [lines[GPU]] if shares[GPU] else [0.0]
+    return max(in_line)
