@@ -178,9 +178,7 @@ def listed(one: World, priority: list[float]) -> int:
     """Return the makespan of list scheduling: at every end, all that fits, the lowest first."""
     missing = [len(task.parents) for task in one.tasks]
     children = _children(one)
-    ready = sorted(
-        (priority[number], number) for number, many in enumerate(missing) if not many
-    )
+    ready = sorted((priority[number], number) for number, many in enumerate(missing) if not many)
     room, now_us, free = one.node, 0, one.slots
     ends: list[tuple[int, int, Grant]] = []
     while True:

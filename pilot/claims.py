@@ -63,6 +63,11 @@ class Claims:
         self._pilot_run = pilot_run
         self._bundles: OrderedDict[BundleId, OpenBundle] = OrderedDict()
         self._datasets: OrderedDict[bytes, Dataset] = OrderedDict()
+        self._given_back: set[LeaseId] = set()
+
+    def give_back(self, lease: LeaseId) -> None:
+        """Leave a shard to other pilots from now on: what is left of it cannot run here."""
+        self._given_back.add(lease)
 
     def claim(self, now_us: int, salt: bytes) -> ShardFile | None:
         """Claim one shard that may still be started; None where there is none.
@@ -70,6 +75,8 @@ class Claims:
         `salt` decides who tries which shard first, so that pilots do not all race for one.
         """
         for name in sorted(self._offered(), key=lambda one: _mixed(one, salt)):
+            if name.lease in self._given_back:
+                continue
             here = self._spool.claimable(name)
             try:
                 offered = shard.decode(read_bounded(here, SMALL_LIMITS), where=str(here))

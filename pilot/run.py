@@ -13,6 +13,7 @@ import selectors
 import signal
 import socket
 import time
+from collections.abc import Sequence
 
 from bundle.errors import PulkError
 from bundle.ids import PilotRun
@@ -26,8 +27,9 @@ from bundle.trust.keys import MemoryKey
 from pilot import linux, node
 from pilot.attempts import GROUP_S, Gathering, OpenShard
 from pilot.claims import Claimed, Claims
-from pilot.core.agenda import Agenda
+from pilot.core.agenda import Agenda, State
 from pilot.core.fate import Stop
+from pilot.core.packing import Packing
 from pilot.core.request import Site
 from pilot.dispatch import Dispatch
 from pilot.recorder import Recorder
@@ -52,8 +54,13 @@ class Pilot:
         batch_id: str,
         site: Site,
         idle_s: float,
+        gpus: Sequence[str] = (),
+        end_us: int = 0,
     ) -> None:
-        """Make the pilot's key; its slots were forked before."""
+        """Make the pilot's key; its slots were forked before.
+
+        `gpus`: the UUIDs of this node's devices; `end_us`: when the allocation ends, 0 if ever.
+        """
         self._spool = spool
         self._slots = slots
         self._pilot_run = pilot_run
@@ -61,12 +68,19 @@ class Pilot:
         self._idle_s = idle_s
         self._signer = MemoryKey.generate()
         self._selector = selectors.DefaultSelector()
-        self._node = node.whole_room()
+        self._node = node.whole_room(spool.root, len(gpus))
         self._samples = node.Samples(spool.root)
         self._claims = Claims(spool, pilot_run)
         self._shards: dict[int, OpenShard] = {}
         self._keys = 0
-        self._dispatch = Dispatch(slots, self._selector, pilot_run, site, self._node, self._on_end)
+        self._end_us = end_us
+        self._packing = Packing(self._node, slots=len(slots.all))
+        self._dispatch = Dispatch(
+            *(slots, self._selector, pilot_run, site, self._node, self._packing, self._on_end),
+            cores=node.cores(),
+            gpus=gpus,
+            end_us=end_us,
+        )
         self._gathering = Gathering()
         self._told_to_end = False
         self._starts_no_more = False
@@ -156,7 +170,7 @@ class Pilot:
     def _fill(self) -> None:
         """Start tasks while there are free slots, claiming shards where the open ones have none."""
         while self._dispatch.has_free_slot and not self._starts_no_more:
-            if not self._dispatch.start_some(self._shards.values()) and not self._claim_one():
+            if not self._dispatch.start_some(self._shards) and not self._claim_one():
                 break
         if (started := self._dispatch.take_started()) is not None:
             self._recorder.begin(started)
@@ -239,6 +253,9 @@ class Pilot:
             self._node,
             claimed.maximum,
             time.time_ns() // 1000,
+            self._packing,
+            self._keys,
+            file.start_before_us,
         )
         self._shards[self._keys] = OpenShard(self._keys, claimed, agenda)
         self._recorder.open(self._keys, self._header(claimed), file)
@@ -280,8 +297,22 @@ class Pilot:
             if shard.running:
                 continue
             complete = shard.agenda.complete
-            if complete or self._starts_no_more or not shard.may_start(now_us):
+            if complete or self._starts_no_more or self._is_stuck(shard, now_us):
                 self._flush()
+                self._packing.drop(shard.key)
                 self._recorder.seal(shard.key, complete=complete)
                 del self._shards[shard.key]
                 self._next_claim_s = time.monotonic()
+
+    def _is_stuck(self, shard: OpenShard, now_us: int) -> bool:
+        """Whether nothing of a shard can start here any more; then this pilot leaves it to others.
+
+        Its lease ran out, or what is ready needs more time than the allocation has left, or a GPU
+        that this node lacks. Such tasks go back untouched.
+        """
+        if shard.agenda.count(State.BACKING_OFF) and shard.may_start(now_us):
+            return False
+        if self._packing.may_start(shard.key, now_us, self._end_us):
+            return False
+        self._claims.give_back(shard.claimed.lease.lease)
+        return True

@@ -12,6 +12,7 @@ known of the running tasks, there is room for it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
@@ -100,6 +101,7 @@ class Packing:
         self._shelves: dict[tuple[Need, bool, int], _Shelf] = {}
         self._running: dict[int, _Run] = {}
         self._waits: dict[Need, _Wait] = {}
+        self._ready: dict[Need, int] = {}
         self._numbers = 0
         self._long_us = 0.0  # a chain as long as this is urgent
         self._stale, self._version, self._made_us = True, -1, 0
@@ -116,10 +118,18 @@ class Packing:
     def drop(self, key: int) -> None:
         """Close a shard; what of it is ready starts no more."""
         for kind in self._shards.pop(key).kinds.values():
+            self._ready[kind.need] -= len(kind.jobs)
             kind.jobs.clear()
 
     def push(
-        self, key: int, step: int, job: int, need: Need, walltime_us: int, losses: int, suspect: bool
+        self,
+        key: int,
+        step: int,
+        job: int,
+        need: Need,
+        walltime_us: int,
+        losses: int,
+        suspect: bool,
     ) -> None:
         """Make a task ready."""
         shard = self._shards[key]
@@ -131,6 +141,7 @@ class Packing:
             shard.kinds[alike] = kind
             self._judge(kind)
         heappush(kind.jobs, job)
+        self._ready[need] = self._ready.get(need, 0) + 1
         if kind.jobs[0] == job:
             self._shelve(kind)
 
@@ -183,8 +194,28 @@ class Packing:
                 return self._taken(kind, shelf)
         return None
 
+    def more(
+        self, need: Need, may: Callable[[int, int], bool], now_us: int, end_us: int = 0
+    ) -> Chosen | None:
+        """Take the best task that needs exactly this too and under which no pilot was lost.
+
+        None where there is none, or where shard and step of the best are not what `may` allows.
+        """
+        best: tuple[_Key, _Kind, _Shelf] | None = None
+        for shelf in self._shelves.values():
+            if shelf.need == need and (head := self._head(shelf, now_us, end_us)):
+                best = (*head, shelf) if best is None or head[0] < best[0] else best
+        if best is None or best[1].losses or not may(best[1].shard.key, best[1].step):
+            return None
+        return self._taken(best[1], best[2])
+
+    def ready(self, need: Need) -> int:
+        """Return how many tasks with exactly this need are ready."""
+        return self._ready.get(need, 0)
+
     def _taken(self, kind: _Kind, shelf: _Shelf) -> Chosen:
         job = heappop(kind.jobs)
+        self._ready[kind.need] -= 1
         if kind.jobs:
             heappush(shelf.heap, (kind.key(), kind))
         self._waits.pop(kind.need, None)
@@ -216,9 +247,7 @@ class Packing:
 
     # -- who may overtake ----------------------------------------------------------------
 
-    def _may_overtake(
-        self, need: Need, wait: _Wait, kind: _Kind, room: Room, now_us: int
-    ) -> bool:
+    def _may_overtake(self, need: Need, wait: _Wait, kind: _Kind, room: Room, now_us: int) -> bool:
         """Return whether a task that fits may start before a better one that does not."""
         broken = 0 < wait.promised_us < now_us
         found = self._when_it_fits(need, room, now_us, latest=broken)
@@ -238,7 +267,10 @@ class Packing:
         A promise that was broken once is reckoned anew with the latest moment of each end.
         """
         ends = sorted(
-            ((self._end_us(one, now_us, latest=latest), slot) for slot, one in self._running.items())
+            (
+                (self._end_us(one, now_us, latest=latest), slot)
+                for slot, one in self._running.items()
+            )
         )
         for at_us, slot in ends:
             room = room.give_back(self._running[slot].grant)

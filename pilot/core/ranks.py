@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from pilot.core.durations import Durations, Kind
 from pilot.core.room import Need, Room
 
-HALF = 0.5
-GPU = 3
-PROPAGATE = True
-LONG_SHARE = 0.0  # of all that is left: a chain as long as this is urgent
+LONG_SHARE = 0.05  # of all that is left: a chain as long as this is urgent
+
+
+_HALF = 0.5
+_GPU = 3  # the place of GPUs among cores, memory, disk and them
 
 
 @dataclass(slots=True)
@@ -70,16 +71,12 @@ def long_us(plans: Sequence[Plan], node: Room, slots: int) -> float:
                 time_us = many * plan.took_us[step]
                 for number, share in enumerate(plan.shares[step]):
                     busy[number] += time_us * share
-                    if share > HALF:
+                    if share > _HALF:
                         lines[number] += time_us
                 busy[4] += time_us
-    lines[GPU] = busy[GPU]
+    lines[_GPU] = busy[_GPU]
     for plan in plans:
         plan.queue_us = [_queue_us(shares, lines) for shares in plan.shares]
-        if PROPAGATE:
-            for step in reversed(plan.order):
-                behind = max((plan.queue_us[child] for child in plan.children[step]), default=0)
-                plan.queue_us[step] = max(plan.queue_us[step], behind)
     busy[4] /= slots or 1
     return max(busy if slots else busy[:4])
 
@@ -94,6 +91,6 @@ def _shares(need: Need, node: Room) -> tuple[float, ...]:
 
 
 def _queue_us(shares: Sequence[float], lines: Sequence[float]) -> float:
-    in_line = [one for share, one in zip(shares, lines, strict=True) if share > HALF]
-    in_line += [lines[GPU]] if shares[GPU] else [0.0]
+    in_line = [one for share, one in zip(shares, lines, strict=True) if share > _HALF]
+    in_line += [lines[_GPU]] if shares[_GPU] else [0.0]
     return max(in_line)
