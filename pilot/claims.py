@@ -18,6 +18,7 @@ from bundle.records import segment as segments
 from bundle.records.attempt import Attempt
 from bundle.records.lease import Lease
 from bundle.records.rules import UNKNOWN, Maximum
+from bundle.records.segment import Host, SegmentHeader
 from bundle.spool import publish, shard
 from bundle.spool.bounded import read_bounded
 from bundle.spool.layout import SealName, ShardName, Spool
@@ -52,6 +53,20 @@ class Claimed:
     dataset: Dataset
     earlier: Earlier
     maximum: Maximum  # what a task that is tried again may grow to at this site
+
+    def header(self, pilot_run: PilotRun, host: Host) -> SegmentHeader:
+        """Return the header of what a pilot records of this shard."""
+        lease, file = self.lease, self.file
+        return SegmentHeader(
+            pilot_run=pilot_run,
+            lease=lease.lease,
+            dataset=lease.dataset,
+            dataset_digest=lease.dataset_digest,
+            work=file.bundle,
+            shard=file.shard,
+            turn=file.turn,
+            host=host,
+        )
 
 
 class Claims:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import selectors
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bundle.errors import PulkError
@@ -16,13 +15,11 @@ from bundle.records.attempt import Attempt
 from pilot.attempts import OpenShard, Running, asked, begun, ended, lost
 from pilot.core.agenda import Start
 from pilot.core.batching import Batching
-from pilot.core.cores import Core, Cores
 from pilot.core.fate import Stop
 from pilot.core.lineage import ended as ended_of
-from pilot.core.granted import told
 from pilot.core.packing import Chosen, Packing
 from pilot.core.request import Site, request
-from pilot.core.room import Grant, Room
+from pilot.holdings import Held, Holdings
 from pilot.offline import NAMESPACE
 from pilot.recorder import Started
 from pilot.slots import Slots
@@ -47,14 +44,6 @@ class SlotsFailed(PulkError):
     remedy = "look at the pilot's standard error; another node may be better"
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """The part of the node that a slot holds; `cpus` is empty where it may run on any."""
-
-    grant: Grant
-    cpus: tuple[int, ...] = ()
-
-
 class Dispatch:
     """The attempts of one pilot. `on_end` is called with every attempt that ended."""
 
@@ -64,17 +53,14 @@ class Dispatch:
         selector: selectors.BaseSelector,
         pilot_run: PilotRun,
         site: Site,
-        node: Room,
+        holdings: Holdings,
         packing: Packing,
         on_end: OnEnd,
-        *,
-        cores: Sequence[Core] = (),
-        gpus: Sequence[str] = (),
         end_us: int = 0,
     ) -> None:
         """Start with slots that have not said yet how they settled in.
 
-        `gpus` are UUIDs in the order of the node's devices; `end_us` is when the allocation ends.
+        `end_us` is when the allocation ends, 0 if ever.
         """
         self.running: dict[int, Running] = {}
         self._suspects: set[int] = set()  # of those that run; see `retry.is_suspect`
@@ -83,13 +69,10 @@ class Dispatch:
         self._selector = selector
         self._pilot_run = pilot_run
         self._variables = site.variables()
-        self._node = self._room = node
         self._on_end = on_end
         self._free: list[int] = []
         self._in_slot: dict[int, list[int]] = {number: [] for number in slots.all}
-        self._packing, self._gpus, self._end_us = packing, gpus, end_us
-        self._cores = Cores(cores)
-        self._held: dict[int, Held] = {}
+        self._holdings, self._packing, self._end_us = holdings, packing, end_us
         self._deaths = dict.fromkeys(slots.all, 0)
         self._batching = Batching(packing.durations)
         self._local = 0
@@ -116,14 +99,13 @@ class Dispatch:
                 shard.agenda.wake(now_us)
         suspect_runs = bool(self._suspects)
         chosen = self._packing.next(
-            self._room, now_us, end_us=self._end_us, suspect_runs=suspect_runs
+            self._holdings.room, now_us, end_us=self._end_us, suspect_runs=suspect_runs
         )
         if chosen is None:
             return False
         given = self._batch(shards, chosen, now_us)
         number = self._free.pop()
-        self._hold(number, given[0], now_us)
-        self._send(number, given)
+        self._send(number, given, self._hold(number, given[0], now_us))
         return True
 
     def take_started(self) -> Started | None:
@@ -174,35 +156,24 @@ class Dispatch:
             given.append((shard, shard.agenda.begin(chosen[1:])))
         return given
 
-    def _hold(self, number: int, given: Given, now_us: int) -> None:
+    def _hold(self, number: int, given: Given, now_us: int) -> Held:
         """Take room for a slot; cores of its own only where that is worth telling the kernel."""
-        (shard, start), cpus = given, ()
-        self._room, grant = self._room.take(start.need)
-        kind = (shard.claimed.lease.dataset, start.place[0])
-        if (
-            start.need.cpu_milli < self._node.cpu_milli
-            and len(self._slots.all) > 1
-            and not self._batching.is_short(kind)
-        ):
-            cpus = self._cores.take(start.need.cpu_milli)
-        self._held[number] = Held(grant, cpus)
+        shard, start = given
+        is_short = self._batching.is_short((shard.claimed.lease.dataset, start.place[0]))
+        pinned = len(self._slots.all) > 1 and not is_short
+        held = self._holdings.take(number, start.need, pinned=pinned)
         took_us = self._packing.took_us(shard.key, start.place[0])
         latest_us = 1000 * start.request.walltime_ms
-        self._packing.started(number, grant, now_us, took_us, latest_us)
+        self._packing.started(number, held.grant, now_us, took_us, latest_us)
+        return held
 
     def _let_go(self, number: int) -> None:
-        """Give back what a slot holds."""
-        held = self._held.pop(number)
-        self._room = self._room.give_back(held.grant)
-        if held.cpus:
-            self._cores.give_back(held.cpus, held.grant.need.cpu_milli)
+        self._holdings.let_go(number)
         self._packing.ended(number)
 
-    def _send(self, number: int, given: list[Given]) -> None:
+    def _send(self, number: int, given: list[Given], held: Held) -> None:
         """Ask a slot for attempts. One whose request cannot be made ends at once."""
         messages = []
-        held = self._held[number]
-        granted = told(held.grant, self._gpus)
         for shard, start in given:
             self._local += 1
             running = asked(shard, start, self._local)
@@ -220,8 +191,8 @@ class Dispatch:
                     running.key(self._pilot_run),
                     shard.agenda.outcomes,
                     self._variables,
-                    self._node,
-                    granted,
+                    self._holdings.node,
+                    held.told,
                 )
             except PulkError as error:
                 reply = {"not_started": error.text(), "exit_code": 126, "signal": 0}
@@ -268,8 +239,7 @@ class Dispatch:
                 self._end(number, running, lost(running, how, number), b"")
             else:
                 self._hand_back(number, running)
-        if number in self._held:
-            self._let_go(number)
+        self._let_go(number)
         if self._deaths[number] >= DEATHS_MAX:
             raise SlotsFailed(slot=number, deaths=DEATHS_MAX, how=how)
 

@@ -20,18 +20,18 @@ from bundle.ids import PilotRun
 from bundle.records import seal as seals
 from bundle.records.attempt import Attempt
 from bundle.records.seal import Claim
-from bundle.records.segment import SegmentHeader
 from bundle.spool import publish
 from bundle.spool.layout import Spool
 from bundle.trust.keys import MemoryKey
 from pilot import linux, node
 from pilot.attempts import GROUP_S, Gathering, OpenShard
-from pilot.claims import Claimed, Claims
+from pilot.claims import Claims
 from pilot.core.agenda import Agenda, State
 from pilot.core.fate import Stop
 from pilot.core.packing import Packing
 from pilot.core.request import Site
 from pilot.dispatch import Dispatch
+from pilot.holdings import Holdings
 from pilot.recorder import Recorder
 from pilot.slots import Slots
 
@@ -75,11 +75,9 @@ class Pilot:
         self._keys = 0
         self._end_us = end_us
         self._packing = Packing(self._node, slots=len(slots.all))
+        holdings = Holdings(self._node, node.cores(), gpus)
         self._dispatch = Dispatch(
-            *(slots, self._selector, pilot_run, site, self._node, self._packing, self._on_end),
-            cores=node.cores(),
-            gpus=gpus,
-            end_us=end_us,
+            slots, self._selector, pilot_run, site, holdings, self._packing, self._on_end, end_us
         )
         self._gathering = Gathering()
         self._told_to_end = False
@@ -258,21 +256,9 @@ class Pilot:
             file.start_before_us,
         )
         self._shards[self._keys] = OpenShard(self._keys, claimed, agenda)
-        self._recorder.open(self._keys, self._header(claimed), file)
+        header = claimed.header(self._pilot_run, self._host)
+        self._recorder.open(self._keys, header, file)
         return True
-
-    def _header(self, claimed: Claimed) -> SegmentHeader:
-        lease, file = claimed.lease, claimed.file
-        return SegmentHeader(
-            pilot_run=self._pilot_run,
-            lease=lease.lease,
-            dataset=lease.dataset,
-            dataset_digest=lease.dataset_digest,
-            work=file.bundle,
-            shard=file.shard,
-            turn=file.turn,
-            host=self._host,
-        )
 
     # -- recording -----------------------------------------------------------------------
 

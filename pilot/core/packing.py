@@ -14,16 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 
 from pilot.core.durations import Durations
+from pilot.core.promises import Promises
 from pilot.core.ranks import LONG_SHARE, Plan, long_us
 from pilot.core.room import Grant, Need, Room
 
-PASSED_OVER_MAX = 64  # starts that may overtake a task where nobody knows when it will fit
 REFRESH_US = 1_000_000  # and more for many steps: the order is made again at most so often
 REFRESH_US_PER_STEP = 1_000
-FOREVER_US = 2**62
 
 Chosen = tuple[int, int, int]
 """Shard, step and job of the task to start."""
@@ -73,23 +72,6 @@ class _Shelf:
     heap: list[tuple[_Key, _Kind]] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class _Wait:
-    """A need that found no room though it was better: starts that passed it, what was promised."""
-
-    passed: int = 0
-    promised_us: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """What runs in a slot: when it will end, and when it must have."""
-
-    grant: Grant
-    ends_us: int
-    latest_us: int
-
-
 class Packing:
     """The ready tasks of a pilot. Changes in place, but decides from its arguments alone."""
 
@@ -99,8 +81,7 @@ class Packing:
         self._node, self._slots = node, slots
         self._shards: dict[int, _Shard] = {}
         self._shelves: dict[tuple[Need, bool, int], _Shelf] = {}
-        self._running: dict[int, _Run] = {}
-        self._waits: dict[Need, _Wait] = {}
+        self._promises = Promises()
         self._ready: dict[Need, int] = {}
         self._numbers = 0
         self._long_us = 0.0  # a chain as long as this is urgent
@@ -147,11 +128,12 @@ class Packing:
 
     def started(self, slot: int, grant: Grant, now_us: int, took_us: int, latest_us: int) -> None:
         """Take note that a slot was given work: what it was granted, and for how long."""
-        self._running[slot] = _Run(grant, now_us + took_us, now_us + max(took_us, latest_us))
+        latest_us = now_us + max(took_us, latest_us)
+        self._promises.started(slot, grant, now_us + took_us, latest_us)
 
     def ended(self, slot: int) -> None:
         """Take note that a slot has none any more."""
-        self._running.pop(slot, None)
+        self._promises.ended(slot)
 
     def may_start(self, key: int, now_us: int, end_us: int = 0) -> bool:
         """Return whether any ready task of a shard can still be started on this node."""
@@ -180,17 +162,17 @@ class Packing:
             if room.fits(shelf.need):
                 fitting.append((*head, shelf))
             else:
-                wait = self._waits.get(shelf.need)
-                patient = wait is None or wait.passed < PASSED_OVER_MAX
-                one = (patient, head[0], shelf.need)
+                one = (self._promises.is_patient(shelf.need), head[0], shelf.need)
                 first = one if first is None or one[:2] < first[:2] else first
         fitting.sort(key=lambda one: one[0])
         for key, kind, shelf in fitting:
-            if first is None or (first[0] and key < first[1]):
+            if first is None:
                 return self._taken(kind, shelf)
-            wait = self._waits.setdefault(first[2], _Wait())
-            if self._may_overtake(first[2], wait, kind, room, now_us):
-                wait.passed += 1
+            if first[0] and key < first[1]:
+                self._promises.outranked(first[2])
+                return self._taken(kind, shelf)
+            took_us = (kind.shard.plan.took_us[kind.step], kind.latest_us)
+            if self._promises.overtaken(first[2], kind.need, took_us, room, now_us):
                 return self._taken(kind, shelf)
         return None
 
@@ -218,7 +200,7 @@ class Packing:
         self._ready[kind.need] -= 1
         if kind.jobs:
             heappush(shelf.heap, (kind.key(), kind))
-        self._waits.pop(kind.need, None)
+        self._promises.kept(kind.need)
         return kind.shard.key, kind.step, job
 
     def _head(self, shelf: _Shelf, now_us: int, end_us: int) -> tuple[_Key, _Kind] | None:
@@ -244,47 +226,6 @@ class Packing:
         safe_s = self.durations.safe_s(kind.shard.plan.kinds[kind.step])
         latest_us = kind.latest_us
         return latest_us if safe_s is None else min(latest_us, round(1e6 * safe_s))
-
-    # -- who may overtake ----------------------------------------------------------------
-
-    def _may_overtake(self, need: Need, wait: _Wait, kind: _Kind, room: Room, now_us: int) -> bool:
-        """Return whether a task that fits may start before a better one that does not."""
-        broken = 0 < wait.promised_us < now_us
-        found = self._when_it_fits(need, room, now_us, latest=broken)
-        if found is None:
-            return wait.passed < PASSED_OVER_MAX
-        at_us, then = found
-        if not wait.promised_us:
-            wait.promised_us = at_us
-        took_us = kind.latest_us if broken else self.took_us(kind.shard.key, kind.step)
-        return now_us + took_us <= at_us or then.take(need)[0].fits(kind.need)
-
-    def _when_it_fits(
-        self, need: Need, room: Room, now_us: int, *, latest: bool
-    ) -> tuple[int, Room] | None:
-        """Return when there will be room, and how much there is then; None where that is unknown.
-
-        A promise that was broken once is reckoned anew with the latest moment of each end.
-        """
-        ends = sorted(
-            (
-                (self._end_us(one, now_us, latest=latest), slot)
-                for slot, one in self._running.items()
-            )
-        )
-        for at_us, slot in ends:
-            room = room.give_back(self._running[slot].grant)
-            if room.fits(need):
-                return at_us, room
-        return None
-
-    @staticmethod
-    def _end_us(run: _Run, now_us: int, *, latest: bool) -> int:
-        if latest:
-            return max(run.latest_us, now_us)
-        if run.ends_us >= now_us:
-            return run.ends_us
-        return max(min(2 * now_us - run.ends_us, run.latest_us), now_us)  # as late again
 
     # -- the order -----------------------------------------------------------------------
 

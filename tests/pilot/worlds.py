@@ -91,9 +91,7 @@ def _need(chance: random.Random, node: Room, cores: int) -> Need:
 Watch = Callable[[int, Room, list[tuple[int, Grant]]], None]
 
 
-def packed(
-    one: World, end_us: int = 0, watch: Watch | None = None, share_known: float = 0.0
-) -> tuple[int, list[int]]:
+def packed(one: World, end_us: int = 0, watch: Watch | None = None) -> tuple[int, list[int]]:
     """Run a world with the pilot's packing; return the makespan and the tasks in order of start."""
     durations = Durations()
     packing = Packing(one.node, durations, one.slots)
