@@ -291,11 +291,7 @@ class Pilot:
                 self._next_claim_s = time.monotonic()
 
     def _is_stuck(self, shard: OpenShard, now_us: int) -> bool:
-        """Whether nothing of a shard can start here any more; then this pilot leaves it to others.
-
-        Its lease ran out, or what is ready needs more time than the allocation has left, or a GPU
-        that this node lacks. Such tasks go back untouched.
-        """
+        """Whether what is left needs more time or GPUs than there are: it goes back untouched."""
         if shard.agenda.count(State.BACKING_OFF) and shard.may_start(now_us):
             return False
         if self._packing.may_start(shard.key, now_us, self._end_us):

@@ -151,24 +151,24 @@ class Packing:
         `suspect_runs`: a suspect runs on the node, so that none joins it.
         """
         self._put_in_order(now_us, end_us)
-        fitting: list[tuple[_Key, _Kind, _Shelf]] = []
-        first: tuple[bool, _Key, Need] | None = None
+        fitting: list[tuple[bool, _Key, _Kind, _Shelf]] = []
+        first: tuple[bool, _Key, Need] | None = None  # of those without room
         for shelf in self._shelves.values():
             if suspect_runs and shelf.suspect:
                 continue
             head = self._head(shelf, now_us, end_us)
             if head is None:
                 continue
+            patient = self._promises.is_patient(shelf.need)
             if room.fits(shelf.need):
-                fitting.append((*head, shelf))
-            else:
-                one = (self._promises.is_patient(shelf.need), head[0], shelf.need)
-                first = one if first is None or one[:2] < first[:2] else first
-        fitting.sort(key=lambda one: one[0])
-        for key, kind, shelf in fitting:
+                fitting.append((patient, *head, shelf))
+            elif first is None or (patient, head[0]) < first[:2]:
+                first = patient, head[0], shelf.need
+        fitting.sort(key=lambda one: one[:2])
+        for patient, key, kind, shelf in fitting:
             if first is None:
                 return self._taken(kind, shelf)
-            if first[0] and key < first[1]:
+            if (patient, key) < first[:2]:
                 self._promises.outranked(first[2])
                 return self._taken(kind, shelf)
             took_us = (kind.shard.plan.took_us[kind.step], kind.latest_us)
