@@ -46,9 +46,9 @@ class Running:
     asked_mono_us: int
 
     @property
-    def kind(self) -> tuple[int, int]:
-        """Shard and step: tasks of one kind take about the same time."""
-        return self.shard.key, self.start.place[0]
+    def kind(self) -> tuple[str, int]:
+        """Dataset and step: tasks of one kind take about the same time."""
+        return self.shard.claimed.lease.dataset, self.start.place[0]
 
     def key(self, pilot_run: PilotRun) -> AttemptKey:
         """Return the attempt's key."""

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from bundle.records.segment import Host
 from bundle.records.telemetry import Sample
-from pilot.core.packing import Room
+from pilot.core.cores import Core
+from pilot.core.room import UNBOUNDED, WHOLE, Room
 
 MIB = 1 << 20
 
@@ -38,8 +39,16 @@ def boot_id() -> str:
     return _text("/proc/sys/kernel/random/boot_id").strip()
 
 
-def whole_room() -> Room:
-    """Return the cores and memory that this process may use: affinity, then control groups."""
+def cores() -> list[Core]:
+    """Return the cores that this process may use."""
+    return [(number, 0) for number in sorted(os.sched_getaffinity(0))]
+
+
+def whole_room(scratch: Path | None = None, gpus: int = 0) -> Room:
+    """Return what this process may use: cores by affinity, memory, both by control groups.
+
+    `scratch` is where tasks write; `gpus` is how many devices there are.
+    """
     milli = len(os.sched_getaffinity(0)) * 1000
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for folder in _control_groups():
@@ -50,7 +59,11 @@ def whole_room() -> Room:
             limit = _text(folder / name).strip()
             if limit.isdecimal():
                 memory = min(memory, int(limit))
-    return Room(max(1, milli), max(1, memory // MIB))
+    disk_bytes = UNBOUNDED
+    if scratch is not None:
+        free = os.statvfs(scratch)
+        disk_bytes = free.f_bavail * free.f_frsize
+    return Room(max(1, milli), max(1, memory // MIB), disk_bytes, (WHOLE,) * gpus)
 
 
 class Samples:

@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 from pilot import linux, offline, reap, stage, synthetic
 from pilot.core.fate import Stop
 from pilot.messages import Channel
+from pilot.pinning import Pinning
 from pilot.search import Commands
 from pilot.slot_log import SlotLog
 from pilot.watch import MIB, Watch
@@ -67,6 +68,7 @@ class Slot:
         self._tried = self._no_routes.count()
         self._successes_try = False  # to reach the network, though nobody looked at each
         self._oom_kills = 0
+        self._pinning = Pinning()
         gc.collect()
         gc.freeze()
         channel.send({"hello": word})
@@ -173,6 +175,7 @@ class Slot:
         }
 
     def _start(self, request: dict[str, Any]) -> int:
+        self._pinning.to(request.get("cpus", ()))
         environment = request["env"]
         here = str(self._folder)
         environment["HOME"] = environment["TMPDIR"] = here

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from bundle.dataset import macros
@@ -11,7 +12,9 @@ from bundle.dataset.seeds import seed
 from bundle.dataset.spec import Command, Dataset, Per, Request, Step, Synthetic
 from bundle.ids import AttemptKey
 from pilot.core.lineage import Outcome, Place
-from pilot.core.packing import Room
+from pilot.core.room import Room
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,13 @@ def request(
     outcomes: Mapping[Place, Outcome],
     variables: Mapping[str, str],
     node: Room,
+    granted: Mapping[str, str] = NOTHING,
 ) -> dict[str, Any]:
     """Return the request for one attempt.
 
     `ask` is what this try asks for. Macros are expanded, files are named by digest. `variables` is
-    `Site.variables()`. Raises DatasetRefused where a macro does not resolve.
+    `Site.variables()`; `granted` is `granted.told()`, and no step may say otherwise. Raises
+    DatasetRefused where a macro does not resolve.
     """
     index, job = place
     step = dataset.steps[index]
@@ -47,7 +52,7 @@ def request(
         "walltime_ms": ask.walltime_ms,
         "memory_mib": min(ask.memory_mib, node.memory_mib),
         "disk_bytes": ask.disk_bytes,
-        "env": _environment(dataset, step, place, attempt, variables),
+        "env": _environment(dataset, step, place, attempt, variables, granted),
         "outputs": [one.name for one in step.outputs],
     }
     match step.run:
@@ -71,6 +76,7 @@ def _environment(
     place: Place,
     attempt: AttemptKey,
     variables: Mapping[str, str],
+    granted: Mapping[str, str],
 ) -> dict[str, str]:
     index, job = place
     environment = {
@@ -84,6 +90,7 @@ def _environment(
     }
     for name, text in step.environment:
         environment[name] = macros.expand(text, dataset, index, job)
+    environment.update(granted)
     return environment
 
 
