@@ -1,25 +1,32 @@
-"""What people ask of the authority: answered beside the merge where the store lets others read."""
+"""What people ask, answered beside the merge: out of the database and archive alone."""
 
 from __future__ import annotations
 
-import threading
+import hmac
 from typing import Any
 
 from bundle.ids import DatasetId, Task
-from central import teaching, why
-from central.pack import Packer
+from central.errors import Unauthorised
 from central.reading import Readers
+from central.tokens import token_digest
 from central.views import FilePlace
 from central.workings import Workings
 
+TOKENS_KEPT_US = 1_000_000  # a token that is taken away works for so long still
+
 
 class Questions:
-    """The reading half of the authority. Every method may be called from any thread."""
+    """The reading half of the authority. Every method may be called from any thread.
 
-    def __init__(self, workings: Workings, lock: threading.RLock, packer: Packer) -> None:
-        """Read from workings; what can't be read beside the merge takes its turn at the lock."""
-        self._w, self._lock, self._packer = workings, lock, packer
+    Nothing here needs what the merging process alone has in memory, so that a process of its own
+    can answer (`central.http.reader`).
+    """
+
+    def __init__(self, workings: Workings) -> None:
+        """Read what these workings write, here or in another process."""
+        self._w = workings
         self._readers = Readers(workings)
+        self._tokens: tuple[int, list[tuple[int, bytes]]] = (-TOKENS_KEPT_US, [])
 
     def datasets(self) -> list[dict[str, Any]]:
         """Return all datasets as plain values."""
@@ -38,8 +45,8 @@ class Questions:
 
     def learned(self, dataset: DatasetId) -> dict[str, Any]:
         """Return what attempts taught about requests. Raises UnknownDataset."""
-        with self._lock:
-            return teaching.shown(self._w, self._w.dataset(dataset))
+        with self._readers.views() as views:
+            return views.learned(dataset)
 
     def disputes(self, dataset: DatasetId) -> dict[str, Any]:
         """Return deterministic tasks whose successes differ. Raises UnknownDataset."""
@@ -65,11 +72,6 @@ class Questions:
         with self._readers.views() as views:
             return views.task(task)
 
-    def why(self, task: Task) -> dict[str, Any]:
-        """Return what keeps a task from running. Raises UnknownDataset, UnknownTask."""
-        with self._lock:
-            return why.why(self._w, self._packer.board, task)
-
     def file(self, sha256: bytes) -> FilePlace:
         """Return where an output lies that travelled home. Raises UnknownFile."""
         with self._readers.views() as views:
@@ -84,3 +86,16 @@ class Questions:
         """Return all sites as plain values."""
         with self._readers.views() as views:
             return views.sites()
+
+    def token(self, bearer: str) -> int:
+        """Return the number of a token, compared in constant time. Raises Unauthorised."""
+        given = token_digest(bearer)
+        read_us, known = self._tokens
+        if not 0 <= self._w.clock_us() - read_us < TOKENS_KEPT_US:
+            with self._readers.store() as store:
+                known = store.people.tokens()
+            self._tokens = (self._w.clock_us(), known)
+        found = [no for no, digest in known if hmac.compare_digest(digest, given)]
+        if not found:
+            raise Unauthorised()
+        return found[0]
