@@ -6,6 +6,11 @@ in one process undo each other's locks.
 
 from __future__ import annotations
 
-from sqlite_utils.utils import sqlite3
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+else:
+    from sqlite_utils.utils import sqlite3
 
 __all__ = ["sqlite3"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from central.store.protocol import Store
 from central.store.rows import BlockRow
 from central.store.sqlite import SqliteStore, filesystem, wal_is_safe
 from central.store.sqlite.filesystem import filesystem_kind
+from central.store.sqlite.library import sqlite3
 from central.store.statements import Statement, statements
 from tests.central.store import processes
 from tests.central.store.conftest import Engine
