@@ -211,14 +211,6 @@ class Authority(Questions):
         elif row is not None or found.outcome is not Outcome.REFUSED:
             self._marks.changed()
 
-    def known(self, bundle: BundleId) -> Disposition | None:
-        """Return what became of a bundle that came before; None where it is new or parked."""
-        with self._held():
-            row = self._w.store.bundles.bundle(bundle)
-            if row is None or row.outcome == Outcome.PARKED:
-                return None
-            return Disposition(Outcome(row.outcome), row.code, row.text, bundle)
-
     def check(self, path: Path) -> None:
         """Verify a bundle file up to its signatures. Raises BundleRefused, some are Parkable."""
         with self._held():

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hmac
 from typing import Any
 
-from bundle.ids import DatasetId, Task
+from bundle.ids import BundleId, DatasetId, Task
+from central.core.receipts import Outcome
 from central.errors import Unauthorised
+from central.parking import Disposition
 from central.reading import Readers
 from central.tokens import token_digest
 from central.views import FilePlace
@@ -76,6 +78,14 @@ class Questions:
         """Return where an output lies that travelled home. Raises UnknownFile."""
         with self._readers.views() as views:
             return views.file(sha256)
+
+    def known(self, bundle: BundleId) -> Disposition | None:
+        """Return what became of a bundle that came before; None where it is new or parked."""
+        with self._readers.store() as store:
+            row = store.bundles.bundle(bundle)
+        if row is None or row.outcome == Outcome.PARKED:
+            return None
+        return Disposition(Outcome(row.outcome), row.code, row.text, bundle)
 
     def health(self) -> dict[str, Any]:
         """Return how central is."""

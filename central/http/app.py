@@ -9,7 +9,7 @@ from aiohttp import web
 from central.authority import Authority
 from central.config import Config
 from central.home import Home
-from central.http import backups, datasets, exchange, files, health, sites, users
+from central.http import backups, body, datasets, exchange, files, health, sites, users
 from central.http.auth import identified
 from central.http.budget import Budgets
 from central.http.errors import translate
@@ -43,7 +43,8 @@ def make_reading_app(
 def _app(service: Service, routes: Iterable[Route]) -> web.Application:
     app = web.Application(middlewares=[_closing, translate])
     for route in routes:
-        app.router.add_route(route.method, route.path, _answering(route, service))
+        answer = _answering(route, service)
+        app.router.add_route(route.method, route.path, answer, expect_handler=body.go_on_later)
     return app
 
 
