@@ -358,21 +358,37 @@ def test_a_killed_servers_reader_ends_too(tmp_path: Path) -> None:
     until(lambda: has_ended(reader))
 
 
-def test_a_bundle_that_came_is_told_without_its_body(served: Served, tmp_path: Path) -> None:
-    report = served.site.report(tmp_path, sequence=60)
-    path, body = f"/exchange/{SITE}/{report.stem}", report.read_bytes()
-    held_back = head(served, "PUT", path, f"Content-Length: {len(body)}", "Expect: 100-continue")
-    assert served.ask("GET", f"{path}/disposition")[0] == 404
-    with call(served) as sock:
-        sock.sendall(held_back)
-        go_on = b"HTTP/1.1 100 Continue\r\n\r\n"
-        assert sock.recv(len(go_on), socket.MSG_WAITALL) == go_on
-        sock.sendall(body)
-        status, _, said = answer(sock)
-    assert (status, json.loads(said)["disposition"]) == (200, "merged")
-    assert json.loads(served.ask("GET", f"{path}/disposition")[1]) == json.loads(said)
-    assert say(served, held_back)[::2] == (200, json.loads(said))
-    assert served.put(report) == json.loads(said)  # who sends at once is heard to the end
+def test_a_bundle_that_came_is_told_without_its_body() -> None:
+    with flood.world(bundles=4, sites=1, askers=1) as made:
+        (site,) = made.sites
+        bundle, file = next(made.bundles[site.name])
+        host, body = urllib.parse.urlsplit(made.base), file.read_bytes()
+        path = f"/exchange/{site.name}/{bundle}"
+
+        def ask(method: str, at: str, *lines: str) -> socket.socket:
+            sock = socket.create_connection((host.hostname or "", host.port or 0), LIMIT_S)
+            signed = f"Authorization: {site.signed(method, at)}"
+            raw = "\r\n".join((f"{method} {at} HTTP/1.1", "Host: x", signed, *lines, "", ""))
+            sock.sendall(raw.encode())
+            return sock
+
+        held_back = (f"Content-Length: {len(body)}", "Expect: 100-continue")
+        with ask("GET", f"{path}/disposition") as sock:
+            assert answer(sock)[0] == 404
+        with ask("PUT", path, *held_back) as sock:
+            go_on = b"HTTP/1.1 100 Continue\r\n\r\n"
+            assert sock.recv(len(go_on), socket.MSG_WAITALL) == go_on
+            sock.sendall(body)
+            status, _, said = answer(sock)
+        assert (status, json.loads(said)["disposition"]) == (200, "merged")
+        with ask("GET", f"{path}/disposition") as sock:
+            assert answer(sock)[::2] == (200, said)
+        with ask("PUT", path, *held_back) as sock:
+            assert answer(sock)[::2] == (200, said)  # not a byte of it was sent again
+        with ask("PUT", path, held_back[0]) as sock:
+            sock.sendall(body)  # who does not wait is heard to the end
+            assert answer(sock)[::2] == (200, said)
+        assert flood.done_tasks(made) == flood.TASKS
 
 
 def test_a_killed_servers_door_ends_and_leaves_address_and_folder(tmp_path: Path) -> None:

@@ -45,6 +45,9 @@ class Door:
         if method == "PUT":
             self.taken[name] = body
             return 200, "application/json", b'{"disposition": "merged"}'
+        if name == "disposition":
+            status = 200 if path.split("/")[-2] in self.taken else 404
+            return status, "application/json", b'{"disposition": "merged"}'
         if name == "outbox":
             rows = [
                 {"id": one, "bytes": len(raw), "sequence": n}
