@@ -71,6 +71,7 @@ def test_a_commit_that_fails_leaves_nothing_that_a_later_start_would_merge(
     site = central.site()
     north, held = packed(central, site)
     database = central.authority._w.store.database  # type: ignore[attr-defined]
+    assert database.execute("PRAGMA journal_mode=DELETE").fetchone() == ("delete",)
     database.execute("PRAGMA busy_timeout=20")
     reader = sqlite3.connect(central.home.database)
     reader.execute("BEGIN")
