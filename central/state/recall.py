@@ -123,7 +123,8 @@ class Recall:
         """Return the segments that may have attempts at jobs of a step, by number."""
         keys: list[BlockKey] = [(step, block) for block in blocks_of(jobs)]
         rows: dict[int, SegmentRow] = {}
-        for row, span in self._w.store.segments.touching(dataset, keys):
+        ends = (int(jobs[0]), int(jobs[-1])) if len(jobs) else (0, -1)
+        for row, span in self._w.store.segments.touching(dataset, keys, *ends):
             if row.no not in without and _meets(span, jobs):
                 rows[row.no] = row
         read = self.segments(list(rows.values()))

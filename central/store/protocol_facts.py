@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from bundle.ids import BundleId, DatasetId, LeaseId, SiteName, StreamId
+from bundle.ids import JOB_MAX, BundleId, DatasetId, LeaseId, SiteName, StreamId
 from bundle.intervals import IntervalSet
 from bundle.trust.signed import Signature
 from central.core.facts import AttemptFact, Control, Pin, Place, TaskRow, Verdict
@@ -138,10 +138,12 @@ class Segments(Protocol):
     def add(self, rows: Sequence[SegmentRow]) -> list[int]:
         """Add segments that are not known, with their spans; return numbers in the order given."""
 
-    def touching(self, dataset: int, keys: Collection[BlockKey]) -> list[tuple[SegmentRow, Span]]:
+    def touching(
+        self, dataset: int, keys: Collection[BlockKey], first: int = 0, last: int = JOB_MAX
+    ) -> list[tuple[SegmentRow, Span]]:
         """Return what segments have attempts in some blocks, and where, by number and span.
 
-        The rows' own `spans` are left empty.
+        Only those that meet the jobs from `first` to `last`. The rows' own `spans` are left empty.
         """
 
     def of_leases(self, leases: Collection[int]) -> list[SegmentRow]:

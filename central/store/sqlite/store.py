@@ -7,7 +7,6 @@ WAL is used only where the library can't lose committed data in it (fixed in 3.5
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -22,6 +21,7 @@ from central.store.people import StoredPeople
 from central.store.segments import StoredSegments
 from central.store.sqlite.connection import SqliteConnection
 from central.store.sqlite.filesystem import check_filesystem
+from central.store.sqlite.library import sqlite3
 from central.store.statements import migration, schema, split
 from central.store.tasks import StoredTasks
 

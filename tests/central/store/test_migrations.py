@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 import pytest
 
 from central.errors import WrongSchema
 from central.store.sqlite import SCHEMA, SqliteStore
+from central.store.sqlite.library import sqlite3
 from central.store.statements import migration, split
 from tests.central.store import processes
 from tests.central.store.conftest import Engine
