@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from bundle.errors import PulkError
 from bundle.ids import DatasetId, LeaseId, SiteName
 from bundle.records.head import OUTVOTED
@@ -77,8 +75,7 @@ def join_segments(
 def _segment_row(new: FoundSegment, lease: LeaseRow, bundle: int) -> SegmentRow:
     """Return the row of a new segment, with where its attempts are."""
     columns, entry = new.columns, new.entry
-    local, generation = columns["local"], columns["generation"]
-    some = columns.count > 0
+    of = columns.summary
     return SegmentRow(
         digest=entry.digest,
         dataset=lease.dataset,
@@ -88,13 +85,13 @@ def _segment_row(new: FoundSegment, lease: LeaseRow, bundle: int) -> SegmentRow:
         pilot_run=entry.pilot_run,
         batch_id=entry.batch_id,
         attempts=columns.count,
-        unsuccessful=columns.count - int(np.count_nonzero(columns.succeeded)),
-        local_min=int(local.min()) if some else 0,
-        local_max=int(local.max()) if some else 0,
-        generation_max=int(generation.max()) if some else 0,
+        unsuccessful=columns.count - of.successes,
+        local_min=of.local_min,
+        local_max=of.local_max,
+        generation_max=of.generation_max,
         complete=columns.complete,
         salvaged=columns.salvaged,
-        spans=spans(columns["step"], columns["job"]),
+        spans=spans(columns),
     )
 
 

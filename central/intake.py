@@ -21,9 +21,9 @@ from bundle.wire.entries import PIECE, SegmentEntry
 from bundle.wire.errors import BundleRefused
 from bundle.wire.manifest import ChunkEntry, Kind, Manifest
 from bundle.wire.read import OpenBundle, verify_envelope
-from central.core import segment_columns
+from central.core import segment_decode, segments_together
 from central.core.dag import Dag
-from central.core.segment_columns import Numbers, SegmentColumns, distinct
+from central.core.segment_columns import Numbers, SegmentColumns
 from central.core.state_byte import Mask, inside
 from central.errors import (
     ForeignLease,
@@ -37,6 +37,7 @@ from central.store.rows import FileRow, LeaseRow, WorkRow
 from central.workings import Workings
 
 RECORDS = frozenset({"work-manifest", "lease", "dataset", "segment"})
+SEGMENTS_AT_ONCE = 256  # short ones, of at most 16 MiB together
 LISTED = frozenset({"lease", "dataset"})
 
 
@@ -212,6 +213,8 @@ def _read_segments(workings: Workings, bundle: OpenBundle, found: Found) -> None
     total = 0
     if len({entry.digest for entry in entries}) < len(entries):
         raise MalformedContent(where=where, reason="a segment is listed twice")
+    new = [one.digest for one in entries if one.digest in places and one.digest not in known]
+    evident = _Evident(bundle, [places[one] for one in new])
     for entry in entries:
         if entry.digest not in places:
             raise MalformedContent(where=where, reason=f"segment {entry.digest.hex()} is not in it")
@@ -222,11 +225,36 @@ def _read_segments(workings: Workings, bundle: OpenBundle, found: Found) -> None
             bundle.check_chunk(places[entry.digest])
             continue
         place = places[entry.digest]
-        one = readers[entry.lease].read(entry, place, bundle)
+        one = readers[entry.lease].read(entry, place, bundle, evident.take(place))
         total += one.columns.count
         if total > ATTEMPTS_PER_BUNDLE_MAX:
             raise TooManyAttempts(where=where, found=total, most=ATTEMPTS_PER_BUNDLE_MAX)
         found.segments.append(one)
+
+
+class _Evident:
+    """Columns of a bundle's short segments, read some at a time before each is judged in turn."""
+
+    def __init__(self, bundle: OpenBundle, places: list[int]) -> None:
+        """Read chunks at these places, in this order."""
+        self._bundle, self._left = bundle, places
+        self._found: dict[int, SegmentColumns | None] = {}
+
+    def take(self, place: int) -> SegmentColumns | None:
+        """Return the columns of the next that is asked for, None where it must be read alone."""
+        if not self._found:
+            some, self._left = self._left[:SEGMENTS_AT_ONCE], self._left[SEGMENTS_AT_ONCE:]
+            raws = list(map(self._short, some))
+            self._found = dict(zip(some, segments_together.evident(raws), strict=True))
+        return self._found.pop(place)
+
+    def _short(self, place: int) -> bytes | None:
+        if self._bundle.manifest.chunks[place].raw_bytes > segments_together.BYTES_MAX:
+            return None
+        try:
+            return self._bundle.chunk(place)
+        except BundleRefused:
+            return None
 
 
 def _reader(
@@ -273,11 +301,20 @@ class _SegmentReader:
                 reason=f"its lease is of work bundle {self._work}, not {entry.work}",
             )
 
-    def read(self, entry: SegmentEntry, place: int, bundle: OpenBundle) -> FoundSegment:
-        """Return a segment's attempts. Raises OutsideLease, MalformedContent, BundleRefused."""
+    def read(
+        self,
+        entry: SegmentEntry,
+        place: int,
+        bundle: OpenBundle,
+        columns: SegmentColumns | None,
+    ) -> FoundSegment:
+        """Return a segment's attempts, whose columns may have been read before.
+
+        Raises OutsideLease, MalformedContent, BundleRefused.
+        """
         where = str(bundle.path)
         try:
-            columns = segment_columns.decode(bundle.chunk(place))
+            columns = columns or segment_decode.decode(bundle.chunk(place))
         except BundleRefused:
             raise
         except PulkError as error:
@@ -296,9 +333,10 @@ class _SegmentReader:
             return "its header names another lease, pilot or work bundle than the manifest"
         if (header.dataset, header.dataset_digest) != (lease.dataset, lease.dataset_digest):
             return "its header names another dataset than the lease"
+        if self._is_evidently_leased(columns):
+            return ""
         steps, jobs, generations = columns["step"], columns["job"], columns["generation"]
-        outputs = columns.outputs.counts()
-        several = distinct(steps)
+        outputs, several = columns["outputs"], columns.steps()
         for step in several:
             its = np.flatnonzero(steps == step) if len(several) > 1 else np.arange(len(steps))
             strange = its[~self._leased(step, jobs[its], generations[its])]
@@ -312,6 +350,24 @@ class _SegmentReader:
             if len(wrong):
                 return f"job {jobs[wrong[0]]} step {step} has {outputs[wrong[0]]} outputs"
         return ""
+
+    def _is_evidently_leased(self, columns: SegmentColumns) -> bool:
+        """Return whether its bounds show that one stretch of one step was leased so."""
+        of, step = columns.summary, columns.summary.step_min
+        if not columns.count or step != of.step_max or step not in self._hashes:
+            return False
+        if not self._holds(step, of.job_max):
+            return False
+        declared = len(self._shape.dataset.steps[step].outputs)
+        if of.successes and not declared == of.outputs_min == of.outputs_max:
+            return False
+        return any(
+            low <= of.job_min and of.job_max < past
+            for block in self._lease.blocks
+            if step in block.steps
+            and block.generation == of.generation_min == of.generation_max
+            for low, past in block.jobs.spans
+        )
 
     def _holds(self, step: int, job: int) -> bool:
         return self._shape.holds((step, job))

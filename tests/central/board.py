@@ -18,7 +18,7 @@ from bundle.records.lease import Lease
 from bundle.records.segment import Host, Segment, SegmentHeader, segment_digest
 from bundle.wire.entries import SegmentEntry
 from central import arriving
-from central.core import segment_columns
+from central.core import segment_decode
 from central.core.controls import Controls
 from central.core.dag import Dag
 from central.core.facts import AttemptFact, Control, Pin, Place, TaskRow
@@ -154,7 +154,7 @@ class Board:
         entry = SegmentEntry(
             segment_digest(raw), run, b"k" * 32, b"s" * 64, "batch", lease, WORK, False
         )
-        return FoundSegment(entry, segment_columns.decode(raw), 0)
+        return FoundSegment(entry, segment_decode.decode(raw), 0)
 
 
 class _Workings:
