@@ -106,11 +106,13 @@ def join_work(joining: Joining, manifest: Manifest, found: Found) -> None:
 def _join_leases(joining: Joining, found: Found) -> None:
     """Join leases; before them what they tell of their datasets, the newest word first."""
     leases = list(found.leases.values())
+    heard: set[tuple[DatasetId, bytes]] = set()
     for one in sorted(leases, key=lambda one: one.told(), reverse=True):
-        raw = found.documents.get(one.lease.dataset_digest)
-        joining.hear_of_dataset(one.lease, raw, one.told())
-    for one in leases:
-        joining.learn_lease(one.lease, one.raw, one.digest, one.work)
+        about = (one.lease.dataset, one.lease.dataset_digest)
+        if about not in heard:  # an older word on the same document changes nothing
+            heard.add(about)
+            joining.hear_of_dataset(one.lease, found.documents.get(about[1]), one.told())
+    joining.learn_leases(leases)
 
 
 def read_commit(workings: Workings, bundle: OpenBundle) -> tuple[Commit, dict[bytes, bytes]]:
