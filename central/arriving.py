@@ -16,7 +16,7 @@ from central.core import newest
 from central.core.commit import Commit
 from central.core.facts import Control, ControlWord
 from central.errors import MalformedContent, MissingDataset
-from central.intake import Found, FoundSegment
+from central.found import Found, FoundSegment
 from central.joining import COMPLETE, GONE, Joining, Merged
 from central.noting import note_received
 from central.state import contest

@@ -22,7 +22,7 @@ from central.core.controls import Controls
 from central.core.dag import Dag
 from central.core.facts import Control, ControlWord, Pin
 from central.errors import MissingDataset
-from central.intake import FoundLease
+from central.found import FoundLease
 from central.state import controlling, leased
 from central.state.blocks import Blocks
 from central.state.dataset_join import DatasetJoin

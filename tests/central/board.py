@@ -22,7 +22,7 @@ from central.core import segment_decode
 from central.core.controls import Controls
 from central.core.dag import Dag
 from central.core.facts import AttemptFact, Control, Pin, Place, TaskRow
-from central.intake import FoundLease, FoundSegment
+from central.found import FoundLease, FoundSegment
 from central.joining import Joining
 from central.state.examining import Examination
 from central.state.reading import Reading
