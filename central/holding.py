@@ -81,11 +81,11 @@ class _Evident:
 
     def take(self, place: int) -> SegmentColumns | None:
         """Return the columns of the next that is asked for, None where it must be read alone."""
-        if not self._found:
+        if place not in self._found and self._left[:1] == [place]:
             some, self._left = self._left[:SEGMENTS_AT_ONCE], self._left[SEGMENTS_AT_ONCE:]
             raws = list(map(self._short, some))
             self._found = dict(zip(some, segments_together.evident(raws), strict=True))
-        return self._found.pop(place)
+        return self._found.pop(place, None)
 
     def _short(self, place: int) -> bytes | None:
         if self._bundle.manifest.chunks[place].raw_bytes > segments_together.BYTES_MAX:
