@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from bundle import canonical
 from bundle.ids import DIGEST_BYTES, BundleId, DatasetId, Epoch, LeaseId, SiteName, StreamId
@@ -155,14 +155,18 @@ class StoredDatasets:
         """See `protocol.Datasets`."""
         return [LeaseRow(*row) for row in self._db.all(_SQL["live_on"], (dataset,))]
 
-    def add_lease(self, row: LeaseRow) -> int:
+    def add_leases(self, rows: Sequence[LeaseRow]) -> list[int]:
         """See `protocol.Datasets`."""
-        return self._db.insert(_SQL["add_lease"], (*row[1:7], row.raw, row.tasks, row.answered))
+        flat = [(*row[1:7], "live", row.raw, row.tasks, row.answered) for row in rows]
+        self._db.many(_SQL["add_leases"], flat)
+        found: dict[bytes, int] = dict(
+            self._db.ask(_SQL["lease_numbers"], [row.id for row in rows])
+        )
+        return [found[row.id] for row in rows]
 
     def answer(self, counts: Mapping[int, int]) -> None:
         """See `protocol.Datasets`."""
-        for no, count in sorted(counts.items()):
-            self._db.run(_SQL["answer"], (count, no))
+        self._db.change(_SQL["answer"], list(counts.items()))
 
     def leased_at(self, site: SiteName) -> list[tuple[int, int]]:
         """See `protocol.Datasets`."""

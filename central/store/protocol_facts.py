@@ -104,8 +104,8 @@ class Datasets(Protocol):
     def live_on(self, dataset: int) -> list[LeaseRow]:
         """Return the live leases of a dataset by number."""
 
-    def add_lease(self, row: LeaseRow) -> int:
-        """Add a live lease; return its number."""
+    def add_leases(self, rows: Sequence[LeaseRow]) -> list[int]:
+        """Add live leases; return their numbers."""
 
     def answer(self, counts: Mapping[int, int]) -> None:
         """Note how many tasks more of leases, by their numbers, a result answered."""

@@ -103,7 +103,7 @@ BUGS = (
         "return min(matching), False, tuple(sorted(matching)) if len(matching) > 1 else ()",
         "return [one.outcome for one in facts.attempts if one.outcome in matching][-1], False, ()",
         plan=LOOSE | {"relay_dies": 0.25, "restore": ""}, mischief=("split",)),
-    Bug("expiry rejects results", "central.intake:_reader",
+    Bug("expiry rejects results", "central.holding:_reader",
         "lease, owner, work = workings.lease(row), row.site, row.work",
         "lease, owner, work = workings.lease(row), row.site, row.work\n"
         "        if row.state == 'expired':\n"
@@ -142,7 +142,7 @@ BUGS = (
     Bug("contested segments count as plain", "central.joining:Joining.add_segments",
         "contested=mask", "contested=None", plan={"days": 8.0, "restore": ""},
         mischief=("split", "old copy")),
-    Bug("a known segment counts again", "central.intake:_read_segments",
+    Bug("a known segment counts again", "central.holding:read_segments",
         "if entry.digest in known:", "if False:", plan=RESTORED | {"mishaps": 0.25}),
     Bug("what the merge counts is counted in bytes too",
         "central.state.dataset_join:DatasetJoin.add_segments",
@@ -156,7 +156,7 @@ BUGS = (
     # central: whom it believes
     Bug("a set-back central goes on", "central.core.chain:is_beyond", make=always(False),
         plan=SNAPSHOT),
-    Bug("a site answers for another's lease", "central.intake:_SegmentReader.authorise",
+    Bug("a site answers for another's lease", "central.holding:_SegmentReader.authorise",
         make=nothing, plan=FORGED | {"sites": 3, "datasets": 3}),
     Bug("signatures are not checked", "bundle.wire.admit:verify", make=always(True),
         plan={"mishaps": 0.5}),

@@ -23,12 +23,14 @@ FROM {digests} JOIN lease AS l ON l.id = w.digest ORDER BY l.no
 SELECT no, id, dataset, digest, work, site, deadline_us, state, raw, tasks, answered
 FROM lease WHERE state = 'live' AND dataset = ? ORDER BY no
 
--- name: add_lease
-INSERT INTO lease (id, dataset, digest, work, site, deadline_us, state, raw, tasks, answered)
-VALUES (?, ?, ?, ?, ?, ?, 'live', ?, ?, ?) RETURNING no
+-- name: lease_numbers
+SELECT l.id, l.no FROM {digests} JOIN lease AS l ON l.id = w.digest
+
+-- name: add_leases bytea bigint bytea text text bigint text bytea bigint bigint
+INSERT INTO lease (id, dataset, digest, work, site, deadline_us, state, raw, tasks, answered) {rows}
 
 -- name: answer
-UPDATE lease SET answered = answered + ? WHERE no = ?
+UPDATE lease SET answered = answered + w.b FROM {pairs} WHERE lease.no = w.a
 
 -- name: leased_at
 SELECT dataset, CAST(sum(CASE WHEN tasks > answered THEN tasks - answered ELSE 0 END) AS bigint)
