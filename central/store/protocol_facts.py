@@ -171,8 +171,10 @@ class Tasks(Protocol):
     def every_block(self, dataset: int) -> Iterator[BlockRow]:
         """Yield all blocks by step and block."""
 
-    def blocks_with(self, dataset: int, word: Verdict, limit: int) -> list[BlockKey]:
-        """Return blocks with tasks that are READY, or FAILED, by block and step.
+    def blocks_with(
+        self, dataset: int, word: Verdict, limit: int, after: BlockKey = (-1, -1)
+    ) -> list[BlockKey]:
+        """Return blocks with tasks that are READY, or FAILED, by block and step, after a key.
 
         Raises ValueError for another verdict.
         """
