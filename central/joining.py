@@ -26,6 +26,7 @@ from central.state import controlling, leased
 from central.state.blocks import Blocks
 from central.state.dataset_join import DatasetJoin
 from central.state.judge import Judge
+from central.state.leased import AddedLeases
 from central.state.recall import Recalled
 from central.store.protocol import Store
 from central.store.rows import DatasetRow, LeaseRow, WorkRow
@@ -69,6 +70,7 @@ class Joining:
         self._commit = self._store.bundles.head(workings.epoch) + 1 + commits_used
         self._joins: dict[int, DatasetJoin] = {}
         self._leased: dict[int, Covered] = {}
+        self._adding = AddedLeases(self._store.datasets)
 
     @property
     def store(self) -> Store:
@@ -138,12 +140,10 @@ class Joining:
         dataset = self._store.datasets.dataset(lease.dataset)
         if dataset is None:
             raise MissingDataset(dataset=lease.dataset)
-        self._store.datasets.add_work(work)
         limits = [ms for ms in (lease.duration_ms, work.lifetime_ms) if ms]
         deadline_us = work.created_us + 1000 * min(limits) if limits else 2**62
         about = (dataset.no, digest, work.id, work.site, deadline_us, "live", raw)
-        row = LeaseRow(0, lease.lease, *about, tasks=lease.count())
-        row = row._replace(no=self._store.datasets.add_lease(row))
+        row = self._adding.add(LeaseRow(0, lease.lease, *about, tasks=lease.count()), work)
         self._w.keep_lease(digest, lease, len(raw))
         covered = self._leased.setdefault(dataset.no, {})
         for step, jobs in self._standing(dataset, lease).items():

@@ -34,6 +34,7 @@ from central.errors import (
     UnknownDataset,
 )
 from central.home import Home
+from central.state import leased
 from central.state.recall import Recall
 from central.store.protocol import Store
 from central.store.rows import BundleRow, DatasetRow, LeaseRow, UserRow
@@ -230,8 +231,9 @@ class Workings:
         """Return what a known lease says."""
         found = self._leases.get(row.digest)
         if found is None:
-            found = leases.decode(row.raw)
-            self.keep_lease(row.digest, found, len(row.raw))
+            raw = leased.said(row)
+            found = leases.decode(raw)
+            self.keep_lease(row.digest, found, len(raw))
         return found
 
     def keep_lease(self, digest: bytes, lease: Lease, size_bytes: int) -> None:

@@ -135,7 +135,7 @@ class StoredDatasets:
     def lease(self, lease: LeaseId) -> LeaseRow | None:
         """See `protocol.Datasets`."""
         row = self._db.one(_SQL["lease"], (lease,))
-        return LeaseRow(*row) if row else None
+        return _lease(row) if row else None
 
     def lease_by_no(self, no: int) -> LeaseRow:
         """See `protocol.Datasets`."""
@@ -145,19 +145,19 @@ class StoredDatasets:
 
     def leases_by_no(self, numbers: Collection[int]) -> list[LeaseRow]:
         """See `protocol.Datasets`."""
-        return [LeaseRow(*row) for row in self._db.ask(_SQL["leases_by_no"], numbers)]
+        return [_lease(row) for row in self._db.ask(_SQL["leases_by_no"], numbers)]
 
     def leases(self, ids: Collection[LeaseId]) -> list[LeaseRow]:
         """See `protocol.Datasets`."""
-        return [LeaseRow(*row) for row in self._db.ask(_SQL["leases_by_id"], ids)]
+        return [_lease(row) for row in self._db.ask(_SQL["leases_by_id"], ids)]
 
     def live_on(self, dataset: int) -> list[LeaseRow]:
         """See `protocol.Datasets`."""
-        return [LeaseRow(*row) for row in self._db.all(_SQL["live_on"], (dataset,))]
+        return [_lease(row) for row in self._db.all(_SQL["live_on"], (dataset,))]
 
     def add_lease(self, row: LeaseRow) -> int:
         """See `protocol.Datasets`."""
-        return self._db.insert(_SQL["add_lease"], (*row[1:7], row.raw, row.tasks, row.answered))
+        return self._db.insert(_SQL["add_lease"], (*row[1:7], *row[8:12]))
 
     def answer(self, counts: Mapping[int, int]) -> None:
         """See `protocol.Datasets`."""
@@ -192,6 +192,10 @@ class StoredDatasets:
 def _dataset(row: Found) -> DatasetRow:
     touched = IntervalSet.from_wire(canonical.decode(row[8], STATE_LIMITS, where="touched"))
     return DatasetRow._make((*row[:8], touched, bool(row[9])))
+
+
+def _lease(row: Found) -> LeaseRow:
+    return LeaseRow(*row[:-1], row[-1] or b"")
 
 
 def _control(row: Found) -> Control:

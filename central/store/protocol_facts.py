@@ -105,7 +105,7 @@ class Datasets(Protocol):
         """Return the live leases of a dataset by number."""
 
     def add_lease(self, row: LeaseRow) -> int:
-        """Add a live lease; return its number."""
+        """Add a live lease, whose work is known; return its number."""
 
     def answer(self, counts: Mapping[int, int]) -> None:
         """Note how many tasks more of leases, by their numbers, a result answered."""
