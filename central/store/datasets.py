@@ -195,7 +195,7 @@ def _dataset(row: Found) -> DatasetRow:
 
 
 def _lease(row: Found) -> LeaseRow:
-    return LeaseRow(*row[:-1], row[-1] or b"")
+    return LeaseRow._make((*row[:-1], row[-1] or b""))
 
 
 def _control(row: Found) -> Control:
