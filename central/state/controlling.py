@@ -109,7 +109,7 @@ def _jobs(join: DatasetJoin, named: Regions | None, step: int, block: int) -> Jo
     if named is None:
         its = (join.blocks.read(step, every) & state_byte.TOUCHED) != 0
     else:
-        its = state_byte.inside(named.get(step, IntervalSet()), every)
+        its = state_byte.inside(named.get(step, IntervalSet()).within(low, past), every)
     found: Jobs = every[its]
     return found
 
@@ -119,9 +119,10 @@ def _join_again(
 ) -> None:
     """Join what the archive has of the tasks of a block whose bytes were emptied."""
     low = block << BLOCK_BITS
-    whole = IntervalSet(((low, low + BLOCK_JOBS),))
+    past = low + BLOCK_JOBS
+    whole = IntervalSet(((low, past),))
     again = {
-        step: whole if named is None else named.get(step, IntervalSet()) & whole
+        step: whole if named is None else named.get(step, IntervalSet()).within(low, past)
         for step in remade
         if not join.judge.dag.whole[step]
     }
