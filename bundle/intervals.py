@@ -85,7 +85,7 @@ class IntervalSet:
         if at < 0 or self.spans[at][1] <= first:
             at += 1
         end = bisect_left(self.spans, past, key=_first)
-        if at >= end:
+        if at >= end or first >= past:
             return IntervalSet()
         its = list(self.spans[at:end])
         its[0] = (max(its[0][0], first), its[0][1])

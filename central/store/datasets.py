@@ -11,6 +11,7 @@ from bundle.limits import STATE_LIMITS
 from bundle.trust.signed import Signature
 from central.core.facts import Control, ControlWord
 from central.store.connection import Connection, Found
+from central.store.regions import KeptRegions
 from central.store.rows import DatasetRow, LeaseRow, WorkRow
 from central.store.statements import statements
 from central.store.text import storable
@@ -24,6 +25,7 @@ class StoredDatasets:
     def __init__(self, connection: Connection) -> None:
         """Work on an open connection."""
         self._db = connection
+        self._regions = KeptRegions()
 
     def document(self, digest: bytes) -> bytes | None:
         """See `protocol.Datasets`."""
@@ -98,21 +100,19 @@ class StoredDatasets:
 
     def controls(self, no: int) -> list[Control]:
         """See `protocol.Datasets`."""
-        return [_control(row) for row in self._db.all(_SQL["controls"], (no,))]
+        return [self._control(row) for row in self._db.all(_SQL["controls"], (no,))]
 
     def controls_of(self, numbers: Collection[int]) -> dict[int, list[Control]]:
         """See `protocol.Datasets`."""
         found: dict[int, list[Control]] = {}
         for row in self._db.ask(_SQL["controls_of"], numbers):
-            found.setdefault(row[0], []).append(_control(row))
+            found.setdefault(row[0], []).append(self._control(row))
         return found
 
     def add_control(self, no: int, control: Control) -> None:
         """See `protocol.Datasets`."""
-        regions = control.regions
-        rows = None if regions is None else [[step, jobs.to_wire()] for step, jobs in regions]
         where = (no, *control.epoch, control.commit)
-        said = (control.word.value, canonical.encode(rows), control.document)
+        said = (control.word.value, self._regions.encode(control.regions), control.document)
         self._db.run(_SQL["add_control"], (*where, *said))
 
     def tombstones(self) -> list[DatasetId]:
@@ -188,6 +188,11 @@ class StoredDatasets:
         """See `protocol.Datasets`."""
         self._db.change(_SQL["end_leases"], list(numbers), (state,))
 
+    def _control(self, row: Found) -> Control:
+        _, word, raw, counter, nonce, commit, document = row
+        regions = self._regions.decode(bytes(raw))
+        return Control(ControlWord(word), regions, Epoch(counter, nonce), commit, bytes(document))
+
 
 def _dataset(row: Found) -> DatasetRow:
     touched = IntervalSet.from_wire(canonical.decode(row[8], STATE_LIMITS, where="touched"))
@@ -198,18 +203,5 @@ def _lease(row: Found) -> LeaseRow:
     return LeaseRow._make((*row[:-1], row[-1] or b""))
 
 
-def _control(row: Found) -> Control:
-    _, word, raw, counter, nonce, commit, document = row
-    epoch = Epoch(counter, nonce)
-    return Control(ControlWord(word), _regions(raw), epoch, commit, bytes(document))
-
-
 def _intervals(touched: IntervalSet) -> bytes:
     return canonical.encode(touched.to_wire())
-
-
-def _regions(raw: bytes) -> tuple[tuple[int, IntervalSet], ...] | None:
-    rows = canonical.decode(raw, STATE_LIMITS, where="control")
-    if rows is None:
-        return None
-    return tuple((step, IntervalSet.from_wire(runs)) for step, runs in rows)
