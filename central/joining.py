@@ -27,6 +27,7 @@ from central.state import controlling, leased
 from central.state.blocks import Blocks
 from central.state.dataset_join import DatasetJoin
 from central.state.judge import Judge
+from central.state.leased import AddedLeases
 from central.state.recall import Recalled
 from central.store.protocol import Store
 from central.store.rows import DatasetRow, LeaseRow
@@ -70,6 +71,7 @@ class Joining:
         self._commit = self._store.bundles.head(workings.epoch) + 1 + commits_used
         self._joins: dict[int, DatasetJoin] = {}
         self._leased: dict[int, Covered] = {}
+        self._adding = AddedLeases(self._store.datasets)
 
     @property
     def store(self) -> Store:
@@ -140,10 +142,8 @@ class Joining:
         known = {row.id for row in store.leases({one.lease.lease for one in several})}
         fresh = [one for one in several if one.lease.lease not in known]
         datasets = {of: self._dataset_of(of) for of in {one.lease.dataset for one in fresh}}
-        for work in {one.work.id: one.work for one in fresh}.values():
-            store.add_work(work)
-        if fresh:
-            store.add_leases([_lease_row(one, datasets[one.lease.dataset].no) for one in fresh])
+        rows = [_lease_row(one, datasets[one.lease.dataset].no) for one in fresh]
+        self._adding.add(rows, {one.work.id: one.work for one in fresh}.values())
         for one in fresh:
             dataset = datasets[one.lease.dataset]
             self._w.keep_lease(one.digest, one.lease, len(one.raw))

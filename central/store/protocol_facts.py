@@ -105,7 +105,7 @@ class Datasets(Protocol):
         """Return the live leases of a dataset by number."""
 
     def add_leases(self, rows: Sequence[LeaseRow]) -> list[int]:
-        """Add live leases; return their numbers."""
+        """Add live leases, whose works are known; return their numbers."""
 
     def answer(self, counts: Mapping[int, int]) -> None:
         """Note how many tasks more of leases, by their numbers, a result answered."""
@@ -173,8 +173,10 @@ class Tasks(Protocol):
     def every_block(self, dataset: int) -> Iterator[BlockRow]:
         """Yield all blocks by step and block."""
 
-    def blocks_with(self, dataset: int, word: Verdict, limit: int) -> list[BlockKey]:
-        """Return blocks with tasks that are READY, or FAILED, by block and step.
+    def blocks_with(
+        self, dataset: int, word: Verdict, limit: int, after: BlockKey = (-1, -1)
+    ) -> list[BlockKey]:
+        """Return blocks with tasks that are READY, or FAILED, by block and step, after a key.
 
         Raises ValueError for another verdict.
         """

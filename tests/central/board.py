@@ -77,6 +77,7 @@ class Board:
         about = (self.no, chunk_digest("lease", raw), WORK, SITE, 2**62, "expired", raw)
         with self.store.transaction():
             row = LeaseRow(0, lease.lease, *about, tasks=lease.count())
+            self.store.datasets.add_work(WorkRow(WORK, SITE, 1, 0, frozenset()))
             self.store.datasets.end_leases(self.store.datasets.add_leases([row]), "expired")
 
     def add_lease(self, lease: Lease) -> None:
