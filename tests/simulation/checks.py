@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 PILOTS_MAX = 3  # that a task may take down
-CONTROLS_MAX = 150  # of a dataset: people ask for twenty, and central resets some tasks itself
+CONTROLS_MAX = 80  # of a dataset: people ask for twenty, and central resets some tasks itself
 OPEN = (Verdict.READY, Verdict.LEASED)
 
 
