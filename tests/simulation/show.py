@@ -1,6 +1,6 @@
 """How many worlds show each planted bug: `python -m tests.simulation.show [SEEDS [FIRST]]`.
 
-FIRST is the number of the bug to begin with. The table goes to `.campaign/planted.json` as it grows.
+FIRST is the number of the bug to begin with. `.campaign/planted.json` grows with the table.
 """
 
 from __future__ import annotations
