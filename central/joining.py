@@ -36,6 +36,8 @@ from central.workings import Workings
 LIVE = "live"
 COMPLETE, EXPIRED, GONE = "complete", "expired", "gone"
 
+UNMARKING = frozenset({ControlWord.RESET, ControlWord.EDIT})  # that end marks of leases
+
 Covered = dict[int, list[IntervalSet]]  # jobs by step
 
 
@@ -281,15 +283,21 @@ class Joining:
         self._apply(join, edit, (dag, controls))
 
     def _apply(self, join: DatasetJoin, control: Control, now: tuple[Dag, Controls]) -> None:
-        """Let a control act; after an edit, leases of what is in force now mark their tasks."""
+        """Let a control act; after a reset or an edit, leases of what is in force mark their tasks.
+
+        Those of the generation that a reset begins are here before it where a restore or a rebuild
+        reads the archive in another order.
+        """
         emptied = controlling.apply(self._store, join, self._w.recall, control, now)
-        if control.word is not ControlWord.EDIT or not emptied:
+        if control.word not in UNMARKING or not emptied:
             return
+        named = None if control.regions is None else dict(control.regions)
         covered = self._leased.setdefault(join.row.no, {})
         for row in self._store.datasets.live_on(join.row.no):
             for step, jobs in self._standing(join.row, self._w.lease(row)).items():
-                if step in emptied:
-                    covered.setdefault(step, []).append(jobs)
+                its = jobs if named is None else jobs & named.get(step, IntervalSet())
+                if step in emptied and its.spans:
+                    covered.setdefault(step, []).append(its)
 
     def join(self, dataset: DatasetRow) -> DatasetJoin:
         """Return the join of a dataset in this transaction."""
