@@ -17,6 +17,7 @@ from pilot.core.batching import Durations
 from pilot.core.fate import Stop
 from pilot.core.lineage import ended as ended_of
 from pilot.core.packing import Room
+from pilot.core.provenance import Provenance
 from pilot.core.request import Site, request
 from pilot.offline import NAMESPACE
 from pilot.recorder import Started
@@ -61,6 +62,7 @@ class Dispatch:
         self._selector = selector
         self._pilot_run = pilot_run
         self._variables = site.variables()
+        self._provenance = Provenance(site.words())
         self._node = self._room = node
         self._on_end = on_end
         self._free: list[int] = []
@@ -166,7 +168,7 @@ class Dispatch:
                 )
             except PulkError as error:
                 reply = {"not_started": error.text(), "exit_code": 126, "signal": 0}
-                self._end(number, running, ended(running, reply, number), b"")
+                self._end(number, running, ended(running, reply, number, self._provenance), b"")
             else:
                 messages.append(message)
         if messages:
@@ -178,7 +180,7 @@ class Dispatch:
         self._deaths[number] = 0
         for reply in message["ended"]:
             running = self.running[reply["local"]]
-            attempt = ended(running, reply, number)
+            attempt = ended(running, reply, number, self._provenance)
             took_us = attempt.ended_mono_us - attempt.started_mono_us
             self._durations.note(running.kind, took_us / 1_000_000)
             self._end(number, running, attempt, reply.get("log", b""))

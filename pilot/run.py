@@ -29,6 +29,7 @@ from pilot.claims import Claimed, Claims
 from pilot.core.agenda import Agenda
 from pilot.core.fate import Stop
 from pilot.core.request import Site
+from pilot.discovery.look import look
 from pilot.dispatch import Dispatch
 from pilot.recorder import Recorder
 from pilot.slots import Slots
@@ -61,7 +62,9 @@ class Pilot:
         self._idle_s = idle_s
         self._signer = MemoryKey.generate()
         self._selector = selectors.DefaultSelector()
-        self._node = node.whole_room()
+        self._found = look()
+        self._node = self._found.room
+        self._environment = site.variables()
         self._samples = node.Samples(spool.root)
         self._claims = Claims(spool, pilot_run)
         self._shards: dict[int, OpenShard] = {}
@@ -84,7 +87,8 @@ class Pilot:
         self._selector.register(self._bell, selectors.EVENT_READ, None)
         self._listen_for_signals()
         try:
-            self._host = node.describe(self._dispatch.settle_in())
+            offline = self._dispatch.settle_in()
+            self._host = node.describe(offline, self._found, self._environment)
         except PulkError:
             publish.remove(self._spool.claimed(self._pilot_run))
             raise

@@ -140,9 +140,15 @@ class TrustSection(_Section):
 
 
 class TasksSection(_Section):
-    """What tasks see of this site: the PATH they run with. Read by the pilot."""
+    """What tasks see of this site: PATH and software. Read by the pilot.
+
+    `software` are words as `name==version`; `software_files` are lists, relative to relay.toml, as
+    `pip freeze` or `conda list --explicit` print them. Attempts name their digests.
+    """
 
     path: str = ""
+    software: Names = ()
+    software_files: dict[str, str] = {}
 
 
 class Config(_Section):
