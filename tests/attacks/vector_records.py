@@ -50,14 +50,14 @@ HOST = Host(
     "3.11",
     "0.1.0",
     "namespace",
-    swap_mib=512,
+    swap_mib=5,
     numa_nodes=2,
-    gpus=(HostGpu("GPU-0", "A100", 81_920), HostGpu("MIG-1", "A100", 19_968, "1g.20gb")),
+    gpus=(HostGpu("MIG-1", "A", 19_968, "1g"),),
     scratch="xfs",
     scheduler="slurm",
-    batch_id="77_3",
+    batch_id="7",
     restarts=1,
-    modules=("cuda/12.4", "gcc/12.2"),
+    modules=("gcc",),
 )
 
 
