@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +36,13 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="TOML with [tasks] path and [task_environment]; nothing else is read",
+    )
+    run.add_argument(
+        "--jitter-s",
+        default=0.0,
+        type=_seconds,
+        metavar="S",
+        help="first wait up to so long, by batch id and host (default: %(default)s)",
     )
     words = "Show what a pilot started here would find: cores, memory, disk, GPUs, allocation."
     node = commands.add_parser("node", help=words, description=words)
@@ -67,6 +75,9 @@ def _node(given: argparse.Namespace) -> None:
 
 
 def _run(given: argparse.Namespace) -> None:
+    from pilot.core.jitter import jitter_s
+
+    time.sleep(jitter_s(given.batch_id, os.uname().nodename, given.jitter_s))
     from bundle.ids import PILOT_RUN_BYTES, PilotRun
     from bundle.spool.layout import Spool
     from pilot.slots import Slots

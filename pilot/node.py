@@ -7,12 +7,12 @@ import platform
 import sys
 import time
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bundle.limits import MIB
 from bundle.records.host import Host, HostGpu
 from bundle.records.telemetry import Sample
+from pilot import folder
 from pilot.core.node import Node
 from pilot.core.provenance import modules
 from pilot.discovery import parse_system
@@ -73,6 +73,10 @@ class Samples:
 
 
 def _pulk_version() -> str:
+    if made_of := folder.version():
+        return made_of
+    from importlib.metadata import PackageNotFoundError, version  # takes longer than all the rest
+
     try:
         return version("pulk")
     except PackageNotFoundError:
