@@ -32,14 +32,8 @@ class Modules:
         """Open the folder. Raises OSError, or ValueError where it is damaged or of elsewhere."""
         self.folder = folder
         self._file = os.open(os.path.join(folder, MODULES), os.O_RDONLY | os.O_CLOEXEC)
-        head = os.pread(self._file, len(MAGIC) + LENGTH_BYTES, 0)
-        if not head.startswith(MAGIC):
-            raise ValueError("this folder is damaged, or of another version")
-        size = int.from_bytes(head[len(MAGIC) :], "big")
-        about = marshal.loads(os.pread(self._file, size, len(head)))  # noqa: S302  ours
-        self.version = about["version"]
-        self._index = about["index"]
-        self._base = len(head) + size
+        about, self._base = self._about()
+        self.version, self._index = about["version"], about["index"]
         if about["suffix"] != EXTENSION_SUFFIXES[0]:
             raise ValueError(
                 f"this pilot folder is for Pythons with {about['suffix']}, and {sys.executable} is "
@@ -60,6 +54,20 @@ class Modules:
             spec = ModuleSpec(name, loader, origin=where, is_package=kind == PACKAGE)
         spec.has_location = True
         return spec
+
+    def _about(self) -> tuple[dict[str, Any], int]:
+        """Return what the file says of itself, and where the modules begin."""
+        head = os.pread(self._file, len(MAGIC) + LENGTH_BYTES, 0)
+        size = int.from_bytes(head[len(MAGIC) :], "big")
+        base = len(head) + size
+        try:
+            about = marshal.loads(os.pread(self._file, size, len(head)))  # noqa: S302  ours
+            is_whole = os.fstat(self._file).st_size == base + about["size"]
+        except (EOFError, ValueError, TypeError, KeyError):
+            is_whole = False
+        if not is_whole or not head.startswith(MAGIC):
+            raise ValueError(f"{self.folder} is damaged, or of another version: make another")
+        return about, base
 
     def create_module(self, _spec: ModuleSpec) -> None:
         """Leave it to Python."""

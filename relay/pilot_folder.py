@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import marshal
 import os
+import py_compile
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ def make(folder: Path) -> Made:
                 _copy(one.path, part / LIBRARIES / one.place)
         for path, place in _shared_libraries():
             _copy(path, part / LIBRARIES / place)
-        _copy(_package("pilot") / "start.py", part / "__main__.py")
+        _write_start(part / "__main__.py")
         os.rename(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -87,9 +88,17 @@ def _write_modules(path: Path, sources: list[_Source]) -> None:
             code = marshal.dumps(compile(source, one.place, "exec", dont_inherit=True, optimize=0))
         index[one.name] = (one.kind, one.place, len(body), len(code))
         body += code
-    about = {"suffix": EXTENSION_SUFFIXES[0], "version": _version(), "index": index}
+    about: dict[str, object] = {"suffix": EXTENSION_SUFFIXES[0], "version": _version()}
+    about |= {"size": len(body), "index": index}
     head = marshal.dumps(about, MARSHAL_OF_ANY)
     path.write_bytes(MAGIC + len(head).to_bytes(LENGTH_BYTES, "big") + head + body)
+
+
+def _write_start(path: Path) -> None:
+    """Write what Python runs, compiled beside it, so that no node tries to write that there."""
+    _copy(_package("pilot") / "start.py", path)
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    py_compile.compile(str(path), dfile=path.name, doraise=True, invalidation_mode=mode)
 
 
 def _all_sources() -> Iterator[_Source]:

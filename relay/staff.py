@@ -97,7 +97,7 @@ def _count(home: Home, views: Mapping[str, PilotView]) -> tuple[int, int]:
 def _start(home: Home) -> bool:
     name = f"{home.site}-{now_us() // 1_000_000}-{os.urandom(5).hex()}"
     pilots = home.config.pilots
-    program = ("-I", "-m", "bundle.cli", "pilot")
+    program: tuple[str, ...] = ("-I", "-m", "bundle.cli", "pilot")
     if pilots.folder:
         program = ("-I", str(home.folder / pilots.folder))
     told = {"slots": home.config.slots, "idle-s": pilots.idle_s, "jitter-s": pilots.jitter_s}
