@@ -14,7 +14,6 @@ def test_a_wait_is_the_same_again_and_within_its_bound(
 ) -> None:
     waits_s = jitter_s(batch, host, most_s)
     assert waits_s == jitter_s(batch, host, most_s) and 0 <= waits_s <= most_s
-    assert waits_s < most_s or most_s == 0 or waits_s == 0
 
 
 def test_a_thousand_nodes_of_one_batch_job_are_spread_evenly() -> None:
