@@ -18,6 +18,7 @@ from pilot.core.batching import Batching
 from pilot.core.fate import Stop
 from pilot.core.lineage import ended as ended_of
 from pilot.core.packing import Chosen, Packing
+from pilot.core.provenance import Provenance
 from pilot.core.request import Site, request
 from pilot.holdings import Held, Holdings
 from pilot.offline import NAMESPACE
@@ -69,6 +70,7 @@ class Dispatch:
         self._selector = selector
         self._pilot_run = pilot_run
         self._variables = site.variables()
+        self._provenance = Provenance(site.words())
         self._on_end = on_end
         self._free: list[int] = []
         self._in_slot: dict[int, list[int]] = {number: [] for number in slots.all}
@@ -196,7 +198,7 @@ class Dispatch:
                 )
             except PulkError as error:
                 reply = {"not_started": error.text(), "exit_code": 126, "signal": 0}
-                self._end(number, running, ended(running, reply, number), b"")
+                self._end(number, running, ended(running, reply, number, self._provenance), b"")
             else:
                 if held.cpus:
                     message["cpus"] = held.cpus
@@ -210,7 +212,7 @@ class Dispatch:
         self._deaths[number] = 0
         for reply in message["ended"]:
             running = self.running[reply["local"]]
-            attempt = ended(running, reply, number)
+            attempt = ended(running, reply, number, self._provenance)
             if attempt.fate is Fate.SUCCESS:
                 took_us = attempt.ended_mono_us - attempt.started_mono_us
                 self._packing.durations.note(running.kind, took_us / 1_000_000)

@@ -13,7 +13,6 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Sequence
 
 from bundle.errors import PulkError
 from bundle.ids import PilotRun
@@ -28,8 +27,10 @@ from pilot.attempts import GROUP_S, Gathering, OpenShard
 from pilot.claims import Claims
 from pilot.core.agenda import Agenda, State
 from pilot.core.fate import Stop
+from pilot.core.node import Node
 from pilot.core.packing import Packing
 from pilot.core.request import Site
+from pilot.discovery import disk
 from pilot.dispatch import Dispatch
 from pilot.holdings import Holdings
 from pilot.recorder import Recorder
@@ -54,13 +55,9 @@ class Pilot:
         batch_id: str,
         site: Site,
         idle_s: float,
-        gpus: Sequence[str] = (),
-        end_us: int = 0,
+        found: Node,
     ) -> None:
-        """Make the pilot's key; its slots were forked before.
-
-        `gpus`: the UUIDs of this node's devices; `end_us`: when the allocation ends, 0 if ever.
-        """
+        """Make the pilot's key; its slots were started before. `found`: what the node has."""
         self._spool = spool
         self._slots = slots
         self._pilot_run = pilot_run
@@ -68,16 +65,19 @@ class Pilot:
         self._idle_s = idle_s
         self._signer = MemoryKey.generate()
         self._selector = selectors.DefaultSelector()
-        self._node = node.whole_room(spool.root, len(gpus))
+        self._found = found
+        self._node = found.room_on(disk.free_bytes(spool.root))
+        self._environment = site.variables()
         self._samples = node.Samples(spool.root)
         self._claims = Claims(spool, pilot_run)
         self._shards: dict[int, OpenShard] = {}
         self._keys = 0
-        self._end_us = end_us
+        self._end_us = found.end_us
         self._packing = Packing(self._node, slots=len(slots.all))
-        holdings = Holdings(self._node, node.cores(), gpus)
+        holdings = Holdings(self._node, found)
         self._dispatch = Dispatch(
-            slots, self._selector, pilot_run, site, holdings, self._packing, self._on_end, end_us
+            *(slots, self._selector, pilot_run, site, holdings, self._packing, self._on_end),
+            end_us=found.end_us,
         )
         self._gathering = Gathering()
         self._told_to_end = False
@@ -96,7 +96,8 @@ class Pilot:
         self._selector.register(self._bell, selectors.EVENT_READ, None)
         self._listen_for_signals()
         try:
-            self._host = node.describe(self._dispatch.settle_in())
+            offline = self._dispatch.settle_in()
+            self._host = node.describe(offline, self._found, self._environment)
         except PulkError:
             publish.remove(self._spool.claimed(self._pilot_run))
             raise

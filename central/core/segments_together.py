@@ -13,11 +13,14 @@ from typing import Any
 import msgpack
 import numpy as np
 
+from bundle import canonical, shape
 from bundle.fates import FATES
 from bundle.limits import PLACES_PER_SEGMENT_MAX
 from bundle.records import columns
 from bundle.records.attempts import DIFFERENCES, DIGEST_BYTES, PLACES, SIGNED
-from bundle.records.segment import COLUMNS, Host, SegmentHeader
+from bundle.records.host import Host
+from bundle.records.host import from_wire as host_from_wire
+from bundle.records.segment import COLUMNS, SegmentHeader
 from central.core import planes
 from central.core.segment_columns import (
     Lists,
@@ -37,9 +40,8 @@ STEP_BYTES_MAX = 5  # of a difference: no sum of ROWS_MAX of them leaves 63 bits
 _TOP = ("attempts", "columns", "complete", "digests", "header", "salvaged_at", "texts")
 _NAMES = tuple(sorted(COLUMNS))
 _LENGTHS = {"dataset_digest": 32, "lease": 16, "pilot_run": 8}
-_COUNTS = frozenset({"shard", "turn", "cores", "memory_mib"})
-_HEADER, _HOST = tuple(sorted(SegmentHeader.__slots__)), tuple(sorted(Host.__slots__))
-_HOST_TYPES = tuple(int if name in _COUNTS else str for name in _HOST)
+_COUNTS = frozenset({"shard", "turn"})
+_HEADER = tuple(sorted(SegmentHeader.__slots__))
 _HEADER_TYPES = tuple(
     {"host": dict}.get(name) or (bytes if name in _LENGTHS else int if name in _COUNTS else str)
     for name in _HEADER
@@ -74,7 +76,7 @@ def decode_all(raws: Sequence[bytes]) -> list[SegmentColumns]:
 def evident(raws: Sequence[bytes | None]) -> list[SegmentColumns | None]:
     """Return what is evidently sound of segments' bytes, in their order; None for the rest."""
     found: list[SegmentColumns | None] = [None] * len(raws)
-    hosts: dict[tuple[Any, ...], Host] = {}
+    hosts: dict[bytes, Host] = {}
     some: list[tuple[int, _Short]] = []
     rows = 0
     for place, raw in enumerate(raws):
@@ -98,7 +100,7 @@ def _take(found: list[SegmentColumns | None], some: list[tuple[int, _Short]]) ->
             found[place] = columns_
 
 
-def _short(raw: bytes, hosts: dict[tuple[Any, ...], Host]) -> _Short | None:
+def _short(raw: bytes, hosts: dict[bytes, Host]) -> _Short | None:
     """Return a segment whose maps have the usual keys and are canonical; lists are not looked at.
 
     What is encoded again to the very same bytes has minimal forms and no key twice, and the keys
@@ -127,22 +129,22 @@ def _short(raw: bytes, hosts: dict[tuple[Any, ...], Host]) -> _Short | None:
     return _Short(header, complete, salvaged, count, digests, tuple(texts), of)
 
 
-def _header(value: Any, hosts: dict[tuple[Any, ...], Host]) -> SegmentHeader | None:
-    """Return a header in its usual form. `hosts`: those that were read before, by their values."""
+def _header(value: Any, hosts: dict[bytes, Host]) -> SegmentHeader | None:
+    """Return a header in its usual form. `hosts`: those that were read before, by their bytes."""
     if type(value) is not dict or tuple(value) != _HEADER:
         return None
+    if tuple(map(type, value.values())) != _HEADER_TYPES:
+        return None
     host = value["host"]
-    if tuple(map(type, value.values())) != _HEADER_TYPES or tuple(host) != _HOST:
-        return None
-    key = tuple(host.values())
-    if tuple(map(type, key)) != _HOST_TYPES or host["cores"] < 0 or host["memory_mib"] < 0:
-        return None
+    key = msgpack.packb(host, use_bin_type=True)
     if value["shard"] < 0 or value["turn"] < 0:
         return None
     if any(len(value[name]) != length for name, length in _LENGTHS.items()):
         return None
     if key not in hosts:
-        hosts[key] = Host(**host)
+        if canonical.encode(host) != key:
+            return None
+        hosts[key] = host_from_wire(shape.Reader(host, "segment.header.host"))
     return SegmentHeader(**{**value, "host": hosts[key]})
 
 
