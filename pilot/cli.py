@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 
 SLOTS_MAX = 1024
@@ -47,9 +48,11 @@ def command(arguments: list[str]) -> int:
 def _run(root: Path, batch_id: str, count: int, idle_s: float, config: Path | None) -> None:
     from bundle.ids import PILOT_RUN_BYTES, PilotRun
     from bundle.spool.layout import Spool
+    from pilot.isolation import kernel
     from pilot.slots import Slots
 
     os.umask(0o077)
+    kernel.hide_memory()  # it will hold the pilot's key
     spool = Spool(root.resolve())
     pilot_run = PilotRun(os.urandom(PILOT_RUN_BYTES))
     folder = spool.claimed(pilot_run) / "slots"
@@ -58,9 +61,12 @@ def _run(root: Path, batch_id: str, count: int, idle_s: float, config: Path | No
 
     # What takes long to import comes after: the slots settle in meanwhile.
     from pilot.config import load
+
+    site = load(config)
+    slots.hold(replace(site.holding, hidden=(str(spool.root), *site.holding.hidden)))
     from pilot.run import Pilot
 
-    Pilot(spool, slots, pilot_run, batch_id, load(config), idle_s).run()
+    Pilot(spool, slots, pilot_run, batch_id, site, idle_s).run()
 
 
 def _folder(text: str) -> Path:

@@ -15,6 +15,7 @@ from pilot.attempts import OpenShard, Running, asked, begun, ended, lost
 from pilot.core.agenda import Start, State
 from pilot.core.batching import Durations
 from pilot.core.fate import Stop
+from pilot.core.holding import ISOLATED, Isolation, allows
 from pilot.core.lineage import ended as ended_of
 from pilot.core.packing import Room
 from pilot.core.request import Site, request
@@ -41,6 +42,17 @@ class SlotsFailed(PulkError):
     remedy = "look at the pilot's standard error; another node may be better"
 
 
+class IsolationMissing(PulkError):
+    """The site demands that tasks are isolated, and this node cannot do that.
+
+    Try another node, let its administrator allow user namespaces, or set `[tasks] isolation`.
+    """
+
+    code = "isolation-missing"
+    what = "tasks can't be isolated here ({reason})"
+    remedy = 'allow user namespaces on the node, or set [tasks] isolation = "auto"'
+
+
 class Dispatch:
     """The attempts of one pilot. `on_end` is called with every attempt that ended."""
 
@@ -61,6 +73,7 @@ class Dispatch:
         self._selector = selector
         self._pilot_run = pilot_run
         self._variables = site.variables()
+        self._holding = site.holding
         self._node = self._room = node
         self._on_end = on_end
         self._free: list[int] = []
@@ -81,8 +94,20 @@ class Dispatch:
             self._listen_to(number)
         while waiting := [n for n, slot in self._slots.all.items() if not slot.offline]:
             self.on_ready(waiting[0])
+        self._check_isolation()
         words = [slot.offline for slot in self._slots.all.values()]
         return next((word for word in words if word != NAMESPACE), NAMESPACE)
+
+    @property
+    def isolation(self) -> str:
+        """How tasks are held: `isolated`, or `plain: <reason>` of a slot."""
+        words = [slot.isolation for slot in self._slots.all.values()]
+        return next((word for word in words if word != ISOLATED), ISOLATED)
+
+    def _check_isolation(self) -> None:
+        """Raise IsolationMissing where the site demands what does not work here."""
+        if self._holding.isolation is Isolation.REQUIRED and self.isolation != ISOLATED:
+            raise IsolationMissing(reason=self.isolation)
 
     def start_some(self, shards: Iterable[OpenShard]) -> bool:
         """Give a free slot its next task, or several short ones; False where there is none."""
@@ -120,7 +145,7 @@ class Dispatch:
             return
         for message in messages:
             if "hello" in message:
-                slot.offline = message["hello"]
+                slot.offline, slot.isolation = message["hello"], message["isolation"]
                 self._free.append(number)
             else:
                 self._on_report(number, message)
@@ -168,11 +193,18 @@ class Dispatch:
                 reply = {"not_started": error.text(), "exit_code": 126, "signal": 0}
                 self._end(number, running, ended(running, reply, number), b"")
             else:
-                messages.append(message)
+                if allows(self._holding, message.get("network", "")):
+                    messages.append(message)
+                    continue
+                reply = {"network_class": self._denied(message["network"]), "exit_code": -1}
+                self._end(number, running, ended(running, reply | {"signal": 0}, number), b"")
         if messages:
             self._slots.all[number].send({"tasks": messages})  # a dead slot shows by its end
         else:
             self._set_free(number)
+
+    def _denied(self, wanted: str) -> str:
+        return f"the step asks for network class {wanted!r}, tasks here get {self._holding.network!r}"
 
     def _on_report(self, number: int, message: dict[str, Any]) -> None:
         self._deaths[number] = 0

@@ -13,6 +13,7 @@ import selectors
 import signal
 import socket
 import time
+from dataclasses import replace
 
 from bundle.errors import PulkError
 from bundle.ids import PilotRun
@@ -84,7 +85,8 @@ class Pilot:
         self._selector.register(self._bell, selectors.EVENT_READ, None)
         self._listen_for_signals()
         try:
-            self._host = node.describe(self._dispatch.settle_in())
+            offline = self._dispatch.settle_in()
+            self._host = replace(node.describe(offline), isolation=self._dispatch.isolation)
         except PulkError:
             publish.remove(self._spool.claimed(self._pilot_run))
             raise

@@ -140,9 +140,16 @@ class TrustSection(_Section):
 
 
 class TasksSection(_Section):
-    """What tasks see of this site: the PATH they run with. Read by the pilot."""
+    """What tasks see of this site and how they are held (docs/pilot.md). Read by the pilot."""
 
     path: str = ""
+    isolation: Literal["auto", "required", "plain"] = "auto"
+    hidden: Names = ()
+    visible: Names = ()
+    writable: Names = ()
+    processes_max: Annotated[int, Field(ge=1)] = 4096
+    files_max: Annotated[int, Field(ge=16)] = 4096
+    ram_bytes: Annotated[int, Field(ge=1 << 20)] = 1 << 30
 
 
 class Config(_Section):

@@ -38,7 +38,11 @@ COLUMNS = attempts.COLUMNS
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """Where a pilot ran. `offline` is `namespace` or `none: <reason>`."""
+    """Where a pilot ran. `offline` is `namespace` or `none: <reason>`.
+
+    `isolation` is `isolated` or `plain: <reason>`, empty where an older pilot did not say; empty
+    is left out on the wire.
+    """
 
     name: str
     kernel: str
@@ -49,6 +53,7 @@ class Host:
     python: str
     pulk: str
     offline: str
+    isolation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +142,7 @@ def header_to_wire(header: SegmentHeader) -> dict[str, Any]:
         "work": header.work,
         "shard": header.shard,
         "turn": header.turn,
-        "host": {name: getattr(host, name) for name in Host.__slots__},
+        "host": _host_to_wire(host),
     }
 
 
@@ -162,8 +167,16 @@ def header_from_wire(value: shape.Reader) -> SegmentHeader:
             python=host.text("python"),
             pulk=host.text("pulk"),
             offline=host.text("offline"),
+            isolation=host.text("isolation") if host.has("isolation") else "",
         ),
     )
+
+
+def _host_to_wire(host: Host) -> dict[str, Any]:
+    row = {name: getattr(host, name) for name in Host.__slots__}
+    if not host.isolation:
+        del row["isolation"]
+    return row
 
 
 def _made(

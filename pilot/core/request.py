@@ -10,6 +10,7 @@ from bundle.dataset import macros
 from bundle.dataset.seeds import seed
 from bundle.dataset.spec import Command, Dataset, Per, Request, Step, Synthetic
 from bundle.ids import AttemptKey
+from pilot.core.holding import Holding
 from pilot.core.lineage import Outcome, Place
 from pilot.core.packing import Room
 
@@ -20,6 +21,7 @@ class Site:
 
     task_path: str = "/usr/local/bin:/usr/bin:/bin"
     environment: tuple[tuple[str, str], ...] = ()
+    holding: Holding = Holding()
 
     def variables(self) -> dict[str, str]:
         """Return the environment that every task starts from."""
@@ -55,6 +57,8 @@ def request(
             message["argv"] = [macros.expand(text, dataset, index, job) for text in argv]
         case Synthetic(cpu_ms, wall_ms, memory_mib, output_bytes):
             message["synthetic"] = [cpu_ms, wall_ms, memory_mib, list(output_bytes)]
+    if step.requires.network:
+        message["network"] = step.requires.network
     if step.inputs:
         message["inputs"] = _inputs(dataset, step, job, outcomes)
     if step.generated:
