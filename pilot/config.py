@@ -6,8 +6,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from bundle.dataset.asks import NETWORK_CLASSES
 from bundle.errors import PulkError
-from pilot.core.holding import NETWORK_CLASSES, Holding, Isolation
+from pilot.core.holding import Holding, Isolation
 from pilot.core.request import Site
 
 

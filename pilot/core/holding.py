@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from bundle.dataset.asks import NETWORK_CLASSES
+
 ISOLATED = "isolated"
-NETWORK_CLASSES = ("none", "site", "any")  # each reaches all that those before it reach
 
 
 class Isolation(StrEnum):

@@ -153,9 +153,20 @@ class SiteFolder:
         return lease
 
     def start(
-        self, *, slots: int = 2, idle_s: float = 0.0, config: Path | None = None, **env: str
+        self,
+        *,
+        slots: int = 2,
+        idle_s: float = 0.0,
+        config: Path | None = None,
+        isolation: str = "auto",
+        **env: str,
     ) -> subprocess.Popen[bytes]:
-        """Start `pulk pilot run` as a process of its own."""
+        """Start `pulk pilot run` as a process of its own; tasks may write beside the spool."""
+        if config is None:
+            config = self.root / "pilot" / "pilot.toml"
+            config.parent.mkdir(exist_ok=True)
+            text = f'[tasks]\nisolation = "{isolation}"\nwritable = ["{self.root}"]\n'
+            config.write_text(text)
         arguments = [
             sys.executable,
             "-c",
