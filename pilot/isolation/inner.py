@@ -60,11 +60,15 @@ class Inner:
         return cpu_s, int(resident_kib) * 1024, reaped
 
     def end(self) -> None:
-        """Kill everything inside, at once and for ever."""
+        """Kill everything inside, at once and for ever; reap every child of this process.
+
+        The first process is not gone before all others are reaped, this process's own child too.
+        """
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
+            while True:
+                os.wait()
 
 
 def start(pids_max: int) -> Inner:
