@@ -21,6 +21,7 @@ from typing import Any
 from bundle.errors import PulkError
 
 PIECE_BYTES = 1 << 20
+FILE_COST_BYTES = 4096  # of any file, an empty one too
 DATA_MODE = 0o444
 FOLDER_MODE = 0o700
 SOFTWARE_FILE = ".pulk-software"
@@ -105,7 +106,7 @@ def software() -> str:
 
 
 def used_bytes(folder: str = ".") -> int:
-    """Return the disk space that a folder's files take."""
+    """Return the disk space that a folder's files take; inodes are scarce as well."""
     total = 0
     todo = [folder]
     while todo:
@@ -113,7 +114,8 @@ def used_bytes(folder: str = ".") -> int:
             with os.scandir(todo.pop()) as entries:
                 for entry in entries:
                     with contextlib.suppress(OSError):
-                        total += entry.stat(follow_symlinks=False).st_blocks * 512
+                        size = entry.stat(follow_symlinks=False).st_blocks * 512
+                        total += max(size, FILE_COST_BYTES)
                     if entry.is_dir(follow_symlinks=False):
                         todo.append(entry.path)
         except OSError:
