@@ -8,7 +8,6 @@ Nothing of the task runs any more. No link is followed, no mount point entered, 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 
@@ -17,7 +16,7 @@ _MOVED = ".pulk-moved-"
 
 
 def empty(top: int, kept: frozenset[int] = frozenset()) -> None:
-    """Remove everything in an open folder, but folders whose inode is in `kept`.
+    """Remove everything in an open folder, but what has an inode in `kept`.
 
     A folder inside a folder is moved up before it is looked into: so no path grows too long.
     Raises OSError where something cannot be removed.
@@ -25,6 +24,7 @@ def empty(top: int, kept: frozenset[int] = frozenset()) -> None:
     names = os.listdir(top)
     if not names:
         return
+    os.fchmod(top, stat.S_IMODE(os.fstat(top).st_mode) | stat.S_IRWXU)
     device = os.fstat(top).st_dev
     todo = []
     for name in names:
@@ -36,16 +36,13 @@ def empty(top: int, kept: frozenset[int] = frozenset()) -> None:
     while todo:
         name = todo.pop()
         found = os.stat(name, dir_fd=top, follow_symlinks=False)
-        if found.st_dev != device:
+        if found.st_dev != device or found.st_ino in kept:
             continue
         if not stat.S_ISDIR(found.st_mode):
             os.unlink(name, dir_fd=top)
             continue
         folder = _unlocked(name, top)
         try:
-            if found.st_ino in kept:
-                empty(folder, kept)
-                continue
             for inner in os.listdir(folder):
                 try:
                     os.unlink(inner, dir_fd=folder)
@@ -59,17 +56,9 @@ def empty(top: int, kept: frozenset[int] = frozenset()) -> None:
 
 
 def inodes(top: int) -> frozenset[int]:
-    """Return the inodes of all folders below an open one, on the same filesystem."""
-    found: set[int] = set()
-    device = os.fstat(top).st_dev
-    for name in os.listdir(top):
-        with contextlib.suppress(NotADirectoryError):
-            folder = os.open(name, _FOLDER, dir_fd=top)
-            here = os.fstat(folder)
-            if here.st_dev == device:
-                found |= {here.st_ino} | inodes(folder)
-            os.close(folder)
-    return frozenset(found)
+    """Return the inodes of what an open folder holds."""
+    names = os.listdir(top)
+    return frozenset(os.stat(one, dir_fd=top, follow_symlinks=False).st_ino for one in names)
 
 
 def _unlocked(name: str, parent: int) -> int:

@@ -121,10 +121,12 @@ class Pilot:
             started_us=time.time_ns() // 1000,
             slots=len(self._slots.all),
             offline=self._host.offline,
+            isolation=self._host.isolation,
         )
         path = self._spool.claim(self._pilot_run)
         publish.write_new_file(self._spool.folder("tmp"), path, seals.encode_claim(claim))
         facts = {"pilot_run": self._pilot_run.hex(), "offline": self._host.offline}
+        facts["isolation"] = self._host.isolation
         log.info("pilot started", extra=facts)
 
     def _leave(self) -> None:

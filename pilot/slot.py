@@ -125,6 +125,7 @@ class Slot:
             "started_mono_us": time.monotonic_ns() // 1000,
         }
         self._log.clear()
+        self._left_behind = 0
         self._left = True
         began_s = time.monotonic()
         try:
@@ -137,8 +138,11 @@ class Slot:
         if reply["exit_code"] or took_s > SHORT_S or self._successes_try:
             tried = self._no_routes.count()
             reply["no_routes"], self._tried = tried - self._tried, tried
-        if self._log.size():
-            reply["log"], reply["last_line"] = self._log.read(), self._log.last_line()
+        if self._log.size() or self._left_behind:
+            reply["last_line"] = self._log.last_line()
+            if self._left_behind:
+                self._log.note(f"{self._left_behind} process(es) left behind were killed")
+            reply["log"] = self._log.read()
         reply["ended_mono_us"] = time.monotonic_ns() // 1000
         return reply
 
@@ -154,8 +158,7 @@ class Slot:
         moves = bool(request["outputs"]) or "inputs" in request or "generated" in request
         ended = self._await(pid, watch, request["walltime_ms"] / 1000, reply, moves=moves)
         self._hold.sweep(ended)
-        if ended.left_behind:
-            self._log.note(f"{ended.left_behind} process(es) left behind by the task were killed")
+        self._left_behind = ended.left_behind
         reply["wall_ms"] = round(1000 * (time.monotonic() - began_s))
         if os.WIFSIGNALED(ended.status):
             reply["signal"] = os.WTERMSIG(ended.status)
@@ -168,7 +171,7 @@ class Slot:
     def _finish(
         self, request: dict[str, Any], reply: dict[str, Any], ended: reap.Ended, watch: Watch
     ) -> None:
-        self._left = bool(os.listdir())
+        self._left = bool(os.listdir(self._folders.here))
         if self._left:
             watch.look_at_end(self._log.size())
             reply["software"] = stage.software()

@@ -34,7 +34,7 @@ class Hold:
     outside: NodeNetwork | None = None
     ram: int = -1  # the memory disk that tasks have for /tmp and /dev/shm
     ram_start: tuple[int, int] = (0, 0)
-    ram_kept: frozenset[int] = frozenset()  # inodes of folders that are mount points, or above one
+    ram_kept: frozenset[int] = frozenset()  # inodes of its folders that show something
     is_damaged: bool = False  # a task broke the view of those to come: the slot must be replaced
 
     def sweep(self, ended: reap.Ended) -> None:

@@ -61,7 +61,7 @@ def build(folder: str, holding: Holding) -> None:
     covers = [path for path in (*ram, *hidden) if not path.startswith("/dev/")]
     mounted = []
     for path in sorted({*hidden, *shown}, key=lambda one: one.count("/")):  # parents first
-        if path in hidden and os.path.isdir(path):  # else it lies under what is hidden already
+        if path in hidden and _can_be_hidden(path, list(shown)):
             kernel.mount("none", path, "tmpfs", _SAFE, "mode=0755,size=1m")
             mounted.append(path)
         if path in shown and (path in changed or _is_below(path, covers)):
@@ -70,6 +70,8 @@ def build(folder: str, holding: Holding) -> None:
             _make_writable(path)
     for path in mounted:
         kernel.mount("none", path, flags=_READ_ONLY_AGAIN | _SAFE)
+    for place in ram:
+        _fix_what_is_in(place)
     for descriptor in shown.values():
         os.close(descriptor)
 
@@ -117,6 +119,24 @@ def _outermost(paths: list[str]) -> list[str]:
 
 def _is_below(path: str, folders: list[str]) -> bool:
     return any(path.startswith(folder.rstrip("/") + "/") for folder in folders)
+
+
+def _can_be_hidden(path: str, shown: list[str]) -> bool:
+    """Whether a folder is there; else it lies under what is hidden already.
+
+    There it is made anew where something in it is shown.
+    """
+    if not os.path.isdir(path) and any(_is_below(one, [path]) for one in shown):
+        os.makedirs(path)
+    return os.path.isdir(path)
+
+
+def _fix_what_is_in(place: str) -> None:
+    """Let tasks not move or change what was made in a memory disk to show something."""
+    for name in os.listdir(place):
+        path = f"{place}/{name}"
+        kernel.mount(path, path, flags=kernel.MS_BIND | kernel.MS_REC)
+        kernel.mount("none", path, flags=_READ_ONLY_AGAIN | _SAFE)
 
 
 def _opened(path: str) -> int:

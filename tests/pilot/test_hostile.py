@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from bundle.dataset.asks import Requires
 from bundle.dataset.spec import Output, Request, Step
 from bundle.fates import Fate
 from bundle.records.attempt import Attempt
@@ -94,7 +97,7 @@ def suffer(
     ((*_, segment), *_) = site.seals(lease)
     assert segment.header.host.isolation == "isolated"
     assert not running(lease.dataset), "something of the task still runs"
-    assert not list(site.spool.folder("claimed").iterdir())
+    assert not list(site.spool.folder("claimed").iterdir()), "the pilot left its folder"
     return first, site.log(lease, first).decode(errors="replace")
 
 
@@ -147,7 +150,7 @@ while True:
         pass
 """
     attempt, log = suffer(hostile, code, request=small(memory_mib=4000))
-    assert attempt.fate is Fate.SUCCESS and "left behind by the task were killed" in log
+    assert attempt.fate is Fate.SUCCESS and "left behind were killed" in log
 
 
 def test_ignoring_term_ends_in_kill(hostile: Site) -> None:
@@ -160,7 +163,7 @@ def test_ignoring_term_ends_in_kill(hostile: Site) -> None:
 def test_a_daemon_dies_with_its_task_and_is_told(hostile: Site) -> None:
     code = "(setsid sleep 300 &); setsid setsid sleep 301 & disown; sleep 0.1"
     attempt, log = suffer(hostile, code, lang="shell")
-    assert attempt.fate is Fate.SUCCESS and "process(es) left behind" in log
+    assert attempt.fate is Fate.SUCCESS and "process(es) left behind were killed" in log
 
 
 def test_nothing_of_another_process_can_be_read(hostile: Site) -> None:
@@ -168,7 +171,8 @@ def test_nothing_of_another_process_can_be_read(hostile: Site) -> None:
 others = [p for p in os.listdir('/proc') if p.isdecimal() and int(p) != os.getpid()]
 assert others == ['1'] and os.getppid() == 0, (others, os.getppid())
 refused(*(lambda name=name: open(f'/proc/1/{name}', 'rb').read(1) for name in ('environ', 'mem')),
-        *(lambda name=name: os.listdir(f'/proc/1/{name}') for name in ('fd', 'map_files', 'cwd')))
+        *(lambda n=n: open(f'/proc/1/fd/{n}', 'rb') for n in range(64)),
+        *(lambda name=name: os.listdir(f'/proc/1/{name}') for name in ('map_files', 'cwd', 'root')))
 """
     is_refused(suffer(hostile, code)[0], "Permission denied")
 
@@ -181,8 +185,8 @@ def take(number):
     if found < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return found
-mine = [os.readlink(f'/proc/self/fd/{n}') for n in os.listdir('/proc/self/fd') if int(n) > 2]
-assert not any(word.startswith('socket') for word in mine), mine
+mine = [n for n in range(3, 5000) if os.path.lexists(f'/proc/self/fd/{n}')]
+assert not mine, mine
 refused(*(lambda n=n: take(n) for n in range(3, 20)),
         *(lambda n=n: os.write(n, b'x') for n in range(4, 200)))
 """
@@ -239,7 +243,7 @@ refused(*(lambda n=n: open(f'../{n}/secret').read() for n in range(4)))
 
 def test_the_spool_cannot_be_written(hostile: Site) -> None:
     spool = hostile.spool.root
-    before = {name: sorted(os.listdir(spool / name)) for name in ("work", "data", "tmp", "out")}
+    before = {name: sorted(os.listdir(spool / name)) for name in ("data", "tmp", "out")}
     code = f"""
 spool = {str(spool)!r}
 refused(lambda: open(spool + '/claimable/x', 'w'), lambda: open(spool + '/trust', 'w'),
@@ -337,7 +341,10 @@ for _ in range(3000):
 open('f', 'w').close()
 os.chmod(here, 0)
 """
-    attempt, _ = suffer(hostile, code)
+    try:
+        attempt, _ = suffer(hostile, code)
+    finally:  # pytest could not remove what a broken pilot leaves here
+        subprocess.run(["rm", "-rf", hostile.spool.folder("claimed")], check=False)
     assert attempt.fate is Fate.SUCCESS, attempt.evidence
 
 
@@ -423,15 +430,14 @@ refused(*(lambda p=p: speak(p) for p in ('/run/dbus/system_bus_socket', '/run/sy
     is_refused(suffer(hostile, code)[0])
 
 
-def test_breaking_the_view_of_later_tasks_costs_the_slot_only(hostile: Site) -> None:
+def test_the_view_of_later_tasks_cannot_be_broken(hostile: Site) -> None:
     if not hostile.root.is_relative_to("/tmp"):
         pytest.skip("nothing is mounted below /tmp here")
     code = """
-for name in os.listdir('/tmp'):
-    os.rename(f'/tmp/{name}', f'/tmp/.{name}')
+refused(*(lambda n=n: os.rename(f'/tmp/{n}', f'/tmp/.{n}') for n in os.listdir('/tmp')),
+        *(lambda n=n: open(f'/tmp/{n}/x', 'w') for n in os.listdir('/tmp')))
 """
-    attempt, _ = suffer(hostile, code)
-    assert attempt.fate is Fate.SUCCESS
+    is_refused(suffer(hostile, code)[0], "Device or resource busy")
 
 
 def test_a_whole_pilot_runs_without_any_network(hostile: Site) -> None:
@@ -443,3 +449,50 @@ def test_a_whole_pilot_runs_without_any_network(hostile: Site) -> None:
     attempts = hostile.attempts(lease)
     assert [one.fate for one in attempts] == [Fate.SUCCESS] * 20
     assert hostile.content(attempts[0]) == b"x\n"
+
+
+def test_the_network_is_for_steps_that_ask_where_the_site_allows_it(hostile: Site) -> None:
+    tasks = hostile.config.read_text()
+    hostile.config.write_text(f'[site]\nname = "here"\nnetwork = "site"\n{tasks}')
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        code = f"socket.create_connection({server.getsockname()!r}, timeout=5); print(os.getppid())"
+        steps = [
+            Step(
+                wanted or "nothing",
+                python(PRELUDE + code),
+                request=small(),
+                failures_max=1,
+                requires=Requires(network=wanted),
+            )
+            for wanted in ("", "site", "any")
+        ]
+        lease = hostile.offered(dataset(*steps))
+        with hostile.start(slots=1, config=hostile.config, before=hostile.before()) as process:
+            assert process.wait(60) == 0
+    found = {one.step: one for one in hostile.attempts(lease)}
+    assert found[0].fate is Fate.PAYLOAD_ERROR and "refused" in found[0].evidence
+    assert found[1].fate is Fate.SUCCESS and hostile.log(lease, found[1]) == b"0\n"
+    assert found[2].fate is Fate.NETWORK_DENIED and "'any'" in found[2].evidence
+
+
+def test_a_site_that_demands_isolation_runs_nothing_without_it(site: SiteFolder) -> None:
+    config = site.root / "relay.toml"
+    config.write_text('[tasks]\nisolation = "required"\n')
+    step = Step("one", shell("true"), request=small())
+    lease = site.offered(dataset(step))
+    code = "import sys; from pilot import linux; from pilot.isolation import kernel;"
+    code += "linux.unshare(linux.CLONE_NEWUSER); linux.keep_own_ids(0, 0);"
+    code += "open('/proc/sys/user/max_mnt_namespaces', 'w').write('0');"
+    code += "import os; os.execv(sys.argv[1], sys.argv[1:])"
+    if os.geteuid() != 0:
+        pytest.skip("only root lowers the limit for the test")
+    before = [sys.executable, "-c", code]
+    with site.start(slots=1, config=config, before=before) as process:
+        assert process.wait(30) != 0
+    assert not site.attempts(lease)
+    config.write_text('[tasks]\nisolation = "auto"\n')
+    with site.start(slots=1, config=config, before=before) as process:
+        assert process.wait(30) == 0
+    ((*_, segment),) = site.seals(lease)
+    assert segment.header.host.isolation.startswith("plain: ")
+    assert segment.attempts[0].fate is Fate.SUCCESS
