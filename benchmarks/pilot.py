@@ -62,9 +62,7 @@ def measure() -> list[Row]:
             ratio = ours / found[peer]
             rows.append(Row("pilot", "pulk pilot run", ours, "tasks/s", peer, ratio, must, stretch))
     isolated = found["pulk pilot, isolated"]
-    rows.append(
-        Row("pilot", "isolated", isolated, "tasks/s", "plain", isolated / ours, None, None)
-    )
+    rows.append(Row("pilot", "isolated", isolated, "tasks/s", "plain", isolated / ours, None, None))
     rows.append(Row("pilot", "one task from start to end", found["pulk pilot, first task"], "s"))
     return rows
 

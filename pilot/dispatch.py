@@ -204,7 +204,9 @@ class Dispatch:
             self._set_free(number)
 
     def _denied(self, wanted: str) -> str:
-        return f"the step asks for network class {wanted!r}, tasks here get {self._holding.network!r}"
+        return (
+            f"the step asks for network class {wanted!r}, tasks here get {self._holding.network!r}"
+        )
 
     def _on_report(self, number: int, message: dict[str, Any]) -> None:
         self._deaths[number] = 0

@@ -4,7 +4,7 @@ Nothing of the task runs any more. No link is followed, no mount point entered, 
 """
 
 # Descriptors and plain names here, not Path: this runs for every task.
-# ruff: noqa: PTH101, PTH106, PTH108, PTH116, PTH208
+# ruff: noqa: PTH208
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The few Linux calls that Python 3.11 lacks, and what /proc tells."""
 
 # Descriptors and plain names here, not Path: this runs for every task.
-# ruff: noqa: PTH116, PTH208
+# ruff: noqa: PTH208
 
 from __future__ import annotations
 

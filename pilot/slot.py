@@ -21,20 +21,17 @@ from collections import deque
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pilot import emptying, linux, offline, reap, stage, synthetic
+from pilot import emptying, linux, offline, reap, stage
 from pilot.core.fate import Stop
 from pilot.core.holding import Holding, from_wire
-from pilot.isolation import hold, kernel, limits
+from pilot.isolation import hold
 from pilot.messages import Channel
-from pilot.search import Commands
 from pilot.slot_log import SlotLog
+from pilot.starting import Starter
 from pilot.watch import MIB, Watch
 
 TERM_GRACE_S = 5.0
 SHORT_S = 0.02  # a success shorter than this costs no look at the network's counters of its own
-
-# Python ignores these; what it ignores, its children would ignore.
-_DEFAULTS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Slot:
@@ -57,13 +54,13 @@ class Slot:
         os.chdir(folder)
         self._folders = stage.open_folders(folder, data)
         emptying.empty(self._folders.here)
-        self._commands = Commands()
         self._batch: deque[dict[str, Any]] = deque()
         self._replies: list[dict[str, Any]] = []
         self._poll = select.poll()
         self._poll.register(channel.socket, select.POLLIN)
         self._hold = hold.settle(str(folder), self._holding())
         linux.die_with_parent(signal.SIGTERM)  # what changes rights may have cleared it
+        self._starter = Starter(self._hold, folder, channel)
         self._no_routes = offline.NoRoutes()
         self._tried = self._no_routes.count()
         self._successes_try = False  # to reach the network, though nobody looked at each
@@ -150,7 +147,7 @@ class Slot:
         watch = Watch(request["memory_mib"], request["disk_bytes"])
         began_s = time.monotonic()
         try:
-            pid = self._start(request)
+            pid = self._starter.start(request)
         except OSError as error:
             reply["not_started"] = f"{request['argv'][0]}: {error.strerror or error}"
             reply["exit_code"] = 127 if isinstance(error, FileNotFoundError) else 126
@@ -189,49 +186,6 @@ class Slot:
             "written_bytes": ended.written_bytes,
         }
 
-    def _start(self, request: dict[str, Any]) -> int:
-        environment = request["env"]
-        here = str(self._folder)
-        environment["HOME"] = environment["TMPDIR"] = here
-        environment["PULK_SOFTWARE"] = f"{here}/{stage.SOFTWARE_FILE}"
-        if "synthetic" in request:
-            pid = self._fork(request, environment)
-        else:
-            argv = request["argv"]
-            program = self._commands.find(argv[0], environment["PATH"])
-            if self._hold.outside is not None and request.get("network", "none") != "none":
-                pid = self._hold.outside.call(lambda: _spawn(program, argv, environment))
-            else:
-                pid = _spawn(program, argv, environment)
-        limits.put(pid, request)
-        return pid
-
-    def _fork(self, request: dict[str, Any], environment: dict[str, str]) -> int:
-        pid = os.fork()
-        if pid:
-            with contextlib.suppress(OSError):
-                os.setpgid(pid, pid)
-            return pid
-        status = 1
-        try:
-            with contextlib.suppress(OSError):
-                os.setpgid(0, 0)
-            for number in _DEFAULTS:
-                signal.signal(number, signal.SIG_DFL)
-            self._channel.socket.close()
-            kernel.show_memory()
-            inputs = [row[0] for row in request.get("inputs", ())]
-            inputs += [row[0] for row in request.get("generated", ())]
-            inputs += [row[0] for row in request.get("files", ())]
-            synthetic.run(request["synthetic"], inputs, request["outputs"], environment)
-            status = 0
-        except BaseException as error:  # a fork of the slot must never return into its loop
-            os.write(2, f"{type(error).__name__}: {error}\n".encode())
-        finally:
-            with contextlib.suppress(OSError):
-                synthetic.tell_ledger(environment, status)
-            os._exit(status)
-
     def _await(
         self, pid: int, watch: Watch, walltime_s: float, reply: dict[str, Any], *, moves: bool
     ) -> reap.Ended:
@@ -253,7 +207,9 @@ class Slot:
                 now_s = time.monotonic()
                 if now_s >= watch.next_look_s and kill_at_s == float("inf"):
                     self._report()  # this one is not short: nothing should wait behind it
-                    stop, evidence = _first(stop, evidence, watch.look(self._log.size(), self._hold.ram_bytes()))
+                    stop, evidence = _first(
+                        stop, evidence, watch.look(self._log.size(), self._hold.ram_bytes())
+                    )
                 if now_s >= time_limit_s:
                     time_limit_s = float("inf")
                     limit = (Stop.WALLTIME, f"ran longer than {round(1000 * walltime_s)} ms")
@@ -297,12 +253,6 @@ class Slot:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self._hold.end()
         os._exit(0)
-
-
-def _spawn(program: str, argv: list[str], environment: dict[str, str]) -> int:
-    return os.posix_spawn(
-        program, argv, environment, setpgroup=0, setsigmask=(), setsigdef=_DEFAULTS
-    )
 
 
 def _first(stop: Stop, evidence: str, other: tuple[Stop, str]) -> tuple[Stop, str]:

@@ -5,7 +5,7 @@ dead, then moved under its digest. Nothing here follows a link that a task could
 """
 
 # Descriptors and plain names here, not Path: this runs for every task.
-# ruff: noqa: PTH101, PTH102, PTH103, PTH108, PTH112, PTH116, PTH120, PTH123, PTH208
+# ruff: noqa: PTH103, PTH120
 
 from __future__ import annotations
 

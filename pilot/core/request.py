@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bundle.dataset import macros
@@ -21,7 +21,7 @@ class Site:
 
     task_path: str = "/usr/local/bin:/usr/bin:/bin"
     environment: tuple[tuple[str, str], ...] = ()
-    holding: Holding = Holding()
+    holding: Holding = field(default_factory=Holding)
 
     def variables(self) -> dict[str, str]:
         """Return the environment that every task starts from."""

@@ -3,9 +3,6 @@
 What works is tried in a fork first, so that a slot is never left half settled in.
 """
 
-# Descriptors and plain names here, not Path: this runs for every task.
-# ruff: noqa: PTH208
-
 from __future__ import annotations
 
 import os

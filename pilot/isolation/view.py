@@ -5,7 +5,7 @@ task's business are hidden under an empty folder. /tmp, /var/tmp and /dev/shm ar
 """
 
 # Descriptors and plain names here, not Path: these are mounts, not files of ours.
-# ruff: noqa: PTH100, PTH103, PTH110, PTH112, PTH118, PTH119, PTH120, PTH123, PTH208
+# ruff: noqa: PTH
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ _SECRETS = (".ssh", ".gnupg", ".globus", ".aws", ".config/pulk", ".config/system
 
 # As user 0 a task owns devices and the kernel's knobs, so it gets only these devices.
 _DEVICES = (
-    "null", "zero", "full", "random", "urandom", "tty", "fuse", "infiniband", "dri", "kfd", "mqueue",
+    "null", "zero", "full", "random", "urandom", "tty", "fuse", "infiniband",
+    "dri", "kfd", "mqueue",
 )  # fmt: skip
 _DEVICE_PREFIXES = ("nvidia", "hfi1", "cxi", "knem", "xpmem", "gdrdrv")
 _DEVICE_LINKS = (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"))
@@ -146,9 +147,7 @@ def _opened(path: str) -> int:
 def _mount_ram(places: list[str], size: int) -> None:
     """Mount one memory disk at all places."""
     first, *rest = places
-    kernel.mount(
-        "none", first, "tmpfs", _SAFE, f"mode=01777,size={size},nr_inodes={RAM_FILES_MAX}"
-    )
+    kernel.mount("none", first, "tmpfs", _SAFE, f"mode=01777,size={size},nr_inodes={RAM_FILES_MAX}")
     for path in rest:
         kernel.mount(first, path, flags=kernel.MS_BIND)
 
@@ -191,9 +190,7 @@ def _mounts() -> list[tuple[str, int]]:
 def _own_devices() -> None:
     """Put a few devices in place of /dev: user 0 owns the disks, and could read them."""
     names = [
-        name
-        for name in os.listdir("/dev")
-        if name in _DEVICES or name.startswith(_DEVICE_PREFIXES)
+        name for name in os.listdir("/dev") if name in _DEVICES or name.startswith(_DEVICE_PREFIXES)
     ]
     kept = [(name, os.open(f"/dev/{name}", os.O_PATH | os.O_CLOEXEC)) for name in names]
     kernel.mount("none", "/dev", "tmpfs", kernel.MS_NOSUID | kernel.MS_NOEXEC, "mode=0755,size=1m")

@@ -84,10 +84,14 @@ def suffer(
 ) -> tuple[Attempt, str]:
     """Run a hostile task, then an honest one in its slot; return the attempt and its log."""
     run = python(PRELUDE + code) if lang == "python" else shell(code)
-    bad = Step("bad", run, outputs=tuple(map(Output, outputs)), request=request or small(), failures_max=1)
+    bad = Step(
+        "bad", run, outputs=tuple(map(Output, outputs)), request=request or small(), failures_max=1
+    )
     known = [Path(site.root).parts[2]] if site.root.is_relative_to("/tmp") else []
     known += ROOT.parts[2:3]
-    good = Step("good", python(PRELUDE + AFTER.format(known=known)), request=small(), failures_max=1)
+    good = Step(
+        "good", python(PRELUDE + AFTER.format(known=known)), request=small(), failures_max=1
+    )
     lease = site.offered(dataset(bad, good))
     with site.start(slots=1, config=site.config, before=site.before()) as process:
         assert process.wait(60) == 0, "the pilot did not survive"
@@ -232,7 +236,10 @@ assert not seen, seen
 refused(*(lambda n=n: open(f'../{n}/secret').read() for n in range(4)))
 """
     )
-    steps = [Step(name, run, request=small(), failures_max=1) for name, run in (("n", neighbour), ("s", spy))]
+    steps = [
+        Step(name, run, request=small(), failures_max=1)
+        for name, run in (("n", neighbour), ("s", spy))
+    ]
     lease = hostile.offered(dataset(*steps))
     with hostile.start(slots=2, config=hostile.config, before=hostile.before()) as process:
         assert process.wait(60) == 0
@@ -243,7 +250,7 @@ refused(*(lambda n=n: open(f'../{n}/secret').read() for n in range(4)))
 
 def test_the_spool_cannot_be_written(hostile: Site) -> None:
     spool = hostile.spool.root
-    before = {name: sorted(os.listdir(spool / name)) for name in ("data", "tmp", "out")}
+    before = {name: sorted((spool / name).iterdir()) for name in ("data", "tmp", "out")}
     code = f"""
 spool = {str(spool)!r}
 refused(lambda: open(spool + '/claimable/x', 'w'), lambda: open(spool + '/trust', 'w'),
@@ -251,7 +258,7 @@ refused(lambda: open(spool + '/claimable/x', 'w'), lambda: open(spool + '/trust'
         lambda: open('/etc/pulk-was-here', 'w'), lambda: open('/pulk-was-here', 'w'))
 """
     is_refused(suffer(hostile, code)[0], "Read-only file system", "No such file")
-    assert {name: sorted(os.listdir(spool / name)) for name in before} == before
+    assert {name: sorted((spool / name).iterdir()) for name in before} == before
     assert hostile.spool.trust.stat().st_size > 0
 
 
@@ -390,7 +397,9 @@ time.sleep(30)
 
 
 def test_a_task_that_stops_itself_ends_at_its_walltime(hostile: Site) -> None:
-    code = "if os.fork(): os.kill(os.getpid(), signal.SIGSTOP)\nos.kill(os.getpid(), signal.SIGSTOP)"
+    code = (
+        "if os.fork(): os.kill(os.getpid(), signal.SIGSTOP)\nos.kill(os.getpid(), signal.SIGSTOP)"
+    )
     attempt, _ = suffer(hostile, code, request=short())
     assert attempt.fate is Fate.TIME_LIMIT and "ran longer" in attempt.evidence
 
