@@ -24,7 +24,7 @@ from tests.pilot.site_folder import ROOT, SiteFolder, dataset, python, shell, sm
 
 pytestmark = pytest.mark.programs
 
-SECRET = "the site's key"
+SECRET = "the site's key"  # noqa: S105
 PRELUDE = """
 import ctypes, os, signal, socket, sys, time
 libc = ctypes.CDLL(None, use_errno=True)
