@@ -151,7 +151,7 @@ while True:
     try:
         os.fork(), os.setsid()
     except OSError:
-        pass
+        time.sleep(0.05)  # spares who shares this machine
 """
     attempt, log = suffer(hostile, code, request=small(memory_mib=4000))
     assert attempt.fate is Fate.SUCCESS and "left behind were killed" in log
