@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 SLOTS_MAX = 1024
@@ -80,9 +81,11 @@ def _run(given: argparse.Namespace) -> None:
     time.sleep(jitter_s(given.batch_id, os.uname().nodename, given.jitter_s))
     from bundle.ids import PILOT_RUN_BYTES, PilotRun
     from bundle.spool.layout import Spool
+    from pilot.isolation import kernel
     from pilot.slots import Slots
 
     os.umask(0o077)
+    kernel.hide_memory()  # it will hold the pilot's key
     spool = Spool(given.spool.resolve())
     pilot_run = PilotRun(os.urandom(PILOT_RUN_BYTES))
     folder = spool.claimed(pilot_run) / "slots"
@@ -91,10 +94,12 @@ def _run(given: argparse.Namespace) -> None:
 
     # What takes long to import comes after: the slots settle in meanwhile.
     from pilot.config import load
+
+    site = load(given.config)
+    slots.hold(replace(site.holding, hidden=(str(spool.root), *site.holding.hidden)))
     from pilot.discovery.look import look
     from pilot.run import Pilot
 
-    site = load(given.config)
     Pilot(spool, slots, pilot_run, given.batch_id, site, given.idle_s, look()).run()
 
 

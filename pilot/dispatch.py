@@ -16,6 +16,7 @@ from pilot.attempts import OpenShard, Running, asked, begun, ended, lost
 from pilot.core.agenda import Start
 from pilot.core.batching import Batching
 from pilot.core.fate import Stop
+from pilot.core.holding import ISOLATED, Isolation, allows
 from pilot.core.lineage import ended as ended_of
 from pilot.core.packing import Chosen, Packing
 from pilot.core.provenance import Provenance
@@ -45,6 +46,17 @@ class SlotsFailed(PulkError):
     remedy = "look at the pilot's standard error; another node may be better"
 
 
+class IsolationMissing(PulkError):
+    """The site demands that tasks are isolated, and this node cannot do that.
+
+    Try another node, let its administrator allow user namespaces, or set `[tasks] isolation`.
+    """
+
+    code = "isolation-missing"
+    what = "tasks can't be isolated here ({reason})"
+    remedy = 'allow user namespaces on the node, or set [tasks] isolation = "auto"'
+
+
 class Dispatch:
     """The attempts of one pilot. `on_end` is called with every attempt that ended."""
 
@@ -71,6 +83,7 @@ class Dispatch:
         self._pilot_run = pilot_run
         self._variables = site.variables()
         self._provenance = Provenance(site.words())
+        self._holding = site.holding
         self._on_end = on_end
         self._free: list[int] = []
         self._in_slot: dict[int, list[int]] = {number: [] for number in slots.all}
@@ -90,8 +103,20 @@ class Dispatch:
             self._listen_to(number)
         while waiting := [n for n, slot in self._slots.all.items() if not slot.offline]:
             self.on_ready(waiting[0])
+        self._check_isolation()
         words = [slot.offline for slot in self._slots.all.values()]
         return next((word for word in words if word != NAMESPACE), NAMESPACE)
+
+    @property
+    def isolation(self) -> str:
+        """How tasks are held: `isolated`, or `plain: <reason>` of a slot."""
+        words = [slot.isolation for slot in self._slots.all.values()]
+        return next((word for word in words if word != ISOLATED), ISOLATED)
+
+    def _check_isolation(self) -> None:
+        """Raise IsolationMissing where the site demands what does not work here."""
+        if self._holding.isolation is Isolation.REQUIRED and self.isolation != ISOLATED:
+            raise IsolationMissing(reason=self.isolation)
 
     def start_some(self, shards: Mapping[int, OpenShard]) -> bool:
         """Give a free slot its next task, or several short ones; False where there is none."""
@@ -132,7 +157,7 @@ class Dispatch:
             return
         for message in messages:
             if "hello" in message:
-                slot.offline = message["hello"]
+                slot.offline, slot.isolation = message["hello"], message["isolation"]
                 self._free.append(number)
             else:
                 self._on_report(number, message)
@@ -200,6 +225,11 @@ class Dispatch:
                 reply = {"not_started": error.text(), "exit_code": 126, "signal": 0}
                 self._end(number, running, ended(running, reply, number, self._provenance), b"")
             else:
+                if not allows(self._holding, message.get("network", "")):
+                    denied = self._denied(message["network"])
+                    reply = {"network_class": denied, "exit_code": -1, "signal": 0}
+                    self._end(number, running, ended(running, reply, number, self._provenance), b"")
+                    continue
                 if held.cpus:
                     message["cpus"] = held.cpus
                 messages.append(message)
@@ -207,6 +237,11 @@ class Dispatch:
             self._slots.all[number].send({"tasks": messages})  # a dead slot shows by its end
         else:
             self._set_free(number)
+
+    def _denied(self, wanted: str) -> str:
+        return (
+            f"the step asks for network class {wanted!r}, tasks here get {self._holding.network!r}"
+        )
 
     def _on_report(self, number: int, message: dict[str, Any]) -> None:
         self._deaths[number] = 0

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pilot import folder, linux
+from pilot.core.holding import Holding
 from pilot.messages import Channel
 
 GO_S_MAX = 15.0  # a slot that is told to go sweeps its task first
@@ -33,6 +34,7 @@ class Slot:
     pid: int
     channel: Channel
     offline: str = ""
+    isolation: str = ""
 
     def send(self, message: dict[str, Any]) -> bool:
         """Send a message; False where the slot is gone."""
@@ -47,13 +49,20 @@ class Slots:
     """All slots of a pilot."""
 
     def __init__(self, place: Path, data: Path, count: int) -> None:
-        """Start the slots; they settle in while the pilot goes on."""
+        """Start the slots; they settle in once they are told how tasks are held."""
+        self._holding: Holding | None = None
         self._places = place
         self._data = data
         self.all: dict[int, Slot] = {}
         linux.become_subreaper()
         for number in range(count):
             self.all[number] = self._started(number)
+
+    def hold(self, holding: Holding) -> None:
+        """Tell every slot, and those that replace one, how tasks are held."""
+        self._holding = holding
+        for slot in self.all.values():
+            slot.send({"holding": holding.to_wire()})
 
     def replace(self, number: int) -> str:
         """Start a new slot in place of a dead one, once all that ran in it is dead.
@@ -90,7 +99,10 @@ class Slots:
             pid = os.posix_spawn(sys.executable, arguments, os.environ)
         finally:
             theirs.close()
-        return Slot(number, pid, Channel(ours))
+        slot = Slot(number, pid, Channel(ours))
+        if self._holding is not None:
+            slot.send({"holding": self._holding.to_wire()})
+        return slot
 
     def _place(self, number: int) -> Path:
         return self._places / str(number)

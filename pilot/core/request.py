@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -11,6 +11,7 @@ from bundle.dataset import macros
 from bundle.dataset.seeds import seed
 from bundle.dataset.spec import Command, Dataset, Per, Request, Step, Synthetic
 from bundle.ids import AttemptKey
+from pilot.core.holding import Holding
 from pilot.core.lineage import Outcome, Place
 from pilot.core.provenance import environment_word
 from pilot.core.room import Room
@@ -25,6 +26,7 @@ class Site:
     task_path: str = "/usr/local/bin:/usr/bin:/bin"
     environment: tuple[tuple[str, str], ...] = ()
     software: tuple[str, ...] = ()  # words of provenance, see pilot.core.provenance
+    holding: Holding = field(default_factory=Holding)
 
     def variables(self) -> dict[str, str]:
         """Return the environment that every task starts from."""
@@ -66,6 +68,8 @@ def request(
             message["argv"] = [macros.expand(text, dataset, index, job) for text in argv]
         case Synthetic(cpu_ms, wall_ms, memory_mib, output_bytes):
             message["synthetic"] = [cpu_ms, wall_ms, memory_mib, list(output_bytes)]
+    if step.requires.network:
+        message["network"] = step.requires.network
     if step.inputs:
         message["inputs"] = _inputs(dataset, step, job, outcomes)
     if step.generated:
