@@ -84,14 +84,12 @@ def suffer(
 ) -> tuple[Attempt, str]:
     """Run a hostile task, then an honest one in its slot; return the attempt and its log."""
     run = python(PRELUDE + code) if lang == "python" else shell(code)
-    bad = Step(
-        "bad", run, outputs=tuple(map(Output, outputs)), request=request or small(), failures_max=1
-    )
+    asks = request or small()  # both ask for the same: then the first step starts first
+    bad = Step("bad", run, outputs=tuple(map(Output, outputs)), request=asks, failures_max=1)
     known = [Path(site.root).parts[2]] if site.root.is_relative_to("/tmp") else []
     known += ROOT.parts[2:3]
-    good = Step(
-        "good", python(PRELUDE + AFTER.format(known=known)), request=small(), failures_max=1
-    )
+    after = python(PRELUDE + AFTER.format(known=known))
+    good = Step("good", after, request=asks, failures_max=1)
     lease = site.offered(dataset(bad, good))
     with site.start(slots=1, config=site.config, before=site.before()) as process:
         assert process.wait(60) == 0, "the pilot did not survive"
