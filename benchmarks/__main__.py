@@ -9,7 +9,8 @@ import sys
 from benchmarks.table import Row, save, show
 
 BENCHES = (
-    "pilot", "central", "merging", "flood", "wire", "retry", "planner", "stores", "several",
+    "pilot", "packing", "central", "merging", "flood", "wire", "retry", "planner", "stores",
+    "several",
 )  # fmt: skip
 
 

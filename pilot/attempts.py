@@ -14,6 +14,7 @@ from bundle.spool.records import Begun
 from pilot.claims import Claimed
 from pilot.core.agenda import Agenda, Start
 from pilot.core.fate import judge, seen_from_wire
+from pilot.core.provenance import Provenance
 from pilot.recorder import GROUP_ATTEMPTS_MAX, Group
 
 GROUP_S = 0.2
@@ -46,9 +47,9 @@ class Running:
     asked_mono_us: int
 
     @property
-    def kind(self) -> tuple[int, int]:
-        """Shard and step: tasks of one kind take about the same time."""
-        return self.shard.key, self.start.place[0]
+    def kind(self) -> tuple[str, int]:
+        """Dataset and step: tasks of one kind take about the same time."""
+        return self.shard.claimed.lease.dataset, self.start.place[0]
 
     def key(self, pilot_run: PilotRun) -> AttemptKey:
         """Return the attempt's key."""
@@ -71,7 +72,7 @@ def begun(running: Running, slot: int) -> Begun:
     return Begun(running.local, job, step, generation, slot, *at)
 
 
-def ended(running: Running, reply: Mapping[str, Any], slot: int) -> Attempt:
+def ended(running: Running, reply: Mapping[str, Any], slot: int, provenance: Provenance) -> Attempt:
     """Return the record of an attempt that a slot reported."""
     fate, evidence = judge(seen_from_wire(reply))
     outputs = tuple((file, size) for file, size in reply.get("outputs", ()))
@@ -90,7 +91,7 @@ def ended(running: Running, reply: Mapping[str, Any], slot: int) -> Attempt:
         usage=Usage(wall_ms=reply.get("wall_ms", 0), **reply.get("usage", {})),
         consumed=running.start.consumed,
         outputs=outputs if fate is Fate.SUCCESS else (),
-        software=reply.get("software", ""),
+        software=provenance.words(reply.get("software", ""), reply.get("container", "")),
         evidence=evidence,
     )
 

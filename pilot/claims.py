@@ -16,8 +16,10 @@ from bundle.records import lease as leases
 from bundle.records import seal as seals
 from bundle.records import segment as segments
 from bundle.records.attempt import Attempt
+from bundle.records.host import Host
 from bundle.records.lease import Lease
 from bundle.records.rules import UNKNOWN, Maximum
+from bundle.records.segment import SegmentHeader
 from bundle.spool import publish, shard
 from bundle.spool.bounded import read_bounded
 from bundle.spool.layout import SealName, ShardName, Spool
@@ -53,6 +55,20 @@ class Claimed:
     earlier: Earlier
     maximum: Maximum  # what a task that is tried again may grow to at this site
 
+    def header(self, pilot_run: PilotRun, host: Host) -> SegmentHeader:
+        """Return the header of what a pilot records of this shard."""
+        lease, file = self.lease, self.file
+        return SegmentHeader(
+            pilot_run=pilot_run,
+            lease=lease.lease,
+            dataset=lease.dataset,
+            dataset_digest=lease.dataset_digest,
+            work=file.bundle,
+            shard=file.shard,
+            turn=file.turn,
+            host=host,
+        )
+
 
 class Claims:
     """What this pilot may claim and has opened. Bundles and datasets are kept while in use."""
@@ -63,6 +79,11 @@ class Claims:
         self._pilot_run = pilot_run
         self._bundles: OrderedDict[BundleId, OpenBundle] = OrderedDict()
         self._datasets: OrderedDict[bytes, Dataset] = OrderedDict()
+        self._given_back: set[LeaseId] = set()
+
+    def give_back(self, lease: LeaseId) -> None:
+        """Leave a shard to other pilots from now on: what is left of it cannot run here."""
+        self._given_back.add(lease)
 
     def claim(self, now_us: int, salt: bytes) -> ShardFile | None:
         """Claim one shard that may still be started; None where there is none.
@@ -70,6 +91,8 @@ class Claims:
         `salt` decides who tries which shard first, so that pilots do not all race for one.
         """
         for name in sorted(self._offered(), key=lambda one: _mixed(one, salt)):
+            if name.lease in self._given_back:
+                continue
             here = self._spool.claimable(name)
             try:
                 offered = shard.decode(read_bounded(here, SMALL_LIMITS), where=str(here))

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 SLOTS_MAX = 1024
@@ -34,33 +38,69 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="TOML with [tasks] path and [task_environment]; nothing else is read",
     )
+    run.add_argument(
+        "--jitter-s",
+        default=0.0,
+        type=_seconds,
+        metavar="S",
+        help="first wait up to so long, by batch id and host (default: %(default)s)",
+    )
+    words = "Show what a pilot started here would find: cores, memory, disk, GPUs, allocation."
+    node = commands.add_parser("node", help=words, description=words)
+    node.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    node.set_defaults(entry=_node)
+    run.set_defaults(entry=_run)
     return top
 
 
 def command(arguments: list[str]) -> int:
     """Run `pulk pilot`; return the exit code."""
     given = parser().parse_args(arguments)
-    _run(given.spool, given.batch_id, given.slots, given.idle_s, given.config)
+    entry: Callable[[argparse.Namespace], None] = given.entry
+    entry(given)
     return 0
 
 
-def _run(root: Path, batch_id: str, count: int, idle_s: float, config: Path | None) -> None:
+def _node(given: argparse.Namespace) -> None:
+    from bundle.cli.table import table, terminal_width, write
+    from pilot.discovery import shown
+    from pilot.discovery.look import look
+
+    node = look()
+    if given.json:
+        import json
+
+        write(json.dumps(shown.document(node)) + "\n")
+    else:
+        write(table((), shown.lines(node), terminal_width(sys.stdout)))
+
+
+def _run(given: argparse.Namespace) -> None:
+    from pilot.core.jitter import jitter_s
+
+    time.sleep(jitter_s(given.batch_id, os.uname().nodename, given.jitter_s))
     from bundle.ids import PILOT_RUN_BYTES, PilotRun
     from bundle.spool.layout import Spool
+    from pilot.isolation import kernel
     from pilot.slots import Slots
 
     os.umask(0o077)
-    spool = Spool(root.resolve())
+    kernel.hide_memory()  # it will hold the pilot's key
+    spool = Spool(given.spool.resolve())
     pilot_run = PilotRun(os.urandom(PILOT_RUN_BYTES))
     folder = spool.claimed(pilot_run) / "slots"
     folder.mkdir(mode=0o700, parents=True)
-    slots = Slots(folder, spool.folder("data"), count)
+    slots = Slots(folder, spool.folder("data"), given.slots)
 
     # What takes long to import comes after: the slots settle in meanwhile.
     from pilot.config import load
+
+    site = load(given.config)
+    slots.hold(replace(site.holding, hidden=(str(spool.root), *site.holding.hidden)))
+    from pilot.discovery.look import look
     from pilot.run import Pilot
 
-    Pilot(spool, slots, pilot_run, batch_id, load(config), idle_s).run()
+    Pilot(spool, slots, pilot_run, given.batch_id, site, given.idle_s, look()).run()
 
 
 def _folder(text: str) -> Path:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
 
+from bundle.dataset.asks import NETWORK_CLASSES
 from bundle.errors import PulkError
+from pilot.core import provenance
+from pilot.core.holding import Holding, Isolation
 from pilot.core.request import Site
+
+LISTS = ("pip", "conda", "files")  # what `software_files` may name
 
 
 class ConfigRefused(PulkError):
@@ -19,7 +25,7 @@ class ConfigRefused(PulkError):
 
 
 def load(path: Path | None) -> Site:
-    """Read `[tasks] path` and `[task_environment]`; the rest belongs to the relay."""
+    """Read `[tasks]`, `[task_environment]` and `[site] network`; the rest is the relay's."""
     if path is None:
         return Site()
     try:
@@ -36,7 +42,75 @@ def load(path: Path | None) -> Site:
     task_path = tasks.get("path", Site().task_path)
     if not isinstance(task_path, str):
         raise ConfigRefused(where=f"{path}: tasks.path", reason="it is not text")
-    return Site(task_path, tuple(sorted(environment.items())))
+    return Site(
+        task_path=task_path,
+        environment=tuple(sorted(environment.items())),
+        software=_software(tasks, environment, path),
+        holding=_holding(tasks, _table(value, "site", path), path),
+    )
+
+
+def _software(tasks: dict[str, Any], environment: dict[str, str], path: Path) -> tuple[str, ...]:
+    """Return the words of what the site declares, the digests of its lists, and of the modules."""
+    words = tasks.get("software", [])
+    if not isinstance(words, list) or not all(
+        isinstance(one, str) and provenance.is_word(one) for one in words
+    ):
+        reason = "it is not a list of texts as `name==version`"
+        raise ConfigRefused(where=f"{path}: tasks.software", reason=reason)
+    found = set(words)
+    files = _table(tasks, "software_files", path)
+    for name, file in files.items():
+        where = f"{path}: tasks.software_files.{name}"
+        if name not in LISTS or not isinstance(file, str):
+            raise ConfigRefused(where=where, reason=f"only files called {', '.join(LISTS)}")
+        try:
+            found.add(provenance.digest_word(name, (path.parent / file).read_bytes()))
+        except OSError as error:
+            raise ConfigRefused(where=where, reason=error.strerror or str(error)) from error
+    if loaded := provenance.modules(environment, os.environ):
+        found.add(provenance.digest_word("modules", ":".join(loaded).encode()))
+    return tuple(sorted(found))
+
+
+def _holding(tasks: dict[str, Any], site: dict[str, Any], path: Path) -> Holding:
+    """Read how tasks are held. The folder of the file itself, a relay's home, is hidden."""
+    usual = Holding()
+    try:
+        isolation = Isolation(tasks.get("isolation", usual.isolation))
+    except ValueError:
+        words = ", ".join(Isolation)
+        raise ConfigRefused(
+            where=f"{path}: tasks.isolation", reason=f"it is none of {words}"
+        ) from None
+    network = site.get("network") or usual.network
+    if network not in NETWORK_CLASSES:
+        words = ", ".join(NETWORK_CLASSES)
+        raise ConfigRefused(where=f"{path}: site.network", reason=f"it is none of {words}")
+    return Holding(
+        isolation=isolation,
+        hidden=(str(path.resolve().parent), *_folders(tasks, "hidden", path)),
+        visible=_folders(tasks, "visible", path),
+        writable=_folders(tasks, "writable", path),
+        network=network,
+        processes_max=_count(tasks, "processes_max", usual.processes_max, path),
+        files_max=_count(tasks, "files_max", usual.files_max, path),
+        ram_bytes=_count(tasks, "ram_bytes", usual.ram_bytes, path),
+    )
+
+
+def _folders(tasks: dict[str, Any], name: str, path: Path) -> tuple[str, ...]:
+    found = tasks.get(name, [])
+    if isinstance(found, list) and all(isinstance(one, str) and one[:1] == "/" for one in found):
+        return tuple(found)
+    raise ConfigRefused(where=f"{path}: tasks.{name}", reason="it is no list of absolute paths")
+
+
+def _count(tasks: dict[str, Any], name: str, usual: int, path: Path) -> int:
+    found = tasks.get(name, usual)
+    if isinstance(found, int) and found > 0:
+        return found
+    raise ConfigRefused(where=f"{path}: tasks.{name}", reason="it is no whole number above 0")
 
 
 def _table(value: dict[str, Any], name: str, path: Path) -> dict[str, Any]:

@@ -5,20 +5,24 @@ from __future__ import annotations
 import logging
 import selectors
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bundle.errors import PulkError
+from bundle.fates import Fate
 from bundle.ids import PilotRun
 from bundle.records.attempt import Attempt
 from pilot.attempts import OpenShard, Running, asked, begun, ended, lost
-from pilot.core.agenda import Start, State
-from pilot.core.batching import Durations
+from pilot.core.agenda import Start
+from pilot.core.batching import Batching
 from pilot.core.fate import Stop
+from pilot.core.holding import ISOLATED, Isolation, allows
 from pilot.core.lineage import ended as ended_of
-from pilot.core.packing import Room
+from pilot.core.packing import Chosen, Packing
+from pilot.core.provenance import Provenance
 from pilot.core.request import Site, request
-from pilot.node import control_groups
+from pilot.discovery.system import memory_groups
+from pilot.holdings import Held, Holdings
 from pilot.offline import NAMESPACE
 from pilot.recorder import Started
 from pilot.slots import Slots
@@ -31,6 +35,7 @@ DEATHS_MAX = 5  # of one slot in a row, without an attempt that ended in between
 
 log = logging.getLogger("pulk.pilot")
 
+Given = tuple[OpenShard, Start]
 OnEnd = Callable[[OpenShard, Attempt, bytes, bytes], None]  # log, time series
 
 
@@ -46,6 +51,17 @@ class SlotsFailed(PulkError):
     remedy = "look at the pilot's standard error; another node may be better"
 
 
+class IsolationMissing(PulkError):
+    """The site demands that tasks are isolated, and this node cannot do that.
+
+    Try another node, let its administrator allow user namespaces, or set `[tasks] isolation`.
+    """
+
+    code = "isolation-missing"
+    what = "tasks can't be isolated here ({reason})"
+    remedy = 'allow user namespaces on the node, or set [tasks] isolation = "auto"'
+
+
 class Dispatch:
     """The attempts of one pilot. `on_end` is called with every attempt that ended."""
 
@@ -55,10 +71,15 @@ class Dispatch:
         selector: selectors.BaseSelector,
         pilot_run: PilotRun,
         site: Site,
-        node: Room,
+        holdings: Holdings,
+        packing: Packing,
         on_end: OnEnd,
+        end_us: int = 0,
     ) -> None:
-        """Start with slots that have not said yet how they settled in."""
+        """Start with slots that have not said yet how they settled in.
+
+        `end_us` is when the allocation ends, 0 if ever.
+        """
         self.running: dict[int, Running] = {}
         self._suspects: set[int] = set()  # of those that run; see `retry.is_suspect`
         self._started = Started()
@@ -66,16 +87,16 @@ class Dispatch:
         self._selector = selector
         self._pilot_run = pilot_run
         self._variables = site.variables()
-        self._node = self._room = node
+        self._provenance = Provenance(site.words())
+        self._holding = site.holding
         self._on_end = on_end
-        self.watch = NodeWatch(
-            node.memory_mib * MIB, FreeMemory(control_groups()), Gpus(), self._tell
-        )
+        memory_bytes, free = holdings.node.memory_mib * MIB, FreeMemory(memory_groups())
+        self.watch = NodeWatch(memory_bytes, free, Gpus(), self._tell)
         self._free: list[int] = []
         self._in_slot: dict[int, list[int]] = {number: [] for number in slots.all}
-        self._rooms: dict[int, Room] = {}
+        self._holdings, self._packing, self._end_us = holdings, packing, end_us
         self._deaths = dict.fromkeys(slots.all, 0)
-        self._durations = Durations()
+        self._batching = Batching(packing.durations)
         self._local = 0
 
     @property
@@ -89,22 +110,37 @@ class Dispatch:
             self._listen_to(number)
         while waiting := [n for n, slot in self._slots.all.items() if not slot.offline]:
             self.on_ready(waiting[0])
+        self._check_isolation()
         words = [slot.offline for slot in self._slots.all.values()]
         return next((word for word in words if word != NAMESPACE), NAMESPACE)
 
-    def start_some(self, shards: Iterable[OpenShard]) -> bool:
+    @property
+    def isolation(self) -> str:
+        """How tasks are held: `isolated`, or `plain: <reason>` of a slot."""
+        words = [slot.isolation for slot in self._slots.all.values()]
+        return next((word for word in words if word != ISOLATED), ISOLATED)
+
+    def _check_isolation(self) -> None:
+        """Raise IsolationMissing where the site demands what does not work here."""
+        if self._holding.isolation is Isolation.REQUIRED and self.isolation != ISOLATED:
+            raise IsolationMissing(reason=self.isolation)
+
+    def start_some(self, shards: Mapping[int, OpenShard]) -> bool:
         """Give a free slot its next task, or several short ones; False where there is none."""
         now_us = time.time_ns() // 1000
-        for shard in shards:
-            may_start = shard.may_start(now_us)
-            start = self._next(shard, self._room, now_us) if may_start else None
-            if start is not None:
-                number = self._free.pop()
-                self._room = self._room.less(start.room)
-                self._rooms[number] = start.room
-                self._send(number, shard, self._batch(shard, start, now_us))
-                return True
-        return False
+        for shard in shards.values():
+            if shard.agenda.due_us:
+                shard.agenda.wake(now_us)
+        suspect_runs = bool(self._suspects)
+        chosen = self._packing.next(
+            self._holdings.room, now_us, end_us=self._end_us, suspect_runs=suspect_runs
+        )
+        if chosen is None:
+            return False
+        given = self._batch(shards, chosen, now_us)
+        number = self._free.pop()
+        self._send(number, given, self._hold(number, given[0], now_us))
+        return True
 
     def take_started(self) -> Started | None:
         """Return what began, and what was handed back, since the last call; None for nothing."""
@@ -128,34 +164,53 @@ class Dispatch:
             return
         for message in messages:
             if "hello" in message:
-                slot.offline = message["hello"]
+                slot.offline, slot.isolation = message["hello"], message["isolation"]
                 self._free.append(number)
             elif "use" in message:
                 self.watch.note(number, message["use"])
             else:
                 self._on_report(number, message)
 
-    def _next(self, shard: OpenShard, room: Room, now_us: int) -> Start | None:
-        return shard.agenda.next(room, now_us, suspect_runs=bool(self._suspects))
+    def _batch(self, shards: Mapping[int, OpenShard], first: Chosen, now_us: int) -> list[Given]:
+        """Return the tasks for a slot: those behind the first are short and need the same."""
 
-    def _batch(self, shard: OpenShard, first: Start, now_us: int) -> list[Start]:
-        """Return the tasks for a slot: those behind the first are short and fit into its room."""
-        kind, ready = (shard.key, first.place[0]), shard.agenda.count(State.READY)
-        many = self._durations.tasks_at_once(kind, ready, len(self._slots.all))
-        starts = [first]
-        if first.alone:
-            return starts
-        while len(starts) < many and (start := self._next(shard, first.room, now_us)):
-            if start.alone or not self._durations.is_short((shard.key, start.place[0])):
-                shard.agenda.put_back(start.place)
+        def is_short(key: int, step: int) -> bool:
+            return self._batching.is_short((shards[key].claimed.lease.dataset, step))
+
+        shard = shards[first[0]]
+        given = [(shard, shard.agenda.begin(first[1:]))]
+        need = given[0][1].need
+        kind, ready = (shard.claimed.lease.dataset, first[1]), self._packing.ready(need)
+        many = self._batching.tasks_at_once(kind, ready + 1, len(self._slots.all))
+        if given[0][1].alone:
+            return given
+        while len(given) < many:
+            chosen = self._packing.more(need, is_short, now_us, self._end_us)
+            if chosen is None:
                 break
-            starts.append(start)
-        return starts
+            shard = shards[chosen[0]]
+            given.append((shard, shard.agenda.begin(chosen[1:])))
+        return given
 
-    def _send(self, number: int, shard: OpenShard, starts: list[Start]) -> None:
+    def _hold(self, number: int, given: Given, now_us: int) -> Held:
+        """Take room for a slot; cores of its own only where that is worth telling the kernel."""
+        shard, start = given
+        is_short = self._batching.is_short((shard.claimed.lease.dataset, start.place[0]))
+        pinned = len(self._slots.all) > 1 and not is_short
+        held = self._holdings.take(number, start.need, pinned=pinned)
+        took_us = self._packing.took_us(shard.key, start.place[0])
+        latest_us = 1000 * start.request.walltime_ms
+        self._packing.started(number, held.grant, now_us, took_us, latest_us)
+        return held
+
+    def _let_go(self, number: int) -> None:
+        self._holdings.let_go(number)
+        self._packing.ended(number)
+
+    def _send(self, number: int, given: list[Given], held: Held) -> None:
         """Ask a slot for attempts. One whose request cannot be made ends at once."""
         messages = []
-        for start in starts:
+        for shard, start in given:
             self._local += 1
             running = asked(shard, start, self._local)
             self.running[running.local] = running
@@ -172,26 +227,40 @@ class Dispatch:
                     running.key(self._pilot_run),
                     shard.agenda.outcomes,
                     self._variables,
-                    self._node,
+                    self._holdings.node,
+                    held.told,
                 )
             except PulkError as error:
                 reply = {"not_started": error.text(), "exit_code": 126, "signal": 0}
-                self._end(number, running, ended(running, reply, number), b"")
+                self._end(number, running, ended(running, reply, number, self._provenance), b"")
             else:
+                if not allows(self._holding, message.get("network", "")):
+                    denied = self._denied(message["network"])
+                    reply = {"network_class": denied, "exit_code": -1, "signal": 0}
+                    self._end(number, running, ended(running, reply, number, self._provenance), b"")
+                    continue
+                if held.cpus:
+                    message["cpus"] = held.cpus
                 messages.append(message)
         if messages:
             self._slots.all[number].send({"tasks": messages})  # a dead slot shows by its end
         else:
             self._set_free(number)
 
+    def _denied(self, wanted: str) -> str:
+        return (
+            f"the step asks for network class {wanted!r}, tasks here get {self._holding.network!r}"
+        )
+
     def _on_report(self, number: int, message: dict[str, Any]) -> None:
         self._deaths[number] = 0
         self.watch.ended(number)
         for reply in message["ended"]:
             running = self.running[reply["local"]]
-            attempt = ended(running, reply, number)
-            took_us = attempt.ended_mono_us - attempt.started_mono_us
-            self._durations.note(running.kind, took_us / 1_000_000)
+            attempt = ended(running, reply, number, self._provenance)
+            if attempt.fate is Fate.SUCCESS:
+                took_us = attempt.ended_mono_us - attempt.started_mono_us
+                self._packing.durations.note(running.kind, took_us / 1_000_000)
             self._end(number, running, attempt, reply.get("log", b""), reply.get("series", b""))
         for local in message["back"]:
             self._hand_back(number, self.running[local])
@@ -213,13 +282,12 @@ class Dispatch:
         attempts = [self.running[local] for local in self._in_slot[number]]
         self._deaths[number] = 0 if attempts else self._deaths[number] + 1
         for place, running in enumerate(attempts):
-            self._durations.distrust(running.kind)
+            self._batching.distrust(running.kind)
             if place == 0:
                 self._end(number, running, lost(running, how, number), b"")
             else:
                 self._hand_back(number, running)
-        if number in self._rooms:
-            self._room = self._room.plus(self._rooms.pop(number))
+        self._let_go(number)
         if self._deaths[number] >= DEATHS_MAX:
             raise SlotsFailed(slot=number, deaths=DEATHS_MAX, how=how)
 
@@ -250,5 +318,5 @@ class Dispatch:
         running.shard.running -= 1
 
     def _set_free(self, number: int) -> None:
-        self._room = self._room.plus(self._rooms.pop(number))
+        self._let_go(number)
         self._free.append(number)

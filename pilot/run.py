@@ -13,23 +13,27 @@ import selectors
 import signal
 import socket
 import time
+from dataclasses import replace
 
 from bundle.errors import PulkError
 from bundle.ids import PilotRun
 from bundle.records import seal as seals
 from bundle.records.attempt import Attempt
 from bundle.records.seal import Claim
-from bundle.records.segment import SegmentHeader
 from bundle.spool import publish
 from bundle.spool.layout import Spool
 from bundle.trust.keys import MemoryKey
 from pilot import linux, node
 from pilot.attempts import GROUP_S, Gathering, OpenShard
-from pilot.claims import Claimed, Claims
-from pilot.core.agenda import Agenda
+from pilot.claims import Claims
+from pilot.core.agenda import Agenda, State
 from pilot.core.fate import Stop
+from pilot.core.node import Node
+from pilot.core.packing import Packing
 from pilot.core.request import Site
+from pilot.discovery import disk
 from pilot.dispatch import Dispatch
+from pilot.holdings import Holdings
 from pilot.recorder import Recorder
 from pilot.slots import Slots
 
@@ -52,8 +56,9 @@ class Pilot:
         batch_id: str,
         site: Site,
         idle_s: float,
+        found: Node,
     ) -> None:
-        """Make the pilot's key; its slots were forked before."""
+        """Make the pilot's key; its slots were started before. `found`: what the node has."""
         self._spool = spool
         self._slots = slots
         self._pilot_run = pilot_run
@@ -61,12 +66,20 @@ class Pilot:
         self._idle_s = idle_s
         self._signer = MemoryKey.generate()
         self._selector = selectors.DefaultSelector()
-        self._node = node.whole_room()
+        self._found = found
+        self._node = found.room_on(disk.free_bytes(spool.root))
+        self._environment = site.variables()
         self._samples = node.Samples(spool.root)
         self._claims = Claims(spool, pilot_run)
         self._shards: dict[int, OpenShard] = {}
         self._keys = 0
-        self._dispatch = Dispatch(slots, self._selector, pilot_run, site, self._node, self._on_end)
+        self._end_us = found.end_us
+        self._packing = Packing(self._node, slots=len(slots.all))
+        holdings = Holdings(self._node, found)
+        self._dispatch = Dispatch(
+            *(slots, self._selector, pilot_run, site, holdings, self._packing, self._on_end),
+            end_us=found.end_us,
+        )
         self._gathering = Gathering()
         self._told_to_end = False
         self._starts_no_more = False
@@ -84,7 +97,9 @@ class Pilot:
         self._selector.register(self._bell, selectors.EVENT_READ, None)
         self._listen_for_signals()
         try:
-            self._host = node.describe(self._dispatch.settle_in())
+            offline = self._dispatch.settle_in()
+            host = node.describe(offline, self._found, self._environment)
+            self._host = replace(host, isolation=self._dispatch.isolation)
         except PulkError:
             publish.remove(self._spool.claimed(self._pilot_run))
             raise
@@ -120,10 +135,12 @@ class Pilot:
             started_us=time.time_ns() // 1000,
             slots=len(self._slots.all),
             offline=self._host.offline,
+            isolation=self._host.isolation,
         )
         path = self._spool.claim(self._pilot_run)
         publish.write_new_file(self._spool.folder("tmp"), path, seals.encode_claim(claim))
         facts = {"pilot_run": self._pilot_run.hex(), "offline": self._host.offline}
+        facts["isolation"] = self._host.isolation
         log.info("pilot started", extra=facts)
 
     def _leave(self) -> None:
@@ -157,7 +174,7 @@ class Pilot:
     def _fill(self) -> None:
         """Start tasks while there are free slots, claiming shards where the open ones have none."""
         while self._dispatch.has_free_slot and not self._starts_no_more:
-            if not self._dispatch.start_some(self._shards.values()) and not self._claim_one():
+            if not self._dispatch.start_some(self._shards) and not self._claim_one():
                 break
         if (started := self._dispatch.take_started()) is not None:
             self._recorder.begin(started)
@@ -241,23 +258,14 @@ class Pilot:
             self._node,
             claimed.maximum,
             time.time_ns() // 1000,
+            self._packing,
+            self._keys,
+            file.start_before_us,
         )
         self._shards[self._keys] = OpenShard(self._keys, claimed, agenda)
-        self._recorder.open(self._keys, self._header(claimed), file)
+        header = claimed.header(self._pilot_run, self._host)
+        self._recorder.open(self._keys, header, file)
         return True
-
-    def _header(self, claimed: Claimed) -> SegmentHeader:
-        lease, file = claimed.lease, claimed.file
-        return SegmentHeader(
-            pilot_run=self._pilot_run,
-            lease=lease.lease,
-            dataset=lease.dataset,
-            dataset_digest=lease.dataset_digest,
-            work=file.bundle,
-            shard=file.shard,
-            turn=file.turn,
-            host=self._host,
-        )
 
     # -- recording -----------------------------------------------------------------------
 
@@ -282,8 +290,18 @@ class Pilot:
             if shard.running:
                 continue
             complete = shard.agenda.complete
-            if complete or self._starts_no_more or not shard.may_start(now_us):
+            if complete or self._starts_no_more or self._is_stuck(shard, now_us):
                 self._flush()
+                self._packing.drop(shard.key)
                 self._recorder.seal(shard.key, complete=complete)
                 del self._shards[shard.key]
                 self._next_claim_s = time.monotonic()
+
+    def _is_stuck(self, shard: OpenShard, now_us: int) -> bool:
+        """Whether what is left needs more time or GPUs than there are: it goes back untouched."""
+        if shard.agenda.count(State.BACKING_OFF) and shard.may_start(now_us):
+            return False
+        if self._packing.may_start(shard.key, now_us, self._end_us):
+            return False
+        self._claims.give_back(shard.claimed.lease.lease)
+        return True

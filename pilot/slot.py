@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import resource
 import select
 import signal
 import socket
@@ -22,11 +21,13 @@ from collections import deque
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pilot import linux, offline, reap, stage, synthetic
+from pilot import emptying, linux, offline, reap, stage
 from pilot.core.fate import NO_GRACE, Stop
+from pilot.core.holding import Holding, from_wire
+from pilot.isolation import hold
 from pilot.messages import Channel
-from pilot.search import Commands
 from pilot.slot_log import SlotLog
+from pilot.starting import Starter
 from pilot.watching.files import file_bytes_max, full_file_bytes
 from pilot.watching.limits import MIB
 from pilot.watching.processes import Processes
@@ -35,19 +36,16 @@ from pilot.watching.watch import Watch
 TERM_GRACE_S = 5.0
 SHORT_S = 0.02  # a success shorter than this costs no look at the network's counters of its own
 
-# Python ignores these; what it ignores, its children would ignore.
-_DEFAULTS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
 
 class Slot:
     """The process's side of a slot."""
 
     def __init__(self, channel: Channel, folder: Path, data: Path, pilot: int) -> None:
-        """Settle in: own directory, own log, own network namespace. Tells the pilot how it went."""
+        """Settle in: own directory, log, namespaces. Tells the pilot how it went."""
         self._channel = channel
         self._folder = folder
-        self._data = data
         self._pilot = pilot
+        self._hold = hold.Hold("", "")  # nothing holds yet
         linux.become_subreaper()
         signal.signal(signal.SIGTERM, self._on_term)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -57,14 +55,15 @@ class Slot:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._log = SlotLog(folder.with_suffix(".log"))
         os.chdir(folder)
-        stage.empty()
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        self._commands = Commands()
+        self._folders = stage.open_folders(folder, data)
+        emptying.empty(self._folders.here)
         self._batch: deque[dict[str, Any]] = deque()
         self._replies: list[dict[str, Any]] = []
         self._poll = select.poll()
         self._poll.register(channel.socket, select.POLLIN)
-        word = offline.enter()
+        self._hold = hold.settle(str(folder), self._holding())
+        linux.die_with_parent(signal.SIGTERM)  # what changes rights may have cleared it
+        self._starter = Starter(self._hold, folder, channel)
         self._no_routes = offline.NoRoutes()
         self._tried = self._no_routes.count()
         self._successes_try = False  # to reach the network, though nobody looked at each
@@ -72,7 +71,14 @@ class Slot:
         self._processes = Processes()
         gc.collect()
         gc.freeze()
-        channel.send({"hello": word})
+        channel.send({"hello": self._hold.offline, "isolation": self._hold.isolation})
+
+    def _holding(self) -> Holding:
+        """Wait for what the pilot says first: how tasks are held."""
+        message = self._channel.receive()
+        if message is None:
+            self._leave()
+        return from_wire(message["holding"])
 
     def serve(self) -> NoReturn:
         """Run what the pilot asks for until it is gone."""
@@ -85,8 +91,12 @@ class Slot:
             while self._batch:
                 self._replies.append(self._attempt(self._batch.popleft()))
                 if self._left:
-                    stage.empty()
+                    emptying.empty(self._folders.here)
+                if self._hold.is_damaged:
+                    break
             self._report()
+            if self._hold.is_damaged:  # the pilot starts a new slot
+                self._leave()
 
     def _catch_up(self) -> None:
         """Read the counters, so that no task to come is blamed for what was before.
@@ -116,10 +126,11 @@ class Slot:
             "started_mono_us": time.monotonic_ns() // 1000,
         }
         self._log.clear()
+        self._left_behind = 0
         self._left = True
         began_s = time.monotonic()
         try:
-            stage.bring(request, self._data)
+            stage.bring(request, self._folders)
         except stage.NotStaged as error:
             reply["stage_in"] = error.what.format(**error.fields)
         else:
@@ -128,22 +139,26 @@ class Slot:
         if reply["exit_code"] or took_s > SHORT_S or self._successes_try:
             tried = self._no_routes.count()
             reply["no_routes"], self._tried = tried - self._tried, tried
-        if self._log.size():
-            reply["log"], reply["last_line"] = self._log.read(), self._log.last_line()
+        if self._log.size() or self._left_behind:
+            reply["last_line"] = self._log.last_line()
+            if self._left_behind:
+                self._log.note(f"{self._left_behind} process(es) left behind were killed")
+            reply["log"] = self._log.read()
         reply["ended_mono_us"] = time.monotonic_ns() // 1000
         return reply
 
     def _run(self, request: dict[str, Any], reply: dict[str, Any]) -> None:
         watch = Watch(request, self._processes)
         try:
-            pid = self._start(request)
+            pid = self._starter.start(request)
         except OSError as error:
             reply["not_started"] = f"{request['argv'][0]}: {error.strerror or error}"
             reply["exit_code"] = 127 if isinstance(error, FileNotFoundError) else 126
             return
         moves = bool(request["outputs"]) or "inputs" in request or "generated" in request
         ended = self._await(pid, watch, request["walltime_ms"] / 1000, reply, moves=moves)
-        reap.sweep(ended)
+        self._hold.sweep(ended)
+        self._left_behind = ended.left_behind
         reply["wall_ms"] = round(1000 * (time.monotonic() - watch.began_s))
         if os.WIFSIGNALED(ended.status):
             reply["signal"] = os.WTERMSIG(ended.status)
@@ -156,7 +171,7 @@ class Slot:
     def _finish(
         self, request: dict[str, Any], reply: dict[str, Any], ended: reap.Ended, watch: Watch
     ) -> None:
-        self._left = bool(os.listdir())
+        self._left = bool(os.listdir(self._folders.here))
         if self._left:
             watch.look_at_end(self._log.size())
             reply["software"] = stage.software()
@@ -165,7 +180,7 @@ class Slot:
             reply["full_file"] = full_file_bytes(limit, self._log.size())
         if request["outputs"] and reply["exit_code"] == 0:
             try:
-                reply["outputs"] = stage.take(request["outputs"], self._data)
+                reply["outputs"] = stage.take(request["outputs"], self._folders)
             except stage.NotStaged as error:
                 reply["stage_out"] = error.what.format(**error.fields)
         peak, series = watch.end(reap.own_peak_bytes(ended, watch.memory_peak_bytes))
@@ -178,49 +193,6 @@ class Slot:
             "read_bytes": ended.read_bytes,
             "written_bytes": ended.written_bytes,
         }
-
-    def _start(self, request: dict[str, Any]) -> int:
-        environment = request["env"]
-        here = str(self._folder)
-        environment["HOME"] = environment["TMPDIR"] = here
-        environment["PULK_SOFTWARE"] = f"{here}/{stage.SOFTWARE_FILE}"
-        if "synthetic" in request:
-            pid = self._fork(request, environment)
-        else:
-            argv = request["argv"]
-            program = self._commands.find(argv[0], environment["PATH"])
-            pid = os.posix_spawn(
-                program, argv, environment, setpgroup=0, setsigmask=(), setsigdef=_DEFAULTS
-            )
-        limit = file_bytes_max(request["disk_bytes"])
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, limit))
-        return pid
-
-    def _fork(self, request: dict[str, Any], environment: dict[str, str]) -> int:
-        pid = os.fork()
-        if pid:
-            with contextlib.suppress(OSError):
-                os.setpgid(pid, pid)
-            return pid
-        status = 1
-        try:
-            with contextlib.suppress(OSError):
-                os.setpgid(0, 0)
-            for number in _DEFAULTS:
-                signal.signal(number, signal.SIG_DFL)
-            self._channel.socket.close()
-            inputs = [row[0] for row in request.get("inputs", ())]
-            inputs += [row[0] for row in request.get("generated", ())]
-            inputs += [row[0] for row in request.get("files", ())]
-            synthetic.run(request["synthetic"], inputs, request["outputs"], environment)
-            status = 0
-        except BaseException as error:  # a fork of the slot must never return into its loop
-            os.write(2, f"{type(error).__name__}: {error}\n".encode())
-        finally:
-            with contextlib.suppress(OSError):
-                synthetic.tell_ledger(environment, status)
-            os._exit(status)
 
     def _await(
         self, pid: int, watch: Watch, walltime_s: float, reply: dict[str, Any], *, moves: bool
@@ -243,7 +215,8 @@ class Slot:
                 now_s = time.monotonic()
                 if now_s >= watch.next_look_s and kill_at_s == float("inf"):
                     self._report()  # this one is not short: nothing should wait behind it
-                    stop, evidence = _first(stop, evidence, watch.look(self._log.size()))
+                    looked = watch.look(self._log.size(), self._hold.ram_bytes(), linux.spared)
+                    stop, evidence = _first(stop, evidence, looked)
                     self._tell(watch.news())
                 if now_s >= time_limit_s:
                     time_limit_s = float("inf")
@@ -254,7 +227,7 @@ class Slot:
                     kill_at_s = now_s if stop in NO_GRACE else now_s + TERM_GRACE_S
                     reap.signal_group(pid, signal.SIGTERM)
                 if now_s >= kill_at_s:
-                    reap.kill_all()
+                    self._hold.kill_all()
                     kill_at_s = now_s + 1
         finally:
             self._poll.unregister(descriptor)
@@ -298,7 +271,7 @@ class Slot:
     def _leave(self) -> NoReturn:
         """End with everything that runs here: the pilot is gone or wants no more."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        reap.sweep()
+        self._hold.end()
         os._exit(0)
 
 
@@ -311,4 +284,15 @@ def main(arguments: list[str]) -> NoReturn:
     descriptor, folder, data, pilot = arguments
     end = socket.socket(fileno=int(descriptor))
     end.set_inheritable(False)
+    _close_inherited(int(descriptor))
     Slot(Channel(end), Path(folder), Path(data), int(pilot)).serve()
+
+
+def _close_inherited(channel: int) -> None:
+    """Close what the scheduler or a shell left open to the pilot, and so to its slots."""
+    for name in os.listdir("/proc/self/fd"):
+        descriptor = int(name)
+        if descriptor > 2 and descriptor != channel:
+            with contextlib.suppress(OSError):
+                if os.get_inheritable(descriptor):
+                    os.close(descriptor)

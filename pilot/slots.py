@@ -17,14 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pilot import linux
+from pilot import folder, linux
+from pilot.core.holding import Holding
 from pilot.messages import Channel
 
 GO_S_MAX = 15.0  # a slot that is told to go sweeps its task first
-_SLOT = (
-    "import sys; sys.path[:] = sys.argv[1].split('\\n'); "
-    "from pilot.slot import main; main(sys.argv[2:])"
-)
 
 log = logging.getLogger("pulk.pilot")
 
@@ -37,6 +34,7 @@ class Slot:
     pid: int
     channel: Channel
     offline: str = ""
+    isolation: str = ""
 
     def send(self, message: dict[str, Any]) -> bool:
         """Send a message; False where the slot is gone."""
@@ -50,14 +48,21 @@ class Slot:
 class Slots:
     """All slots of a pilot."""
 
-    def __init__(self, folder: Path, data: Path, count: int) -> None:
-        """Start the slots; they settle in while the pilot goes on."""
-        self._folder = folder
+    def __init__(self, place: Path, data: Path, count: int) -> None:
+        """Start the slots; they settle in once they are told how tasks are held."""
+        self._holding: Holding | None = None
+        self._places = place
         self._data = data
         self.all: dict[int, Slot] = {}
         linux.become_subreaper()
         for number in range(count):
             self.all[number] = self._started(number)
+
+    def hold(self, holding: Holding) -> None:
+        """Tell every slot, and those that replace one, how tasks are held."""
+        self._holding = holding
+        for slot in self.all.values():
+            slot.send({"holding": holding.to_wire()})
 
     def replace(self, number: int) -> str:
         """Start a new slot in place of a dead one, once all that ran in it is dead.
@@ -83,11 +88,7 @@ class Slots:
     def _started(self, number: int) -> Slot:
         ours, theirs = socket.socketpair()
         arguments = [
-            sys.executable,
-            "-I",
-            "-c",
-            _SLOT,
-            "\n".join(sys.path),
+            *folder.slot_command(),
             str(theirs.fileno()),
             str(self._place(number)),
             str(self._data),
@@ -98,10 +99,13 @@ class Slots:
             pid = os.posix_spawn(sys.executable, arguments, os.environ)
         finally:
             theirs.close()
-        return Slot(number, pid, Channel(ours))
+        slot = Slot(number, pid, Channel(ours))
+        if self._holding is not None:
+            slot.send({"holding": self._holding.to_wire()})
+        return slot
 
     def _place(self, number: int) -> Path:
-        return self._folder / str(number)
+        return self._places / str(number)
 
     def _kill_strays(self, except_pids: set[int]) -> None:
         """Kill what a dead slot left to the pilot, which adopts orphans as the slots do."""

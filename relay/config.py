@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -96,11 +96,17 @@ class SpoolSection(_Section):
 
 
 class PilotsSection(_Section):
-    """How many pilots at once, and what each is told. `slots` 0: one for each core."""
+    """How many pilots at once, and what each is told. `slots` 0: one for each core.
+
+    `folder` is what `pulk relay pilot-folder` made, relative to relay.toml; empty: what is
+    installed here. `jitter_s`: each pilot waits so long at most before it starts.
+    """
 
     count: Count = 1
     slots: Count = 0
     idle_s: Seconds = 60.0
+    jitter_s: Seconds = 0.0
+    folder: str = ""
     turns_max: Annotated[int, Field(ge=1, le=9999)] = 100
     command: tuple[str, ...] = ()  # instead of this interpreter's `pulk pilot run`
 
@@ -140,9 +146,22 @@ class TrustSection(_Section):
 
 
 class TasksSection(_Section):
-    """What tasks see of this site: the PATH they run with. Read by the pilot."""
+    """What tasks see of this site and how they are held (docs/pilot.md). Read by the pilot.
+
+    `software` are words as `name==version`; `software_files` are lists, relative to relay.toml, as
+    `pip freeze` or `conda list --explicit` print them. Attempts name their digests.
+    """
 
     path: str = ""
+    software: Names = ()
+    software_files: dict[str, str] = {}
+    isolation: Literal["auto", "required", "plain"] = "auto"
+    hidden: Names = ()
+    visible: Names = ()
+    writable: Names = ()
+    processes_max: Annotated[int, Field(ge=1)] = 4096
+    files_max: Annotated[int, Field(ge=16)] = 4096
+    ram_bytes: Annotated[int, Field(ge=1 << 20)] = 1 << 30
 
 
 class Config(_Section):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum, auto
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 
 from bundle.dataset import graph
 from bundle.dataset.spec import Dataset, Per, Request
@@ -21,11 +21,11 @@ from bundle.records.lease import Lease
 from bundle.records.rules import UNKNOWN, Maximum
 from bundle.retry import Ended
 from pilot.core.lineage import Earlier, Outcome, Outputs, Place, consumed
-from pilot.core.packing import Room
+from pilot.core.packing import Packing
+from pilot.core.ranks import Plan
+from pilot.core.room import Need, Room
 from pilot.core.tries import HELD_US_MAX, Tries
 
-LOOK_AHEAD = 32  # ready tasks looked at for one that fits
-PASSED_OVER_MAX = 64  # starts that may overtake a task too big for the room left
 SOME_TIME = 2**62  # later than any back-off: for who has no clock
 _NOBODY = PilotRun(bytes(8))
 
@@ -37,14 +37,14 @@ class State(IntEnum):
     READY = auto()
     BACKING_OFF = auto()  # it failed, and is not to start again yet
     RUNNING = auto()
-    DONE = auto()
+    DONE = auto()  # this and what follows is for good
     EXHAUSTED = auto()  # not tried again here: its budget is spent, or elsewhere is better
     BLOCKED = auto()  # a parent cannot succeed here
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A task to start: where it stands in the dataset, what it asks for, takes and consumes.
+    """A task to start: where it stands in the dataset, what it asks for, needs and consumes.
 
     `alone`: a pilot was lost under it before, so nothing shares a batch with it. `suspect`: one
     more loss may make it poison, so no other such task runs on the node with it.
@@ -52,7 +52,7 @@ class Start:
 
     place: Place
     generation: int
-    room: Room
+    need: Need
     consumed: tuple[bytes, ...]
     request: Request
     alone: bool = False
@@ -70,6 +70,9 @@ class Agenda:
         node: Room,
         maximum: Maximum = UNKNOWN,
         now_us: int = SOME_TIME,
+        packing: Packing | None = None,
+        key: int = 0,
+        start_before_us: int = 0,
     ) -> None:
         """Lay out a shard. Costs the edges of its tasks.
 
@@ -80,8 +83,11 @@ class Agenda:
             node: the whole node.
             maximum: what a task that is tried again may grow to at the site.
             now_us: UTC microseconds, for tasks that back off still.
+            packing: where what is ready waits together with other shards; None: alone.
+            key: the shard's among the others there.
+            start_before_us: when the lease allows no more starts; 0: never.
         """
-        self.dataset = dataset
+        self.dataset, self._name = dataset, lease.dataset
         self.outcomes = dict(earlier.outcomes)
         self._tries = Tries(dataset, lease, earlier.tried, node, maximum)
         self._children = graph.children_steps(dataset)
@@ -93,11 +99,12 @@ class Agenda:
         for step, job in self._generations:
             self._jobs.setdefault(step, []).append(job)
         self._missing: dict[Place, int] = {}
-        self._ready: list[tuple[int, int, int, int]] = []
         self._later: list[tuple[int, Place]] = []
         self._states: dict[Place, State] = {}
         self._counts = [0] * len(State)
-        self._passed_over = 0
+        self._packing, self._key = Packing(node) if packing is None else packing, key
+        self._plan = self._planned()
+        self._packing.add(key, self._plan, start_before_us)
         self._lay_out(now_us)
 
     @property
@@ -122,39 +129,27 @@ class Agenda:
     def next(
         self, room: Room, now_us: int = SOME_TIME, *, suspect_runs: bool = False
     ) -> Start | None:
-        """Take the task to start next in the room that is left, or None.
+        """Take the task to start next in the room that is left, of a shard that is packed alone."""
+        self.wake(now_us)
+        chosen = self._packing.next(room, now_us, suspect_runs=suspect_runs)
+        return None if chosen is None else self.begin(chosen[1:])
 
-        Depth first along a job, lowest job first; those under which a pilot was lost come last. A
-        task that does not fit is overtaken by those that do, but not for ever. `suspect_runs`: a
-        suspect of this shard or another runs on the node, so that none joins it.
-        """
+    def wake(self, now_us: int) -> None:
+        """Make the tasks ready that have backed off long enough."""
         while self._later and self._later[0][0] <= now_us:
             self._make_ready(heappop(self._later)[1])
-        looked: list[tuple[int, int, int, int]] = []
-        found: Place | None = None
-        ahead = LOOK_AHEAD if self._passed_over < PASSED_OVER_MAX else 1
-        while self._ready and len(looked) < ahead:
-            entry = heappop(self._ready)
-            place = (entry[3], entry[1])
-            waits = suspect_runs and self._tries.is_suspect(place)
-            if not waits and room.fits(self._tries.room(place)):
-                found = place
-                break
-            looked.append(entry)
-        for entry in looked:
-            heappush(self._ready, entry)
-        if found is None:
-            return None
-        self._passed_over = self._passed_over + 1 if looked else 0
-        self._move(found, State.RUNNING)
+
+    def begin(self, place: Place) -> Start:
+        """Note that a ready task starts; packing has chosen it."""
+        self._move(place, State.RUNNING)
         return Start(
-            found,
-            self._generations[found],
-            self._tries.room(found),
-            consumed(self.dataset, found, self.outcomes),
-            self._tries.request(found),
-            alone=self._tries.losses(found) > 0,
-            suspect=self._tries.is_suspect(found),
+            place,
+            self._generations[place],
+            self._tries.need(place),
+            consumed(self.dataset, place, self.outcomes),
+            self._tries.request(place),
+            alone=self._tries.losses(place) > 0,
+            suspect=self._tries.is_suspect(place),
         )
 
     def put_back(self, place: Place) -> None:
@@ -186,6 +181,19 @@ class Agenda:
             self._move(place, State.WAITING)
             self._make_ready(place)
 
+    def _planned(self) -> Plan:
+        """Return the shard as packing sees it."""
+        first = self._tries.first
+        return Plan(
+            kinds=[(self._name, step) for step in range(len(first))],
+            needs=[need for need, _ in first],
+            walltimes_us=[1000 * request.walltime_ms for _, request in first],
+            children=self._children,
+            order=graph.order(self.dataset),
+            levels=self._levels,
+            left=[len(self._jobs.get(step, ())) for step in range(len(first))],
+        )
+
     def _lay_out(self, now_us: int) -> None:
         for place in self._generations:
             self._states[place] = State.WAITING
@@ -213,8 +221,7 @@ class Agenda:
                 if due_us > now_us:
                     self._back_off(place, due_us)
                 else:
-                    self._make_ready(place, push=False)
-        heapify(self._ready)
+                    self._make_ready(place)
 
     def _arrived(self, place: Place) -> None:
         """A parent's outcome is there now."""
@@ -223,14 +230,18 @@ class Agenda:
             if not self._missing[place]:
                 self._make_ready(place)
 
-    def _make_ready(self, place: Place, *, push: bool = True) -> None:
+    def _make_ready(self, place: Place) -> None:
         self._move(place, State.READY)
-        step, job = place
-        entry = (self._tries.losses(place), job, -self._levels[step], step)
-        if push:
-            heappush(self._ready, entry)
-        else:
-            self._ready.append(entry)
+        tries, (step, job) = self._tries, place
+        self._packing.push(
+            self._key,
+            step,
+            job,
+            tries.need(place),
+            1000 * tries.request(place).walltime_ms,
+            tries.losses(place),
+            tries.is_suspect(place),
+        )
 
     def _back_off(self, place: Place, due_us: int) -> None:
         self._move(place, State.BACKING_OFF)
@@ -261,6 +272,8 @@ class Agenda:
         self._counts[self._states[place]] -= 1
         self._counts[state] += 1
         self._states[place] = state
+        if state >= State.DONE:
+            self._plan.left[place[0]] -= 1
 
 
 def _levels(dataset: Dataset) -> list[int]:

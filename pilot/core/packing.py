@@ -1,36 +1,272 @@
-"""What fits on the node: cores and memory of the running tasks never exceed it."""
+"""Which task starts next: of all open shards of a pilot, by kind, within room and time.
+
+A *kind* is the ready tasks of one step of one shard that ask for the same; kinds that need the same
+of the node and take about as long share a *shelf*, a heap. A decision looks at the best of each
+shelf, so it costs the shelves and not the tasks.
+
+What is best: tasks under which pilots were lost last; then urgent chains, the longest first; then
+shard by shard and job by job, depth first. The best one that fits starts, but a better one that
+does not fit has a promise: nothing overtakes it that would still be in its way when, by what is
+known of the running tasks, there is room for it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
-from bundle.dataset.spec import Request
+from pilot.core.durations import Durations
+from pilot.core.promises import Promises
+from pilot.core.ranks import LONG_SHARE, Plan, long_us
+from pilot.core.room import Grant, Need, Room
 
+REFRESH_US = 1_000_000  # and more for many steps: the order is made again at most so often
+REFRESH_US_PER_STEP = 1_000
 
-@dataclass(frozen=True, slots=True)
-class Room:
-    """Cores in milli-cores and memory in MiB, of a node or what is left of it."""
+Chosen = tuple[int, int, int]
+"""Shard, step and job of the task to start."""
 
-    cpu_milli: int
-    memory_mib: int
-
-    def fits(self, other: Room) -> bool:
-        """Return whether `other` fits into this room."""
-        return other.cpu_milli <= self.cpu_milli and other.memory_mib <= self.memory_mib
-
-    def less(self, other: Room) -> Room:
-        """Return what is left once `other` is taken."""
-        return Room(self.cpu_milli - other.cpu_milli, self.memory_mib - other.memory_mib)
-
-    def plus(self, other: Room) -> Room:
-        """Return the room once `other` is given back."""
-        return Room(self.cpu_milli + other.cpu_milli, self.memory_mib + other.memory_mib)
+_Key = tuple[int, int, int, int, int, int, int]
+"""Losses, minus the urgent rank or 0, shard, job, minus the level, step, number of the kind."""
 
 
-def wanted(request: Request, node: Room) -> Room:
-    """Return what a task takes of a node.
+@dataclass(slots=True, eq=False)
+class _Kind:
+    """Ready tasks that are alike. `latest_us` is how long one of them may run."""
 
-    One that asks for more than the whole node gets the whole node and runs alone: requests are
-    often too high, and a task that nobody starts is worse than a slow one.
-    """
-    return Room(min(request.cpu_milli, node.cpu_milli), min(request.memory_mib, node.memory_mib))
+    number: int
+    shard: _Shard
+    step: int
+    need: Need
+    latest_us: int
+    losses: int
+    suspect: bool
+    jobs: list[int] = field(default_factory=list)
+    urgency: int = 0
+    shelf: _Shelf | None = None
+
+    def key(self) -> _Key:
+        """Return the place of its first task in the order."""
+        shard = self.shard
+        level = shard.plan.levels[self.step]
+        return self.losses, self.urgency, shard.key, self.jobs[0], -level, self.step, self.number
+
+
+@dataclass(slots=True, eq=False)
+class _Shard:
+    """An open shard. No task of it starts from `start_before_us` on, unless that is 0."""
+
+    key: int
+    plan: Plan
+    start_before_us: int
+    kinds: dict[tuple[int, Need, int, int, bool], _Kind] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class _Shelf:
+    """Kinds that need the same and take about as long, with the best one first."""
+
+    need: Need
+    suspect: bool
+    heap: list[tuple[_Key, _Kind]] = field(default_factory=list)
+
+
+class Packing:
+    """The ready tasks of a pilot. Changes in place, but decides from its arguments alone."""
+
+    def __init__(self, node: Room, durations: Durations | None = None, slots: int = 0) -> None:
+        """Begin with nothing ready. `slots`: how many tasks run at once; 0 where room decides."""
+        self.durations = Durations() if durations is None else durations
+        self._node, self._slots = node, slots
+        self._shards: dict[int, _Shard] = {}
+        self._shelves: dict[tuple[Need, bool, int], _Shelf] = {}
+        self._promises = Promises()
+        self._ready: dict[Need, int] = {}
+        self._numbers = 0
+        self._long_us = 0.0  # a chain as long as this is urgent
+        self._stale, self._version, self._made_us = True, -1, 0
+
+    # -- what there is -------------------------------------------------------------------
+
+    def add(self, key: int, plan: Plan, start_before_us: int = 0) -> None:
+        """Open a shard. Keys ascend with age."""
+        plan.estimate(self.durations)
+        plan.queue_us = [0.0] * len(plan.left)
+        self._shards[key] = _Shard(key, plan, start_before_us)
+        self._stale = True
+
+    def drop(self, key: int) -> None:
+        """Close a shard; what of it is ready starts no more."""
+        for kind in self._shards.pop(key).kinds.values():
+            self._ready[kind.need] -= len(kind.jobs)
+            kind.jobs.clear()
+
+    def push(
+        self,
+        key: int,
+        step: int,
+        job: int,
+        need: Need,
+        walltime_us: int,
+        losses: int,
+        suspect: bool,
+    ) -> None:
+        """Make a task ready."""
+        shard = self._shards[key]
+        alike = (step, need, walltime_us, losses, suspect)
+        kind = shard.kinds.get(alike)
+        if kind is None:
+            self._numbers += 1
+            kind = _Kind(self._numbers, shard, step, need, walltime_us, losses, suspect)
+            shard.kinds[alike] = kind
+            self._judge(kind)
+        heappush(kind.jobs, job)
+        self._ready[need] = self._ready.get(need, 0) + 1
+        if kind.jobs[0] == job:
+            self._shelve(kind)
+
+    def started(self, slot: int, grant: Grant, now_us: int, took_us: int, latest_us: int) -> None:
+        """Take note that a slot was given work: what it was granted, and for how long."""
+        latest_us = now_us + max(took_us, latest_us)
+        self._promises.started(slot, grant, now_us + took_us, latest_us)
+
+    def ended(self, slot: int) -> None:
+        """Take note that a slot has none any more."""
+        self._promises.ended(slot)
+
+    def may_start(self, key: int, now_us: int, end_us: int = 0) -> bool:
+        """Return whether any ready task of a shard can still be started on this node."""
+        kinds = self._shards[key].kinds.values()
+        return any(kind.jobs and self._is_possible(kind, now_us, end_us) for kind in kinds)
+
+    # -- what is next --------------------------------------------------------------------
+
+    def next(
+        self, room: Room, now_us: int, *, end_us: int = 0, suspect_runs: bool = False
+    ) -> Chosen | None:
+        """Take the task to start next in the room that is left, or None.
+
+        `end_us` is when the allocation ends, 0 if ever: nothing starts that cannot end before.
+        `suspect_runs`: a suspect runs on the node, so that none joins it.
+        """
+        self._put_in_order(now_us, end_us)
+        fitting: list[tuple[bool, _Key, _Kind, _Shelf]] = []
+        first: tuple[bool, _Key, Need] | None = None  # of those without room
+        for shelf in self._shelves.values():
+            if suspect_runs and shelf.suspect:
+                continue
+            head = self._head(shelf, now_us, end_us)
+            if head is None:
+                continue
+            patient = self._promises.is_patient(shelf.need)
+            if room.fits(shelf.need):
+                fitting.append((patient, *head, shelf))
+            elif first is None or (patient, head[0]) < first[:2]:
+                first = patient, head[0], shelf.need
+        fitting.sort(key=lambda one: one[:2])
+        for patient, key, kind, shelf in fitting:
+            if first is None:
+                return self._taken(kind, shelf)
+            if (patient, key) < first[:2]:
+                self._promises.outranked(first[2])
+                return self._taken(kind, shelf)
+            took_us = (kind.shard.plan.took_us[kind.step], kind.latest_us)
+            if self._promises.overtaken(first[2], kind.need, took_us, room, now_us):
+                return self._taken(kind, shelf)
+        return None
+
+    def more(
+        self, need: Need, may: Callable[[int, int], bool], now_us: int, end_us: int = 0
+    ) -> Chosen | None:
+        """Take the best task that needs exactly this too and under which no pilot was lost.
+
+        None where there is none, or where shard and step of the best are not what `may` allows.
+        """
+        best: tuple[_Key, _Kind, _Shelf] | None = None
+        for shelf in self._shelves.values():
+            if shelf.need == need and (head := self._head(shelf, now_us, end_us)):
+                best = (*head, shelf) if best is None or head[0] < best[0] else best
+        if best is None or best[1].losses or not may(best[1].shard.key, best[1].step):
+            return None
+        return self._taken(best[1], best[2])
+
+    def ready(self, need: Need) -> int:
+        """Return how many tasks with exactly this need are ready."""
+        return self._ready.get(need, 0)
+
+    def _taken(self, kind: _Kind, shelf: _Shelf) -> Chosen:
+        job = heappop(kind.jobs)
+        self._ready[kind.need] -= 1
+        if kind.jobs:
+            heappush(shelf.heap, (kind.key(), kind))
+        self._promises.kept(kind.need)
+        return kind.shard.key, kind.step, job
+
+    def _head(self, shelf: _Shelf, now_us: int, end_us: int) -> tuple[_Key, _Kind] | None:
+        """Return the best task of a shelf that can end in time; lay aside what cannot."""
+        heap = shelf.heap
+        while heap:
+            key, kind = heap[0]
+            if kind.jobs and kind.shelf is shelf and kind.jobs[0] == key[3]:
+                if self._is_possible(kind, now_us, end_us):
+                    return heap[0]
+                kind.shelf = None  # until the order is made again
+            heappop(heap)
+        return None
+
+    def _is_possible(self, kind: _Kind, now_us: int, end_us: int) -> bool:
+        if 0 < kind.shard.start_before_us <= now_us:
+            return False
+        if end_us and now_us + self._safe_us(kind) > end_us:
+            return False
+        return self._node.fits(kind.need)
+
+    def _safe_us(self, kind: _Kind) -> int:
+        safe_s = self.durations.safe_s(kind.shard.plan.kinds[kind.step])
+        latest_us = kind.latest_us
+        return latest_us if safe_s is None else min(latest_us, round(1e6 * safe_s))
+
+    # -- the order -----------------------------------------------------------------------
+
+    def took_us(self, key: int, step: int) -> int:
+        """Return what a task will take, as far as is known."""
+        return self._shards[key].plan.took_us[step]
+
+    def _put_in_order(self, now_us: int, end_us: int) -> None:
+        """Make the order again where what it rests on changed, but seldom."""
+        if not self._stale:
+            steps = sum(len(shard.plan.left) for shard in self._shards.values())
+            if now_us < self._made_us + REFRESH_US + REFRESH_US_PER_STEP * steps:
+                return
+        plans = [shard.plan for shard in self._shards.values()]
+        if self._version != self.durations.version:
+            for plan in plans:
+                plan.estimate(self.durations)
+        busy_us = long_us(plans, self._node, self._slots)
+        if end_us:
+            busy_us = min(busy_us, max(end_us - now_us, 0))
+        self._long_us = LONG_SHARE * busy_us
+        self._stale, self._version, self._made_us = False, self.durations.version, now_us
+        self._shelves = {}
+        for shard in self._shards.values():
+            for alike, kind in list(shard.kinds.items()):
+                if not kind.jobs:
+                    del shard.kinds[alike]
+                    continue
+                self._judge(kind)
+                self._shelve(kind)
+
+    def _judge(self, kind: _Kind) -> None:
+        plan, step = kind.shard.plan, kind.step
+        chains = (plan.rank_us[step], plan.queue_us[step])
+        kind.urgency = -round(sum(one for one in chains if one >= self._long_us))
+
+    def _shelve(self, kind: _Kind) -> None:
+        took_us = kind.shard.plan.took_us[kind.step]
+        alike = (kind.need, kind.suspect, took_us.bit_length())
+        shelf = self._shelves.get(alike)
+        if shelf is None:
+            shelf = self._shelves[alike] = _Shelf(kind.need, kind.suspect)
+        kind.shelf = shelf
+        heappush(shelf.heap, (kind.key(), kind))

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from bundle.dataset import macros
 from bundle.dataset.seeds import seed
 from bundle.dataset.spec import Command, Dataset, Per, Request, Step, Synthetic
 from bundle.ids import AttemptKey
+from pilot.core.holding import Holding
 from pilot.core.lineage import Outcome, Place
-from pilot.core.packing import Room
+from pilot.core.provenance import environment_word
+from pilot.core.room import Room
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +25,16 @@ class Site:
 
     task_path: str = "/usr/local/bin:/usr/bin:/bin"
     environment: tuple[tuple[str, str], ...] = ()
+    software: tuple[str, ...] = ()  # words of provenance, see pilot.core.provenance
+    holding: Holding = field(default_factory=Holding)
 
     def variables(self) -> dict[str, str]:
         """Return the environment that every task starts from."""
         return {"PATH": self.task_path, "LANG": "C.UTF-8"} | dict(self.environment)
+
+    def words(self) -> tuple[str, ...]:
+        """Return the words of provenance that hold for every attempt of this pilot."""
+        return (environment_word(self.variables()), *self.software)
 
 
 def request(
@@ -34,11 +45,13 @@ def request(
     outcomes: Mapping[Place, Outcome],
     variables: Mapping[str, str],
     node: Room,
+    granted: Mapping[str, str] = NOTHING,
 ) -> dict[str, Any]:
     """Return the request for one attempt.
 
     `ask` is what this try asks for. Macros are expanded, files are named by digest. `variables` is
-    `Site.variables()`. Raises DatasetRefused where a macro does not resolve.
+    `Site.variables()`; `granted` is `granted.told()`, and no step may say otherwise. Raises
+    DatasetRefused where a macro does not resolve.
     """
     index, job = place
     step = dataset.steps[index]
@@ -47,7 +60,7 @@ def request(
         "walltime_ms": ask.walltime_ms,
         "memory_mib": min(ask.memory_mib, node.memory_mib),
         "disk_bytes": ask.disk_bytes,
-        "env": _environment(dataset, step, place, attempt, variables),
+        "env": _environment(dataset, step, place, attempt, variables, granted),
         "outputs": [one.name for one in step.outputs],
     }
     match step.run:
@@ -55,6 +68,8 @@ def request(
             message["argv"] = [macros.expand(text, dataset, index, job) for text in argv]
         case Synthetic(cpu_ms, wall_ms, memory_mib, output_bytes):
             message["synthetic"] = [cpu_ms, wall_ms, memory_mib, list(output_bytes)]
+    if step.requires.network:
+        message["network"] = step.requires.network
     if step.inputs:
         message["inputs"] = _inputs(dataset, step, job, outcomes)
     if step.generated:
@@ -71,6 +86,7 @@ def _environment(
     place: Place,
     attempt: AttemptKey,
     variables: Mapping[str, str],
+    granted: Mapping[str, str],
 ) -> dict[str, str]:
     index, job = place
     environment = {
@@ -84,6 +100,7 @@ def _environment(
     }
     for name, text in step.environment:
         environment[name] = macros.expand(text, dataset, index, job)
+    environment.update(granted)
     return environment
 
 

@@ -14,7 +14,7 @@ from bundle.records.lease import Lease
 from bundle.records.rules import NO_HISTORY, History, Maximum
 from bundle.retry import Ended
 from pilot.core.lineage import Place
-from pilot.core.packing import Room, wanted
+from pilot.core.room import Need, Room, wanted
 
 HELD_US_MAX = 300 * 1_000_000  # a node waits so long for a task; later it is central's again
 
@@ -36,7 +36,7 @@ class Tries:
         self._maximum = Maximum(memory_mib, maximum.walltime_ms, maximum.disk_bytes)
         self._first = dict(lease.asks)
         self._asked = [self._first.get(n, one.request) for n, one in enumerate(dataset.steps)]
-        self._rooms = [wanted(one, node) for one in self._asked]
+        self._needs = [wanted(one, node) for one in self._asked]
         self._tried = dict(tried)
         self._lost: dict[Place, int] = {}
 
@@ -87,6 +87,11 @@ class Tries:
         known = self._tried.get(place)
         return known is not None and retry.is_suspect(known, self._dataset.steps[place[0]].retry)
 
+    @property
+    def first(self) -> list[tuple[Need, Request]]:
+        """What a first try needs and asks for, by step."""
+        return list(zip(self._needs, self._asked, strict=True))
+
     def request(self, place: Place) -> Request:
         """Return what the next try of a task asks for."""
         known, step = self._tried.get(place), place[0]
@@ -96,8 +101,8 @@ class Tries:
         first = self._first.get(step)
         return retry.request_for(said.request, known, said.retry, self._maximum, first)
 
-    def room(self, place: Place) -> Room:
-        """Return what the next try of a task takes of the node."""
+    def need(self, place: Place) -> Need:
+        """Return what the next try of a task needs of the node."""
         if place not in self._tried:
-            return self._rooms[place[0]]
+            return self._needs[place[0]]
         return wanted(self.request(place), self._node)

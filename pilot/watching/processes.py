@@ -14,6 +14,8 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from pilot import linux
+
 KEPT_OPEN_MAX = 256  # processes; more are opened at every look
 READ_BYTES = 16 << 10
 _PIECE_BYTES = 2 << 10  # fewer were the end of a list
@@ -22,7 +24,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICK_MS = 1000 // os.sysconf("SC_CLK_TCK")
 
 # A slot may show its tasks another /proc; what is read here is always the node's.
-_PROC = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+_PROC = linux.PROC
 
 
 @dataclass(frozen=True, slots=True)

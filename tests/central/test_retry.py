@@ -27,7 +27,7 @@ from central.fsck import fsck
 from central.rebuild import rebuild
 from central.store.sqlite import SqliteStore
 from pilot.core.lineage import settle
-from pilot.core.packing import Room
+from pilot.core.room import Room
 from pilot.core.tries import Tries
 from tests.bundle.retrying import ATTEMPTS, MAXIMA, NOW_US, REQUESTS, RULES
 from tests.central.conftest import Central

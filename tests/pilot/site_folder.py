@@ -31,6 +31,7 @@ from bundle.wire.manifest import CENTRAL, Kind, ManifestDraft, Rules
 from bundle.wire.write import ChunkSource, write_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = (sys.executable, "-c", "from bundle.cli.main import main; main()", "pilot")
 STREAM = StreamId(bytes(15) + b"\x07")
 
 
@@ -153,14 +154,28 @@ class SiteFolder:
         return lease
 
     def start(
-        self, *, slots: int = 2, idle_s: float = 0.0, config: Path | None = None, **env: str
+        self,
+        *,
+        slots: int = 2,
+        idle_s: float = 0.0,
+        config: Path | None = None,
+        program: Sequence[str] = PROGRAM,
+        isolation: str = "auto",
+        before: Sequence[str] = (),
+        **env: str,
     ) -> subprocess.Popen[bytes]:
-        """Start `pulk pilot run` as a process of its own."""
+        """Start `pulk pilot run` as a process of its own; tasks may write beside the spool.
+
+        `before` are words that the command is put behind, `program` those before `run`.
+        """
+        if config is None:
+            config = self.root / "pilot" / "pilot.toml"
+            config.parent.mkdir(exist_ok=True)
+            text = f'[tasks]\nisolation = "{isolation}"\nwritable = ["{self.root}"]\n'
+            config.write_text(text)
         arguments = [
-            sys.executable,
-            "-c",
-            "from bundle.cli.main import main; main()",
-            "pilot",
+            *before,
+            *program,
             "run",
             "--spool",
             str(self.spool.root),

@@ -17,7 +17,7 @@ from bundle.records.lease import Block, Lease, Pinned
 from bundle.retry import LOSSES_PER_PILOT
 from pilot.core.agenda import Agenda, Start, State
 from pilot.core.lineage import Earlier, Place, settle
-from pilot.core.packing import Room
+from pilot.core.room import Room
 
 NODE = Room(4000, 8192)
 NAME = DatasetId("a" * 26)
@@ -79,7 +79,7 @@ def test_any_dag_runs_parents_first_within_slots_node_and_budget(
     agenda = agenda_of(data)
     running: dict[Place, Start] = {}
     tries: dict[Place, list[Fate]] = {}
-    room = NODE
+    room, grants = NODE, {}
     while True:
         while len(running) < slots and (start := agenda.next(room)):
             parents = graph.parents(data, *start.place)
@@ -87,19 +87,20 @@ def test_any_dag_runs_parents_first_within_slots_node_and_budget(
             assert start.consumed == tuple(agenda.outcomes[parent].digest for parent in parents)
             assert start.place not in running
             running[start.place] = start
-            room = room.less(start.room)
-            assert room.cpu_milli >= 0 and room.memory_mib >= 0
+            room, grants[start.place] = room.take(start.need)
+            assert room.cpu_milli >= 0 and room.memory_mib >= 0 and room.disk_bytes >= 0
         assert agenda.complete == (not running)  # nothing runs, so nothing fits an empty node
         if not running:
             break
         place = draws.choice(sorted(running))
         if draws.randrange(10) == 0:
-            room = room.plus(running.pop(place).room)
+            del running[place]
+            room = room.give_back(grants.pop(place))
             agenda.put_back(place)
             continue
         fate = draws.choice(FATES)
-        start = running.pop(place)
-        room = room.plus(start.room)
+        del running[place]
+        room = room.give_back(grants.pop(place))
         tries.setdefault(place, []).append(fate)
         agenda.ended(place, fate, ((bytes([len(tries[place])]) * 32, 1),))
     for step in range(len(data.steps)):
@@ -115,13 +116,13 @@ def test_any_dag_runs_parents_first_within_slots_node_and_budget(
                 assert any(agenda.state(parent) is not State.DONE for parent in parents)
 
 
-def test_a_job_is_run_to_its_end_before_the_next_one_begins() -> None:
-    agenda = agenda_of(Dataset("d", 3, 1, (step_of(0), step_of(1, 0), step_of(2, 1))))
+def test_while_much_is_left_a_job_is_run_to_its_end_before_the_next_one_begins() -> None:
+    agenda = agenda_of(Dataset("d", 400, 1, (step_of(0), step_of(1, 0), step_of(2, 1))))
     seen = []
     while start := agenda.next(NODE):
         seen.append(start.place)
         agenda.ended(start.place, Fate.SUCCESS)
-    assert seen == [(step, job) for job in range(3) for step in range(3)]
+    assert seen == [(step, job) for job in range(400) for step in range(3)]
 
 
 def test_failures_spent_elsewhere_leave_fewer_tries() -> None:
@@ -153,8 +154,9 @@ def test_a_task_larger_than_the_node_runs_alone() -> None:
     data = Dataset("d", 2, 1, (step_of(0, cpu_milli=64_000, memory_mib=1 << 20),))
     agenda = agenda_of(data)
     start = agenda.next(NODE)
-    assert start is not None and start.room == NODE
-    assert agenda.next(NODE.less(start.room)) is None
+    assert start is not None
+    assert (start.need.cpu_milli, start.need.memory_mib) == (4000, 8192)
+    assert agenda.next(NODE.take(start.need)[0]) is None
 
 
 def test_small_tasks_overtake_a_large_one_but_not_for_ever() -> None:

@@ -6,7 +6,8 @@ from itertools import pairwise
 
 from bundle.dataset.spec import Step
 from bundle.fates import Fate
-from pilot.core.batching import BATCH_TASKS_MAX, Durations
+from pilot.core.batching import BATCH_TASKS_MAX, Batching
+from pilot.core.durations import Durations
 from tests.pilot.site_folder import SiteFolder, command, dataset, fates, shell, small
 
 KIND = (1, 0)
@@ -14,31 +15,35 @@ KIND = (1, 0)
 
 def test_a_task_of_unknown_length_comes_alone_and_last_in_no_batch() -> None:
     durations = Durations()
-    assert durations.tasks_at_once(KIND, ready=1000, slots=2) == 1
-    assert not durations.is_short(KIND)
+    batching = Batching(durations)
+    assert batching.tasks_at_once(KIND, ready=1000, slots=2) == 1
+    assert not batching.is_short(KIND)
 
 
 def test_short_tasks_come_many_at_once_but_leave_some_for_the_other_slots() -> None:
     durations = Durations()
+    batching = Batching(durations)
     durations.note(KIND, 0.0005)
-    assert durations.tasks_at_once(KIND, ready=1000, slots=2) == BATCH_TASKS_MAX
-    assert durations.tasks_at_once(KIND, ready=6, slots=2) == 3
-    assert durations.tasks_at_once(KIND, ready=0, slots=2) == 1
-    assert durations.is_short(KIND)
+    assert batching.tasks_at_once(KIND, ready=1000, slots=2) == BATCH_TASKS_MAX
+    assert batching.tasks_at_once(KIND, ready=6, slots=2) == 3
+    assert batching.tasks_at_once(KIND, ready=0, slots=2) == 1
+    assert batching.is_short(KIND)
 
 
 def test_long_tasks_come_alone() -> None:
     durations = Durations()
+    batching = Batching(durations)
     durations.note(KIND, 5.0)
-    assert durations.tasks_at_once(KIND, ready=1000, slots=2) == 1
+    assert batching.tasks_at_once(KIND, ready=1000, slots=2) == 1
 
 
 def test_a_kind_that_killed_its_slot_comes_alone_for_ever() -> None:
     durations = Durations()
-    durations.distrust(KIND)
+    batching = Batching(durations)
+    batching.distrust(KIND)
     durations.note(KIND, 0.0001)
-    assert durations.tasks_at_once(KIND, ready=1000, slots=2) == 1
-    assert not durations.is_short(KIND)
+    assert batching.tasks_at_once(KIND, ready=1000, slots=2) == 1
+    assert not batching.is_short(KIND)
 
 
 def test_tasks_behind_one_that_turned_out_long_run_in_other_slots(site: SiteFolder) -> None:

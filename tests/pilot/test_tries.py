@@ -90,7 +90,7 @@ def test_an_escalated_request_takes_more_of_the_node_and_never_more_than_it_has(
     for _ in range(3):
         start = agenda.next(NODE)
         assert start is not None
-        rooms.append((start.request.memory_mib, start.room.memory_mib))
+        rooms.append((start.request.memory_mib, start.need.memory_mib))
         agenda.ended((0, 0), Ended(Fate.OOM, RUN, memory_peak_mib=NODE.memory_mib - 1))
     assert rooms == [(1, 1), *[(NODE.memory_mib, NODE.memory_mib)] * 2]
     start = agenda.next(NODE)

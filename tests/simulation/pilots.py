@@ -24,7 +24,7 @@ from bundle.trust.keys import MemoryKey
 from pilot import seal
 from pilot.claims import Claimed, Claims
 from pilot.core.agenda import Agenda, Start
-from pilot.core.packing import Room
+from pilot.core.room import Room
 from pilot.seal import Recorded
 from site_adapters.contract import PilotRequest, PilotState, PilotView
 from tests.simulation.faults import Fault

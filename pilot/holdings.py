@@ -1,0 +1,48 @@
+"""What every slot holds of the node: room, shares of GPUs, cores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pilot.core.cores import Cores
+from pilot.core.granted import told
+from pilot.core.node import Node
+from pilot.core.room import Grant, Need, Room
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The part of the node that a slot holds; `cpus` is empty where it may run on any."""
+
+    grant: Grant
+    cpus: tuple[int, ...]
+    told: dict[str, str]  # the variables by which its tasks know
+
+
+class Holdings:
+    """The node, divided among slots. Changes in place; `room` is what is left."""
+
+    def __init__(self, room: Room, found: Node) -> None:
+        """Begin with everything free; cores are given only where they are nobody else's."""
+        self.node = self.room = room
+        self._cores = Cores(found.cores)
+        self._may_pin = found.may_pin
+        self._gpus = [one.uuid for one in found.gpus]
+        self._held: dict[int, Held] = {}
+
+    def take(self, slot: int, need: Need, *, pinned: bool) -> Held:
+        """Give a slot what a task needs; `pinned`: with cores of its own, unless it gets all."""
+        self.room, grant = self.room.take(need)
+        cpus: tuple[int, ...] = ()
+        if pinned and self._may_pin and need.cpu_milli < self.node.cpu_milli:
+            cpus = self._cores.take(need.cpu_milli)
+        held = self._held[slot] = Held(grant, cpus, told(grant, self._gpus))
+        return held
+
+    def let_go(self, slot: int) -> None:
+        """Take back what a slot holds, if anything."""
+        held = self._held.pop(slot, None)
+        if held is not None:
+            self.room = self.room.give_back(held.grant)
+            if held.cpus:
+                self._cores.give_back(held.cpus, held.grant.need.cpu_milli)
