@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
+from datetime import datetime
 from pathlib import Path
 
 SLOTS_MAX = 1024
@@ -32,35 +34,60 @@ def parser() -> argparse.ArgumentParser:
         "--config",
         type=Path,
         metavar="FILE",
-        help="TOML with [tasks] path and [task_environment]; nothing else is read",
+        help="TOML with [tasks] path, [task_environment] and the end's times in [pilots]",
     )
+    _add_ending(run)
     return top
+
+
+def _add_ending(run: argparse.ArgumentParser) -> None:
+    """Add the options that say when the pilot must be gone."""
+    end = run.add_mutually_exclusive_group()
+    words = "when the allocation ends, as UTC seconds or 2027-01-31T12:00:00Z"
+    end.add_argument("--ends-at", type=_moment, metavar="T", help=words)
+    words = "the allocation ends so long from now (default: what the scheduler tells)"
+    end.add_argument("--lasts-s", type=_seconds, metavar="S", help=words)
+    for name, words in (
+        ("--last-starts-s", "so long before the end only what surely ends in time is started"),
+        ("--checkpoint-s", "so long before the end tasks are asked for checkpoints"),
+        ("--stop-s", "so long before the end what runs is stopped, and sealed"),
+    ):
+        run.add_argument(name, type=_seconds, metavar="S", help=words)
+    words = "where seals go when the spool takes no more; the relay looks there"
+    run.add_argument("--emergency", type=Path, metavar="DIR", help=words)
 
 
 def command(arguments: list[str]) -> int:
     """Run `pulk pilot`; return the exit code."""
     given = parser().parse_args(arguments)
-    _run(given.spool, given.batch_id, given.slots, given.idle_s, given.config)
+    _run(given)
     return 0
 
 
-def _run(root: Path, batch_id: str, count: int, idle_s: float, config: Path | None) -> None:
+def _run(given: argparse.Namespace) -> None:
+    began_us = time.time_ns() // 1000
     from bundle.ids import PILOT_RUN_BYTES, PilotRun
     from bundle.spool.layout import Spool
     from pilot.slots import Slots
 
     os.umask(0o077)
-    spool = Spool(root.resolve())
+    spool = Spool(given.spool.resolve())
     pilot_run = PilotRun(os.urandom(PILOT_RUN_BYTES))
     folder = spool.claimed(pilot_run) / "slots"
     folder.mkdir(mode=0o700, parents=True)
-    slots = Slots(folder, spool.folder("data"), count)
+    slots = Slots(folder, spool.folder("data"), given.slots)
 
     # What takes long to import comes after: the slots settle in meanwhile.
-    from pilot.config import load
+    from pilot.config import load, load_plan
     from pilot.run import Pilot
 
-    Pilot(spool, slots, pilot_run, batch_id, load(config), idle_s).run()
+    end_us = given.ends_at or 0
+    if given.lasts_s is not None:
+        end_us = began_us + round(1e6 * given.lasts_s)
+    options = {name: getattr(given, name) for name in ("last_starts_s", "checkpoint_s", "stop_s")}
+    plan = load_plan(given.config, end_us, given.emergency, options)
+    site = load(given.config)
+    Pilot(spool, slots, pilot_run, given.batch_id, site, given.idle_s, plan=plan).run()
 
 
 def _folder(text: str) -> Path:
@@ -82,3 +109,13 @@ def _seconds(text: str) -> float:
     if not seconds >= 0:
         raise argparse.ArgumentTypeError(f"{text} seconds")
     return seconds
+
+
+def _moment(text: str) -> int:
+    """UTC microseconds."""
+    if text.isascii() and text.isdecimal():
+        return int(text) * 1_000_000
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text} has no offset: write it with Z")
+    return round(at.timestamp() * 1e6)

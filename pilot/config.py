@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bundle.errors import PulkError
+from pilot.core.ladder import Times
 from pilot.core.request import Site
+from pilot.ending import Plan
 
 
 class ConfigRefused(PulkError):
@@ -22,12 +25,7 @@ def load(path: Path | None) -> Site:
     """Read `[tasks] path` and `[task_environment]`; the rest belongs to the relay."""
     if path is None:
         return Site()
-    try:
-        value = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigRefused(where=str(path), reason=error.strerror or str(error)) from error
-    except ValueError as error:
-        raise ConfigRefused(where=str(path), reason=str(error)) from error
+    value = _read(path)
     tasks = _table(value, "tasks", path)
     environment = _table(value, "task_environment", path)
     for name, text in environment.items():
@@ -37,6 +35,42 @@ def load(path: Path | None) -> Site:
     if not isinstance(task_path, str):
         raise ConfigRefused(where=f"{path}: tasks.path", reason="it is not text")
     return Site(task_path, tuple(sorted(environment.items())))
+
+
+def load_plan(
+    path: Path | None,
+    end_us: int,
+    emergency: Path | None,
+    options: Mapping[str, float | None],
+) -> Plan:
+    """Return what is known of the end: options of the command line, else `[pilots]` of the file.
+
+    A folder in the file is relative to it.
+    """
+    table = {} if path is None else _table(_read(path), "pilots", path)
+    times = {}
+    for name, given in options.items():
+        found = table.get(name) if given is None else given
+        if found is None:
+            continue
+        if isinstance(found, bool) or not isinstance(found, (int, float)) or not found >= 0:
+            raise ConfigRefused(where=f"{path}: pilots.{name}", reason="it is no number of seconds")
+        times[name] = float(found)
+    folder = table.get("emergency", "")
+    if not isinstance(folder, str):
+        raise ConfigRefused(where=f"{path}: pilots.emergency", reason="it is not text")
+    if emergency is None and folder and path is not None:
+        emergency = path.parent / folder
+    return Plan(end_us, Times(**times), emergency and emergency.absolute())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigRefused(where=str(path), reason=error.strerror or str(error)) from error
+    except ValueError as error:
+        raise ConfigRefused(where=str(path), reason=str(error)) from error
 
 
 def _table(value: dict[str, Any], name: str, path: Path) -> dict[str, Any]:

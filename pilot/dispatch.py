@@ -13,9 +13,11 @@ from bundle.fates import Fate
 from bundle.ids import PilotRun
 from bundle.records.attempt import Attempt
 from pilot.attempts import OpenShard, Running, asked, begun, ended, lost
+from pilot.checkpoints import Checkpoints
 from pilot.core.agenda import Start
 from pilot.core.batching import Batching
 from pilot.core.fate import Stop
+from pilot.core.fingerprints import Fingerprints
 from pilot.core.lineage import ended as ended_of
 from pilot.core.packing import Chosen, Packing
 from pilot.core.request import Site, request
@@ -23,6 +25,7 @@ from pilot.holdings import Held, Holdings
 from pilot.offline import NAMESPACE
 from pilot.recorder import Started
 from pilot.slots import Slots
+from pilot.stretching import Stretching
 
 DEATHS_MAX = 5  # of one slot in a row, without an attempt that ended in between
 
@@ -56,12 +59,13 @@ class Dispatch:
         holdings: Holdings,
         packing: Packing,
         on_end: OnEnd,
-        end_us: int = 0,
+        checkpoints: Checkpoints,
     ) -> None:
-        """Start with slots that have not said yet how they settled in.
-
-        `end_us` is when the allocation ends, 0 if ever.
-        """
+        """Start with slots that have not said yet how they settled in."""
+        self.end_us = 0  # when tasks are stopped: nothing starts that can't end before; 0: never
+        self.fingerprint = ""  # why this node should run no more
+        self._fingerprints, self._checkpoints = Fingerprints(), checkpoints
+        self._stretching = Stretching(holdings, slots)
         self.running: dict[int, Running] = {}
         self._suspects: set[int] = set()  # of those that run; see `retry.is_suspect`
         self._started = Started()
@@ -72,7 +76,7 @@ class Dispatch:
         self._on_end = on_end
         self._free: list[int] = []
         self._in_slot: dict[int, list[int]] = {number: [] for number in slots.all}
-        self._holdings, self._packing, self._end_us = holdings, packing, end_us
+        self._holdings, self._packing = holdings, packing
         self._deaths = dict.fromkeys(slots.all, 0)
         self._batching = Batching(packing.durations)
         self._local = 0
@@ -99,7 +103,10 @@ class Dispatch:
                 shard.agenda.wake(now_us)
         suspect_runs = bool(self._suspects)
         chosen = self._packing.next(
-            self._holdings.room, now_us, end_us=self._end_us, suspect_runs=suspect_runs
+            self._stretching.offered(self._holdings.room),
+            now_us,
+            end_us=self.end_us,
+            suspect_runs=suspect_runs,
         )
         if chosen is None:
             return False
@@ -115,11 +122,30 @@ class Dispatch:
         news, self._started = self._started, Started()
         return news
 
-    def stop(self, stop: Stop, evidence: str) -> None:
-        """Stop whatever runs."""
+    def stop(self, stop: Stop, evidence: str, shard: OpenShard | None = None) -> None:
+        """Stop whatever runs, or what runs of one shard."""
+        message = {"stop": str(stop), "evidence": evidence}
         for number, attempts in self._in_slot.items():
-            if attempts:
-                self._slots.all[number].send({"stop": str(stop), "evidence": evidence})
+            if shard is None and attempts:
+                self._slots.all[number].send(message)
+            for local in attempts if shard is not None else ():
+                if self.running[local].shard is shard:
+                    self._slots.all[number].send(message | {"local": local})
+
+    def keepers(self) -> list[Running]:
+        """Return what runs and can leave a checkpoint."""
+        return [one for one in self.running.values() if one.step.checkpoint.files]
+
+    def ask_for_checkpoints(self) -> None:
+        """Ask whatever runs and can leave a checkpoint for it."""
+        wanted = {one.local for one in self.keepers()}
+        for number, attempts in self._in_slot.items():
+            for local in wanted.intersection(attempts):
+                self._slots.all[number].send({"checkpoint": True, "local": local})
+
+    def grow(self, *, keeps: bool) -> None:
+        """Give idle cores, and memory, to tasks that can use them."""
+        self._stretching.grow(keeps=keeps)
 
     def on_ready(self, number: int) -> None:
         """Take what a slot says, or notice that it died. Raises SlotsFailed."""
@@ -149,7 +175,7 @@ class Dispatch:
         if given[0][1].alone:
             return given
         while len(given) < many:
-            chosen = self._packing.more(need, is_short, now_us, self._end_us)
+            chosen = self._packing.more(need, is_short, now_us, self.end_us)
             if chosen is None:
                 break
             shard = shards[chosen[0]]
@@ -161,6 +187,7 @@ class Dispatch:
         shard, start = given
         is_short = self._batching.is_short((shard.claimed.lease.dataset, start.place[0]))
         pinned = len(self._slots.all) > 1 and not is_short
+        self._stretching.make_room(start.need)
         held = self._holdings.take(number, start.need, pinned=pinned)
         took_us = self._packing.took_us(shard.key, start.place[0])
         latest_us = 1000 * start.request.walltime_ms
@@ -168,6 +195,7 @@ class Dispatch:
         return held
 
     def _let_go(self, number: int) -> None:
+        self._stretching.end(number)
         self._holdings.let_go(number)
         self._packing.ended(number)
 
@@ -200,11 +228,37 @@ class Dispatch:
             else:
                 if held.cpus:
                     message["cpus"] = held.cpus
+                if "keeps" in message or "elastic" in message:
+                    self._settle_asides(number, running, message, held)
                 messages.append(message)
         if messages:
             self._slots.all[number].send({"tasks": messages})  # a dead slot shows by its end
         else:
             self._set_free(number)
+
+    def _settle_asides(
+        self, number: int, running: Running, message: dict[str, Any], held: Held
+    ) -> None:
+        """Find what a task goes on from; take note of one that can use more than it asked for."""
+        start = running.start
+        if "keeps" in message and (rows := self._checkpoints.of(running)):
+            message["restore"] = [list(row) for row in rows]
+        if "elastic" in message:
+            message["grant"]["cpus"] = list(held.cpus)
+            took_us = self._packing.took_us(running.shard.key, start.place[0])
+            done_us = running.asked_us + took_us
+            elastic = running.step.elastic
+            self._stretching.begin(number, running.local, start.need, elastic, done_us)
+
+    def _judge_node(self, running: Running, attempt: Attempt, reply: Mapping[str, Any]) -> None:
+        """See whether the way in which attempts end tells of a broken node."""
+        if not self.fingerprint and attempt.fate is not Fate.SUCCESS:
+            self.fingerprint = reply.get("disk_failed", "") or self._fingerprints.note(
+                running.kind,
+                attempt.fate,
+                attempt.usage.wall_ms,
+                kernel_oom=reply.get("kernel_oom", False),
+            )
 
     def _on_report(self, number: int, message: dict[str, Any]) -> None:
         self._deaths[number] = 0
@@ -214,6 +268,11 @@ class Dispatch:
             if attempt.fate is Fate.SUCCESS:
                 took_us = attempt.ended_mono_us - attempt.started_mono_us
                 self._packing.durations.note(running.kind, took_us / 1_000_000)
+                self._fingerprints.row.clear()
+            else:
+                self._judge_node(running, attempt, reply)
+            if running.step.checkpoint.files:
+                self._checkpoints.ended(running, attempt, reply, self._pilot_run)
             self._end(number, running, attempt, reply.get("log", b""))
         for local in message["back"]:
             self._hand_back(number, self.running[local])

@@ -22,8 +22,9 @@ from collections import deque
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pilot import linux, offline, reap, stage, synthetic
+from pilot import asides, linux, offline, reap, stage, synthetic
 from pilot.core.fate import Stop
+from pilot.core.fingerprints import FULL
 from pilot.messages import Channel
 from pilot.pinning import Pinning
 from pilot.search import Commands
@@ -121,6 +122,7 @@ class Slot:
             stage.bring(request, self._data)
         except stage.NotStaged as error:
             reply["stage_in"] = error.what.format(**error.fields)
+            _note_full(error, reply)
         else:
             self._run(request, reply)
         took_s = time.monotonic() - began_s
@@ -135,6 +137,7 @@ class Slot:
     def _run(self, request: dict[str, Any], reply: dict[str, Any]) -> None:
         watch = Watch(request["memory_mib"], request["disk_bytes"])
         began_s = time.monotonic()
+        task = asides.for_task(request, self._data)
         try:
             pid = self._start(request)
         except OSError as error:
@@ -142,7 +145,8 @@ class Slot:
             reply["exit_code"] = 127 if isinstance(error, FileNotFoundError) else 126
             return
         moves = bool(request["outputs"]) or "inputs" in request or "generated" in request
-        ended = self._await(pid, watch, request["walltime_ms"] / 1000, reply, moves=moves)
+        task.begin(pid)
+        ended = self._await(pid, watch, request["walltime_ms"] / 1000, reply, task, moves=moves)
         reap.sweep(ended)
         reply["wall_ms"] = round(1000 * (time.monotonic() - began_s))
         if os.WIFSIGNALED(ended.status):
@@ -151,6 +155,7 @@ class Slot:
             reply["kernel_oom"] = self._oom_kills > kills
         else:
             reply["exit_code"] = os.WEXITSTATUS(ended.status)
+        task.leave(reply)
         self._finish(request, reply, ended, watch)
 
     def _finish(
@@ -165,6 +170,7 @@ class Slot:
                 reply["outputs"] = stage.take(request["outputs"], self._data)
             except stage.NotStaged as error:
                 reply["stage_out"] = error.what.format(**error.fields)
+                _note_full(error, reply)
         peak = max(watch.memory_peak_bytes, reap.own_peak_bytes(ended, watch.memory_peak_bytes))
         reply["usage"] = {
             "cpu_ms": round(1000 * ended.cpu_s),
@@ -219,7 +225,14 @@ class Slot:
             os._exit(status)
 
     def _await(
-        self, pid: int, watch: Watch, walltime_s: float, reply: dict[str, Any], *, moves: bool
+        self,
+        pid: int,
+        watch: Watch,
+        walltime_s: float,
+        reply: dict[str, Any],
+        task: asides.Plain,
+        *,
+        moves: bool,
     ) -> reap.Ended:
         """Wait for the task's first process, within limits, until it is reaped."""
         descriptor = os.pidfd_open(pid)
@@ -228,14 +241,15 @@ class Slot:
         kill_at_s = float("inf")
         try:
             while True:
-                wake_s = min(watch.next_look_s, kill_at_s, time_limit_s)
+                wake_s = min(watch.next_look_s, kill_at_s, time_limit_s, task.next_s)
                 left_ms = max(0.0, wake_s - time.monotonic()) * 1000 + 1
                 ready = [one for one, _ in self._poll.poll(left_ms)]
                 if descriptor in ready:
                     break
                 stop, evidence = Stop.NONE, ""
                 if ready:
-                    stop, evidence = self._asked(reply["local"])
+                    stop, evidence = self._asked(reply["local"], task, watch)
+                task.tick()
                 now_s = time.monotonic()
                 if now_s >= watch.next_look_s and kill_at_s == float("inf"):
                     self._report()  # this one is not short: nothing should wait behind it
@@ -262,12 +276,14 @@ class Slot:
         ended.add(usage)
         return ended
 
-    def _asked(self, local: int) -> tuple[Stop, str]:
+    def _asked(self, local: int, task: asides.Plain, watch: Watch) -> tuple[Stop, str]:
         """Read what the pilot says while a task runs."""
         messages = self._channel.arrived()
         if messages is None:
             self._leave()
         for message in messages:
+            if message.get("local", local) == local:
+                task.hear(message, watch)
             if message.get("stop") and message.get("local", local) == local:
                 self._report()
                 return Stop(message["stop"]), message["evidence"]
@@ -283,6 +299,12 @@ class Slot:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         reap.sweep()
         os._exit(0)
+
+
+def _note_full(error: stage.NotStaged, reply: dict[str, Any]) -> None:
+    """Say where a filesystem takes no more: no later task will fare better on this node."""
+    if isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL:
+        reply["disk_failed"] = f"the disk takes no more: {error.__cause__.strerror}"
 
 
 def _first(stop: Stop, evidence: str, other: tuple[Stop, str]) -> tuple[Stop, str]:

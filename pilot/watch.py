@@ -33,6 +33,11 @@ class Watch:
         self.memory_peak_bytes = 0
         self.disk_peak_bytes = 0
 
+    def allow(self, memory_mib: int) -> None:
+        """Let the task have so much memory from now on."""
+        self._memory_bytes_max = (memory_mib + max(MEMORY_SLACK_MIB, memory_mib // 10)) * MIB
+        self._memory_mib = memory_mib
+
     def look(self, log_bytes: int) -> tuple[Stop, str]:
         """Take a sample; return which limit was passed, with the evidence."""
         self.has_looked = True
