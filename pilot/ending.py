@@ -49,6 +49,7 @@ class Ending:
         self.starts_no_more = False
         self._signals = self._heard = 0
         self._ladder = planned(plan.times, plan.end_us, time.time_ns() // 1000, time.monotonic())
+        dispatch.end_us = self._stop_at_us()
         self._rung = Rung.WORK
         self._stopped = False
         self._next_look_s = time.monotonic()
@@ -81,7 +82,7 @@ class Ending:
             keepers = self._dispatch.keepers()
             self._ladder = self._ladder.told(now_s, any_checkpoints=bool(keepers))
             self.starts_no_more = True
-        self._dispatch.end_us = self._ladder.stop_at_us(now_s, time.time_ns() // 1000)
+        self._dispatch.end_us = self._stop_at_us()
         rung = self._ladder.rung(now_s)
         if rung is not self._rung:
             self._climb(rung)
@@ -102,6 +103,9 @@ class Ending:
         if not self._stopped:
             self._stopped = True
             self._dispatch.stop(stop, evidence)
+
+    def _stop_at_us(self) -> int:
+        return self._ladder.stop_at_us(time.monotonic(), time.time_ns() // 1000)
 
     def _climb(self, rung: Rung) -> None:
         before, self._rung = self._rung, rung

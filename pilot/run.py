@@ -76,7 +76,7 @@ class Pilot:
         self._shards: dict[int, OpenShard] = {}
         self._keys = 0
         times = plan.times
-        resumed_us = round(1e6 * max(times.last_starts_s - times.stop_s, 0))
+        resumed_us = max(round(1e6 * (times.last_starts_s - times.stop_s)), 1)
         self._packing = Packing(self._node, slots=len(slots.all), resumed_us=resumed_us)
         holdings = Holdings(self._node, node.cores(), gpus)
         self._dispatch = Dispatch(
