@@ -42,9 +42,12 @@ SITES = 8  # that bring results
 ASKERS = 32  # sites whose relays ask
 TASKS = 50  # in a result bundle
 WORKS = 4  # work bundles for each of them
-BUNDLES = 4_000
+PROBE_BUNDLES = 800  # that show how many a second are taken
+PROBE_S = 4.0
+ROOM = 1.5  # so many times what that rate would bring in all phases
 READ_EVERY_S = 0.05
 ANSWER_S = 60.0
+NONE_LEFT = "no bundle is left to bring"  # then the figures are the bench's fault
 CONFIG = """
 [planner]
 shard_tasks_max = 50
@@ -65,13 +68,20 @@ class Seen:
     broken_off: int = 0
     other: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    until_s: float = 0.0  # of the last completion, since the phase began
     server_cpu_s: float = 0.0
     door_cpu_s: float = 0.0
+    reader_cpu_s: float = 0.0
 
     @property
     def per_s(self) -> float:
         """Completions acknowledged in a second."""
         return len(self.completions) / self.seconds
+
+    @property
+    def busy_per_s(self) -> float:
+        """Completions in a second, as long as there were bundles to bring."""
+        return len(self.completions) / (self.until_s or 1.0)
 
     def add(self, other: Seen) -> Seen:
         """Return both together."""
@@ -82,8 +92,10 @@ class Seen:
             self.broken_off + other.broken_off,
             self.other + other.other,
             self.seconds + other.seconds,
+            max(self.until_s, other.until_s),
             self.server_cpu_s + other.server_cpu_s,
             self.door_cpu_s + other.door_cpu_s,
+            self.reader_cpu_s + other.reader_cpu_s,
         )
 
 
@@ -104,7 +116,11 @@ class World:
 
 def measure() -> list[Row]:
     """Return the rows."""
-    with world(BUNDLES) as made:
+    with world(PROBE_BUNDLES) as made:
+        per_s = watch(made, PROBE_S).busy_per_s
+    bundles = int(per_s * (2 * QUIET_S + FLOOD_S + 1) * ROOM)
+    print(f"  {per_s:.0f} completions/s: {bundles} bundles are made", file=sys.stderr)
+    with world(bundles) as made:
         capacity = flooded(made, 64, 100_000, CAPACITY_S)["200"] / CAPACITY_S
         print(f"  capacity: {capacity:.0f} asks/s", file=sys.stderr)
         before = watch(made, QUIET_S)
@@ -135,12 +151,15 @@ def _rows(
         Row("flood", "completions without flood", quiet.per_s, "1/s"),
         Row("flood", "goodput of completions", during.per_s, "1/s", "no flood", goodput, 0.8),
         Row("flood", "tasks acknowledged and lost", lost, "tasks", "0", lost, 0, None, True),
+        Row("flood", "sites that ran out of bundles", _ran_out(during), "sites"),
         Row("flood", "completions told to come back", during.told_to_wait, "answers"),
         Row("flood", "completions broken off", during.broken_off, "requests"),
     ]
     for name, seen in (("without flood", quiet), ("under the flood", during)):
         p50, p99 = quantile(seen.completions, 0.5), quantile(seen.completions, 0.99)
-        for part, cpu_s in (("server", seen.server_cpu_s), ("door", seen.door_cpu_s)):
+        shares = {"server": seen.server_cpu_s, "reader": seen.reader_cpu_s}
+        shares["door"] = seen.door_cpu_s
+        for part, cpu_s in shares.items():
             share = 100 * cpu_s / seen.seconds
             rows.append(Row("flood", f"CPU of the {part} {name}", share, "% of a core"))
         rows.append(Row("flood", f"completion p50 {name}", p50, "s"))
@@ -149,6 +168,10 @@ def _rows(
         rows.append(Row("flood", f"read while merging p50 {name}", 1000 * p50, "ms"))
         rows.append(below("flood", f"read while merging p99 {name}", 1000 * p99, "ms", 50))
     return rows
+
+
+def _ran_out(seen: Seen) -> int:
+    return seen.other.count(NONE_LEFT)
 
 
 @contextmanager
@@ -209,25 +232,28 @@ def watch(made: World, seconds: float) -> Seen:
     for one in seen:
         whole = whole.add(one)
     whole.seconds = time.monotonic() - began_s
-    server_s, door_s = _cpu_s(made)
-    whole.server_cpu_s, whole.door_cpu_s = server_s - cpu_s[0], door_s - cpu_s[1]
+    spent = [after - before for after, before in zip(_cpu_s(made), cpu_s, strict=True)]
+    whole.server_cpu_s, whole.reader_cpu_s, whole.door_cpu_s = spent
     return whole
 
 
-def _cpu_s(made: World) -> tuple[float, float]:
-    """Return the seconds of CPU that the server and its door have used."""
-    own = made.server.cpu_times()
-    door = [one.cpu_times() for one in made.server.children()]
-    return own.user + own.system, sum(one.user + one.system for one in door)
+def _cpu_s(made: World) -> tuple[float, float, float]:
+    """Return the seconds of CPU that the server, its reader and its door have used."""
+    parted = sorted(made.server.children(), key=lambda one: one.pid)  # in the order of their making
+    server, reader, door = (one.cpu_times() for one in (made.server, *parted))
+    return server.user + server.system, reader.user + reader.system, door.user + door.system
 
 
 def _bring(made: World, site: ScriptedSite, until_s: float, seen: Seen) -> None:
+    began_s = time.monotonic()
     while time.monotonic() < until_s:
         bundle, path = next(made.bundles[site.name], ("", Path()))
         if not bundle:
-            seen.other.append("no bundle is left to bring")
+            seen.other.append(NONE_LEFT)
             return
         bring_one(made, site, bundle, path.read_bytes(), seen)
+        path.unlink()
+        seen.until_s = time.monotonic() - began_s
 
 
 def bring_one(made: World, site: ScriptedSite, bundle: str, body: bytes, seen: Seen) -> None:

@@ -20,9 +20,10 @@ from bundle.records import lease as leases
 from bundle.records import report as reports
 from bundle.records import segment as segments
 from bundle.records.attempt import Attempt, Usage, outcome_digest
+from bundle.records.host import Host
 from bundle.records.lease import Lease
 from bundle.records.seal import SEAL_PAYLOAD_TYPE
-from bundle.records.segment import Host, Segment, SegmentHeader, segment_digest
+from bundle.records.segment import Segment, SegmentHeader, segment_digest
 from bundle.trust import enrolment
 from bundle.trust.keys import MemoryKey
 from bundle.trust.request import sign_request

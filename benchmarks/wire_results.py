@@ -22,8 +22,9 @@ from bundle.ids import BundleId, LeaseId, PilotRun, SiteName, StreamId, dataset_
 from bundle.limits import ATTEMPTS_PER_BUNDLE_MAX
 from bundle.records import segment as segments
 from bundle.records.attempt import Attempt, Usage
+from bundle.records.host import Host
 from bundle.records.seal import SEAL_PAYLOAD_TYPE
-from bundle.records.segment import Host, Segment, SegmentHeader
+from bundle.records.segment import Segment, SegmentHeader
 from bundle.trust import certificate
 from bundle.trust.certificate import Certificate
 from bundle.trust.keys import MemoryKey

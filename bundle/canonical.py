@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import msgpack
@@ -90,6 +92,7 @@ def _quickly(data: bytes, limits: ParseLimits) -> Any:
 
 
 _PLAIN = frozenset({int, str, bytes, bool, type(None)})  # exactly these: no order, no check
+_LISTS = frozenset({list})
 
 
 def _ordered(value: Any) -> Any:
@@ -101,6 +104,8 @@ def _ordered(value: Any) -> Any:
             return {key: _ordered(value[key]) for key in keys}
         case list() | tuple():
             if _PLAIN.issuperset(map(type, value)):  # most columns: no step per element
+                return list(value)
+            if _are_rows(value):
                 return list(value)
             return [_ordered(one) for one in value]
         case float() if not math.isfinite(value):
@@ -133,9 +138,18 @@ def _counted(value: Any, depth_left: int = 1 << 10) -> int:
         return count + len(inner)
     if depth_left <= 1:
         raise NotEncodable(reason="nested too deep")
+    if _are_rows(inner):
+        return count + len(inner) + sum(map(len, inner))
     for one in inner:
         count += _counted(one, depth_left - 1)
     return count
+
+
+def _are_rows(values: Iterable[Any]) -> bool:
+    """Return whether all are lists of nothing but plain values: runs of numbers, most of all."""
+    return _LISTS.issuperset(map(type, values)) and _PLAIN.issuperset(
+        map(type, chain.from_iterable(values))
+    )
 
 
 def _utf8(key: str) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
@@ -78,6 +78,19 @@ class IntervalSet:
     def __iter__(self) -> Iterator[int]:
         for first, past in self.spans:
             yield from range(first, past)
+
+    def within(self, first: int, past: int) -> IntervalSet:
+        """Return the members from `first` up to `past`, in time of how many spans they make."""
+        at = bisect_right(self.spans, first, key=_first) - 1
+        if at < 0 or self.spans[at][1] <= first:
+            at += 1
+        end = bisect_left(self.spans, past, key=_first)
+        if at >= end or first >= past:
+            return IntervalSet()
+        its = list(self.spans[at:end])
+        its[0] = (max(its[0][0], first), its[0][1])
+        its[-1] = (its[-1][0], min(its[-1][1], past))
+        return IntervalSet(tuple(its))
 
     def take(self, count: int) -> IntervalSet:
         """Return the `count` smallest members (fewer where there are fewer)."""

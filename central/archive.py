@@ -25,6 +25,7 @@ from central.home import Home
 
 SUFFIX = ".pulk"
 FILE_URL = "file://"
+BESIDE = "beside"
 _NAME = re.compile(r"([0-9a-f]{64})\.pulk")
 _LOG = logging.getLogger(__name__)
 
@@ -170,15 +171,19 @@ class Archive:
         return len(places)
 
 
-def open_archive(home: Home, config: Config) -> Archive:
-    """Return the archive that central.toml describes. Raises NoS3."""
+def open_archive(home: Home, config: Config, *, beside: bool = False) -> Archive:
+    """Return the archive that central.toml describes. Raises NoS3.
+
+    `beside`: for a process that reads beside the one that writes; what it brings out of a remote
+    lies in a folder of its own, for a cache is one process's.
+    """
     told = config.archive
     elsewhere = folder_of(config)
     is_remote = bool(told.url) and elsewhere is None
     remote = S3Blobs(told.url, endpoint=told.endpoint) if is_remote else None
     mirrors = [FolderBlobs(Path(one)) for one in told.mirrors]
     return Archive(
-        elsewhere or home.archive,
+        elsewhere or (home.archive / BESIDE if beside and is_remote else home.archive),
         told.copies,
         mirrors=mirrors,
         remote=remote,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from bundle.errors import PulkError
 from bundle.ids import DatasetId, LeaseId, SiteName
 from bundle.records.head import OUTVOTED
@@ -18,7 +16,7 @@ from central.core import newest
 from central.core.commit import Commit
 from central.core.facts import Control, ControlWord
 from central.errors import MalformedContent, MissingDataset
-from central.intake import Found, FoundSegment
+from central.found import Found, FoundSegment
 from central.joining import COMPLETE, GONE, Joining, Merged
 from central.noting import note_received
 from central.state import contest
@@ -77,8 +75,7 @@ def join_segments(
 def _segment_row(new: FoundSegment, lease: LeaseRow, bundle: int) -> SegmentRow:
     """Return the row of a new segment, with where its attempts are."""
     columns, entry = new.columns, new.entry
-    local, generation = columns["local"], columns["generation"]
-    some = columns.count > 0
+    of = columns.summary
     return SegmentRow(
         digest=entry.digest,
         dataset=lease.dataset,
@@ -88,13 +85,13 @@ def _segment_row(new: FoundSegment, lease: LeaseRow, bundle: int) -> SegmentRow:
         pilot_run=entry.pilot_run,
         batch_id=entry.batch_id,
         attempts=columns.count,
-        unsuccessful=columns.count - int(np.count_nonzero(columns.succeeded)),
-        local_min=int(local.min()) if some else 0,
-        local_max=int(local.max()) if some else 0,
-        generation_max=int(generation.max()) if some else 0,
+        unsuccessful=columns.count - of.successes,
+        local_min=of.local_min,
+        local_max=of.local_max,
+        generation_max=of.generation_max,
         complete=columns.complete,
         salvaged=columns.salvaged,
-        spans=spans(columns["step"], columns["job"]),
+        spans=spans(columns),
     )
 
 
@@ -109,11 +106,13 @@ def join_work(joining: Joining, manifest: Manifest, found: Found) -> None:
 def _join_leases(joining: Joining, found: Found) -> None:
     """Join leases; before them what they tell of their datasets, the newest word first."""
     leases = list(found.leases.values())
+    heard: set[tuple[DatasetId, bytes]] = set()
     for one in sorted(leases, key=lambda one: one.told(), reverse=True):
-        raw = found.documents.get(one.lease.dataset_digest)
-        joining.hear_of_dataset(one.lease, raw, one.told())
-    for one in leases:
-        joining.learn_lease(one.lease, one.raw, one.digest, one.work)
+        about = (one.lease.dataset, one.lease.dataset_digest)
+        if about not in heard:  # an older word on the same document changes nothing
+            heard.add(about)
+            joining.hear_of_dataset(one.lease, found.documents.get(about[1]), one.told())
+    joining.learn_leases(leases)
 
 
 def read_commit(workings: Workings, bundle: OpenBundle) -> tuple[Commit, dict[bytes, bytes]]:

@@ -6,7 +6,6 @@ before anybody hears an answer. Every public method may be called from any threa
 
 from __future__ import annotations
 
-import hmac
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from bundle.ids import BundleId, DatasetId, SiteName
+from bundle.ids import BundleId, DatasetId, SiteName, Task
 from bundle.intervals import IntervalSet
 from bundle.trust import certificate, enrolment, fingerprint
 from bundle.trust.certificate import Certificate
@@ -35,13 +34,14 @@ from central import (
     safety,
     trust_chain,
     users,
+    why,
 )
 from central.absorb import Disposition
 from central.archive import open_archive
 from central.config import Config
 from central.core.facts import ControlWord
 from central.core.receipts import Outcome
-from central.errors import Unauthorised, UnknownBundle
+from central.errors import UnknownBundle
 from central.home import Home
 from central.marks import Marks, Word
 from central.pack import OutBundle
@@ -50,13 +50,12 @@ from central.requests import Submitted
 from central.standing import Standing
 from central.store.opening import open_store
 from central.submission import Given
-from central.tokens import take_token, token_digest
+from central.tokens import take_token
 from central.views import FilePlace
 from central.workings import Workings, load_signer, new_epoch
 
 SKEW_US_MAX = 300_000_000
 CATCH_UP_US = 60_000_000
-TOKENS_KEPT_US = 1_000_000  # a token that is taken away works for so long still
 # What these kinds change for other sites than their own (a task made ready, a lease taken over)
 # those hear a second later; see `central.door.known`.
 OF_ITS_SITE = frozenset({Kind.RESULT.value, Kind.REPORT.value, Kind.TELEMETRY.value})
@@ -71,13 +70,12 @@ class Authority(Questions):
         """Take over workings that nobody else uses."""
         self._lock = threading.RLock()
         self._packer = pack.Packer(workings)
-        super().__init__(workings, self._lock, self._packer)
+        super().__init__(workings)
         self._caught_up_us = 0
         self._looked = 0  # the version of what was there when parked files were tried again
         self._heeded = 0  # the trust version that was acted on
         self._standing = Standing(workings.home.trust)
         self._marks = Marks()
-        self._tokens: tuple[int, list[tuple[int, bytes]]] = (-TOKENS_KEPT_US, [])
 
     @classmethod
     def open(cls, home: Home, config: Config, *, clock_us: Callable[[], int]) -> Self:
@@ -213,14 +211,6 @@ class Authority(Questions):
         elif row is not None or found.outcome is not Outcome.REFUSED:
             self._marks.changed()
 
-    def known(self, bundle: BundleId) -> Disposition | None:
-        """Return what became of a bundle that came before; None where it is new or parked."""
-        with self._held():
-            row = self._w.store.bundles.bundle(bundle)
-            if row is None or row.outcome == Outcome.PARKED:
-                return None
-            return Disposition(Outcome(row.outcome), row.code, row.text, bundle)
-
     def check(self, path: Path) -> None:
         """Verify a bundle file up to its signatures. Raises BundleRefused, some are Parkable."""
         with self._held():
@@ -322,6 +312,11 @@ class Authority(Questions):
             safety.catch_up(self._w)
             return safety.cover(self._w, backup, record)
 
+    def why(self, task: Task) -> dict[str, Any]:
+        """Return what keeps a task from running. Raises UnknownDataset, UnknownTask."""
+        with self._lock:  # the planner's board is in this process alone
+            return why.why(self._w, self._packer.board, task)
+
     def presume_lost(self, site: SiteName) -> int:
         """Take as a fact that a site is lost with all it holds; return how many leases that ends.
 
@@ -350,16 +345,3 @@ class Authority(Questions):
         """Return the site that signed a request. Raises RequestRefused, KeyRevoked, ...."""
         (_, trust), now_us = self._standing.now(), self._w.clock_us()
         return check_request(header, trust, method, path, now_us=now_us, skew_max_us=SKEW_US_MAX)
-
-    def token(self, bearer: str) -> int:
-        """Return the number of a token, compared in constant time. Raises Unauthorised."""
-        given = token_digest(bearer)
-        read_us, known = self._tokens
-        if not 0 <= self._w.clock_us() - read_us < TOKENS_KEPT_US:
-            with self._readers.store() as store:
-                known = store.people.tokens()
-            self._tokens = (self._w.clock_us(), known)
-        found = [no for no, digest in known if hmac.compare_digest(digest, given)]
-        if not found:
-            raise Unauthorised()
-        return found[0]

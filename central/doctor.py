@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sqlite3
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,6 +19,7 @@ from central.config import Config
 from central.home import Home, now_us
 from central.store.opening import is_made, open_store
 from central.store.protocol import Store
+from central.store.sqlite.library import sqlite3
 from central.workings import BEYOND
 
 FREE_BYTES_MIN = 1 << 30

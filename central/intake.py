@@ -6,72 +6,24 @@ lists, and the dataset documents travel in it, so that a central that forgot the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-
-import numpy as np
+from collections.abc import Iterable
 
 from bundle.errors import PulkError
 from bundle.ids import BundleId, LeaseId, SiteName
-from bundle.limits import ATTEMPTS_PER_BUNDLE_MAX
 from bundle.records import lease as leases
 from bundle.records.lease import Lease
 from bundle.wire import files
-from bundle.wire.entries import PIECE, SegmentEntry
-from bundle.wire.errors import BundleRefused
+from bundle.wire.entries import PIECE
 from bundle.wire.manifest import ChunkEntry, Kind, Manifest
 from bundle.wire.read import OpenBundle, verify_envelope
-from central.core import segment_columns
-from central.core.dag import Dag
-from central.core.segment_columns import Numbers, SegmentColumns, distinct
-from central.core.state_byte import Mask, inside
-from central.errors import (
-    ForeignLease,
-    MalformedContent,
-    MissingDataset,
-    MissingLease,
-    OutsideLease,
-    TooManyAttempts,
-)
-from central.store.rows import FileRow, LeaseRow, WorkRow
+from central.errors import MalformedContent
+from central.found import Found, FoundLease
+from central.holding import read_segments
+from central.store.rows import FileRow, WorkRow
 from central.workings import Workings
 
 RECORDS = frozenset({"work-manifest", "lease", "dataset", "segment"})
 LISTED = frozenset({"lease", "dataset"})
-
-
-@dataclass(frozen=True, slots=True)
-class FoundLease:
-    """A lease and the work manifest that lists its chunk."""
-
-    lease: Lease
-    raw: bytes
-    digest: bytes
-    work: WorkRow
-
-    def told(self) -> bytes:
-        """Return when which document was leased from: the greatest is the newest."""
-        return self.work.created_us.to_bytes(8, "big") + self.lease.dataset_digest
-
-
-@dataclass(frozen=True, slots=True)
-class FoundSegment:
-    """A segment that is new here, and its attempts as columns."""
-
-    entry: SegmentEntry
-    columns: SegmentColumns
-    place: int
-
-
-@dataclass(slots=True)
-class Found:
-    """What a bundle brings."""
-
-    works: dict[BundleId, WorkRow] = field(default_factory=dict)
-    documents: dict[bytes, bytes] = field(default_factory=dict)
-    leases: dict[LeaseId, FoundLease] = field(default_factory=dict)
-    segments: list[FoundSegment] = field(default_factory=list)
-    files: list[FileRow] = field(default_factory=list)  # number of the bundle still 0
 
 
 def read_result(workings: Workings, bundle: OpenBundle) -> Found:
@@ -84,7 +36,7 @@ def read_result(workings: Workings, bundle: OpenBundle) -> Found:
     """
     found = Found()
     _read_records(workings, bundle, found)
-    _read_segments(workings, bundle, found)
+    read_segments(workings, bundle, found)
     for place, entry in enumerate(bundle.manifest.chunks):
         if entry.kind not in RECORDS and entry.kind != PIECE:
             bundle.check_chunk(place)
@@ -199,127 +151,3 @@ def _lease(bundle: OpenBundle, raw: bytes) -> Lease:
         return leases.decode(raw)
     except PulkError as error:
         raise MalformedContent(where=str(bundle.path), reason=error.text()) from error
-
-
-def _read_segments(workings: Workings, bundle: OpenBundle, found: Found) -> None:
-    where = str(bundle.path)
-    places = {bundle.manifest.chunks[place].digest: place for place in bundle.find("segment")}
-    entries = bundle.manifest.segments
-    known = workings.store.segments.known([entry.digest for entry in entries])
-    rows = workings.store.datasets.leases({entry.lease for entry in entries})
-    of_lease = {LeaseId(row.id): row for row in rows}
-    readers: dict[LeaseId, _SegmentReader] = {}
-    total = 0
-    if len({entry.digest for entry in entries}) < len(entries):
-        raise MalformedContent(where=where, reason="a segment is listed twice")
-    for entry in entries:
-        if entry.digest not in places:
-            raise MalformedContent(where=where, reason=f"segment {entry.digest.hex()} is not in it")
-        if entry.lease not in readers:
-            readers[entry.lease] = _reader(workings, bundle, (found, of_lease), entry)
-        readers[entry.lease].authorise(entry, bundle)
-        if entry.digest in known:
-            bundle.check_chunk(places[entry.digest])
-            continue
-        place = places[entry.digest]
-        one = readers[entry.lease].read(entry, place, bundle)
-        total += one.columns.count
-        if total > ATTEMPTS_PER_BUNDLE_MAX:
-            raise TooManyAttempts(where=where, found=total, most=ATTEMPTS_PER_BUNDLE_MAX)
-        found.segments.append(one)
-
-
-def _reader(
-    workings: Workings,
-    bundle: OpenBundle,
-    known: tuple[Found, Mapping[LeaseId, LeaseRow]],
-    entry: SegmentEntry,
-) -> _SegmentReader:
-    """Return what reads the segments of one lease. Raises MissingLease, MissingDataset."""
-    found, rows = known
-    row = rows.get(entry.lease)
-    learned = found.leases.get(entry.lease)
-    if row is not None:
-        lease, owner, work = workings.lease(row), row.site, row.work
-    elif learned is not None:
-        lease, owner, work = learned.lease, learned.work.site, learned.work.id
-    else:
-        raise MissingLease(where=str(bundle.path), lease=entry.lease.hex())
-    raw = found.documents.get(lease.dataset_digest)
-    try:
-        dag = workings.dag(lease.dataset_digest, raw)
-    except MissingDataset:
-        raise MissingDataset(where=str(bundle.path), dataset=lease.dataset) from None
-    return _SegmentReader(lease, owner, work, dag)
-
-
-class _SegmentReader:
-    """Reads the segments of one lease and holds them to it."""
-
-    def __init__(self, lease: Lease, owner: SiteName, work: BundleId, dag: Dag) -> None:
-        self._lease, self._owner, self._work, self._shape = lease, owner, work, dag
-        self._hashes = dict(lease.spec_hashes)
-
-    def authorise(self, entry: SegmentEntry, bundle: OpenBundle) -> None:
-        """Raise ForeignLease unless the site that signed the bundle was given the lease."""
-        if bundle.site != self._owner:
-            raise ForeignLease(
-                where=str(bundle.path), lease=entry.lease.hex(), owner=self._owner, site=bundle.site
-            )
-        if entry.work != self._work:
-            raise OutsideLease(
-                where=str(bundle.path),
-                segment=entry.digest.hex(),
-                reason=f"its lease is of work bundle {self._work}, not {entry.work}",
-            )
-
-    def read(self, entry: SegmentEntry, place: int, bundle: OpenBundle) -> FoundSegment:
-        """Return a segment's attempts. Raises OutsideLease, MalformedContent, BundleRefused."""
-        where = str(bundle.path)
-        try:
-            columns = segment_columns.decode(bundle.chunk(place))
-        except BundleRefused:
-            raise
-        except PulkError as error:
-            raise MalformedContent(where=where, reason=error.text()) from error
-        problem = self._problem(entry, columns)
-        if problem:
-            raise OutsideLease(where=where, segment=entry.digest.hex(), reason=problem)
-        return FoundSegment(entry, columns, place)
-
-    def _problem(self, entry: SegmentEntry, columns: SegmentColumns) -> str:
-        """Return why a segment does not stand for its lease, or nothing."""
-        header, lease = columns.header, self._lease
-        if (header.lease, header.pilot_run, header.work) != (
-            entry.lease, entry.pilot_run, entry.work,
-        ):  # fmt: skip
-            return "its header names another lease, pilot or work bundle than the manifest"
-        if (header.dataset, header.dataset_digest) != (lease.dataset, lease.dataset_digest):
-            return "its header names another dataset than the lease"
-        steps, jobs, generations = columns["step"], columns["job"], columns["generation"]
-        outputs = columns.outputs.counts()
-        several = distinct(steps)
-        for step in several:
-            its = np.flatnonzero(steps == step) if len(several) > 1 else np.arange(len(steps))
-            strange = its[~self._leased(step, jobs[its], generations[its])]
-            if len(strange):
-                row = strange[0]
-                return f"job {jobs[row]} step {step} generation {generations[row]} is not leased"
-            if step not in self._hashes or not self._holds(step, int(jobs[its].max())):
-                return f"job {jobs[its].max()} step {step} is no task of the dataset"
-            declared = len(self._shape.dataset.steps[step].outputs)
-            wrong = its[columns.succeeded[its] & (outputs[its] != declared)]
-            if len(wrong):
-                return f"job {jobs[wrong[0]]} step {step} has {outputs[wrong[0]]} outputs"
-        return ""
-
-    def _holds(self, step: int, job: int) -> bool:
-        return self._shape.holds((step, job))
-
-    def _leased(self, step: int, jobs: Numbers, generations: Numbers) -> Mask:
-        """Return which tasks of a step the lease covers at their generations."""
-        found = np.zeros(len(jobs), np.bool_)
-        for block in self._lease.blocks:
-            if step in block.steps:
-                found |= inside(block.jobs, jobs) & (generations == block.generation)
-        return found

@@ -22,17 +22,21 @@ from central.core.controls import Controls
 from central.core.dag import Dag
 from central.core.facts import Control, ControlWord, Pin
 from central.errors import MissingDataset
+from central.found import FoundLease
 from central.state import controlling, leased
 from central.state.blocks import Blocks
 from central.state.dataset_join import DatasetJoin
 from central.state.judge import Judge
+from central.state.leased import AddedLeases
 from central.state.recall import Recalled
 from central.store.protocol import Store
-from central.store.rows import DatasetRow, LeaseRow, WorkRow
+from central.store.rows import DatasetRow, LeaseRow
 from central.workings import Workings
 
 LIVE = "live"
 COMPLETE, EXPIRED, GONE = "complete", "expired", "gone"
+
+UNMARKING = frozenset({ControlWord.RESET, ControlWord.EDIT})  # that end marks of leases
 
 Covered = dict[int, list[IntervalSet]]  # jobs by step
 
@@ -69,6 +73,7 @@ class Joining:
         self._commit = self._store.bundles.head(workings.epoch) + 1 + commits_used
         self._joins: dict[int, DatasetJoin] = {}
         self._leased: dict[int, Covered] = {}
+        self._adding = AddedLeases(self._store.datasets)
 
     @property
     def store(self) -> Store:
@@ -130,25 +135,29 @@ class Joining:
         if one.user:
             self._store.datasets.set_submitter(row.no, one.user)
 
-    def learn_lease(self, lease: Lease, raw: bytes, digest: bytes, work: WorkRow) -> LeaseRow:
-        """Add a lease and mark its tasks as leased; a known one changes nothing."""
-        row = self._store.datasets.lease(lease.lease)
-        if row is not None:
-            return row
-        dataset = self._store.datasets.dataset(lease.dataset)
+    def learn_leases(self, several: Sequence[FoundLease]) -> None:
+        """Add leases and mark their tasks as leased; a known one changes nothing.
+
+        Raises MissingDataset.
+        """
+        store = self._store.datasets
+        known = {row.id for row in store.leases({one.lease.lease for one in several})}
+        fresh = [one for one in several if one.lease.lease not in known]
+        datasets = {of: self._dataset_of(of) for of in {one.lease.dataset for one in fresh}}
+        rows = [_lease_row(one, datasets[one.lease.dataset].no) for one in fresh]
+        self._adding.add(rows, {one.work.id: one.work for one in fresh}.values())
+        for one in fresh:
+            dataset = datasets[one.lease.dataset]
+            self._w.keep_lease(one.digest, one.lease, len(one.raw))
+            covered = self._leased.setdefault(dataset.no, {})
+            for step, jobs in self._standing(dataset, one.lease).items():
+                covered.setdefault(step, []).append(jobs)
+
+    def _dataset_of(self, name: DatasetId) -> DatasetRow:
+        dataset = self._store.datasets.dataset(name)
         if dataset is None:
-            raise MissingDataset(dataset=lease.dataset)
-        self._store.datasets.add_work(work)
-        limits = [ms for ms in (lease.duration_ms, work.lifetime_ms) if ms]
-        deadline_us = work.created_us + 1000 * min(limits) if limits else 2**62
-        about = (dataset.no, digest, work.id, work.site, deadline_us, "live", raw)
-        row = LeaseRow(0, lease.lease, *about, tasks=lease.count())
-        row = row._replace(no=self._store.datasets.add_lease(row))
-        self._w.keep_lease(digest, lease, len(raw))
-        covered = self._leased.setdefault(dataset.no, {})
-        for step, jobs in self._standing(dataset, lease).items():
-            covered.setdefault(step, []).append(jobs)
-        return row
+            raise MissingDataset(dataset=name)
+        return dataset
 
     def _standing(self, dataset: DatasetRow, lease: Lease) -> dict[int, IntervalSet]:
         """Return the tasks that a lease covers as things stand, by step."""
@@ -274,15 +283,21 @@ class Joining:
         self._apply(join, edit, (dag, controls))
 
     def _apply(self, join: DatasetJoin, control: Control, now: tuple[Dag, Controls]) -> None:
-        """Let a control act; after an edit, leases of what is in force now mark their tasks."""
+        """Let a control act; after a reset or an edit, leases of what is in force mark their tasks.
+
+        Those of the generation that a reset begins are here before it where a restore or a rebuild
+        reads the archive in another order.
+        """
         emptied = controlling.apply(self._store, join, self._w.recall, control, now)
-        if control.word is not ControlWord.EDIT or not emptied:
+        if control.word not in UNMARKING or not emptied:
             return
+        named = None if control.regions is None else dict(control.regions)
         covered = self._leased.setdefault(join.row.no, {})
         for row in self._store.datasets.live_on(join.row.no):
             for step, jobs in self._standing(join.row, self._w.lease(row)).items():
-                if step in emptied:
-                    covered.setdefault(step, []).append(jobs)
+                its = jobs if named is None else jobs & named.get(step, IntervalSet())
+                if step in emptied and its.spans:
+                    covered.setdefault(step, []).append(its)
 
     def join(self, dataset: DatasetRow) -> DatasetJoin:
         """Return the join of a dataset in this transaction."""
@@ -324,6 +339,14 @@ class Joining:
         self._w.version += 1
         self._w.stir(*self._joins)
         return NewPins(tuple(pins), self._commit)
+
+
+def _lease_row(one: FoundLease, dataset: int) -> LeaseRow:
+    lease, work = one.lease, one.work
+    limits = [ms for ms in (lease.duration_ms, work.lifetime_ms) if ms]
+    deadline_us = work.created_us + 1000 * min(limits) if limits else 2**62
+    about = (dataset, one.digest, work.id, work.site, deadline_us, LIVE, one.raw)
+    return LeaseRow(0, lease.lease, *about, tasks=lease.count())
 
 
 def _union(several: Sequence[IntervalSet]) -> IntervalSet:

@@ -1,4 +1,4 @@
-"""Numbers in memory that two processes share: what changed at central, and whether it lives.
+"""Numbers in memory that processes share: what changed at central, and whether it lives.
 
 One process writes each number, another reads it; a change is seen at once, so that an answer kept
 elsewhere is never given after the change was acknowledged. All are 64-bit words, only ever raised.
@@ -26,6 +26,7 @@ class Word(IntEnum):
     OTHERS_ENDED = 3  # and all other connections
     SERVER_BEAT_MS = 4  # when the server's event loop last turned, monotonic milliseconds
     DOOR_BEAT_MS = 5  # and when the door's did
+    READS_ENDED = 6  # connections that the reader closed
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,8 @@ from central.arriving import join_work
 from central.board import Board
 from central.core.chain import Recovering
 from central.cosignatures import Demand, cosignature_chunks
+from central.found import Found, FoundLease
 from central.home import upload_place
-from central.intake import Found, FoundLease
 from central.joining import EXPIRED, Joining
 from central.lately import Sent
 from central.looking import maximum

@@ -11,6 +11,7 @@ from bundle.dataset.seeds import seed
 from bundle.dataset.spec import Command, Dataset, Per
 from bundle.fates import Fate
 from bundle.ids import Task
+from bundle.records import host as hosts
 from bundle.records.attempt import Attempt
 from central.attempts import attempt_row, attempts_of
 from central.core.changes import implied_row
@@ -100,7 +101,7 @@ def _ran(attempt: Attempt, segment: Recalled) -> dict[str, Any]:
         "software": attempt.software,
         "evidence": attempt.evidence,
         "salvaged": segment.columns.salvaged,
-        "host": {name: getattr(host, name) for name in type(host).__slots__},
+        "host": hosts.to_wire(host),
     }
 
 

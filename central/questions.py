@@ -1,25 +1,34 @@
-"""What people ask of the authority: answered beside the merge where the store lets others read."""
+"""What people ask, answered beside the merge: out of the database and archive alone."""
 
 from __future__ import annotations
 
-import threading
+import hmac
 from typing import Any
 
-from bundle.ids import DatasetId, Task
-from central import teaching, why
-from central.pack import Packer
+from bundle.ids import BundleId, DatasetId, Task
+from central.core.receipts import Outcome
+from central.errors import Unauthorised
+from central.parking import Disposition
 from central.reading import Readers
+from central.tokens import token_digest
 from central.views import FilePlace
 from central.workings import Workings
 
+TOKENS_KEPT_US = 1_000_000  # a token that is taken away works for so long still
+
 
 class Questions:
-    """The reading half of the authority. Every method may be called from any thread."""
+    """The reading half of the authority. Every method may be called from any thread.
 
-    def __init__(self, workings: Workings, lock: threading.RLock, packer: Packer) -> None:
-        """Read from workings; what can't be read beside the merge takes its turn at the lock."""
-        self._w, self._lock, self._packer = workings, lock, packer
+    Nothing here needs what the merging process alone has in memory, so that a process of its own
+    can answer (`central.http.reader`).
+    """
+
+    def __init__(self, workings: Workings) -> None:
+        """Read what these workings write, here or in another process."""
+        self._w = workings
         self._readers = Readers(workings)
+        self._tokens: tuple[int, list[tuple[int, bytes]]] = (-TOKENS_KEPT_US, [])
 
     def datasets(self) -> list[dict[str, Any]]:
         """Return all datasets as plain values."""
@@ -38,8 +47,8 @@ class Questions:
 
     def learned(self, dataset: DatasetId) -> dict[str, Any]:
         """Return what attempts taught about requests. Raises UnknownDataset."""
-        with self._lock:
-            return teaching.shown(self._w, self._w.dataset(dataset))
+        with self._readers.views() as views:
+            return views.learned(dataset)
 
     def disputes(self, dataset: DatasetId) -> dict[str, Any]:
         """Return deterministic tasks whose successes differ. Raises UnknownDataset."""
@@ -65,15 +74,18 @@ class Questions:
         with self._readers.views() as views:
             return views.task(task)
 
-    def why(self, task: Task) -> dict[str, Any]:
-        """Return what keeps a task from running. Raises UnknownDataset, UnknownTask."""
-        with self._lock:
-            return why.why(self._w, self._packer.board, task)
-
     def file(self, sha256: bytes) -> FilePlace:
         """Return where an output lies that travelled home. Raises UnknownFile."""
         with self._readers.views() as views:
             return views.file(sha256)
+
+    def known(self, bundle: BundleId) -> Disposition | None:
+        """Return what became of a bundle that came before; None where it is new or parked."""
+        with self._readers.store() as store:
+            row = store.bundles.bundle(bundle)
+        if row is None or row.outcome == Outcome.PARKED:
+            return None
+        return Disposition(Outcome(row.outcome), row.code, row.text, bundle)
 
     def health(self) -> dict[str, Any]:
         """Return how central is."""
@@ -84,3 +96,16 @@ class Questions:
         """Return all sites as plain values."""
         with self._readers.views() as views:
             return views.sites()
+
+    def token(self, bearer: str) -> int:
+        """Return the number of a token, compared in constant time. Raises Unauthorised."""
+        given = token_digest(bearer)
+        read_us, known = self._tokens
+        if not 0 <= self._w.clock_us() - read_us < TOKENS_KEPT_US:
+            with self._readers.store() as store:
+                known = store.people.tokens()
+            self._tokens = (self._w.clock_us(), known)
+        found = [no for no, digest in known if hmac.compare_digest(digest, given)]
+        if not found:
+            raise Unauthorised()
+        return found[0]

@@ -19,8 +19,7 @@ from central.core import learned, sketch
 from central.core.dag import Dag
 from central.core.facts import USAGE_MAX
 from central.core.learned import Learned
-from central.core.segment_columns import SegmentColumns, distinct
-from central.core.state_byte import Mask
+from central.core.segment_columns import SUCCESS, Laid, SegmentColumns
 from central.state.recall import Recalled
 from central.store.rows import DatasetRow
 from central.workings import Workings
@@ -31,16 +30,15 @@ _USED = ("memory_peak_mib", "wall_ms", "cpu_ms", "disk_peak_bytes")
 def note(workings: Workings, row: DatasetRow, fresh: Sequence[Recalled]) -> None:
     """Learn from the segments that this transaction adds."""
     dag = workings.dag(row.digest)
-    alike: dict[tuple[int, bytes], list[tuple[SegmentColumns, Mask]]] = {}
+    alike: dict[tuple[int, bytes], list[SegmentColumns]] = {}
+    taught = {step for step in range(len(dag.dataset.steps)) if teaches(dag, step)}
     for segment in fresh:
-        columns = segment.columns
-        for step in distinct(columns["step"]):
-            if teaches(dag, step):
-                its = columns.succeeded & (columns["step"] == step)
-                alike.setdefault((step, segment.spec_hashes[step]), []).append((columns, its))
+        for step in taught.intersection(segment.columns.steps()):
+            alike.setdefault((step, segment.spec_hashes[step]), []).append(segment.columns)
     for (step, spec), several in alike.items():
-        used = (np.concatenate([of[name][its] for of, its in several]) for name in _USED)
-        one = learned.of_columns(*(np.minimum(values, USAGE_MAX) for values in used))
+        laid = Laid(several)
+        its = (laid["fate"] == SUCCESS) & (laid["step"] == step)
+        one = learned.of_columns(*(np.minimum(laid[name][its], USAGE_MAX) for name in _USED))
         if one != learned.UNTAUGHT:
             add(workings, row.id, step, spec, one)
 

@@ -10,7 +10,7 @@ from bundle.fates import Fate
 from bundle.ids import DatasetId, Task
 from bundle.intervals import IntervalSet
 from bundle.records import report as reports
-from central import disputes, epochs, histories, provenance, silence, users
+from central import disputes, epochs, histories, provenance, silence, teaching, users
 from central.attempts import Wanted, attempt_row, page
 from central.core.changes import implied_row
 from central.core.facts import Verdict
@@ -95,6 +95,10 @@ class Views:
         found = page(self._w, row, wanted, after, limit)
         rows = [attempt_row(row, one) for one in found]
         return {"attempts": rows, "next": found[-1].no if len(found) == limit else None}
+
+    def learned(self, dataset: DatasetId) -> dict[str, Any]:
+        """Return what attempts taught about requests. Raises UnknownDataset."""
+        return teaching.shown(self._w, self._w.dataset(dataset))
 
     def disputes(self, dataset: DatasetId) -> dict[str, Any]:
         """Return deterministic tasks whose successes differ. Raises UnknownDataset."""

@@ -25,6 +25,7 @@ from central.archive import Archive
 from central.config import Config
 from central.core.controls import Controls
 from central.core.dag import Dag
+from central.core.facts import Control
 from central.errors import (
     DatabaseBusy,
     DatabaseTrouble,
@@ -34,6 +35,7 @@ from central.errors import (
     UnknownDataset,
 )
 from central.home import Home
+from central.state import leased
 from central.state.recall import Recall
 from central.store.protocol import Store
 from central.store.rows import BundleRow, DatasetRow, LeaseRow, UserRow
@@ -42,6 +44,7 @@ EPOCH_NONCE, EPOCH_COUNTER = "epoch.nonce", "epoch.counter"
 BEYOND = "beyond"  # a head beyond this central's own, which a site brought: it says nothing then
 LEASES_BYTES_MAX = 8 << 20  # of leases that are kept decoded, as they are encoded
 SHAPES_MAX = 32  # datasets whose documents are kept decoded
+CONTROLS_MAX = 8  # datasets whose controls are kept joined, where they name jobs
 
 
 @dataclass(slots=True)
@@ -62,6 +65,7 @@ class Workings:
     _inside: bool = False  # in a transaction
     _stirring: set[int] = field(default_factory=set)  # by the transaction that is open
     _dags: OrderedDict[bytes, Dag] = field(default_factory=OrderedDict)
+    _controls: dict[int, tuple[list[Control], Controls]] = field(default_factory=dict)
     _leases: OrderedDict[bytes, Lease] = field(default_factory=OrderedDict)
     _lease_bytes: dict[bytes, int] = field(default_factory=dict)
     _kept_bytes: int = 0
@@ -230,8 +234,9 @@ class Workings:
         """Return what a known lease says."""
         found = self._leases.get(row.digest)
         if found is None:
-            found = leases.decode(row.raw)
-            self.keep_lease(row.digest, found, len(row.raw))
+            raw = leased.said(row)
+            found = leases.decode(raw)
+            self.keep_lease(row.digest, found, len(raw))
         return found
 
     def keep_lease(self, digest: bytes, lease: Lease, size_bytes: int) -> None:
@@ -254,7 +259,16 @@ class Workings:
 
     def controls(self, row: DatasetRow) -> Controls:
         """Return all controls of a dataset, joined."""
-        return Controls(self.store.datasets.controls(row.no))
+        found = self.store.datasets.controls(row.no)
+        known = self._controls.get(row.no)
+        if known is not None and known[0] == found:  # regions that are kept are the same objects
+            return known[1]
+        made = Controls(found)
+        if made.is_partial:  # those take long to make
+            self._controls[row.no] = (found, made)
+            if len(self._controls) > CONTROLS_MAX:
+                del self._controls[next(iter(self._controls))]
+        return made
 
     def stream_to(self, site: SiteName) -> StreamId:
         """Return the stream of this epoch's bundles to a site."""

@@ -16,6 +16,7 @@ from pilot.claims import Claimed
 from pilot.core.agenda import Agenda, Start
 from pilot.core.asides import recorded
 from pilot.core.fate import judge, seen_from_wire
+from pilot.core.provenance import Provenance
 from pilot.recorder import GROUP_ATTEMPTS_MAX, Group
 
 GROUP_S = 0.2
@@ -79,7 +80,7 @@ def begun(running: Running, slot: int) -> Begun:
     return Begun(running.local, job, step, generation, slot, *at)
 
 
-def ended(running: Running, reply: Mapping[str, Any], slot: int) -> Attempt:
+def ended(running: Running, reply: Mapping[str, Any], slot: int, provenance: Provenance) -> Attempt:
     """Return the record of an attempt that a slot reported."""
     fate, evidence = judge(seen_from_wire(reply))
     outputs = tuple((file, size) for file, size in reply.get("outputs", ()))
@@ -98,7 +99,9 @@ def ended(running: Running, reply: Mapping[str, Any], slot: int) -> Attempt:
         usage=Usage(wall_ms=reply.get("wall_ms", 0), **reply.get("usage", {})),
         consumed=running.start.consumed,
         outputs=outputs if fate is Fate.SUCCESS else (),
-        software=recorded(reply.get("software", ""), reply),
+        software=recorded(
+            provenance.words(reply.get("software", ""), reply.get("container", "")), reply
+        ),
         evidence=evidence,
     )
 

@@ -16,9 +16,10 @@ from bundle.records import lease as leases
 from bundle.records import seal as seals
 from bundle.records import segment as segments
 from bundle.records.attempt import Attempt
+from bundle.records.host import Host
 from bundle.records.lease import Lease
 from bundle.records.rules import UNKNOWN, Maximum
-from bundle.records.segment import Host, SegmentHeader
+from bundle.records.segment import SegmentHeader
 from bundle.spool import publish, shard
 from bundle.spool.bounded import read_bounded
 from bundle.spool.layout import SealName, ShardName, Spool

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -37,6 +39,18 @@ def parser() -> argparse.ArgumentParser:
         help="TOML with [tasks] path, [task_environment] and the end's times in [pilots]",
     )
     _add_ending(run)
+    run.add_argument(
+        "--jitter-s",
+        default=0.0,
+        type=_seconds,
+        metavar="S",
+        help="first wait up to so long, by batch id and host (default: %(default)s)",
+    )
+    words = "Show what a pilot started here would find: cores, memory, disk, GPUs, allocation."
+    node = commands.add_parser("node", help=words, description=words)
+    node.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    node.set_defaults(entry=_node)
+    run.set_defaults(entry=_run)
     return top
 
 
@@ -60,12 +74,30 @@ def _add_ending(run: argparse.ArgumentParser) -> None:
 def command(arguments: list[str]) -> int:
     """Run `pulk pilot`; return the exit code."""
     given = parser().parse_args(arguments)
-    _run(given)
+    entry: Callable[[argparse.Namespace], None] = given.entry
+    entry(given)
     return 0
 
 
+def _node(given: argparse.Namespace) -> None:
+    from bundle.cli.table import table, terminal_width, write
+    from pilot.discovery import shown
+    from pilot.discovery.look import look
+
+    node = look()
+    if given.json:
+        import json
+
+        write(json.dumps(shown.document(node)) + "\n")
+    else:
+        write(table((), shown.lines(node), terminal_width(sys.stdout)))
+
+
 def _run(given: argparse.Namespace) -> None:
+    from pilot.core.jitter import jitter_s
+
     began_us = time.time_ns() // 1000
+    time.sleep(jitter_s(given.batch_id, os.uname().nodename, given.jitter_s))
     from bundle.ids import PILOT_RUN_BYTES, PilotRun
     from bundle.spool.layout import Spool
     from pilot.slots import Slots
@@ -79,15 +111,16 @@ def _run(given: argparse.Namespace) -> None:
 
     # What takes long to import comes after: the slots settle in meanwhile.
     from pilot.config import load, load_plan
+    from pilot.discovery.look import look
     from pilot.run import Pilot
 
-    end_us = given.ends_at or 0
+    found, site = look(), load(given.config)
+    end_us = given.ends_at or found.end_us
     if given.lasts_s is not None:
         end_us = began_us + round(1e6 * given.lasts_s)
     options = {name: getattr(given, name) for name in ("last_starts_s", "checkpoint_s", "stop_s")}
     plan = load_plan(given.config, end_us, given.emergency, options)
-    site = load(given.config)
-    Pilot(spool, slots, pilot_run, given.batch_id, site, given.idle_s, plan=plan).run()
+    Pilot(spool, slots, pilot_run, given.batch_id, site, given.idle_s, found, plan).run()
 
 
 def _folder(text: str) -> Path:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bundle.errors import PulkError
+from pilot.core import provenance
 from pilot.core.ladder import Times
 from pilot.core.request import Site
 from pilot.ending import Plan
+
+LISTS = ("pip", "conda", "files")  # what `software_files` may name
 
 
 class ConfigRefused(PulkError):
@@ -22,7 +26,7 @@ class ConfigRefused(PulkError):
 
 
 def load(path: Path | None) -> Site:
-    """Read `[tasks] path` and `[task_environment]`; the rest belongs to the relay."""
+    """Read `[tasks]` and `[task_environment]`; the rest belongs to the relay."""
     if path is None:
         return Site()
     value = _read(path)
@@ -34,7 +38,30 @@ def load(path: Path | None) -> Site:
     task_path = tasks.get("path", Site().task_path)
     if not isinstance(task_path, str):
         raise ConfigRefused(where=f"{path}: tasks.path", reason="it is not text")
-    return Site(task_path, tuple(sorted(environment.items())))
+    return Site(task_path, tuple(sorted(environment.items())), _software(tasks, environment, path))
+
+
+def _software(tasks: dict[str, Any], environment: dict[str, str], path: Path) -> tuple[str, ...]:
+    """Return the words of what the site declares, the digests of its lists, and of the modules."""
+    words = tasks.get("software", [])
+    if not isinstance(words, list) or not all(
+        isinstance(one, str) and provenance.is_word(one) for one in words
+    ):
+        reason = "it is not a list of texts as `name==version`"
+        raise ConfigRefused(where=f"{path}: tasks.software", reason=reason)
+    found = set(words)
+    files = _table(tasks, "software_files", path)
+    for name, file in files.items():
+        where = f"{path}: tasks.software_files.{name}"
+        if name not in LISTS or not isinstance(file, str):
+            raise ConfigRefused(where=where, reason=f"only files called {', '.join(LISTS)}")
+        try:
+            found.add(provenance.digest_word(name, (path.parent / file).read_bytes()))
+        except OSError as error:
+            raise ConfigRefused(where=where, reason=error.strerror or str(error)) from error
+    if loaded := provenance.modules(environment, os.environ):
+        found.add(provenance.digest_word("modules", ":".join(loaded).encode()))
+    return tuple(sorted(found))
 
 
 def load_plan(

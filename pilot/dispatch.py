@@ -13,18 +13,19 @@ from bundle.fates import Fate
 from bundle.ids import PilotRun
 from bundle.records.attempt import Attempt
 from pilot.attempts import OpenShard, Running, asked, begun, ended, lost
+from pilot.beside import Beside
 from pilot.checkpoints import Checkpoints
 from pilot.core.agenda import Start
 from pilot.core.batching import Batching
 from pilot.core.fate import Stop
-from pilot.core.fingerprints import Fingerprints
 from pilot.core.lineage import ended as ended_of
 from pilot.core.packing import Chosen, Packing
+from pilot.core.provenance import Provenance
 from pilot.core.request import Site, request
 from pilot.holdings import Held, Holdings
 from pilot.offline import NAMESPACE
 from pilot.recorder import Started
-from pilot.slots import Slots
+from pilot.slots import Slots, SlotsFailed
 from pilot.stretching import Stretching
 
 DEATHS_MAX = 5  # of one slot in a row, without an attempt that ended in between
@@ -33,18 +34,6 @@ log = logging.getLogger("pulk.pilot")
 
 Given = tuple[OpenShard, Start]
 OnEnd = Callable[[OpenShard, Attempt, bytes], None]
-
-
-class SlotsFailed(PulkError):
-    """A slot's process dies as soon as it starts: this node cannot run tasks. Try another one.
-
-    The pilot's standard error says what the slot's last words were.
-    """
-
-    code = "slots-failed"
-    transient = True
-    what = "slot {slot} died {deaths} times in a row ({how})"
-    remedy = "look at the pilot's standard error; another node may be better"
 
 
 class Dispatch:
@@ -63,9 +52,7 @@ class Dispatch:
     ) -> None:
         """Start with slots that have not said yet how they settled in."""
         self.end_us = 0  # when tasks are stopped: nothing starts that can't end before; 0: never
-        self.fingerprint = ""  # why this node should run no more
-        self._fingerprints, self._checkpoints = Fingerprints(), checkpoints
-        self._stretching = Stretching(holdings, slots)
+        self._beside = Beside(checkpoints, Stretching(holdings, slots), packing, pilot_run)
         self.running: dict[int, Running] = {}
         self._suspects: set[int] = set()  # of those that run; see `retry.is_suspect`
         self._started = Started()
@@ -73,6 +60,7 @@ class Dispatch:
         self._selector = selector
         self._pilot_run = pilot_run
         self._variables = site.variables()
+        self._provenance = Provenance(site.words())
         self._on_end = on_end
         self._free: list[int] = []
         self._in_slot: dict[int, list[int]] = {number: [] for number in slots.all}
@@ -80,6 +68,11 @@ class Dispatch:
         self._deaths = dict.fromkeys(slots.all, 0)
         self._batching = Batching(packing.durations)
         self._local = 0
+
+    @property
+    def fingerprint(self) -> str:
+        """Why this node should run no more, or nothing."""
+        return self._beside.fingerprint
 
     @property
     def has_free_slot(self) -> bool:
@@ -103,7 +96,7 @@ class Dispatch:
                 shard.agenda.wake(now_us)
         suspect_runs = bool(self._suspects)
         chosen = self._packing.next(
-            self._stretching.offered(self._holdings.room),
+            self._beside.stretching.offered(self._holdings.room),
             now_us,
             end_us=self.end_us,
             suspect_runs=suspect_runs,
@@ -132,20 +125,23 @@ class Dispatch:
                 if self.running[local].shard is shard:
                     self._slots.all[number].send(message | {"local": local})
 
-    def keepers(self) -> list[Running]:
-        """Return what runs and can leave a checkpoint."""
-        return [one for one in self.running.values() if one.step.checkpoint.files]
+    def keepers(self) -> dict[int, int]:
+        """Return what runs and can leave a checkpoint: local numbers, with their slots."""
+        return {
+            local: number
+            for number, attempts in self._in_slot.items()
+            for local in attempts
+            if self.running[local].step.checkpoint.files
+        }
 
     def ask_for_checkpoints(self) -> None:
         """Ask whatever runs and can leave a checkpoint for it."""
-        wanted = {one.local for one in self.keepers()}
-        for number, attempts in self._in_slot.items():
-            for local in wanted.intersection(attempts):
-                self._slots.all[number].send({"checkpoint": True, "local": local})
+        for local, number in self.keepers().items():
+            self._slots.all[number].send({"checkpoint": True, "local": local})
 
     def grow(self, *, keeps: bool) -> None:
         """Give idle cores, and memory, to tasks that can use them."""
-        self._stretching.grow(keeps=keeps)
+        self._beside.stretching.grow(keeps=keeps)
 
     def on_ready(self, number: int) -> None:
         """Take what a slot says, or notice that it died. Raises SlotsFailed."""
@@ -187,7 +183,7 @@ class Dispatch:
         shard, start = given
         is_short = self._batching.is_short((shard.claimed.lease.dataset, start.place[0]))
         pinned = len(self._slots.all) > 1 and not is_short
-        self._stretching.make_room(start.need)
+        self._beside.stretching.make_room(start.need)
         held = self._holdings.take(number, start.need, pinned=pinned)
         took_us = self._packing.took_us(shard.key, start.place[0])
         latest_us = 1000 * start.request.walltime_ms
@@ -195,7 +191,7 @@ class Dispatch:
         return held
 
     def _let_go(self, number: int) -> None:
-        self._stretching.end(number)
+        self._beside.stretching.end(number)
         self._holdings.let_go(number)
         self._packing.ended(number)
 
@@ -224,55 +220,27 @@ class Dispatch:
                 )
             except PulkError as error:
                 reply = {"not_started": error.text(), "exit_code": 126, "signal": 0}
-                self._end(number, running, ended(running, reply, number), b"")
+                self._end(number, running, ended(running, reply, number, self._provenance), b"")
             else:
                 if held.cpus:
                     message["cpus"] = held.cpus
                 if "keeps" in message or "elastic" in message:
-                    self._settle_asides(number, running, message, held)
+                    self._beside.settle(number, running, message, held)
                 messages.append(message)
         if messages:
             self._slots.all[number].send({"tasks": messages})  # a dead slot shows by its end
         else:
             self._set_free(number)
 
-    def _settle_asides(
-        self, number: int, running: Running, message: dict[str, Any], held: Held
-    ) -> None:
-        """Find what a task goes on from; take note of one that can use more than it asked for."""
-        start = running.start
-        if "keeps" in message and (rows := self._checkpoints.of(running)):
-            message["restore"] = [list(row) for row in rows]
-        if "elastic" in message:
-            message["grant"]["cpus"] = list(held.cpus)
-            took_us = self._packing.took_us(running.shard.key, start.place[0])
-            done_us = running.asked_us + took_us
-            elastic = running.step.elastic
-            self._stretching.begin(number, running.local, start.need, elastic, done_us)
-
-    def _judge_node(self, running: Running, attempt: Attempt, reply: Mapping[str, Any]) -> None:
-        """See whether the way in which attempts end tells of a broken node."""
-        if not self.fingerprint and attempt.fate is not Fate.SUCCESS:
-            self.fingerprint = reply.get("disk_failed", "") or self._fingerprints.note(
-                running.kind,
-                attempt.fate,
-                attempt.usage.wall_ms,
-                kernel_oom=reply.get("kernel_oom", False),
-            )
-
     def _on_report(self, number: int, message: dict[str, Any]) -> None:
         self._deaths[number] = 0
         for reply in message["ended"]:
             running = self.running[reply["local"]]
-            attempt = ended(running, reply, number)
+            attempt = ended(running, reply, number, self._provenance)
             if attempt.fate is Fate.SUCCESS:
                 took_us = attempt.ended_mono_us - attempt.started_mono_us
                 self._packing.durations.note(running.kind, took_us / 1_000_000)
-                self._fingerprints.row.clear()
-            else:
-                self._judge_node(running, attempt, reply)
-            if running.step.checkpoint.files:
-                self._checkpoints.ended(running, attempt, reply, self._pilot_run)
+            self._beside.ended(running, attempt, reply)
             self._end(number, running, attempt, reply.get("log", b""))
         for local in message["back"]:
             self._hand_back(number, self.running[local])

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bundle.ids import PilotRun
+from bundle.records import seal as seals
+from bundle.records.seal import Claim
+from bundle.spool import publish
 from bundle.spool.layout import Spool
 from pilot.attempts import OpenShard
 from pilot.core.fate import Stop
@@ -47,6 +51,8 @@ class Ending:
         self._spool, self._pilot_run = spool, pilot_run
         self._dispatch, self._packing = dispatch, packing
         self.starts_no_more = False
+        self.retired = ""  # why
+        self.claim: Claim | None = None
         self._signals = self._heard = 0
         self._ladder = planned(plan.times, plan.end_us, time.time_ns() // 1000, time.monotonic())
         dispatch.end_us = self._stop_at_us()
@@ -86,7 +92,7 @@ class Ending:
         rung = self._ladder.rung(now_s)
         if rung is not self._rung:
             self._climb(rung)
-        if self._dispatch.fingerprint and not self.starts_no_more:
+        if self._dispatch.fingerprint:
             self.retire(self._dispatch.fingerprint)
         if now_s >= self._next_look_s:
             self._next_look_s = now_s + LOOK_S
@@ -94,8 +100,16 @@ class Ending:
 
     def retire(self, reason: str) -> None:
         """Start nothing more, for this node would only spoil it; what runs may end."""
-        self.starts_no_more = True
+        if self.retired:
+            return
+        self.starts_no_more, self.retired = True, reason
         log.error("pilot retires: this node is broken", extra={"reason": reason})
+        if self.claim is not None:  # for who looks at the spool while the last tasks end
+            raw = seals.encode_claim(replace(self.claim, retired=reason))
+            with contextlib.suppress(OSError):  # the spool may be what is broken
+                publish.write_file(
+                    self._spool.folder("tmp"), self._spool.claim(self._pilot_run), raw
+                )
 
     def stop(self, stop: Stop, evidence: str) -> None:
         """Stop whatever runs, once."""
@@ -123,7 +137,7 @@ class Ending:
         if self._spool.drain.exists():
             self.starts_no_more = True
         if reason := _unwritable(self._spool.root):
-            self._dispatch.fingerprint = f"the spool {reason}"
+            self.retire(f"the spool {reason}")
         self._bury(shards)
         try:
             self._spool.claim(self._pilot_run).stat()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pilot.core.cores import Core, Cores
+from pilot.core.cores import Cores
 from pilot.core.granted import told
+from pilot.core.node import Node
 from pilot.core.room import Grant, Need, Room
 
 
@@ -22,11 +22,12 @@ class Held:
 class Holdings:
     """The node, divided among slots. Changes in place; `room` is what is left."""
 
-    def __init__(self, node: Room, cores: Sequence[Core], gpus: Sequence[str]) -> None:
-        """Begin with everything free. `gpus`: UUIDs, in the order of the node's devices."""
-        self.node = self.room = node
-        self._cores = Cores(cores)
-        self._gpus = gpus
+    def __init__(self, room: Room, found: Node) -> None:
+        """Begin with everything free; cores are given only where they are nobody else's."""
+        self.node = self.room = room
+        self._cores = Cores(found.cores)
+        self._may_pin = found.may_pin
+        self._gpus = [one.uuid for one in found.gpus]
         self._held: dict[int, Held] = {}
         self._beyond: dict[int, tuple[int, int, tuple[int, ...]]] = {}  # milli-cores, MiB, cores
 
@@ -34,7 +35,7 @@ class Holdings:
         """Give a slot what a task needs; `pinned`: with cores of its own, unless it gets all."""
         self.room, grant = self.room.take(need)
         cpus: tuple[int, ...] = ()
-        if pinned and need.cpu_milli < self.node.cpu_milli:
+        if pinned and self._may_pin and need.cpu_milli < self.node.cpu_milli:
             cpus = self._cores.take(need.cpu_milli)
         held = self._held[slot] = Held(grant, cpus, told(grant, self._gpus))
         return held

@@ -1,69 +1,53 @@
-"""Facts about the node: what the records say of the host, its room, and samples of its load."""
+"""Facts about the node for the records: what they say of the host, and samples of its load."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Mapping
 from pathlib import Path
 
-from bundle.records.segment import Host
+from bundle.limits import MIB
+from bundle.records.host import Host, HostGpu
 from bundle.records.telemetry import Sample
-from pilot.core.cores import Core
-from pilot.core.room import UNBOUNDED, WHOLE, Room
+from pilot import folder
+from pilot.core.node import Node
+from pilot.core.provenance import modules
+from pilot.discovery import parse_system
+from pilot.discovery.system import text
 
-MIB = 1 << 20
 
+def describe(offline: str, node: Node, environment: Mapping[str, str]) -> Host:
+    """Return the facts of this node that travel in every segment.
 
-def describe(offline: str) -> Host:
-    """Return the facts of this node that travel in every segment."""
-    room = whole_room()
+    `environment` is what tasks start from: what is loaded there counts before the pilot's own.
+    """
     return Host(
         name=platform.node(),
         kernel=f"{platform.system()} {platform.release()}",
-        cpu_model=_cpu_model(),
-        cores=max(1, room.cpu_milli // 1000),
-        memory_mib=room.memory_mib,
+        cpu_model=parse_system.cpu_model(text(Path("/proc/cpuinfo"))) or platform.machine(),
+        cores=max(1, node.cpu_milli // 1000),
+        memory_mib=node.memory_mib,
         boot_id=boot_id(),
         python=platform.python_version(),
         pulk=_pulk_version(),
         offline=offline,
+        swap_mib=node.swap_mib,
+        numa_nodes=node.numa_nodes,
+        gpus=tuple(HostGpu(one.uuid, one.model, one.memory_mib, one.mig) for one in node.gpus),
+        scratch=node.scratch.filesystem,
+        scheduler=node.batch.scheduler,
+        batch_id=node.batch.batch_id,
+        restarts=node.batch.restarts,
+        modules=modules(environment, os.environ),
     )
 
 
 def boot_id() -> str:
     """Return what tells one boot of this node from another."""
-    return _text("/proc/sys/kernel/random/boot_id").strip()
-
-
-def cores() -> list[Core]:
-    """Return the cores that this process may use."""
-    return [(number, 0) for number in sorted(os.sched_getaffinity(0))]
-
-
-def whole_room(scratch: Path | None = None, gpus: int = 0) -> Room:
-    """Return what this process may use: cores by affinity, memory, both by control groups.
-
-    `scratch` is where tasks write; `gpus` is how many devices there are.
-    """
-    milli = len(os.sched_getaffinity(0)) * 1000
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for folder in _control_groups():
-        quota, _, period = _text(folder / "cpu.max").partition(" ")
-        if quota.isdecimal() and period.strip().isdecimal():
-            milli = min(milli, 1000 * int(quota) // int(period))
-        for name in ("memory.max", "memory.limit_in_bytes"):
-            limit = _text(folder / name).strip()
-            if limit.isdecimal():
-                memory = min(memory, int(limit))
-    disk_bytes = UNBOUNDED
-    if scratch is not None:
-        free = os.statvfs(scratch)
-        disk_bytes = free.f_bavail * free.f_frsize
-    return Room(max(1, milli), max(1, memory // MIB), disk_bytes, (WHOLE,) * gpus)
+    return text(Path("/proc/sys/kernel/random/boot_id")).decode(errors="replace").strip()
 
 
 class Samples:
@@ -88,35 +72,12 @@ class Samples:
         )
 
 
-def _control_groups() -> list[Path]:
-    """Return this process's control group and those above it, version 2 and version 1 memory."""
-    found: list[Path] = []
-    for line in _text("/proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        root = Path("/sys/fs/cgroup/memory" if controllers else "/sys/fs/cgroup")
-        here = root / path.lstrip("/")
-        found += [here, *(one for one in here.parents if one.is_relative_to(root))]
-    return found
-
-
-def _cpu_model() -> str:
-    for line in _text("/proc/cpuinfo").splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() == "model name":
-            return value.strip()
-    return platform.machine()
-
-
 def _pulk_version() -> str:
+    if made_of := folder.version():
+        return made_of
+    from importlib.metadata import PackageNotFoundError, version  # takes longer than all the rest
+
     try:
         return version("pulk")
     except PackageNotFoundError:
         return f"unpacked, Python {sys.version_info.major}.{sys.version_info.minor}"
-
-
-def _text(path: str | Path) -> str:
-    with contextlib.suppress(OSError, ValueError):
-        return Path(path).read_text()
-    return ""

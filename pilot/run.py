@@ -12,7 +12,6 @@ import os
 import selectors
 import socket
 import time
-from collections.abc import Sequence
 
 from bundle.errors import PulkError
 from bundle.ids import PilotRun
@@ -28,8 +27,10 @@ from pilot.checkpoints import Checkpoints
 from pilot.claims import Claims
 from pilot.core.agenda import Agenda, State
 from pilot.core.fate import Stop
+from pilot.core.node import Node
 from pilot.core.packing import Packing
 from pilot.core.request import Site
+from pilot.discovery import disk
 from pilot.dispatch import Dispatch
 from pilot.ending import Ending, Plan
 from pilot.holdings import Holdings
@@ -40,7 +41,6 @@ LOOK_FOR_SHARDS_S = 0.1
 LOOK_FOR_SHARDS_S_MAX = 1.0
 SAMPLE_S = 5.0
 SLOW_S = 1.0
-NO_PLAN = Plan()
 
 log = logging.getLogger("pulk.pilot")
 
@@ -56,12 +56,12 @@ class Pilot:
         batch_id: str,
         site: Site,
         idle_s: float,
-        gpus: Sequence[str] = (),
-        plan: Plan = NO_PLAN,
+        found: Node,
+        plan: Plan,
     ) -> None:
-        """Make the pilot's key; its slots were forked before.
+        """Make the pilot's key; its slots were started before.
 
-        `gpus`: the UUIDs of this node's devices; `plan`: what is known of the end.
+        `found`: what the node has; `plan`: what is known of the end.
         """
         self._spool = spool
         self._slots = slots
@@ -70,7 +70,9 @@ class Pilot:
         self._idle_s = idle_s
         self._signer = MemoryKey.generate()
         self._selector = selectors.DefaultSelector()
-        self._node = node.whole_room(spool.root, len(gpus))
+        self._found = found
+        self._node = found.room_on(disk.free_bytes(spool.root))
+        self._environment = site.variables()
         self._samples = node.Samples(spool.root)
         self._claims = Claims(spool, pilot_run)
         self._shards: dict[int, OpenShard] = {}
@@ -78,15 +80,9 @@ class Pilot:
         times = plan.times
         resumed_us = max(round(1e6 * (times.last_starts_s - times.stop_s)), 1)
         self._packing = Packing(self._node, slots=len(slots.all), resumed_us=resumed_us)
-        holdings = Holdings(self._node, node.cores(), gpus)
+        holdings = Holdings(self._node, found)
         self._dispatch = Dispatch(
-            slots,
-            self._selector,
-            pilot_run,
-            site,
-            holdings,
-            self._packing,
-            self._on_end,
+            *(slots, self._selector, pilot_run, site, holdings, self._packing, self._on_end),
             Checkpoints(spool),
         )
         self._ending = Ending(plan, spool, pilot_run, self._dispatch, self._packing)
@@ -105,7 +101,8 @@ class Pilot:
         self._selector.register(self._bell, selectors.EVENT_READ, None)
         self._ending.listen(self._bell_rope.fileno())
         try:
-            self._host = node.describe(self._dispatch.settle_in())
+            offline = self._dispatch.settle_in()
+            self._host = node.describe(offline, self._found, self._environment)
         except PulkError:
             publish.remove(self._spool.claimed(self._pilot_run))
             raise
@@ -143,6 +140,7 @@ class Pilot:
         )
         path = self._spool.claim(self._pilot_run)
         publish.write_new_file(self._spool.folder("tmp"), path, seals.encode_claim(claim))
+        self._ending.claim = claim
         facts = {"pilot_run": self._pilot_run.hex(), "offline": self._host.offline}
         log.info("pilot started", extra=facts)
 

@@ -187,7 +187,7 @@ class Slot:
         environment["HOME"] = environment["TMPDIR"] = here
         environment["PULK_SOFTWARE"] = f"{here}/{stage.SOFTWARE_FILE}"
         if "synthetic" in request:
-            pid = self._fork(request, environment)
+            pid = synthetic.start(request, environment, self._channel.socket, _DEFAULTS)
         else:
             argv = request["argv"]
             program = self._commands.find(argv[0], environment["PATH"])
@@ -198,31 +198,6 @@ class Slot:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, limit))
         return pid
-
-    def _fork(self, request: dict[str, Any], environment: dict[str, str]) -> int:
-        pid = os.fork()
-        if pid:
-            with contextlib.suppress(OSError):
-                os.setpgid(pid, pid)
-            return pid
-        status = 1
-        try:
-            with contextlib.suppress(OSError):
-                os.setpgid(0, 0)
-            for number in _DEFAULTS:
-                signal.signal(number, signal.SIG_DFL)
-            self._channel.socket.close()
-            inputs = [row[0] for row in request.get("inputs", ())]
-            inputs += [row[0] for row in request.get("generated", ())]
-            inputs += [row[0] for row in request.get("files", ())]
-            synthetic.run(request["synthetic"], inputs, request["outputs"], environment)
-            status = 0
-        except BaseException as error:  # a fork of the slot must never return into its loop
-            os.write(2, f"{type(error).__name__}: {error}\n".encode())
-        finally:
-            with contextlib.suppress(OSError):
-                synthetic.tell_ledger(environment, status)
-            os._exit(status)
 
     def _await(
         self,

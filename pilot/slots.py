@@ -17,16 +17,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pilot import linux
+from bundle.errors import PulkError
+from pilot import folder, linux
 from pilot.messages import Channel
 
 GO_S_MAX = 15.0  # a slot that is told to go sweeps its task first
-_SLOT = (
-    "import sys; sys.path[:] = sys.argv[1].split('\\n'); "
-    "from pilot.slot import main; main(sys.argv[2:])"
-)
 
 log = logging.getLogger("pulk.pilot")
+
+
+class SlotsFailed(PulkError):
+    """A slot's process dies as soon as it starts: this node cannot run tasks. Try another one.
+
+    The pilot's standard error says what the slot's last words were.
+    """
+
+    code = "slots-failed"
+    transient = True
+    what = "slot {slot} died {deaths} times in a row ({how})"
+    remedy = "look at the pilot's standard error; another node may be better"
 
 
 @dataclass(slots=True)
@@ -50,9 +59,9 @@ class Slot:
 class Slots:
     """All slots of a pilot."""
 
-    def __init__(self, folder: Path, data: Path, count: int) -> None:
+    def __init__(self, place: Path, data: Path, count: int) -> None:
         """Start the slots; they settle in while the pilot goes on."""
-        self._folder = folder
+        self._places = place
         self._data = data
         self.all: dict[int, Slot] = {}
         linux.become_subreaper()
@@ -83,11 +92,7 @@ class Slots:
     def _started(self, number: int) -> Slot:
         ours, theirs = socket.socketpair()
         arguments = [
-            sys.executable,
-            "-I",
-            "-c",
-            _SLOT,
-            "\n".join(sys.path),
+            *folder.slot_command(),
             str(theirs.fileno()),
             str(self._place(number)),
             str(self._data),
@@ -101,7 +106,7 @@ class Slots:
         return Slot(number, pid, Channel(ours))
 
     def _place(self, number: int) -> Path:
-        return self._folder / str(number)
+        return self._places / str(number)
 
     def _kill_strays(self, except_pids: set[int]) -> None:
         """Kill what a dead slot left to the pilot, which adopts orphans as the slots do."""

@@ -217,6 +217,20 @@ def doctor(folder: Path, as_json: bool) -> None:
     _say({"ok": not any(f.remedy for f in findings), "findings": rows}, words, as_json)
 
 
+@group.command("pilot-folder")
+@FOLDER
+@AS_JSON
+def pilot_folder_command(folder: Path, as_json: bool) -> None:
+    """Make DIR, a pilot and all that it needs, for nodes that have only Python."""
+    from relay.pilot_folder import make
+
+    made = make(folder)
+    about = {"folder": str(folder), "files": made.files, "bytes": made.size_bytes}
+    about |= {"modules": made.modules, "suffix": made.suffix}
+    words = f"{folder}: {made.files} files, {made.size_bytes} bytes, for Pythons with {made.suffix}"
+    _say(about, f"{words}\nstart it by `python3 -I {folder} run`", as_json)
+
+
 class _Words(logging.Formatter):
     """One line: the fixed words, then the facts."""
 

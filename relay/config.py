@@ -96,11 +96,17 @@ class SpoolSection(_Section):
 
 
 class PilotsSection(_Section):
-    """How many pilots at once, and what each is told. `slots` 0: one for each core."""
+    """How many pilots at once, and what each is told. `slots` 0: one for each core.
+
+    `folder` is what `pulk relay pilot-folder` made, relative to relay.toml; empty: what is
+    installed here. `jitter_s`: each pilot waits so long at most before it starts.
+    """
 
     count: Count = 1
     slots: Count = 0
     idle_s: Seconds = 60.0
+    jitter_s: Seconds = 0.0
+    folder: str = ""
     turns_max: Annotated[int, Field(ge=1, le=9999)] = 100
     command: tuple[str, ...] = ()  # instead of this interpreter's `pulk pilot run`
     last_starts_s: Seconds = 600.0  # before the end of an allocation; see docs/pilot.md
@@ -144,9 +150,15 @@ class TrustSection(_Section):
 
 
 class TasksSection(_Section):
-    """What tasks see of this site: the PATH they run with. Read by the pilot."""
+    """What tasks see of this site: PATH and software. Read by the pilot.
+
+    `software` are words as `name==version`; `software_files` are lists, relative to relay.toml, as
+    `pip freeze` or `conda list --explicit` print them. Attempts name their digests.
+    """
 
     path: str = ""
+    software: Names = ()
+    software_files: dict[str, str] = {}
 
 
 class Config(_Section):

@@ -74,7 +74,7 @@ def send(home: Home, carrier: Carrier, held: Held) -> bool:
     """Hand one bundle of `out/` over; False where it was not taken. Raises CarryFailed."""
     path = home.spool.folder(Place.OUT) / file_name(held)
     try:
-        answer = carrier.send(Outgoing(held.id, path))
+        answer = carrier.send(Outgoing(held.id, path, again=held.sent_us != 0))
     except FileNotFoundError:
         return False  # another tick was first
     if answer is None:

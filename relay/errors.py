@@ -78,3 +78,14 @@ class OutputMissing(PulkError):
     code = "output-missing"
     what = "output {file} of lease {lease} is {reason}"
     remedy = "the attempt travels without it; reset the task at central if the file is needed"
+
+
+class FolderTaken(PulkError):
+    """A pilot folder is made where nothing is: pilots that run from one need it as it was.
+
+    Choose another name, with the version in it for example, and name it in relay.toml.
+    """
+
+    code = "folder-taken"
+    what = "there is something at {folder}"
+    remedy = "choose another name, and remove the old folder when no pilot runs from it"

@@ -97,7 +97,11 @@ def _count(home: Home, views: Mapping[str, PilotView]) -> tuple[int, int]:
 def _start(home: Home) -> bool:
     name = f"{home.site}-{now_us() // 1_000_000}-{os.urandom(5).hex()}"
     pilots = home.config.pilots
-    command = pilots.command or pilot_command(home.spool.root, home.config.slots, pilots.idle_s)
+    program: tuple[str, ...] = ("-I", "-m", "bundle.cli", "pilot")
+    if pilots.folder:
+        program = ("-I", str(home.folder / pilots.folder))
+    told = {"slots": home.config.slots, "idle-s": pilots.idle_s, "jitter-s": pilots.jitter_s}
+    command = pilots.command or pilot_command(home.spool.root, program, told)
     argv = (*command, "--config", str(home.folder / configs.NAME))
     try:
         batch_id = home.adapter.submit(PilotRequest(name, argv, home.folder))

@@ -15,7 +15,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -252,8 +252,13 @@ def _remains(one: _Remembered, batch_id: str, mark: str) -> Iterator[Process]:
             yield each
 
 
-def pilot_command(spool: Path, slots: int, idle_s: float) -> tuple[str, ...]:
-    """Return the command of a pilot: this interpreter, isolated, with this distribution."""
-    program = (sys.executable, "-I", "-m", "bundle.cli", "pilot", "run")
+def pilot_command(
+    spool: Path, program: Sequence[str], told: Mapping[str, float]
+) -> tuple[str, ...]:
+    """Return the command of a pilot: this interpreter with a program, and what the pilot is told.
+
+    `program` are the interpreter's arguments up to the word `run`.
+    """
     where = ("--spool", str(spool), "--batch-id", "{batch_id}")
-    return (*program, *where, "--slots", str(slots), "--idle-s", f"{idle_s:g}")
+    rest = (word for name, value in told.items() for word in (f"--{name}", f"{value:g}"))
+    return (sys.executable, *program, "run", *where, *rest)

@@ -41,7 +41,8 @@ class Tables:
             from sqlite_utils import Database
         except ImportError as error:
             raise NoSqliteUtils(reason=str(error)) from error
-        self._database = Database(memory=True, execute_plugins=False)
+        # Python's own SQLite, whichever sqlite-utils would take: only it can be bounded below
+        self._database = Database(sqlite3.connect(":memory:"), execute_plugins=False)
         for name, table in SCHEMA.items():
             self._database.table(name).create(table.columns)
 

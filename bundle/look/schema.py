@@ -46,7 +46,7 @@ SCHEMA: dict[str, Table] = {
         "pilots' sealed runs of attempts",
         "bundle:n segment dataset dataset_digest lease pilot_run work shard:n turn:n complete:n"
         " salvaged_at:n attempts:n host kernel cpu_model cores:n memory_mib:n boot_id python pulk"
-        " offline",
+        " offline swap_mib:n numa_nodes:n gpus scratch scheduler batch_id restarts:n modules",
     ),
     "attempts": _table(
         "each try at a task; outputs and consumed are counts",

@@ -60,7 +60,10 @@ def _segment(number: int, name: str, raw: bytes) -> Iterator[Named]:
     facts = (head.dataset, head.dataset_digest.hex(), lease, run, head.work, head.shard, head.turn)
     ends = (segment.complete, segment.salvaged_at, len(segment.attempts))
     node = (host.name, host.kernel, host.cpu_model, host.cores, host.memory_mib, host.boot_id)
-    yield "segments", (number, name, *facts, *ends, *node, host.python, host.pulk, host.offline)
+    gpus = ", ".join(" ".join(filter(None, (one.uuid, one.model, one.mig))) for one in host.gpus)
+    more = (host.python, host.pulk, host.offline, host.swap_mib, host.numa_nodes, gpus)
+    batch = (host.scratch, host.scheduler, host.batch_id, host.restarts, " ".join(host.modules))
+    yield "segments", (number, name, *facts, *ends, *node, *more, *batch)
     for attempt in segment.attempts:
         row = attempt_row(attempt)
         values = {"bundle": number, "segment": name, "dataset": head.dataset, "lease": lease}

@@ -48,6 +48,7 @@ class Claim:
     started_us: int
     slots: int
     offline: str
+    retired: str = ""  # why its node was found broken: it starts nothing more
 
 
 def encode(seal: Seal) -> bytes:
@@ -70,7 +71,10 @@ def decode(raw: bytes, *, where: str) -> Seal:
 
 def encode_claim(claim: Claim) -> bytes:
     """Return the bytes of a claim file."""
-    return canonical.encode({name: getattr(claim, name) for name in Claim.__slots__})
+    value = {name: getattr(claim, name) for name in Claim.__slots__}
+    if not claim.retired:
+        del value["retired"]
+    return canonical.encode(value)
 
 
 def decode_claim(raw: bytes, *, where: str) -> Claim:
@@ -87,6 +91,7 @@ def decode_claim(raw: bytes, *, where: str) -> Claim:
         started_us=value.count("started_us"),
         slots=value.count("slots"),
         offline=value.text("offline"),
+        retired=value.text("retired") if value.has("retired") else "",
     )
 
 

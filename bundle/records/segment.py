@@ -16,7 +16,9 @@ from bundle.fates import FATES
 from bundle.ids import BundleId, DatasetId, LeaseId, PilotRun
 from bundle.limits import SEGMENT_LIMITS
 from bundle.records import attempts
+from bundle.records import host as hosts
 from bundle.records.attempt import Attempt, Usage
+from bundle.records.host import Host
 
 _T = TypeVar("_T")
 
@@ -34,21 +36,6 @@ ATTEMPT_NUMBERS = (
 )
 USAGE_NUMBERS = Usage.__slots__
 COLUMNS = attempts.COLUMNS
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """Where a pilot ran. `offline` is `namespace` or `none: <reason>`."""
-
-    name: str
-    kernel: str
-    cpu_model: str
-    cores: int
-    memory_mib: int
-    boot_id: str
-    python: str
-    pulk: str
-    offline: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +115,6 @@ def row_from_wire(row: shape.Reader) -> Attempt:
 
 def header_to_wire(header: SegmentHeader) -> dict[str, Any]:
     """Return the header as plain values."""
-    host = header.host
     return {
         "pilot_run": header.pilot_run,
         "lease": header.lease,
@@ -137,13 +123,12 @@ def header_to_wire(header: SegmentHeader) -> dict[str, Any]:
         "work": header.work,
         "shard": header.shard,
         "turn": header.turn,
-        "host": {name: getattr(host, name) for name in Host.__slots__},
+        "host": hosts.to_wire(header.host),
     }
 
 
 def header_from_wire(value: shape.Reader) -> SegmentHeader:
     """Read a header. Raises WrongShape."""
-    host = value.reader("host")
     return SegmentHeader(
         pilot_run=PilotRun(value.bytes("pilot_run", 8)),
         lease=LeaseId(value.bytes("lease", 16)),
@@ -152,17 +137,7 @@ def header_from_wire(value: shape.Reader) -> SegmentHeader:
         work=BundleId(value.text("work")),
         shard=value.count("shard"),
         turn=value.count("turn"),
-        host=Host(
-            name=host.text("name"),
-            kernel=host.text("kernel"),
-            cpu_model=host.text("cpu_model"),
-            cores=host.count("cores"),
-            memory_mib=host.count("memory_mib"),
-            boot_id=host.text("boot_id"),
-            python=host.text("python"),
-            pulk=host.text("pulk"),
-            offline=host.text("offline"),
-        ),
+        host=hosts.from_wire(value.reader("host")),
     )
 
 

@@ -6,12 +6,14 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-from bundle.digest import PLAIN_KINDS, chunk_start
+from bundle.digest import PLAIN_KINDS, chunk_digest, chunk_start
 from bundle.wire import codec
 from bundle.wire.entries import ChunkEntry
-from bundle.wire.errors import AbsentChunk, Bomb, ChunkMismatch
+from bundle.wire.errors import AbsentChunk, Bomb, BundleRefused, ChunkMismatch
 from bundle.wire.header import Codec, Place
-from bundle.wire.stored import Stored
+from bundle.wire.stored import Stored, read_at
+
+SHORT_BYTES_MAX = 64 << 10  # raw
 
 
 def raw_bytes(
@@ -52,6 +54,23 @@ def raw_bytes(
                 yield piece
             if plain.digest() != place.digest:
                 raise ChunkMismatch(reason=_TABLE, **about)
+
+
+def short_bytes(descriptor: int, place: Place, entry: ChunkEntry) -> bytes | None:
+    """Return the verified raw bytes of a short compressed chunk, in one go.
+
+    None is for all others, and for what is not as it should be: `raw_bytes` has the last word.
+    """
+    if place.codec is not Codec.ZSTD or entry.raw_bytes > SHORT_BYTES_MAX:
+        return None
+    try:
+        stored = read_at(descriptor, place.at, place.stored_bytes, "")
+    except BundleRefused:
+        return None
+    if hashlib.sha256(stored).digest() != place.digest:
+        return None
+    raw = codec.decompressed(stored, entry.raw_bytes)
+    return raw if raw is not None and chunk_digest(entry.kind, raw) == entry.digest else None
 
 
 _TABLE = "the stored bytes do not fit the chunk table"

@@ -63,6 +63,18 @@ def decompress(stored: Readable, raw_bytes: int) -> Iterator[bytes]:
         raise ValueError(f"the zstd frame is damaged: {error}") from error
 
 
+def decompressed(stored: bytes, raw_bytes: int) -> bytes | None:
+    """Return the raw bytes of one acceptable frame of few; None where anything is wrong with it."""
+    if frame_problem(lambda at, count: stored[at : at + count], len(stored), raw_bytes):
+        return None
+    decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES_MAX)
+    try:
+        raw = decompressor.decompress(stored, max_output_size=raw_bytes)
+    except zstandard.ZstdError:
+        return None
+    return raw if len(raw) == raw_bytes else None
+
+
 def frame_problem(read_at: ReadAt, stored_bytes: int, raw_bytes: int) -> str:
     """Return why the stored bytes are not one acceptable zstd frame, or nothing."""
     head = read_at(0, min(_FRAME_HEADER_BYTES_MAX, stored_bytes))

@@ -21,7 +21,7 @@ from bundle.trust.trust_file import TrustView
 from bundle.wire import header
 from bundle.wire import manifest as manifests
 from bundle.wire.admit import Admitted, admit, check_kind
-from bundle.wire.chunk import raw_bytes
+from bundle.wire.chunk import raw_bytes, short_bytes
 from bundle.wire.entries import RECORD_CHUNK_BYTES_MAX
 from bundle.wire.errors import (
     MalformedBundle,
@@ -109,6 +109,9 @@ class OpenBundle:
                 size=entry.raw_bytes,
                 size_max=RECORD_CHUNK_BYTES_MAX,
             )
+        short = short_bytes(self._descriptor, self.places[place], entry)
+        if short is not None:
+            return short
         whole = io.BytesIO()  # grows in place: the bytes are held once
         whole.writelines(self.stream(place))
         return whole.getvalue()

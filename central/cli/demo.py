@@ -114,9 +114,11 @@ class Finds:
         dataset, job, step = story["task"].split("/")
         central, http = self.provenance.parent / "central", HttpSection()
         address = f"http://{http.host}:{http.port}"
+        named = story["software"].split()
+        software = " ".join(word for word in named if "==sha256:" not in word)
         return [
             f"Provenance of {SPECTRUM_STEP} ({story['task']}): made {story['started']} on "
-            f"{host['name']} ({host['kernel']}, {host['cpu_model']}) with {story['software']},",
+            f"{host['name']} ({host['kernel']}, {host['cpu_model']}) with {software},",
             f"  from {len(story['inputs'])} inputs named by digest; all of it in {self.provenance}",
             f"  the spectrum itself: {self.spectrum}, drawn in {self.picture}",
             "To look around, type (the first one in a terminal of its own):",

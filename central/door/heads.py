@@ -12,6 +12,12 @@ from enum import StrEnum
 HEAD_BYTES_MAX = 16_384
 END = b"\r\n\r\n"
 _ASK = re.compile(rb"GET (/exchange/([a-z0-9][a-z0-9._-]{0,62})/outbox) HTTP/1\.1")
+# What a process of its own reads. Any other form of the same goes to the server, which answers all.
+_READ = re.compile(
+    rb"GET /(?:sites|datasets(?:/[a-z2-7]{26}"
+    rb"(?:/(?:counts|learned|disputes|attempts|tasks/[0-9]{1,10}/[0-9]{1,5}))?)?)"
+    rb"(?:\?[!-~]*)? HTTP/1\.1\r\n"
+)
 _LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e]*?)[ \t]*")
 _ODD = frozenset({"transfer-encoding", "upgrade", "expect", "content-encoding", "range"})
 
@@ -22,6 +28,7 @@ class Asks(StrEnum):
     WORK = "work"
     HEALTH = "health"
     COMPLETION = "completion"
+    READ = "read"
     OTHER = "other"
 
 
@@ -44,6 +51,8 @@ def kind_of(raw: bytes) -> Asks | None:
         return Asks.COMPLETION
     if raw.startswith(b"GET /exchange/") and b"/outbox HTTP/1.1\r\n" in raw:
         return Asks.WORK
+    if _READ.match(raw):
+        return Asks.READ
     if raw.startswith(b"GET /health HTTP/1.1\r\n") and b"\nauthorization:" not in raw.lower():
         return Asks.HEALTH
     return Asks.OTHER

@@ -21,8 +21,8 @@ from central.door.admission import Limits, Rate, come_back_s
 from central.door.asking import Asking
 from central.door.connection import Connection, State
 from central.door.crowd import Crowd
+from central.door.handing import Handing
 from central.door.heads import HEAD_BYTES_MAX, Asks, kind_of, read_ask
-from central.door.turns import Turns
 from central.http.errors import HeadTooLarge, TooManyAsks, TooManyConnections
 from central.marks import Marks, Word
 
@@ -42,26 +42,24 @@ class Door:
     def __init__(
         self,
         listener: socket.socket,
-        hand: socket.socket,
+        handing: Handing,
         questions: socket.socket,
         marks: Marks,
         limits: Limits,
         asking: Asking,
     ) -> None:
-        """Take over the listening socket and the two ends that the server holds the other of."""
-        self._listener, self._hand, self._questions = listener, hand, questions
+        """Take over the listening socket, and the end of which the server holds the other."""
+        self._listener, self._handing, self._questions = listener, handing, questions
         self._marks, self._limits, self._asking = marks, limits, asking
         self._poll = select.epoll()
         self._crowd = Crowd(self._poll, limits)
         self._asks: deque[Connection] = deque()
         self._excess: deque[Connection] = deque()
-        self._pending = {words.COMPLETION: Turns(), words.OTHER: Turns()}
-        self._handed = dict.fromkeys(self._pending, 0)
         self._rate = Rate(limits.asks_per_s, max(16, limits.asks_per_s / 10))
         self._sheds = Rate(limits.sheds_per_s, max(32, limits.sheds_per_s / 10))
         self._replies = bytearray()
         self._open = True
-        for own in (listener, hand, questions):
+        for own in (listener, questions):
             own.setblocking(False)
         self._poll.register(listener.fileno(), select.EPOLLIN)
         self._poll.register(questions.fileno(), select.EPOLLIN | select.EPOLLRDHUP)
@@ -73,7 +71,7 @@ class Door:
             now_s = time.monotonic()
             for number, event in events:
                 self._on_event(number, event, now_s)
-            self._hand_over()
+            self._open &= self._handing.hand_over(self._crowd)
             self._answer_asks(now_s)
             self._shed(now_s)
             self._send_questions()
@@ -84,7 +82,7 @@ class Door:
 
     def _pause_s(self) -> float:
         waits = self._asks or self._excess or self._asking.unsent
-        return TURN_S if waits or any(self._pending.values()) else REST_S
+        return TURN_S if waits or self._handing else REST_S
 
     def _on_event(self, number: int, event: int, now_s: float) -> None:
         if number == self._listener.fileno():
@@ -163,32 +161,8 @@ class Door:
             case Asks.HEALTH:
                 silent_s = self._marks.silent_s(Word.SERVER_BEAT_MS)
                 self._say(one, answers.health(silent_s, SILENT_S_MAX), now_s, keep=False)
-            case Asks.COMPLETION | Asks.OTHER:
-                self._crowd.move(one, State.PENDING, now_s)
-                word = words.COMPLETION if kind is Asks.COMPLETION else words.OTHER
-                self._pending[word].append(one)
-
-    def _hand_over(self) -> None:
-        """Give the server what it has room for; completions first."""
-        for word, pending in self._pending.items():
-            while self._has_room(word) and (one := pending.next_one()):
-                try:
-                    socket.send_fds(self._hand, [word], [one.number])
-                except BlockingIOError:
-                    return
-                except OSError:
-                    self._open = False
-                    return
-                self._handed[word] += 1
-                pending.took(one)
-                self._crowd.release(one).close()
-
-    def _has_room(self, word: bytes) -> bool:
-        if word == words.COMPLETION:
-            ended, most = Word.COMPLETIONS_ENDED, self._limits.completions
-        else:
-            ended, most = Word.OTHERS_ENDED, self._limits.others
-        return self._handed[word] - self._marks.value(ended) < most
+            case Asks.COMPLETION | Asks.READ | Asks.OTHER:
+                self._handing.wait(one, kind, self._crowd, now_s)
 
     def _answer_asks(self, now_s: float) -> None:
         for _ in range(ANSWERS):

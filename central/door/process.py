@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import resource
-import signal
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from central import forked
 from central.config import HttpSection
 from central.door.admission import Limits
 from central.door.asking import Asking
+from central.door.handing import Handing
 from central.door.loop import Door
 from central.home import now_us
 from central.marks import Marks
 
 FILES_BESIDE = 512  # files that are open beside connections
-CHANNEL_BYTES = 1 << 20
 _LOG = logging.getLogger(__name__)
 
 
@@ -40,10 +39,7 @@ class DoorProcess:
         self.is_open = False
         self.hand.close()
         self.questions.close()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)  # it keeps nothing
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
+        forked.end(self.pid)  # at once: it keeps nothing
 
 
 def raise_files(connections: int) -> int:
@@ -56,32 +52,29 @@ def raise_files(connections: int) -> int:
     return wanted
 
 
-def start(listener: socket.socket, trust: Path, http: HttpSection, marks: Marks) -> DoorProcess:
-    """Fork the door. The caller has no threads yet, and no file whose lock the child must not keep:
-    all that the child does not need is closed in it at once.
+def start(
+    listener: socket.socket, reader: socket.socket, trust: Path, http: HttpSection, marks: Marks
+) -> DoorProcess:
+    """Fork the door; `reader`: where it hands what is only read.
+
+    The caller has no threads yet, and no file whose lock the child must not keep: all that the
+    child does not need is closed in it at once.
     """
     files = raise_files(http.connections_max)
-    ours, its = _pair(socket.SOCK_SEQPACKET)
-    ours_questions, its_questions = _pair(socket.SOCK_STREAM)
+    ours, its = forked.pair(socket.SOCK_SEQPACKET)
+    ours_questions, its_questions = forked.pair(socket.SOCK_STREAM)
     pid = os.fork()
     if pid == 0:
-        _be_door(listener, its, its_questions, trust, http, marks, files)
+        _be_door(listener, its, reader, its_questions, trust, http, marks, files)
     its.close()
     its_questions.close()
     return DoorProcess(pid, ours, ours_questions)
 
 
-def _pair(kind: socket.SocketKind) -> tuple[socket.socket, socket.socket]:
-    ours, its = socket.socketpair(socket.AF_UNIX, kind)
-    for end in (ours, its):
-        end.setblocking(False)
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CHANNEL_BYTES)
-    return ours, its
-
-
 def _be_door(
     listener: socket.socket,
     hand: socket.socket,
+    reader: socket.socket,
     questions: socket.socket,
     trust: Path,
     http: HttpSection,
@@ -91,9 +84,7 @@ def _be_door(
     """Run the door in this process, which never returns to what its parent was doing."""
     status = 1
     try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server says when it ends
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        _close_all_but(listener.fileno(), hand.fileno(), questions.fileno())
+        forked.part(*(one.fileno() for one in (listener, hand, reader, questions)))
         limits = Limits.of(
             files,
             http.connections_max,
@@ -102,18 +93,10 @@ def _be_door(
             http.site_asks_per_s_max,
         )
         asking = Asking(trust, marks, limits.site_asks_per_s, now_us)
-        Door(listener, hand, questions, marks, limits, asking).run()
+        handing = Handing(hand, reader, marks, limits)
+        Door(listener, handing, questions, marks, limits, asking).run()
         status = 0
     except BaseException:
         _LOG.exception("the door failed")
     finally:
         os._exit(status)
-
-
-def _close_all_but(*kept: int) -> None:
-    """Close every inherited file but the standard ones: the folder's lock is not the child's."""
-    first = 3
-    for number in sorted(kept):
-        os.closerange(first, number)
-        first = number + 1
-    os.closerange(first, os.sysconf("SC_OPEN_MAX"))

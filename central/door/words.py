@@ -10,7 +10,8 @@ from bundle.ids import SiteName
 
 QUESTION = struct.Struct(">B")  # length of the site's name, which follows
 REPLY = struct.Struct(">BHHI")  # length of the name, status, Retry-After, length of the body
-COMPLETION, OTHER = b"c", b"o"  # beside a connection that is handed over: what it is for
+# Beside a connection that is handed over: what it is for.
+COMPLETION, READ, OTHER = b"c", b"r", b"o"
 
 
 @dataclass(frozen=True, slots=True)

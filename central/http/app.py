@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 
 from central.authority import Authority
 from central.config import Config
 from central.home import Home
-from central.http import backups, datasets, exchange, files, health, sites, users
+from central.http import backups, body, datasets, exchange, files, health, sites, users
 from central.http.auth import identified
 from central.http.budget import Budgets
 from central.http.errors import translate
 from central.http.route import Asked, Route, Service
+from central.questions import Questions
 
 ROUTES: tuple[Route, ...] = (
     *exchange.ROUTES,
@@ -28,10 +29,22 @@ ROUTES: tuple[Route, ...] = (
 
 def make_app(authority: Authority, home: Home, config: Config, budgets: Budgets) -> web.Application:
     """Return the application. Bodies are never decompressed: run it with auto_decompress=False."""
-    service = Service(authority, home, config, budgets)
+    return _app(Service(authority, authority, home, config, budgets), ROUTES)
+
+
+def make_reading_app(
+    questions: Questions, home: Home, config: Config, budgets: Budgets
+) -> web.Application:
+    """Return the application of the process that only reads: the routes `beside`."""
+    routes = [one for one in ROUTES if one.beside]
+    return _app(Service(None, questions, home, config, budgets), routes)
+
+
+def _app(service: Service, routes: Iterable[Route]) -> web.Application:
     app = web.Application(middlewares=[_closing, translate])
-    for route in ROUTES:
-        app.router.add_route(route.method, route.path, _answering(route, service))
+    for route in routes:
+        answer = _answering(route, service)
+        app.router.add_route(route.method, route.path, answer, expect_handler=body.go_on_later)
     return app
 
 

@@ -36,7 +36,7 @@ async def _user(asked: Asked) -> int:
     given = _BEARER.fullmatch(asked.request.headers.get(hdrs.AUTHORIZATION, ""))
     if given is None:
         raise Unauthorised(where=asked.request.path)
-    return await asked.budget.run(asked.authority.token, given[1])
+    return await asked.budget.run(asked.questions.token, given[1])
 
 
 async def _site(asked: Asked) -> Asked:

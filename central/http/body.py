@@ -44,6 +44,21 @@ async def read(request: web.Request, size_bytes_max: int) -> bytes:
     return b"".join([piece async for piece in _pieces(request, size)])
 
 
+async def passed_over(request: web.Request, size_bytes_max: int) -> None:
+    """Let a body go by, or not come at all where the sender waits to be told. Raises as `read`.
+
+    A client that has begun to send hears no answer before its end.
+    """
+    size = declared_bytes(request, size_bytes_max)
+    if not _is_held_back(request):
+        async for _ in _pieces(request, size):
+            pass
+
+
+async def go_on_later(_: web.Request) -> None:
+    """Tell a sender that waits (`Expect: 100-continue`) nothing before its body is wanted."""
+
+
 @asynccontextmanager
 async def received(request: web.Request, size_bytes_max: int, path: Path) -> AsyncIterator[Path]:
     """Hold a body in a synced file at `path`, which is removed at the end if it is still there.
@@ -70,6 +85,8 @@ async def received(request: web.Request, size_bytes_max: int, path: Path) -> Asy
 
 async def _pieces(request: web.Request, size: int) -> AsyncIterator[bytes]:
     """Yield the body as it comes; exactly `size` bytes or an error."""
+    if _is_held_back(request) and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     loop = asyncio.get_running_loop()
     deadline = loop.time() + SILENCE_S_MAX + size / SLOWEST_BYTES_PER_S
     found = 0
@@ -85,3 +102,7 @@ async def _pieces(request: web.Request, size: int) -> AsyncIterator[bytes]:
         yield piece
     if found != size:
         raise BodyBroken(where=request.path, found_bytes=found, size_bytes=size)
+
+
+def _is_held_back(request: web.Request) -> bool:
+    return request.headers.get(hdrs.EXPECT, "").lower() == "100-continue"

@@ -112,27 +112,27 @@ async def edit(asked: Asked) -> web.StreamResponse:
 
 async def every(asked: Asked) -> web.StreamResponse:
     """List the datasets."""
-    return as_json({"datasets": await asked.budget.run(asked.authority.datasets)})
+    return as_json({"datasets": await asked.budget.run(asked.questions.datasets)})
 
 
 async def one(asked: Asked) -> web.StreamResponse:
     """Show one dataset."""
-    return as_json(await asked.budget.run(asked.authority.dataset, _dataset(asked)))
+    return as_json(await asked.budget.run(asked.questions.dataset, _dataset(asked)))
 
 
 async def counts(asked: Asked) -> web.StreamResponse:
     """Count a dataset's tasks per step and verdict."""
-    return as_json(await asked.budget.run(asked.authority.counts, _dataset(asked)))
+    return as_json(await asked.budget.run(asked.questions.counts, _dataset(asked)))
 
 
 async def learned(asked: Asked) -> web.StreamResponse:
     """Show what a dataset's attempts taught about requests, beside what was asked."""
-    return as_json(await asked.budget.run(asked.authority.learned, _dataset(asked)))
+    return as_json(await asked.budget.run(asked.questions.learned, _dataset(asked)))
 
 
 async def disputes(asked: Asked) -> web.StreamResponse:
     """List tasks of deterministic steps whose successes put out different files."""
-    return as_json(await asked.budget.run(asked.authority.disputes, _dataset(asked)))
+    return as_json(await asked.budget.run(asked.questions.disputes, _dataset(asked)))
 
 
 async def attempts(asked: Asked) -> web.StreamResponse:
@@ -145,7 +145,7 @@ async def attempts(asked: Asked) -> web.StreamResponse:
     except ValidationError as error:
         raise _malformed("query", error) from error
     found = await asked.budget.run(
-        asked.authority.attempts,
+        asked.questions.attempts,
         dataset,
         step=given.step,
         job=given.job,
@@ -158,7 +158,7 @@ async def attempts(asked: Asked) -> web.StreamResponse:
 
 async def task(asked: Asked) -> web.StreamResponse:
     """Show one task: verdict, attempts, provenance."""
-    return as_json(await asked.budget.run(asked.authority.task, _task(asked)))
+    return as_json(await asked.budget.run(asked.questions.task, _task(asked)))
 
 
 async def why(asked: Asked) -> web.StreamResponse:
@@ -206,13 +206,13 @@ DATASET = "/datasets/{dataset}"
 NUMBERS = r"{job:[0-9]{1,10}}/{step:[0-9]{1,5}}"
 ROUTES = (
     Route("POST", "/datasets", Access.USER, lambda b: b.writes, submit),
-    Route("GET", "/datasets", Access.USER, lambda b: b.reads, every),
-    Route("GET", DATASET, Access.USER, lambda b: b.reads, one),
-    Route("GET", f"{DATASET}/counts", Access.USER, lambda b: b.reads, counts),
-    Route("GET", f"{DATASET}/learned", Access.USER, lambda b: b.reads, learned),
-    Route("GET", f"{DATASET}/disputes", Access.USER, lambda b: b.reads, disputes),
-    Route("GET", f"{DATASET}/attempts", Access.USER, lambda b: b.reads, attempts),
-    Route("GET", f"{DATASET}/tasks/{NUMBERS}", Access.USER, lambda b: b.reads, task),
+    Route("GET", "/datasets", Access.USER, lambda b: b.reads, every, beside=True),
+    Route("GET", DATASET, Access.USER, lambda b: b.reads, one, beside=True),
+    Route("GET", f"{DATASET}/counts", Access.USER, lambda b: b.reads, counts, beside=True),
+    Route("GET", f"{DATASET}/learned", Access.USER, lambda b: b.reads, learned, beside=True),
+    Route("GET", f"{DATASET}/disputes", Access.USER, lambda b: b.reads, disputes, beside=True),
+    Route("GET", f"{DATASET}/attempts", Access.USER, lambda b: b.reads, attempts, beside=True),
+    Route("GET", f"{DATASET}/tasks/{NUMBERS}", Access.USER, lambda b: b.reads, task, beside=True),
     Route("GET", f"{DATASET}/tasks/{NUMBERS}/why", Access.USER, lambda b: b.reads, why),
     Route("POST", f"{DATASET}/document", Access.USER, lambda b: b.writes, edit),
     Route("POST", f"{DATASET}/controls", Access.USER, lambda b: b.writes, control),

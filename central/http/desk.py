@@ -1,4 +1,4 @@
-"""Where the server takes what the door brings: connections to serve, and questions to answer."""
+"""Where a process takes what the door brings: connections to serve, and questions to answer."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from bundle.errors import PulkError
 from bundle.ids import SiteName, parse_site
 from central.authority import Authority
 from central.door import words
+from central.door.handing import ENDED
 from central.door.process import DoorProcess
 from central.door.words import Reply
 from central.http.answer import as_json
@@ -28,7 +29,6 @@ FDS = 4
 # After an answer that took the authority so long, asks leave it alone for so many times as long.
 REST_TIMES = 3.0
 REST_S_MAX = 2.0
-ENDED = {words.COMPLETION: Word.COMPLETIONS_ENDED, words.OTHER: Word.OTHERS_ENDED}
 _LOG = logging.getLogger(__name__)
 
 
@@ -36,26 +36,26 @@ class Desk:
     """See the module. `gone` is set when the door is no more."""
 
     def __init__(
-        self, door: DoorProcess, serve: Callable[[], asyncio.Protocol], marks: Marks
+        self, hand: socket.socket, serve: Callable[[], asyncio.Protocol], marks: Marks
     ) -> None:
-        """Serve each connection with a protocol that `serve` makes."""
-        self._door, self._serve, self._marks = door, serve, marks
+        """Serve each connection that comes through `hand` with a protocol that `serve` makes."""
+        self._hand, self._serve, self._marks = hand, serve, marks
         self._tasks: set[asyncio.Task[None]] = set()
         self.gone = asyncio.Event()
 
     def open(self) -> None:
         """Begin to take connections."""
-        asyncio.get_running_loop().add_reader(self._door.hand, self._take)
+        asyncio.get_running_loop().add_reader(self._hand, self._take)
 
     def close(self) -> None:
         """Take no more."""
-        if self._door.is_open:
-            asyncio.get_running_loop().remove_reader(self._door.hand)
+        if self._hand.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._hand)
 
     def _take(self) -> None:
         for _ in range(TAKEN_AT_ONCE):
             try:
-                word, numbers, _, _ = socket.recv_fds(self._door.hand, 1, FDS)
+                word, numbers, _, _ = socket.recv_fds(self._hand, 1, FDS)
             except BlockingIOError:
                 return
             except OSError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-import sqlite3
 from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
@@ -13,6 +12,7 @@ from bundle.errors import PulkError
 from bundle.trust import errors as trust_errors
 from central import errors
 from central.http.answer import as_json
+from central.store.sqlite.library import sqlite3
 
 RETRY_AFTER_S_MIN = 1
 RETRY_AFTER_S_MAX = 10

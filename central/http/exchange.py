@@ -9,7 +9,8 @@ from typing import Any
 from aiohttp import web
 
 from bundle.ids import BundleId
-from central.authority import OutBundle
+from central.authority import Disposition, OutBundle
+from central.errors import UnknownBundle
 from central.home import upload_place
 from central.http import body
 from central.http.answer import as_json
@@ -23,6 +24,9 @@ async def bring(asked: Asked) -> web.StreamResponse:
     service, request = asked.service, asked.request
     size_max = service.config.http.upload_bytes_max
     body.declared_bytes(request, size_max)  # before waiting for a place
+    if known := await asked.budget.run(asked.questions.known, BundleId(asked.part("bundle"))):
+        await body.passed_over(request, size_max)
+        return _answer(known)
     async with (
         service.budgets.sites.place(asked.site),
         service.budgets.uploads.place(),
@@ -33,10 +37,16 @@ async def bring(asked: Asked) -> web.StreamResponse:
         found = await asked.budget.run(asked.authority.absorb, path)
     facts = {"site": asked.site, "outcome": str(found.outcome), "code": found.code}
     _LOG.info("bundle came", extra={**facts, "bundle": found.bundle or asked.part("bundle")})
-    return as_json(
-        {"disposition": str(found.outcome), "code": found.code, "text": found.text}
-        | {"bundle": found.bundle}
-    )
+    return _answer(found)
+
+
+async def disposition(asked: Asked) -> web.StreamResponse:
+    """Say what became of a bundle that came before, so that it need not be brought again."""
+    bundle = BundleId(asked.part("bundle"))
+    known = await asked.budget.run(asked.questions.known, bundle)
+    if known is None:
+        raise UnknownBundle(bundle=bundle, site=asked.site)
+    return _answer(known)
 
 
 async def outbox(asked: Asked) -> web.StreamResponse:
@@ -53,6 +63,11 @@ async def fetch(asked: Asked) -> web.StreamResponse:
     return web.FileResponse(path, headers=headers)
 
 
+def _answer(found: Disposition) -> web.Response:
+    about = {"disposition": str(found.outcome), "code": found.code, "text": found.text}
+    return as_json(about | {"bundle": found.bundle})
+
+
 def rows_of(bundles: Iterable[OutBundle]) -> list[dict[str, Any]]:
     """Return an outbox as plain values."""
     return [{"id": b.id, "bytes": b.size_bytes, "sequence": b.sequence} for b in bundles]
@@ -61,6 +76,7 @@ def rows_of(bundles: Iterable[OutBundle]) -> list[dict[str, Any]]:
 BUNDLE = "/exchange/{site}/{bundle:[0-9a-f]{64}}"
 ROUTES = (
     Route("PUT", BUNDLE, Access.SITE, lambda b: b.completions, bring),
+    Route("GET", f"{BUNDLE}/disposition", Access.SITE, lambda b: b.completions, disposition),
     Route("GET", "/exchange/{site}/outbox", Access.SITE, lambda b: b.work, outbox),
     Route("GET", BUNDLE, Access.SITE, lambda b: b.work, fetch),
 )

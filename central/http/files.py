@@ -20,7 +20,7 @@ async def send(asked: Asked) -> web.StreamResponse:
     """Send one output by its SHA-256; all of it is verified before the first byte leaves."""
     name = asked.part("sha256")
     home = asked.service.home
-    place = await asked.budget.run(asked.authority.file, bytes.fromhex(name))
+    place = await asked.budget.run(asked.questions.file, bytes.fromhex(name))
     copy = upload_place(home)
     try:
         await asked.budget.run(_copy, place.bundle_path, place.place, home.trust, copy)

@@ -14,7 +14,7 @@ async def health(asked: Asked) -> web.StreamResponse:
     if not has_credentials(asked):
         return as_json({"ok": True})
     await identified(asked, Access.USER)
-    return as_json({"ok": True, **await asked.budget.run(asked.authority.health)})
+    return as_json({"ok": True, **await asked.budget.run(asked.questions.health)})
 
 
 ROUTES = (Route("GET", "/health", Access.OPEN, lambda b: b.reads, health),)

@@ -13,6 +13,7 @@ from central.authority import Authority
 from central.config import Config
 from central.home import Home
 from central.http.budget import Budget, Budgets
+from central.questions import Questions
 
 NO_SITE = SiteName("")
 
@@ -27,9 +28,10 @@ class Access(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What all routes share."""
+    """What all routes share. `authority`: None in the process that only reads."""
 
-    authority: Authority
+    authority: Authority | None
+    questions: Questions
     home: Home
     config: Config
     budgets: Budgets
@@ -47,8 +49,14 @@ class Asked:
 
     @property
     def authority(self) -> Authority:
-        """The authority; call it through `budget.run` only."""
+        """The authority; call it through `budget.run` only, and never in a route `beside`."""
+        assert self.service.authority is not None  # noqa: S101  the reader has no such route
         return self.service.authority
+
+    @property
+    def questions(self) -> Questions:
+        """What can be asked beside the merge; call it through `budget.run` only."""
+        return self.service.questions
 
     def part(self, name: str) -> str:
         """Return a variable part of the path."""
@@ -57,10 +65,11 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One row of the table of routes."""
+    """One row of the table of routes. `beside`: needs nothing that only the merging process has."""
 
     method: str
     path: str
     access: Access
     budget: Callable[[Budgets], Budget]
     answer: Callable[[Asked], Awaitable[web.StreamResponse]]
+    beside: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import logging
 import os
 import signal
@@ -24,9 +25,11 @@ from central.config import Config
 from central.door import process
 from central.door.process import DoorProcess
 from central.home import Home, clear_uploads, now_us
+from central.http import reader
 from central.http.app import make_app
 from central.http.budget import Budgets
 from central.http.desk import Desk, answer_questions
+from central.http.reader import ReaderProcess
 from central.http.watchdog import Watchdog, beat
 from central.marks import Marks
 from central.store.opening import is_on_server
@@ -72,11 +75,16 @@ def serve(home: Home, config: Config) -> None:
         sys.setswitchinterval(SWITCH_S)
         with closing(_bind(config.http.host, config.http.port)) as listener:
             marks = Marks()
-            door = process.start(listener, home.trust, config.http, marks)
+            gc.collect()
+            gc.freeze()  # what is there for good is not gone through again, nor copied by a child
+            reads = reader.start(home, config, marks)
+            door = process.start(listener, reads.hand, home.trust, config.http, marks)
+            reads.hand.close()  # the door's alone: the reader ends with it
             try:
-                _with_authority(home, config, Entrance(listener, door, marks))
+                _with_authority(home, config, Entrance(listener, door, reads, marks))
             finally:
                 door.end()
+                reads.end()
     _LOG.info("stopped")
 
 
@@ -86,12 +94,14 @@ class Entrance:
 
     listener: socket.socket
     door: DoorProcess
+    reads: ReaderProcess
     marks: Marks
 
 
 def _with_authority(home: Home, config: Config, entrance: Entrance) -> None:
     authority = Authority.open(home, config, clock_us=now_us)
     authority.mark_changes(entrance.marks)
+    entrance.reads.open()
     try:
         with Watchdog(entrance.marks):
             asyncio.run(_serve(authority, home, config, entrance))
@@ -116,7 +126,7 @@ async def _serve(authority: Authority, home: Home, config: Config, entrance: Ent
     )
     await runner.setup()
     assert runner.server is not None  # noqa: S101  setup made it
-    desk = Desk(entrance.door, runner.server, entrance.marks)
+    desk = Desk(entrance.door.hand, runner.server, entrance.marks)
     tasks = [
         asyncio.create_task(beat(entrance.marks)),
         asyncio.create_task(

@@ -27,7 +27,7 @@ async def enrol(asked: Asked) -> web.StreamResponse:
 
 async def every(asked: Asked) -> web.StreamResponse:
     """List the sites."""
-    return as_json({"sites": await asked.budget.run(asked.authority.sites)})
+    return as_json({"sites": await asked.budget.run(asked.questions.sites)})
 
 
 async def lost(asked: Asked) -> web.StreamResponse:
@@ -39,5 +39,5 @@ async def lost(asked: Asked) -> web.StreamResponse:
 ROUTES = (
     Route("POST", "/sites", Access.USER, lambda b: b.writes, enrol),
     Route("POST", "/sites/{site}/lost", Access.USER, lambda b: b.writes, lost),
-    Route("GET", "/sites", Access.USER, lambda b: b.reads, every),
+    Route("GET", "/sites", Access.USER, lambda b: b.reads, every, beside=True),
 )

@@ -15,10 +15,11 @@ from bundle.records import lease as leases
 from bundle.records import report as reports
 from bundle.records import segment as segments
 from bundle.records.attempt import Attempt, Usage
+from bundle.records.host import Host
 from bundle.records.lease import Lease
 from bundle.records.report import Report
 from bundle.records.seal import SEAL_PAYLOAD_TYPE
-from bundle.records.segment import Host, Segment, SegmentHeader, segment_digest
+from bundle.records.segment import Segment, SegmentHeader, segment_digest
 from bundle.trust import enrolment, fingerprint
 from bundle.trust.keys import MemoryKey
 from bundle.trust.trust_file import TrustView

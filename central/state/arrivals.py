@@ -12,7 +12,7 @@ from bundle.retry import LOSSES
 from central.core.changes import UsageSum
 from central.core.dag import Dag
 from central.core.facts import USAGE_MAX
-from central.core.segment_columns import SUCCESS, Numbers
+from central.core.segment_columns import SUCCESS, Laid, Numbers, firsts
 from central.core.state_byte import Mask
 from central.state.recall import Recalled
 
@@ -26,6 +26,7 @@ class Arrivals:
     """See the module. Every array has one number per attempt."""
 
     segments: Sequence[Recalled]
+    columns: Laid
     segment: Numbers  # place in `segments`
     number: Numbers  # place inside its segment
     step: Numbers
@@ -38,15 +39,17 @@ class Arrivals:
     def of(cls, segments: Sequence[Recalled]) -> Arrivals:
         """Lay the attempts of segments one after the other."""
         each = [one.columns.count for one in segments]
+        columns, first = Laid(one.columns for one in segments), firsts(each)
         return cls(
             segments=segments,
+            columns=columns,
             segment=np.repeat(np.arange(len(segments)), each),
-            number=np.concatenate([np.arange(count) for count in each]),
-            step=_joined(segments, "step"),
-            job=_joined(segments, "job"),
-            generation=_joined(segments, "generation"),
-            fate=_joined(segments, "fate"),
-            consumed=np.concatenate([one.columns.consumed.counts() for one in segments]),
+            number=np.arange(first[-1]) - np.repeat(first[:-1], each),
+            step=columns["step"],
+            job=columns["job"],
+            generation=columns["generation"],
+            fate=columns["fate"],
+            consumed=columns["consumed"],
         )
 
     def current_spec(self, dag: Dag, step: int, part: Numbers) -> Mask:
@@ -74,11 +77,7 @@ class Arrivals:
         """Return what attempts used together; one counts for at most USAGE_MAX in each sum."""
         if not len(part):
             return UsageSum()
-        used = {name: _joined(self.segments, name)[part] for name in _USED}
+        used = {name: self.columns[name][part] for name in _USED}
         sums = {name: int(np.minimum(values, USAGE_MAX).sum()) for name, values in used.items()}
         sums["memory_peak_mib"] = min(int(used["memory_peak_mib"].max()), USAGE_MAX)
         return UsageSum(attempts=len(part), **sums)
-
-
-def _joined(segments: Sequence[Recalled], name: str) -> Numbers:
-    return np.concatenate([one.columns[name] for one in segments])

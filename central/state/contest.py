@@ -32,7 +32,7 @@ def contested(
     for row, place in every:
         if row.attempts:
             by_pilot.setdefault((row.lease, row.pilot_run), []).append((row, place))
-    found = [_repeats(columns) for _, columns in fresh]
+    found = [not columns.summary.rises and _repeats(columns) for _, columns in fresh]
     for several in by_pilot.values():
         for group in _overlapping(several):
             new = [(row, place) for row, place in group if place >= 0]
@@ -48,8 +48,6 @@ def contested(
 def _repeats(columns: SegmentColumns) -> bool:
     """Return whether a number stands twice in one segment."""
     local = columns["local"]
-    if bool(np.all(local[1:] > local[:-1])):
-        return False
     return len(np.unique(local)) < len(local)
 
 

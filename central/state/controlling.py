@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from bundle.intervals import IntervalSet
 from central.core import state_byte
 from central.core.controls import Controls
@@ -96,8 +98,12 @@ def _blocks(store: Store, join: DatasetJoin, named: Regions | None) -> list[int]
     found: set[int] = set()
     for step, jobs in named.items():
         if not join.judge.dag.whole[step]:
-            for first, past in jobs.spans:
-                found.update(range(first >> BLOCK_BITS, ((past - 1) >> BLOCK_BITS) + 1))
+            bounds = np.array(jobs.spans, np.int64).reshape(-1, 2)
+            low, high = bounds[:, 0] >> BLOCK_BITS, (bounds[:, 1] - 1) >> BLOCK_BITS
+            found.update(np.unique(low).tolist())
+            wide = low < high
+            for first, last in zip(low[wide].tolist(), high[wide].tolist(), strict=True):
+                found.update(range(first, last + 1))
     return sorted(found)
 
 
@@ -105,12 +111,10 @@ def _jobs(join: DatasetJoin, named: Regions | None, step: int, block: int) -> Jo
     """Return the jobs of a block that a control concerns: where it names none, those touched."""
     low = block << BLOCK_BITS
     past = min(low + BLOCK_JOBS, join.judge.dag.dataset.tasks_of(step))
+    if named is not None:
+        return state_byte.jobs_of(named.get(step, IntervalSet()).within(low, past).spans)
     every = state_byte.jobs_of([(low, max(low, past))])
-    if named is None:
-        its = (join.blocks.read(step, every) & state_byte.TOUCHED) != 0
-    else:
-        its = state_byte.inside(named.get(step, IntervalSet()), every)
-    found: Jobs = every[its]
+    found: Jobs = every[(join.blocks.read(step, every) & state_byte.TOUCHED) != 0]
     return found
 
 
@@ -119,9 +123,10 @@ def _join_again(
 ) -> None:
     """Join what the archive has of the tasks of a block whose bytes were emptied."""
     low = block << BLOCK_BITS
-    whole = IntervalSet(((low, low + BLOCK_JOBS),))
+    past = low + BLOCK_JOBS
+    whole = IntervalSet(((low, past),))
     again = {
-        step: whole if named is None else named.get(step, IntervalSet()) & whole
+        step: whole if named is None else named.get(step, IntervalSet()).within(low, past)
         for step in remade
         if not join.judge.dag.whole[step]
     }

@@ -17,12 +17,13 @@ from central.state.judge import Judge
 from central.state.recall import Recall, Success
 from central.state.source import by_step, plain_rows
 from central.store.protocol import Store
-from central.store.rows import DatasetRow, Outputs
+from central.store.rows import BlockKey, DatasetRow, Outputs
 
 if TYPE_CHECKING:
     from central.workings import Workings
 
 READY_BLOCKS_MAX = 256  # blocks with ready tasks that are looked into at a time
+READY_BLOCKS_FIRST = 4  # so many of them first, then twice as many each time
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +97,9 @@ class Reading:
 
     def ready(self, limit: int, steps: Collection[int] | None = None) -> list[Place]:
         """Return touched tasks that are ready, lowest job first; of some steps only, or of all."""
-        keys = self._store.tasks.blocks_with(self._row.no, Verdict.READY, READY_BLOCKS_MAX)
-        self._blocks.load(keys)
         found: list[Place] = []
         at = None
-        for step, block in keys:
-            if steps is not None and step not in steps:
-                continue
+        for step, block in self._with_ready(steps):
             if len(found) >= limit and block != at:
                 break
             at = block
@@ -119,6 +116,20 @@ class Reading:
             is_ready &= (states & state_byte.TOUCHED) != 0
             found += [(step, job) for job in jobs[is_ready].tolist()]
         return sorted(found, key=lambda place: (place[1], place[0]))[:limit]
+
+    def _with_ready(self, steps: Collection[int] | None) -> Iterator[BlockKey]:
+        """Yield loaded blocks with ready tasks; who stops early did not load all there are."""
+        last: BlockKey = (-1, -1)
+        many, left = READY_BLOCKS_FIRST, READY_BLOCKS_MAX
+        while left > 0:
+            page = self._store.tasks.blocks_with(self._row.no, Verdict.READY, many, last)
+            keys = [key for key in page if steps is None or key[0] in steps][:left]
+            self._blocks.load(keys)
+            yield from keys
+            if len(page) < many:
+                return
+            last, left = page[-1], left - len(keys)
+            many = min(2 * many, READY_BLOCKS_MAX)
 
     def tried_twice(self, step: int) -> Iterator[Place]:
         """Yield the tasks of a step that may have more than one success that counts."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from bundle.errors import PulkError
 from bundle.ids import LeaseId, PilotRun
 from bundle.wire.read import open_known
-from central.core import segment_columns
+from central.core import segments_together
 from central.core.controls import Controls
 from central.core.dag import Dag
 from central.core.facts import AttemptFact, Place, attempt_fact
@@ -87,12 +87,18 @@ class Recall:
         missing: dict[int, list[SegmentRow]] = {}
         for row in rows:
             if row.no in self._kept:
-                self._kept.move_to_end(row.no)
+                self._use_again(row.no)
             else:
                 missing.setdefault(row.bundle, []).append(row)
         for bundle, wanted in missing.items():
             self._read(bundle, wanted)
         return {row.no: self._kept[row.no] for row in rows}
+
+    def _use_again(self, no: int) -> None:
+        """Put one last in turn, without its neighbours: they may be forgotten before it."""
+        one = self._kept[no]
+        self._kept[no] = replace(one, columns=one.columns.alone())
+        self._kept.move_to_end(no)
 
     def facts(
         self, dataset: int, places: Collection[Place], without: Collection[int] = ()
@@ -123,7 +129,8 @@ class Recall:
         """Return the segments that may have attempts at jobs of a step, by number."""
         keys: list[BlockKey] = [(step, block) for block in blocks_of(jobs)]
         rows: dict[int, SegmentRow] = {}
-        for row, span in self._w.store.segments.touching(dataset, keys):
+        ends = (int(jobs[0]), int(jobs[-1])) if len(jobs) else (0, -1)
+        for row, span in self._w.store.segments.touching(dataset, keys, *ends):
             if row.no not in without and _meets(span, jobs):
                 rows[row.no] = row
         read = self.segments(list(rows.values()))
@@ -169,7 +176,7 @@ class Recall:
         }
         try:
             with open_known(self._w.archive.path(name), name) as opened:
-                each = [segment_columns.decode(opened.chunk(row.place)) for row in rows]
+                each = segments_together.decode_all([opened.chunk(row.place) for row in rows])
         except (PulkError, OSError, IndexError) as error:
             reason = error.text() if isinstance(error, PulkError) else str(error)
             raise ArchiveIncomplete(bundle=name, reason=reason) from error

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from central.core.segment_columns import Numbers
+from central.core.segment_columns import SegmentColumns
 from central.core.state_byte import BLOCK_BITS
 from central.store.rows import Span
 
 
-def spans(steps: Numbers, jobs: Numbers) -> tuple[Span, ...]:
-    """Return the spans of attempts at (step, job)."""
-    if not len(steps):
+def spans(columns: SegmentColumns) -> tuple[Span, ...]:
+    """Return the spans of a segment's attempts."""
+    if not columns.count:
         return ()
-    low_job, high_job = int(jobs.min()), int(jobs.max())
-    step, block = int(steps[0]), low_job >> BLOCK_BITS
-    if block == high_job >> BLOCK_BITS and int(steps.min()) == int(steps.max()):
-        return (Span(step, block, low_job, high_job),)
-    key = (steps << 32) | jobs
+    of = columns.summary
+    block = of.job_min >> BLOCK_BITS
+    if block == of.job_max >> BLOCK_BITS and of.step_min == of.step_max:
+        return (Span(of.step_min, block, of.job_min, of.job_max),)
+    key = (columns["step"] << 32) | columns["job"]
     order = None if bool(np.all(key[1:] >= key[:-1])) else np.sort(key)
     key = key if order is None else order
     blocks = key >> BLOCK_BITS

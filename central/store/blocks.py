@@ -33,11 +33,14 @@ class StoredBlocks:
             yield from (BlockRow(*row) for row in page)
             last = page[-1][:2]
 
-    def blocks_with(self, dataset: int, word: Verdict, limit: int) -> list[BlockKey]:
+    def blocks_with(
+        self, dataset: int, word: Verdict, limit: int, after: BlockKey = (-1, -1)
+    ) -> list[BlockKey]:
         """See `protocol.Tasks`."""
         if word not in (Verdict.READY, Verdict.FAILED):
             raise ValueError(word)
-        found = self._db.all(_SQL[f"blocks_{word.value}"], (dataset, limit))
+        step, block = after
+        found = self._db.all(_SQL[f"blocks_{word.value}"], (dataset, block, step, limit))
         return [(step, block) for step, block in found]
 
     def save_blocks(self, dataset: int, rows: Sequence[BlockRow]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from bundle import canonical
 from bundle.ids import DIGEST_BYTES, BundleId, DatasetId, Epoch, LeaseId, SiteName, StreamId
@@ -11,6 +11,7 @@ from bundle.limits import STATE_LIMITS
 from bundle.trust.signed import Signature
 from central.core.facts import Control, ControlWord
 from central.store.connection import Connection, Found
+from central.store.regions import KeptRegions
 from central.store.rows import DatasetRow, LeaseRow, WorkRow
 from central.store.statements import statements
 from central.store.text import storable
@@ -24,6 +25,7 @@ class StoredDatasets:
     def __init__(self, connection: Connection) -> None:
         """Work on an open connection."""
         self._db = connection
+        self._regions = KeptRegions()
 
     def document(self, digest: bytes) -> bytes | None:
         """See `protocol.Datasets`."""
@@ -98,21 +100,19 @@ class StoredDatasets:
 
     def controls(self, no: int) -> list[Control]:
         """See `protocol.Datasets`."""
-        return [_control(row) for row in self._db.all(_SQL["controls"], (no,))]
+        return [self._control(row) for row in self._db.all(_SQL["controls"], (no,))]
 
     def controls_of(self, numbers: Collection[int]) -> dict[int, list[Control]]:
         """See `protocol.Datasets`."""
         found: dict[int, list[Control]] = {}
         for row in self._db.ask(_SQL["controls_of"], numbers):
-            found.setdefault(row[0], []).append(_control(row))
+            found.setdefault(row[0], []).append(self._control(row))
         return found
 
     def add_control(self, no: int, control: Control) -> None:
         """See `protocol.Datasets`."""
-        regions = control.regions
-        rows = None if regions is None else [[step, jobs.to_wire()] for step, jobs in regions]
         where = (no, *control.epoch, control.commit)
-        said = (control.word.value, canonical.encode(rows), control.document)
+        said = (control.word.value, self._regions.encode(control.regions), control.document)
         self._db.run(_SQL["add_control"], (*where, *said))
 
     def tombstones(self) -> list[DatasetId]:
@@ -135,7 +135,7 @@ class StoredDatasets:
     def lease(self, lease: LeaseId) -> LeaseRow | None:
         """See `protocol.Datasets`."""
         row = self._db.one(_SQL["lease"], (lease,))
-        return LeaseRow(*row) if row else None
+        return _lease(row) if row else None
 
     def lease_by_no(self, no: int) -> LeaseRow:
         """See `protocol.Datasets`."""
@@ -145,24 +145,29 @@ class StoredDatasets:
 
     def leases_by_no(self, numbers: Collection[int]) -> list[LeaseRow]:
         """See `protocol.Datasets`."""
-        return [LeaseRow(*row) for row in self._db.ask(_SQL["leases_by_no"], numbers)]
+        return [_lease(row) for row in self._db.ask(_SQL["leases_by_no"], numbers)]
 
     def leases(self, ids: Collection[LeaseId]) -> list[LeaseRow]:
         """See `protocol.Datasets`."""
-        return [LeaseRow(*row) for row in self._db.ask(_SQL["leases_by_id"], ids)]
+        return [_lease(row) for row in self._db.ask(_SQL["leases_by_id"], ids)]
 
     def live_on(self, dataset: int) -> list[LeaseRow]:
         """See `protocol.Datasets`."""
-        return [LeaseRow(*row) for row in self._db.all(_SQL["live_on"], (dataset,))]
+        return [_lease(row) for row in self._db.all(_SQL["live_on"], (dataset,))]
 
-    def add_lease(self, row: LeaseRow) -> int:
+    def add_leases(self, rows: Sequence[LeaseRow]) -> list[int]:
         """See `protocol.Datasets`."""
-        return self._db.insert(_SQL["add_lease"], (*row[1:7], row.raw, row.tasks, row.answered))
+        works = {one: self._db.value(_SQL["work_number"], (one,)) for one in {r.work for r in rows}}
+        flat = [(*row[1:4], works[row.work], *row[5:7], "live", *row[8:12]) for row in rows]
+        self._db.many(_SQL["add_leases"], flat)
+        found: dict[bytes, int] = dict(
+            self._db.ask(_SQL["lease_numbers"], [row.id for row in rows])
+        )
+        return [found[row.id] for row in rows]
 
     def answer(self, counts: Mapping[int, int]) -> None:
         """See `protocol.Datasets`."""
-        for no, count in sorted(counts.items()):
-            self._db.run(_SQL["answer"], (count, no))
+        self._db.change(_SQL["answer"], list(counts.items()))
 
     def leased_at(self, site: SiteName) -> list[tuple[int, int]]:
         """See `protocol.Datasets`."""
@@ -188,24 +193,20 @@ class StoredDatasets:
         """See `protocol.Datasets`."""
         self._db.change(_SQL["end_leases"], list(numbers), (state,))
 
+    def _control(self, row: Found) -> Control:
+        _, word, raw, counter, nonce, commit, document = row
+        regions = self._regions.decode(bytes(raw))
+        return Control(ControlWord(word), regions, Epoch(counter, nonce), commit, bytes(document))
+
 
 def _dataset(row: Found) -> DatasetRow:
     touched = IntervalSet.from_wire(canonical.decode(row[8], STATE_LIMITS, where="touched"))
     return DatasetRow._make((*row[:8], touched, bool(row[9])))
 
 
-def _control(row: Found) -> Control:
-    _, word, raw, counter, nonce, commit, document = row
-    epoch = Epoch(counter, nonce)
-    return Control(ControlWord(word), _regions(raw), epoch, commit, bytes(document))
+def _lease(row: Found) -> LeaseRow:
+    return LeaseRow._make((*row[:-1], row[-1] or b""))
 
 
 def _intervals(touched: IntervalSet) -> bytes:
     return canonical.encode(touched.to_wire())
-
-
-def _regions(raw: bytes) -> tuple[tuple[int, IntervalSet], ...] | None:
-    rows = canonical.decode(raw, STATE_LIMITS, where="control")
-    if rows is None:
-        return None
-    return tuple((step, IntervalSet.from_wire(runs)) for step, runs in rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from bundle.ids import BundleId, DatasetId, LeaseId, SiteName, StreamId
+from bundle.ids import JOB_MAX, BundleId, DatasetId, LeaseId, SiteName, StreamId
 from bundle.intervals import IntervalSet
 from bundle.trust.signed import Signature
 from central.core.facts import AttemptFact, Control, Pin, Place, TaskRow, Verdict
@@ -104,8 +104,8 @@ class Datasets(Protocol):
     def live_on(self, dataset: int) -> list[LeaseRow]:
         """Return the live leases of a dataset by number."""
 
-    def add_lease(self, row: LeaseRow) -> int:
-        """Add a live lease; return its number."""
+    def add_leases(self, rows: Sequence[LeaseRow]) -> list[int]:
+        """Add live leases, whose works are known; return their numbers."""
 
     def answer(self, counts: Mapping[int, int]) -> None:
         """Note how many tasks more of leases, by their numbers, a result answered."""
@@ -138,10 +138,12 @@ class Segments(Protocol):
     def add(self, rows: Sequence[SegmentRow]) -> list[int]:
         """Add segments that are not known, with their spans; return numbers in the order given."""
 
-    def touching(self, dataset: int, keys: Collection[BlockKey]) -> list[tuple[SegmentRow, Span]]:
+    def touching(
+        self, dataset: int, keys: Collection[BlockKey], first: int = 0, last: int = JOB_MAX
+    ) -> list[tuple[SegmentRow, Span]]:
         """Return what segments have attempts in some blocks, and where, by number and span.
 
-        The rows' own `spans` are left empty.
+        Only those that meet the jobs from `first` to `last`. The rows' own `spans` are left empty.
         """
 
     def of_leases(self, leases: Collection[int]) -> list[SegmentRow]:
@@ -171,8 +173,10 @@ class Tasks(Protocol):
     def every_block(self, dataset: int) -> Iterator[BlockRow]:
         """Yield all blocks by step and block."""
 
-    def blocks_with(self, dataset: int, word: Verdict, limit: int) -> list[BlockKey]:
-        """Return blocks with tasks that are READY, or FAILED, by block and step.
+    def blocks_with(
+        self, dataset: int, word: Verdict, limit: int, after: BlockKey = (-1, -1)
+    ) -> list[BlockKey]:
+        """Return blocks with tasks that are READY, or FAILED, by block and step, after a key.
 
         Raises ValueError for another verdict.
         """

@@ -78,7 +78,11 @@ class WorkRow(NamedTuple):
 
 
 class LeaseRow(NamedTuple):
-    """One lease. `state`: live, complete, expired, or gone (the site holds it no more)."""
+    """One lease. `state`: live, complete, expired, or gone (the site holds it no more).
+
+    `raw` is what its chunk says, or, where it is `alike` another one (by its number), what
+    it differs in from `pattern`, that one's own `raw`.
+    """
 
     no: int
     id: LeaseId
@@ -91,6 +95,8 @@ class LeaseRow(NamedTuple):
     raw: bytes
     tasks: int = 0  # it covers
     answered: int = 0  # of them by a result
+    alike: int = 0
+    pattern: bytes = b""
 
 
 class Span(NamedTuple):

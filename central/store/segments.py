@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from bundle.ids import JOB_MAX
 from central.store.connection import Connection, Found
 from central.store.rows import BlockKey, SegmentRow, Span
 from central.store.statements import statements
@@ -44,9 +45,11 @@ class StoredSegments:
         self._db.many(_SQL["add_spans"], spans)
         return [numbers[row.digest] for row in rows]
 
-    def touching(self, dataset: int, keys: Collection[BlockKey]) -> list[tuple[SegmentRow, Span]]:
+    def touching(
+        self, dataset: int, keys: Collection[BlockKey], first: int = 0, last: int = JOB_MAX
+    ) -> list[tuple[SegmentRow, Span]]:
         """See `protocol.Segments`."""
-        found = self._db.ask(_SQL["touching"], keys, (dataset,))
+        found = self._db.ask(_SQL["touching"], keys, (dataset, first, last))
         return [(_segment(row[:_COLUMNS]), Span(*row[_COLUMNS:])) for row in found]
 
     def of_leases(self, leases: Collection[int]) -> list[SegmentRow]:

@@ -9,7 +9,6 @@ from bundle.dataset.spec import Step
 from pilot.core.room import Need
 
 GRANT_FILE = ".pulk-grant"
-OURS = frozenset({"checkpoint", "grant"})
 
 
 def declared(step: Step, need: Need) -> dict[str, Any]:
@@ -30,14 +29,11 @@ def granted(cpus: Iterable[int], cpu_milli: int, memory_mib: int) -> dict[str, A
 
 
 def recorded(software: str, reply: Mapping[str, Any]) -> str:
-    """Return the words of what an attempt ran with, with what was restored and granted.
-
-    A payload that says such words of itself is not believed.
-    """
+    """Return the words of what an attempt ran with, with what was restored and granted."""
     digests, milli = reply.get("restored", ()), reply.get("grant_milli", 0)
-    if not digests and not milli and "checkpoint==" not in software and "grant==" not in software:
+    if not digests and not milli:
         return software
-    words = {one for one in software.split() if one.partition("==")[0] not in OURS}
+    words = set(software.split())
     words |= {f"checkpoint==sha256:{digest.hex()}" for digest in digests}
     if milli:
         words.add(f"grant=={milli / 1000:g}")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-CORE_MILLI = 1000
+from pilot.core.node import Core
 
-Core = tuple[int, int]
-"""A core's number as the kernel counts, and the number of its NUMA node."""
+CORE_MILLI = 1000
 
 
 class Cores:
@@ -15,7 +14,8 @@ class Cores:
 
     def __init__(self, cores: Iterable[Core]) -> None:
         """Begin with every core free."""
-        self._node_of = dict(sorted(cores, key=lambda one: (one[1], one[0])))
+        ordered = sorted(cores, key=lambda one: (one.numa, one.number))
+        self._node_of = {one.number: one.numa for one in ordered}
         self._taken = dict.fromkeys(self._node_of, 0)
 
     def take(self, cpu_milli: int) -> tuple[int, ...]:

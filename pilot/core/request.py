@@ -13,6 +13,7 @@ from bundle.dataset.spec import Command, Dataset, Per, Request, Step, Synthetic
 from bundle.ids import AttemptKey
 from pilot.core.asides import declared
 from pilot.core.lineage import Outcome, Place
+from pilot.core.provenance import environment_word
 from pilot.core.room import Room, wanted
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -24,10 +25,15 @@ class Site:
 
     task_path: str = "/usr/local/bin:/usr/bin:/bin"
     environment: tuple[tuple[str, str], ...] = ()
+    software: tuple[str, ...] = ()  # words of provenance, see pilot.core.provenance
 
     def variables(self) -> dict[str, str]:
         """Return the environment that every task starts from."""
         return {"PATH": self.task_path, "LANG": "C.UTF-8"} | dict(self.environment)
+
+    def words(self) -> tuple[str, ...]:
+        """Return the words of provenance that hold for every attempt of this pilot."""
+        return (environment_word(self.variables()), *self.software)
 
 
 def request(

@@ -27,10 +27,11 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A bundle file to be sent."""
+    """A bundle file to be sent. `again`: it was sent before, so it may be there."""
 
     id: BundleId
     path: Path
+    again: bool = False
 
 
 class Carrier(Protocol):

@@ -62,7 +62,9 @@ class HttpCarrier:
         self._opener = urllib.request.build_opener(NoRedirect)
 
     def send(self, bundle: Outgoing) -> Answer | None:
-        """PUT one bundle; see the contract."""
+        """PUT one bundle, after asking for it where it was sent before; see the contract."""
+        if bundle.again and (known := self._known(bundle.id)):
+            return known
         with bundle.path.open("rb") as body:
             size = os.fstat(body.fileno()).st_size
             try:
@@ -74,6 +76,18 @@ class HttpCarrier:
                 _LOG.warning("bundle not taken", extra={"reason": error.text()})
             except (ValueError, KeyError, TypeError):
                 _LOG.warning("not central's answer", extra={"bundle": bundle.id})
+        return None
+
+    def _known(self, bundle: BundleId) -> Answer | None:
+        """Return what central did with a bundle before; None where it must be sent."""
+        try:
+            path = f"{self._place}/{bundle}/disposition"
+            return Answer(json.loads(self._call("GET", path, ANSWER_BYTES_MAX))["disposition"])
+        except CarryFailed as error:
+            if error.fields.get("status", 0) not in THIS_BUNDLE_ONLY:
+                raise
+        except (ValueError, KeyError, TypeError):
+            _LOG.warning("not central's answer", extra={"bundle": bundle})
         return None
 
     def fetch(self, is_known: Callable[[BundleId], bool], into: Path) -> Iterator[Path]:

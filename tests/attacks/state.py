@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 from bundle.spool.layout import FOLDERS
+from central.store.sqlite.library import sqlite3
 from relay.accept import Accepted, accept_all
 from tests.central.conftest import Central
 from tests.relay.world import World, make_world

@@ -16,9 +16,10 @@ from bundle.records import seal as seals
 from bundle.records import segment as segments
 from bundle.records import telemetry
 from bundle.records.attempt import Attempt, Usage, outcome_digest
+from bundle.records.host import Host, HostGpu
 from bundle.records.lease import Block, Lease
 from bundle.records.report import HeldWork, Report
-from bundle.records.segment import Host, Segment, SegmentHeader
+from bundle.records.segment import Segment, SegmentHeader
 from bundle.wire.entries import SegmentEntry
 from bundle.wire.manifest import Kind
 from bundle.wire.preauth import pae
@@ -39,7 +40,25 @@ DOCUMENT = spec.encode(
 )
 DIGEST = spec.dataset_digest(DOCUMENT)
 OUTPUTS = tuple(((bytes([65 + job]) * 32, 1000 + job),) for job in range(3))
-HOST = Host("node1", "6.1.0", "a cpu", 8, 16_000, "boot", "3.11", "0.1.0", "namespace")
+HOST = Host(
+    "node1",
+    "6.1.0",
+    "a cpu",
+    8,
+    16_000,
+    "boot",
+    "3.11",
+    "0.1.0",
+    "namespace",
+    swap_mib=5,
+    numa_nodes=2,
+    gpus=(HostGpu("MIG-1", "A", 19_968, "1g"),),
+    scratch="xfs",
+    scheduler="slurm",
+    batch_id="7",
+    restarts=1,
+    modules=("gcc",),
+)
 
 
 def lease() -> bytes:

@@ -45,6 +45,12 @@ def test_take_gives_the_smallest(numbers: set[int], count: int) -> None:
     assert list(IntervalSet.of(numbers).take(count)) == sorted(numbers)[:count]
 
 
+@given(NUMBERS, st.integers(0, 70), st.integers(0, 70))
+def test_within_gives_those_between_two_bounds(numbers: set[int], first: int, past: int) -> None:
+    held = IntervalSet.of(numbers).within(first, past)
+    assert held == IntervalSet.of(one for one in numbers if first <= one < past)
+
+
 @given(NUMBERS)
 def test_gaps_are_the_missing_numbers_below_the_largest(numbers: set[int]) -> None:
     missing = set(range(max(numbers, default=0))) - numbers

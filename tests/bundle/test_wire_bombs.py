@@ -48,6 +48,24 @@ def test_a_foreign_but_strict_frame_is_read(cast: Any) -> None:
             assert bundle.chunk(0) == RAW
 
 
+@pytest.mark.parametrize("bit", range(8))
+def test_a_short_chunk_read_in_one_go_is_what_it_is_in_pieces(cast: Any, bit: int) -> None:
+    """Whichever byte of it was altered, and whether or not the chunk table was altered with it."""
+    body = frame(RAW, write_checksum=True)
+    for place in range(len(body)):
+        altered = bytearray(body)
+        altered[place] ^= 1 << bit
+        with cast.open(with_body(cast, RAW, bytes(altered))) as bundle:
+            assert _told(lambda: bundle.chunk(0)) == _told(lambda: b"".join(bundle.stream(0)))
+
+
+def _told(read: Callable[[], bytes]) -> bytes | str:
+    try:
+        return read()
+    except BundleRefused as error:
+        return error.text()
+
+
 @pytest.mark.parametrize(
     ("body", "named"),
     [

@@ -18,11 +18,11 @@ from bundle.records.lease import Lease
 from bundle.records.segment import Host, Segment, SegmentHeader, segment_digest
 from bundle.wire.entries import SegmentEntry
 from central import arriving
-from central.core import segment_columns
+from central.core import segment_decode
 from central.core.controls import Controls
 from central.core.dag import Dag
 from central.core.facts import AttemptFact, Control, Pin, Place, TaskRow
-from central.intake import FoundSegment
+from central.found import FoundLease, FoundSegment
 from central.joining import Joining
 from central.state.examining import Examination
 from central.state.reading import Reading
@@ -77,7 +77,8 @@ class Board:
         about = (self.no, chunk_digest("lease", raw), WORK, SITE, 2**62, "expired", raw)
         with self.store.transaction():
             row = LeaseRow(0, lease.lease, *about, tasks=lease.count())
-            self.store.datasets.end_leases([self.store.datasets.add_lease(row)], "expired")
+            self.store.datasets.add_work(WorkRow(WORK, SITE, 1, 0, frozenset()))
+            self.store.datasets.end_leases(self.store.datasets.add_leases([row]), "expired")
 
     def add_lease(self, lease: Lease) -> None:
         """Learn a lease."""
@@ -146,7 +147,7 @@ class Board:
     def _learn(self, joining: Joining, lease: Lease) -> None:
         raw = leases.encode(lease)
         work = WorkRow(WORK, SITE, 1, 0, frozenset())
-        joining.learn_lease(lease, raw, chunk_digest("lease", raw), work)
+        joining.learn_leases([FoundLease(lease, raw, chunk_digest("lease", raw), work)])
 
     def _found(self, lease: LeaseId, run: PilotRun, attempts: Sequence[Attempt]) -> FoundSegment:
         header = SegmentHeader(run, lease, DATASET, self.dag.digest, WORK, 0, 1, HOST)
@@ -154,7 +155,7 @@ class Board:
         entry = SegmentEntry(
             segment_digest(raw), run, b"k" * 32, b"s" * 64, "batch", lease, WORK, False
         )
-        return FoundSegment(entry, segment_columns.decode(raw), 0)
+        return FoundSegment(entry, segment_decode.decode(raw), 0)
 
 
 class _Workings:

@@ -68,7 +68,7 @@ class Memory:
         merge = Merge(DATASET, self.dag, Controls(self.controls), self, live)
         for control in new:
             if control.regions is None:
-                merge.touch(list(self.rows))
+                merge.touch({*self.rows, *self._named()})
             for step, jobs in control.regions or ():
                 merge.touch((step, job) for job in jobs)
         merge.add_attempts(attempts)
@@ -87,6 +87,12 @@ class Memory:
             self._keep(more)
             flipped = set(more.flipped)
         return changes
+
+    def _named(self) -> Iterable[Place]:
+        """The tasks that controls name: what a control of all implies may not hold for them."""
+        for control in self.controls:
+            for step, jobs in control.regions or ():
+                yield from ((step, job) for job in jobs)
 
     def _keep(self, changes: Changes) -> None:
         self.rows.update(changes.rows)

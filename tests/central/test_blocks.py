@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,10 @@ from central.core.controls import make_control
 from central.core.dag import Dag
 from central.core.facts import ControlWord, Verdict
 from central.core.state_byte import BLOCK_JOBS
-from central.state.reading import Reading
+from central.state import reading
+from central.state.reading import READY_BLOCKS_FIRST, Reading
+from central.store.rows import BlockKey
+from central.store.tasks import StoredTasks
 from tests.central.board import Board, store_in
 from tests.central.memory import DATASET, EPOCH
 
@@ -155,3 +158,40 @@ def test_the_last_job_that_there_can_be_is_one_like_any_other(tmp_path: Path) ->
         assert wide.board.problems() == []
     finally:
         wide.store.close()
+
+
+def test_so_many_blocks_are_read_as_ready_tasks_are_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = Wide(tmp_path, 20 * BLOCK_JOBS)
+    wide.bring((0, 0))
+    read: list[int] = []
+    stored = StoredTasks.blocks
+
+    def blocks(
+        tasks: StoredTasks, dataset: int, keys: Collection[BlockKey]
+    ) -> dict[BlockKey, bytes]:
+        read.append(len(keys))
+        return stored(tasks, dataset, keys)
+
+    monkeypatch.setattr(StoredTasks, "blocks", blocks)
+    assert wide.reading().ready(1000) == [(1, job) for job in range(1000)]
+    assert sum(read) <= READY_BLOCKS_FIRST + 1  # that of the step above
+    read.clear()
+    every = wide.reading().ready(20 * BLOCK_JOBS)
+    assert len(every) == 20 * BLOCK_JOBS
+    assert sum(read) == 21
+    wide.store.close()
+
+
+def test_ready_tasks_of_other_steps_hide_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = Wide(tmp_path, 20 * BLOCK_JOBS)
+    last = 20 * BLOCK_JOBS - 1
+    wide.bring((0, 0))
+    wide.bring((1, last))
+    monkeypatch.setattr(reading, "READY_BLOCKS_MAX", 3)
+    assert wide.reading().ready(10, (2,)) == [(2, last)]
+    assert len(wide.reading().ready(20 * BLOCK_JOBS, (1,))) == 3 * BLOCK_JOBS
+    wide.store.close()

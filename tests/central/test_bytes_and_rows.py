@@ -339,3 +339,20 @@ def test_a_child_that_came_before_its_reset_and_its_parent_counts_once_both_are_
     ]
     for arrival in itertools.permutations(order):
         run(document, of, arrival, [1])
+
+
+@pytest.mark.parametrize(
+    ("word", "opposite"),
+    [(ControlWord.CANCEL, ControlWord.UNCANCEL), (ControlWord.SUSPEND, ControlWord.RESUME)],
+)
+def test_what_is_let_go_on_by_name_stays_so_when_an_older_word_about_all_comes_later(
+    word: ControlWord, opposite: ControlWord
+) -> None:
+    document = Dataset("board", JOBS, 1, SHAPES["gather"])
+    of = dag_of(document)
+    all_ = make_control(of, word, None, None, EPOCH, 1000)
+    some = make_control(of, opposite, (0,), IntervalSet.of([1, 2]), EPOCH, 1001)
+    reset = make_control(of, ControlWord.RESET, None, None, EPOCH, 999)
+    order: list[Event] = [("control", (one,)) for one in (all_, some, reset)]
+    for arrival in itertools.permutations(order):
+        run(document, of, arrival, [1])

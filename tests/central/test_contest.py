@@ -12,7 +12,8 @@ from bundle.ids import LeaseId, PilotRun
 from bundle.records import segment as segments
 from bundle.records.attempt import Attempt, Usage
 from bundle.records.segment import Segment, SegmentHeader
-from central.core import segment_columns
+from central.core import segment_decode
+from central.core.segment_columns import SegmentColumns
 from central.state import contest
 from central.state.spans import spans
 from central.store.rows import SegmentRow
@@ -26,7 +27,7 @@ SEGMENTS = st.lists(
 )
 
 
-def made(number: int, keys: Keys) -> tuple[SegmentRow, segment_columns.SegmentColumns]:
+def made(number: int, keys: Keys) -> tuple[SegmentRow, SegmentColumns]:
     """A segment of always the same pilot and lease."""
     lease, run = LeaseId(b"l" * 16), PilotRun(b"r" * 8)
     attempts = tuple(
@@ -34,11 +35,11 @@ def made(number: int, keys: Keys) -> tuple[SegmentRow, segment_columns.SegmentCo
         for step, job, local in keys
     )
     header = SegmentHeader(run, lease, DATASET, b"d" * 32, WORK, 0, 1, HOST)
-    columns = segment_columns.decode(segments.encode(Segment(header, attempts, complete=False)))
+    columns = segment_decode.decode(segments.encode(Segment(header, attempts, complete=False)))
     local = [one[2] for one in keys]
     low, high = (min(local), max(local)) if keys else (0, 0)
     about = (b"", 1, 1, number, 1, run, "", len(keys), 0, low, high, 0, False, False)
-    return SegmentRow(*about, spans(columns["step"], columns["job"]), number), columns
+    return SegmentRow(*about, spans(columns), number), columns
 
 
 @given(SEGMENTS, st.integers(0, 4))

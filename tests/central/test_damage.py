@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from central.core import state_byte
 from central.errors import ArchiveIncomplete, BlockDamaged
 from central.fsck import fsck
 from central.state.blocks import packed_block, states_of
+from central.store.sqlite.library import sqlite3
 from tests.central.conftest import Central, chain
 from tests.central.scripted_site import ScriptedSite
 from tests.central.test_edit import bring, leased

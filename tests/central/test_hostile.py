@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from central.core.controls import Controls
 from central.core.facts import Control, ControlWord
 from central.errors import DatabaseBusy, IdempotencyConflict
 from central.store.sqlite import SqliteStore
+from central.store.sqlite.library import sqlite3
 from central.workings import Workings, new_epoch
 from tests.central.conftest import Central, chain
 from tests.central.scripted_site import Played
@@ -71,6 +71,7 @@ def test_a_commit_that_fails_leaves_nothing_that_a_later_start_would_merge(
     site = central.site()
     north, held = packed(central, site)
     database = central.authority._w.store.database  # type: ignore[attr-defined]
+    assert database.execute("PRAGMA journal_mode=DELETE").fetchone() == ("delete",)
     database.execute("PRAGMA busy_timeout=20")
     reader = sqlite3.connect(central.home.database)
     reader.execute("BEGIN")

@@ -22,6 +22,7 @@ from bundle.records import lease as leases
 from central.core import state_hash
 from central.core.dag import Dag
 from central.core.state_hash import ENDED
+from central.state import leased
 from central.state.reading import Reading
 from central.store.postgresql import PostgresqlStore
 from central.store.postgresql.address import Address
@@ -157,7 +158,7 @@ def facts(opening: Opening, document: Dataset, history: Sequence[Event]) -> list
         found += [("pin", one) for one in store.tasks.every_pin(board.no)]
         for number in {number for kind, number in history if kind == "lease"}:
             row = store.datasets.lease(bytes([number]) * 16)  # type: ignore[arg-type]
-            assert row is not None and leases.decode(row.raw).lease == row.id
+            assert row is not None and leases.decode(leased.said(row)).lease == row.id
             found.append(("lease", number))
             found += [("end", number)] * (row.state != "live")
     return found

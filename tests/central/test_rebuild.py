@@ -64,3 +64,27 @@ def test_a_rebuilt_central_makes_nothing_of_its_own(central: Central, tmp_path: 
     rebuild(home, central.home.archive, central.home.trust, shuffle=3, repeat=1)
     mine = {path.name for path in central.home.archive.rglob("*.pulk")}
     assert {path.name for path in home.archive.rglob("*.pulk")} == mine
+
+
+def test_what_is_out_again_after_a_reset_is_leased_whenever_the_reset_is_merged(
+    central: Central, tmp_path: Path
+) -> None:
+    """Also where the lease of the new generation is read before the reset that begins it."""
+    site = central.site("north")
+    dataset = central.submit(chain(jobs=6, fan_in=False))
+    site.work_all(central.authority)
+    central.authority.control(
+        dataset, ControlWord.RESET, IntervalSet.of([1, 2, 3]), (0,),
+        idempotency_key="reset", token_id=1,
+    )  # fmt: skip
+    central.authority.absorb(site.report(1000))
+    (held,) = [one for one in site.fetch(central.authority) if one.leases]
+    part = [site.play(held, one, jobs=IntervalSet.of([1]), complete=False) for one in held.leases]
+    central.authority.absorb(site.result(part))
+    live = central.fsck()
+    assert central.counts(dataset) == [{"done": 4, "leased": 2}] * 2
+    for seed in range(12):
+        home = replace(central.home, root=tmp_path / f"fresh-{seed}")
+        made = rebuild(home, central.home.archive, central.home.trust, shuffle=seed, repeat=1)
+        assert made["ok"], made["problems"]
+        assert made["state_hash"] == live["state_hash"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from central.core.receipts import Outcome
 from central.errors import IdempotencyConflict
 from central.rebuild import rebuild
 from central.store.sqlite import SqliteStore
+from central.store.sqlite.library import sqlite3
 from central.submission import Given
 from central.users import UserRefused
 from tests.central.conftest import Central, chain

@@ -9,6 +9,7 @@ import time
 from contextlib import ExitStack
 
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ from central.door.heads import END, Asks, kind_of, read_ask
 from central.door.known import FRESH_S_MAX, KEPT_S_MAX, UNCHANGED_S_MAX, Known
 from central.door.turns import Turns
 from central.door.words import Reply, question, reply, take_replies
+from central.http.app import ROUTES
 from central.http.budget import PerSite
 from central.http.errors import SiteBusy
 from central.http.watchdog import Watchdog, beat
@@ -37,6 +39,17 @@ def test_a_plain_ask_is_read() -> None:
     assert (ask.authorization, ask.size) == ("PulkSite a.1.b", len(ASK))
 
 
+def test_what_the_reader_answers_is_what_the_door_brings_it() -> None:
+    parts = {"site": "north", "dataset": "a" * 26, "job": 7, "step": 0, "name": "anna"}
+    parts |= {"bundle": "0" * 64, "sha256": "0" * 64}
+    router = web.Application().router
+    for route in ROUTES:
+        path = router.add_resource(route.path).canonical.format(**parts)
+        kind = kind_of(f"{route.method} {path} HTTP/1.1".encode() + END)
+        assert (kind is Asks.READ) is route.beside, route
+        assert not route.beside or route.method == "GET"
+
+
 def test_nothing_is_decided_before_a_head_is_whole() -> None:
     assert {kind_of(ASK[:end]) for end in range(len(ASK))} == {None}
     assert kind_of(ASK) is Asks.WORK
@@ -47,7 +60,10 @@ def test_nothing_is_decided_before_a_head_is_whole() -> None:
     [
         (b"PUT /exchange/north/00 HTTP/1.1", Asks.COMPLETION),
         (b"GET /exchange/north/00 HTTP/1.1", Asks.OTHER),
-        (b"GET /datasets HTTP/1.1", Asks.OTHER),
+        (b"GET /datasets HTTP/1.1", Asks.READ),
+        (b"GET /datasets?a=b HTTP/1.1", Asks.READ),
+        (b"GET /datasets/../users HTTP/1.1", Asks.OTHER),
+        (b"POST /datasets HTTP/1.1", Asks.OTHER),
         (b"GET /health HTTP/1.1", Asks.HEALTH),
         (b"GET /health HTTP/1.1\r\nauthoriZation: Bearer x", Asks.OTHER),
         (b"\x16\x03\x01 a TLS hello", Asks.OTHER),

@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from benchmarks import flood
+from bundle.client import Client, Refused
 from bundle.trust.request import sign_request
 from central.door.heads import HEAD_BYTES_MAX
 from central.home import now_us
@@ -291,9 +292,14 @@ def test_one_site_cannot_take_all_answers(tmp_path: Path) -> None:
         assert served.put(report)["disposition"] == "merged"
 
 
+def parted(served: Served) -> tuple[psutil.Process, psutil.Process]:
+    """Return the reader and the door."""
+    reader, door = sorted(psutil.Process(served.process.pid).children(), key=lambda one: one.pid)
+    return reader, door
+
+
 def door_of(served: Served) -> psutil.Process:
-    (door,) = psutil.Process(served.process.pid).children()
-    return door
+    return parted(served)[1]
 
 
 def has_ended(door: psutil.Process) -> bool:
@@ -307,6 +313,82 @@ def test_without_its_door_the_server_takes_connections_itself(tmp_path: Path) ->
         assert served.outbox() == []
         report = served.site.report(tmp_path, sequence=0)
         assert served.put(report)["disposition"] == "merged"
+
+
+def test_reads_are_answered_while_the_server_stands_still(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        dataset = served.client.submit(document(3), os.urandom(8).hex())["id"]
+        paths = ["", "/counts", "/learned", "/disputes", "/attempts?limit=5", "/tasks/0/0"]
+        served.process.send_signal(signal.SIGSTOP)
+        try:
+            found = [served.client.get(f"/datasets/{dataset}{path}") for path in paths]
+            assert found[1]["steps"][0]["counts"] == {"ready": 3}
+            assert [one["id"] for one in served.client.get("/datasets")["datasets"]] == [dataset]
+            assert served.client.get("/sites")["sites"][0]["site"] == SITE
+            with pytest.raises(Refused) as refused:
+                Client(served.url, "x" * 43).get("/datasets")
+            assert "unauthorised" in refused.value.text()
+        finally:
+            served.process.send_signal(signal.SIGCONT)
+        assert parted(served)[0].is_running()
+
+
+def test_a_read_sees_what_was_acknowledged_before_it(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        for number in range(1, 21):
+            served.client.submit(document(number), os.urandom(8).hex())
+            assert len(served.client.get("/datasets")["datasets"]) == number
+
+
+def test_without_its_reader_the_server_answers_reads_itself(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        parted(served)[0].kill()
+        until(lambda: has_ended(parted(served)[0]))
+        for _ in range(3):
+            assert served.client.get("/datasets") == {"datasets": []}
+        assert "the reader is gone" in served.log.read_text()
+        assert served.outbox() == []
+
+
+def test_a_killed_servers_reader_ends_too(tmp_path: Path) -> None:
+    served = start(enrolled(tmp_path))
+    reader, _ = parted(served)
+    assert served.client.get("/datasets") == {"datasets": []}
+    assert served.stop(signal.SIGKILL) == -signal.SIGKILL
+    until(lambda: has_ended(reader))
+
+
+def test_a_bundle_that_came_is_told_without_its_body() -> None:
+    with flood.world(bundles=4, sites=1, askers=1) as made:
+        (site,) = made.sites
+        bundle, file = next(made.bundles[site.name])
+        host, body = urllib.parse.urlsplit(made.base), file.read_bytes()
+        path = f"/exchange/{site.name}/{bundle}"
+
+        def ask(method: str, at: str, *lines: str) -> socket.socket:
+            sock = socket.create_connection((host.hostname or "", host.port or 0), LIMIT_S)
+            signed = f"Authorization: {site.signed(method, at)}"
+            raw = "\r\n".join((f"{method} {at} HTTP/1.1", "Host: x", signed, *lines, "", ""))
+            sock.sendall(raw.encode())
+            return sock
+
+        held_back = (f"Content-Length: {len(body)}", "Expect: 100-continue")
+        with ask("GET", f"{path}/disposition") as sock:
+            assert answer(sock)[0] == 404
+        with ask("PUT", path, *held_back) as sock:
+            go_on = b"HTTP/1.1 100 Continue\r\n\r\n"
+            assert sock.recv(len(go_on), socket.MSG_WAITALL) == go_on
+            sock.sendall(body)
+            status, _, said = answer(sock)
+        assert (status, json.loads(said)["disposition"]) == (200, "merged")
+        with ask("GET", f"{path}/disposition") as sock:
+            assert answer(sock)[::2] == (200, said)
+        with ask("PUT", path, *held_back) as sock:
+            assert answer(sock)[::2] == (200, said)  # not a byte of it was sent again
+        with ask("PUT", path, held_back[0]) as sock:
+            sock.sendall(body)  # who does not wait is heard to the end
+            assert answer(sock)[::2] == (200, said)
+        assert flood.done_tasks(made) == flood.TASKS
 
 
 def test_a_killed_servers_door_ends_and_leaves_address_and_folder(tmp_path: Path) -> None:

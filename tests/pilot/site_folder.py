@@ -31,6 +31,7 @@ from bundle.wire.manifest import CENTRAL, Kind, ManifestDraft, Rules
 from bundle.wire.write import ChunkSource, write_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = (sys.executable, "-c", "from bundle.cli.main import main; main()", "pilot")
 STREAM = StreamId(bytes(15) + b"\x07")
 
 
@@ -158,14 +159,12 @@ class SiteFolder:
         slots: int = 2,
         idle_s: float = 0.0,
         config: Path | None = None,
+        program: Sequence[str] = PROGRAM,
         **env: str,
     ) -> subprocess.Popen[bytes]:
-        """Start `pulk pilot run` as a process of its own."""
+        """Start `pulk pilot run` as a process of its own; `program` are the words before `run`."""
         arguments = [
-            sys.executable,
-            "-c",
-            "from bundle.cli.main import main; main()",
-            "pilot",
+            *program,
             "run",
             "--spool",
             str(self.spool.root),

@@ -15,19 +15,22 @@ from bundle.fates import Fate
 from tests.pilot.site_folder import ROOT, SiteFolder, dataset, fates, python, shell, small
 
 _RUN = """
-import os, sys
+import dataclasses, os, sys
 from pathlib import Path
 from bundle.ids import PilotRun
 from bundle.spool.layout import Spool
+from pilot.core.node import Gpu
 from pilot.core.request import Site
+from pilot.discovery.look import look
 from pilot.run import Pilot
 from pilot.slots import Slots
 spool, run = Spool(Path(sys.argv[1])), PilotRun(os.urandom(8))
 folder = spool.claimed(run) / "slots"
 folder.mkdir(mode=0o700, parents=True)
 slots = Slots(folder, spool.folder("data"), 2)
-gpus = tuple(filter(None, sys.argv[2].split(",")))
-Pilot(spool, slots, run, "test-1", Site(), 0.0, gpus, int(sys.argv[3])).run()
+gpus = tuple(Gpu(uuid, "made up") for uuid in sys.argv[2].split(",") if uuid)
+found = dataclasses.replace(look(), gpus=gpus, end_us=int(sys.argv[3]))
+Pilot(spool, slots, run, "test-1", Site(), 0.0, found).run()
 """
 SEES = "echo $CUDA_VISIBLE_DEVICES/$ROCR_VISIBLE_DEVICES/$PULK_GPUS/$PULK_CPUS/$PULK_MEMORY_MIB"
 

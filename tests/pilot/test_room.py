@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bundle.dataset.spec import Request
 from pilot.core.cores import Cores
 from pilot.core.granted import told
+from pilot.core.node import Core
 from pilot.core.room import WHOLE, Grant, Need, Room, wanted
 
 NEEDS = st.builds(
@@ -84,7 +85,7 @@ def test_a_task_sees_its_devices_by_uuid_and_without_any_none() -> None:
 
 
 def test_cores_are_near_each_other_and_the_small_gap_is_filled_first() -> None:
-    cores = Cores([(0, 0), (1, 1), (2, 0), (3, 1), (4, 0), (5, 1)])
+    cores = Cores(Core(n, n % 2) for n in range(6))
     assert cores.take(1000) == (0,)
     assert cores.take(2000) == (2, 4)  # what node 0 has left, exactly
     assert cores.take(3000) == (1, 3, 5)
@@ -94,7 +95,7 @@ def test_cores_are_near_each_other_and_the_small_gap_is_filled_first() -> None:
 
 @given(st.integers(1, 12), st.lists(st.integers(1, 4000), max_size=20))
 def test_cores_are_shared_only_where_none_is_free(count: int, asks: list[int]) -> None:
-    cores, given_out, left = Cores((n, n % 2) for n in range(count)), [], 1000 * count
+    cores, given_out, left = Cores(Core(n, n % 2) for n in range(count)), [], 1000 * count
     whole = [ask - ask % 1000 for ask in asks]
     for ask in whole:
         if not ask or ask > left:

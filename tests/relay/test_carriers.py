@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -44,6 +45,9 @@ class Door:
         if method == "PUT":
             self.taken[name] = body
             return 200, "application/json", b'{"disposition": "merged"}'
+        if name == "disposition":
+            status = 200 if path.split("/")[-2] in self.taken else 404
+            return status, "application/json", b'{"disposition": "merged"}'
         if name == "outbox":
             rows = [
                 {"id": one, "bytes": len(raw), "sequence": n}
@@ -188,6 +192,31 @@ def test_a_busy_central_gets_the_whole_bundle_again_after_the_wait_it_asked_for(
         carrier.send(sent)
     assert failed.value.fields["retry_after_s"] == 2
     assert len(waits) == 5
+
+
+def test_a_bundle_that_was_sent_before_is_asked_for_first(
+    world: World, door: Door, tmp_path: Path
+) -> None:
+    known: dict[str, bytes] = {}
+    asked: list[tuple[str, int]] = []
+
+    def behave(method: str, path: str, body: bytes) -> Reply:
+        asked.append((method, len(body)))
+        if method == "PUT":
+            known[f"{path}/disposition"] = body
+        elif path not in known:
+            return 404, "application/json", b"{}"
+        return 200, "application/json", b'{"disposition": "merged"}'
+
+    door.behave = behave
+    (tmp_path / "bundle").write_bytes(b"x" * 1000)
+    home = world.home
+    carrier = HttpCarrier(home.config.central.url, home.site, home.signer, home.certificate, 2)
+    first = Outgoing(BundleId("ab" * 32), tmp_path / "bundle")
+    again = replace(first, again=True)
+    answers = [carrier.send(one) for one in (again, again, first)]
+    assert answers == [Answer.MERGED] * 3
+    assert asked == [("GET", 0), ("PUT", 1000), ("GET", 0), ("PUT", 1000)]
 
 
 def test_merged_over_http_is_no_receipt(world: World, door: Door) -> None:

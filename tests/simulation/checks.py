@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 PILOTS_MAX = 3  # that a task may take down
+CONTROLS_MAX = 80  # of a dataset: people ask for twenty, and central resets some tasks itself
 OPEN = (Verdict.READY, Verdict.LEASED)
 
 
@@ -38,8 +39,10 @@ class Checks:
     # -- while it runs -------------------------------------------------------------------
 
     def after_absorb(self, before: Picture, after: Picture, found: Disposition) -> None:
-        """I1, I6, I8, I15 over one bundle."""
+        """I1, I6, I8, I13, I15 over one bundle."""
         for dataset, now in after.datasets.items():
+            asked = len(now.controls.all)
+            assert asked < CONTROLS_MAX, f"I13: {asked} controls of {dataset}: they have no end"
             tally = Counter(f"{place[0]} {row.verdict.value}" for place, row in now.rows.items())
             assert tally == dict(now.counts), f"I1: {dataset}: rows {tally}, buckets {now.counts}"
             free = [one for one in sorted(now.away) if now.rows[one].verdict is Verdict.READY]

@@ -214,6 +214,16 @@ class Site:
             shutil.rmtree(self.spool.folder(name), ignore_errors=True)
         self.open_spool()
 
+    def vanish(self) -> None:
+        """Nothing of it ever comes again; of what is not a copy, the last site of a world stays."""
+        stay = [one for one in self.world.sites if one.label == one.name and one is not self]
+        if self.is_gone or not stay:
+            return
+        self.world.fire(Fault.DISCONNECTED, self.label, "for good")
+        self._destroyed(Fault.SPOOL_PURGED)
+        self.is_gone = True
+        self.world.sites.remove(self)
+
     def copy_aside(self) -> None:
         """Somebody takes a copy of the spool."""
         self._copy_taken = self.world.folder / f"{self.label}-copy"
@@ -234,7 +244,7 @@ class Site:
     def split(self) -> None:
         """The folder is copied to another filesystem, and both go on."""
         label = f"{self.name}-moved"
-        if (self.world.folder / label).exists():
+        if self.is_gone or (self.world.folder / label).exists():
             return
         shutil.copytree(self.folder, self.world.folder / label)
         (self.world.folder / label / LOCK).unlink(missing_ok=True)

@@ -163,7 +163,8 @@ class World:
             machine.after(self._at(), chance.choice(list(self._happenings(site).values())))
         for name in self.plan.mischief:
             for site in self.sites:
-                machine.after(self._at(), self._happenings(site)[name])
+                known = {"gone for good": site.vanish, **self._happenings(site)}
+                machine.after(self._at(), known[name])
 
     def _happenings(self, site: Site) -> dict[str, Callable[[], None]]:
         """Return what may befall a site once, and central, by name."""

@@ -7,10 +7,12 @@ SELECT step, block, state, ready, failed FROM block
 WHERE dataset = ? AND (step, block) > (?, ?) ORDER BY step, block LIMIT ?
 
 -- name: blocks_ready
-SELECT step, block FROM block WHERE dataset = ? AND has_ready ORDER BY block, step LIMIT ?
+SELECT step, block FROM block WHERE dataset = ? AND has_ready AND (block, step) > (?, ?)
+ORDER BY block, step LIMIT ?
 
 -- name: blocks_failed
-SELECT step, block FROM block WHERE dataset = ? AND has_failed ORDER BY block, step LIMIT ?
+SELECT step, block FROM block WHERE dataset = ? AND has_failed AND (block, step) > (?, ?)
+ORDER BY block, step LIMIT ?
 
 -- name: save_blocks bigint bigint bigint bytea bigint bigint
 INSERT INTO block (dataset, step, block, state, ready, failed) {rows}

@@ -19,6 +19,7 @@ SELECT s.digest, s.dataset, s.bundle, s.place, s.lease, s.pilot_run, s.batch_id,
 FROM {pairs}
 JOIN span AS p ON p.dataset = ? AND p.step = w.a AND p.block = w.b
 JOIN segment AS s ON s.no = p.segment
+WHERE p.job_max >= ? AND p.job_min <= ?
 ORDER BY s.no, p.step, p.block, p.job_min
 
 -- name: of_leases

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from sqlite_utils import Database
 
 from central.errors import ConstraintBroken, DatabaseBusy, DatabaseTrouble
 from central.store.connection import Found, Values
+from central.store.sqlite.library import sqlite3
 from central.store.statements import Statement
 
 BUSY_TIMEOUT_S = 30.0

@@ -69,14 +69,15 @@ CREATE TABLE control (
 CREATE INDEX control_tombstone ON control (dataset) WHERE word = 'tombstone';
 
 CREATE TABLE work (
-    id TEXT PRIMARY KEY, site TEXT NOT NULL, created_us INTEGER NOT NULL, lifetime_ms INTEGER NOT NULL,
-    chunks BLOB NOT NULL
-) WITHOUT ROWID, STRICT;
+    no INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, site TEXT NOT NULL,
+    created_us INTEGER NOT NULL, lifetime_ms INTEGER NOT NULL, chunks BLOB NOT NULL
+) STRICT;
 
+-- lease: raw is what its chunk says, or how that differs from what the lease numbered alike says
 CREATE TABLE lease (
     no INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, dataset INTEGER NOT NULL, digest BLOB NOT NULL,
-    work TEXT NOT NULL, site TEXT NOT NULL, deadline_us INTEGER NOT NULL, state TEXT NOT NULL,
-    raw BLOB NOT NULL, tasks INTEGER NOT NULL, answered INTEGER NOT NULL
+    work INTEGER NOT NULL, site TEXT NOT NULL, deadline_us INTEGER NOT NULL, state TEXT NOT NULL,
+    raw BLOB NOT NULL, tasks INTEGER NOT NULL, answered INTEGER NOT NULL, alike INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX lease_of_site ON lease (site) WHERE state = 'live';
 CREATE INDEX lease_of_dataset ON lease (dataset) WHERE state = 'live';

@@ -7,7 +7,6 @@ WAL is used only where the library can't lose committed data in it (fixed in 3.5
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -22,10 +21,11 @@ from central.store.people import StoredPeople
 from central.store.segments import StoredSegments
 from central.store.sqlite.connection import SqliteConnection
 from central.store.sqlite.filesystem import check_filesystem
+from central.store.sqlite.library import sqlite3
 from central.store.statements import migration, schema, split
 from central.store.tasks import StoredTasks
 
-SCHEMA = 3
+SCHEMA = 4
 BACKUP_PAGES = 1024  # that are copied before others get their turn: 4 MiB
 WAL_FIXED = (3, 51, 3)
 WAL_BACKPORTS = frozenset({(3, 44, 6), (3, 50, 7)})

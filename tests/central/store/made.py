@@ -150,4 +150,5 @@ def pin(step: int, job: int, commit: int = 1) -> Pin:
 def known_lease(store: Store, number: int = 1, of: int = 1, **changes: Any) -> LeaseRow:
     """Add a lease; inside a transaction."""
     row = lease(number, of, **changes)
-    return row._replace(no=store.datasets.add_lease(row))
+    store.datasets.add_work(work(number))
+    return row._replace(no=store.datasets.add_leases([row])[0])

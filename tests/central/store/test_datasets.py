@@ -102,6 +102,15 @@ def test_a_lease_comes_back_as_it_was_added(store: Store) -> None:
         store.datasets.lease_by_no(99)
 
 
+def test_a_lease_that_is_like_another_comes_with_what_that_one_says(store: Store) -> None:
+    with store.transaction():
+        whole = made.known_lease(store, 1)
+        row = made.known_lease(store, 2, alike=whole.no, pattern=whole.raw)
+    assert store.datasets.lease(row.id) == store.datasets.lease_by_no(row.no) == row
+    assert store.datasets.leases([row.id, whole.id]) == [whole, row]
+    assert store.datasets.live_on(1) == [whole, row]
+
+
 def test_only_live_leases_end_and_expire(store: Store) -> None:
     with store.transaction():
         rows = [made.known_lease(store, number) for number in range(4)]

@@ -46,6 +46,19 @@ def test_segments_are_found_by_the_blocks_that_they_touch(store: Store) -> None:
     assert store.segments.touching(1, [(1, 0)]) == store.segments.touching(3, [(0, 0)]) == []
 
 
+def test_only_segments_whose_spans_meet_some_jobs_are_found(store: Store) -> None:
+    spans = [Span(0, 0, first, first + 9) for first in range(0, 100, 10)]
+    add(store, *(made.segment(number, 1, span) for number, span in enumerate(spans)))
+
+    def found(first: int, last: int) -> list[Span]:
+        return [span for _, span in store.segments.touching(1, [(0, 0)], first, last)]
+
+    assert found(40, 40) == found(49, 49) == found(41, 48) == [spans[4]]
+    assert found(39, 50) == spans[3:6]
+    assert found(100, 200) == []
+    assert found(0, 99) == spans
+
+
 def test_segments_of_leases_come_together_without_their_spans(store: Store) -> None:
     spans = (Span(0, 0, 1, 2), Span(0, 1, 65_536, 65_540), Span(1, 0, 0, 0))
     first, second = add(store, made.segment(1, 1, *spans), made.segment(2, 1))

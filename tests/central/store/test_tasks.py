@@ -47,7 +47,10 @@ def test_blocks_with_ready_or_failed_tasks_are_found(store: Store) -> None:
         store.tasks.save_blocks(1, [BlockRow(1, 1, b"", 0, 9)])
     ready = [(0, 1), (2, 1), (0, 3), (1, 3)]
     assert store.tasks.blocks_with(1, Verdict.READY, 4) == ready
+    assert store.tasks.blocks_with(1, Verdict.READY, 3, after=(2, 1)) == [*ready[2:], (2, 3)]
+    assert store.tasks.blocks_with(1, Verdict.READY, 9, after=(2, 5)) == []
     assert store.tasks.blocks_with(1, Verdict.FAILED, 9) == [(1, 1), (0, 3), (1, 3), (2, 3)]
+    assert store.tasks.blocks_with(1, Verdict.FAILED, 9, after=(1, 3)) == [(2, 3)]
     assert store.tasks.blocks_with(2, Verdict.READY, 9) == []
     with pytest.raises(ValueError, match="done"):
         store.tasks.blocks_with(1, Verdict.DONE, 9)

@@ -1,0 +1,31 @@
+"""Whether this code runs from a pilot folder (see `pilot.start`), and how it starts more of it."""
+
+from __future__ import annotations
+
+import sys
+
+_SLOT = (
+    "import sys; sys.path[:] = sys.argv[1].split('\\n'); "
+    "from pilot.slot import main; main(sys.argv[2:])"
+)
+
+
+def here() -> str:
+    """Return the pilot folder that this code was loaded from; empty where it is installed."""
+    return str(getattr(_loader(), "folder", ""))
+
+
+def version() -> str:
+    """Return the version of Pulk that the folder was made of; empty without a folder."""
+    return str(getattr(_loader(), "version", ""))
+
+
+def slot_command() -> list[str]:
+    """Return the command of a slot, to which its own arguments are added."""
+    if folder := here():
+        return [sys.executable, "-I", "-S", folder, "slot"]
+    return [sys.executable, "-I", "-c", _SLOT, "\n".join(sys.path)]
+
+
+def _loader() -> object:
+    return getattr(sys.modules[__name__].__spec__, "loader", None)
