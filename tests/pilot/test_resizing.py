@@ -77,7 +77,10 @@ def test_cores_come_back_when_a_new_task_needs_them(site: SiteFolder) -> None:
     step = elastic(120, 0.2, 600_000, shrinks=True, signal="")
     lease = site.offered(dataset(step))
     with site.start(slots=CORES, idle_s=8) as process:
-        time.sleep(5)
+        until_s = time.monotonic() + 30
+        while _granted(site) != CORES:
+            assert time.monotonic() < until_s, "it never grew"
+            time.sleep(0.05)
         asks = Request(memory_mib=32, walltime_ms=60_000, disk_bytes=1 << 20)
         other = site.offered(
             dataset(Step("other", shell("taskset -p $$; sleep 2"), request=asks), jobs=CORES - 1)
@@ -90,6 +93,11 @@ def test_cores_come_back_when_a_new_task_needs_them(site: SiteFolder) -> None:
     assert {one.fate for one in others} == {Fate.SUCCESS}
     ended_us = first.ended_mono_us
     assert all(one.started_mono_us < ended_us for one in others), "they did not wait for it"
+
+
+def _granted(site: SiteFolder) -> float:
+    found = list(site.spool.folder("claimed").glob("*/slots/*/.pulk-grant"))
+    return json.loads(found[0].read_text())["cpus"] if found else 0.0  # type: ignore[no-any-return]
 
 
 def _times() -> list[str]:
