@@ -42,6 +42,7 @@ def measure() -> list[Row]:
         floor = _build_floor(root)
         measures = {
             "pulk pilot": lambda: TASKS / _pilot(root),
+            "pulk pilot, isolated": lambda: TASKS / _pilot(root, isolation="required"),
             "pulk pilot, first task": lambda: _pilot(root, tasks=1),
             "python posix_spawn": lambda: TASKS / _timed(_python_loop),
             "xargs -P2": lambda: TASKS / _timed(_xargs),
@@ -60,6 +61,8 @@ def measure() -> list[Row]:
             rows.append(Row("pilot", peer, found[peer], "tasks/s"))
             ratio = ours / found[peer]
             rows.append(Row("pilot", "pulk pilot run", ours, "tasks/s", peer, ratio, must, stretch))
+    isolated = found["pulk pilot, isolated"]
+    rows.append(Row("pilot", "isolated", isolated, "tasks/s", "plain", isolated / ours, None, None))
     rows.append(Row("pilot", "one task from start to end", found["pulk pilot, first task"], "s"))
     return rows
 
@@ -105,15 +108,17 @@ def _xargs() -> None:
     )
 
 
-def _pilot(root: Path, tasks: int = TASKS) -> float:
+def _pilot(root: Path, tasks: int = TASKS, isolation: str = "plain") -> float:
     """Run one pilot over one shard and return its seconds from start to exit."""
     with tempfile.TemporaryDirectory(dir=root) as folder:
         spool = _spool_with(Path(folder), tasks)
+        config = Path(folder) / "pilot.toml"
+        config.write_text(f'[tasks]\nisolation = "{isolation}"\n')
         started = time.monotonic()
         subprocess.run(
             pulk(
                 *("pilot", "run", "--spool", str(spool.root), "--batch-id", "bench"),
-                *("--slots", str(SLOTS), "--idle-s", "0"),
+                *("--slots", str(SLOTS), "--idle-s", "0", "--config", str(config)),
             ),
             check=True,
             timeout=LIMIT_S,

@@ -11,7 +11,6 @@ import os
 import signal
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pilot import linux, stage
@@ -47,9 +46,9 @@ PLAIN = Plain()
 class Asides(Plain):
     """One task that leaves checkpoints, or can use more than it asked for."""
 
-    def __init__(self, request: dict[str, Any], data: Any) -> None:
+    def __init__(self, request: dict[str, Any], folders: stage.Folders) -> None:
         """Bring what it goes on from and write its grant, in the current directory."""
-        self._data, self._pid = data, 0
+        self._folders, self._pid = folders, 0
         self._files, name, every_ms = request.get("keeps", ([], "", 0))
         self._ask = _number(name)
         self._every_s = every_ms / 1000
@@ -107,7 +106,7 @@ class Asides(Plain):
             reply["stop_evidence"] = "it ended after it was asked for a checkpoint"
         if reply.get("stop") in _KEPT_AT:
             with contextlib.suppress(stage.NotStaged):  # it left none: it begins anew
-                taken = stage.take(self._files, self._data)
+                taken = stage.take(self._files, self._folders)
                 pairs = zip(self._files, taken, strict=True)
                 reply["checkpoint"] = [[name, digest, size] for name, (digest, size) in pairs]
 
@@ -117,7 +116,7 @@ class Asides(Plain):
         if not rows:
             return []
         try:
-            stage.bring({"inputs": rows}, self._data)
+            stage.bring({"inputs": rows}, self._folders)
         except stage.NotStaged:
             for name, *_ in rows:
                 with contextlib.suppress(OSError):
@@ -135,10 +134,10 @@ class Asides(Plain):
                 os.kill(self._pid, number)
 
 
-def for_task(request: dict[str, Any], data: Any) -> Plain:
+def for_task(request: dict[str, Any], folders: stage.Folders) -> Plain:
     """Return what is to be settled with a task; costs nothing for one that declares nothing."""
     if "keeps" in request or "elastic" in request:
-        return Asides(request, data)
+        return Asides(request, folders)
     return PLAIN
 
 
@@ -167,7 +166,6 @@ def _bind(pid: int, cpus: list[int]) -> None:
     if not cpus:
         return
     for one in [pid, *linux.descendants(pid)]:
-        with contextlib.suppress(OSError):
-            for thread in Path(f"/proc/{one}/task").iterdir():
-                with contextlib.suppress(OSError):
-                    os.sched_setaffinity(int(thread.name), cpus)
+        for thread in linux.threads(one):
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(thread, cpus)

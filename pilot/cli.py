@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -100,9 +101,11 @@ def _run(given: argparse.Namespace) -> None:
     time.sleep(jitter_s(given.batch_id, os.uname().nodename, given.jitter_s))
     from bundle.ids import PILOT_RUN_BYTES, PilotRun
     from bundle.spool.layout import Spool
+    from pilot.isolation import kernel
     from pilot.slots import Slots
 
     os.umask(0o077)
+    kernel.hide_memory()  # it will hold the pilot's key
     spool = Spool(given.spool.resolve())
     pilot_run = PilotRun(os.urandom(PILOT_RUN_BYTES))
     folder = spool.claimed(pilot_run) / "slots"
@@ -110,11 +113,15 @@ def _run(given: argparse.Namespace) -> None:
     slots = Slots(folder, spool.folder("data"), given.slots)
 
     # What takes long to import comes after: the slots settle in meanwhile.
-    from pilot.config import load, load_plan
+    from pilot.config import load
+
+    site = load(given.config)
+    slots.hold(replace(site.holding, hidden=(str(spool.root), *site.holding.hidden)))
     from pilot.discovery.look import look
+    from pilot.plan_file import load_plan
     from pilot.run import Pilot
 
-    found, site = look(), load(given.config)
+    found = look()
     end_us = given.ends_at or found.end_us
     if given.lasts_s is not None:
         end_us = began_us + round(1e6 * given.lasts_s)

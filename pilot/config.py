@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bundle.dataset.asks import NETWORK_CLASSES
 from bundle.errors import PulkError
 from pilot.core import provenance
-from pilot.core.ladder import Times
+from pilot.core.holding import Holding, Isolation
 from pilot.core.request import Site
-from pilot.ending import Plan
 
 LISTS = ("pip", "conda", "files")  # what `software_files` may name
 
@@ -26,19 +25,24 @@ class ConfigRefused(PulkError):
 
 
 def load(path: Path | None) -> Site:
-    """Read `[tasks]` and `[task_environment]`; the rest belongs to the relay."""
+    """Read `[tasks]`, `[task_environment]` and `[site] network`; the rest is the relay's."""
     if path is None:
         return Site()
-    value = _read(path)
-    tasks = _table(value, "tasks", path)
-    environment = _table(value, "task_environment", path)
+    value = read(path)
+    tasks = table(value, "tasks", path)
+    environment = table(value, "task_environment", path)
     for name, text in environment.items():
         if not isinstance(text, str):
             raise ConfigRefused(where=f"{path}: task_environment.{name}", reason="it is not text")
     task_path = tasks.get("path", Site().task_path)
     if not isinstance(task_path, str):
         raise ConfigRefused(where=f"{path}: tasks.path", reason="it is not text")
-    return Site(task_path, tuple(sorted(environment.items())), _software(tasks, environment, path))
+    return Site(
+        task_path=task_path,
+        environment=tuple(sorted(environment.items())),
+        software=_software(tasks, environment, path),
+        holding=_holding(tasks, table(value, "site", path), path),
+    )
 
 
 def _software(tasks: dict[str, Any], environment: dict[str, str], path: Path) -> tuple[str, ...]:
@@ -50,7 +54,7 @@ def _software(tasks: dict[str, Any], environment: dict[str, str], path: Path) ->
         reason = "it is not a list of texts as `name==version`"
         raise ConfigRefused(where=f"{path}: tasks.software", reason=reason)
     found = set(words)
-    files = _table(tasks, "software_files", path)
+    files = table(tasks, "software_files", path)
     for name, file in files.items():
         where = f"{path}: tasks.software_files.{name}"
         if name not in LISTS or not isinstance(file, str):
@@ -64,34 +68,48 @@ def _software(tasks: dict[str, Any], environment: dict[str, str], path: Path) ->
     return tuple(sorted(found))
 
 
-def load_plan(
-    path: Path | None,
-    end_us: int,
-    emergency: Path | None,
-    options: Mapping[str, float | None],
-) -> Plan:
-    """Return what is known of the end: options of the command line, else `[pilots]` of the file.
+def _holding(tasks: dict[str, Any], site: dict[str, Any], path: Path) -> Holding:
+    """Read how tasks are held. The folder of the file itself, a relay's home, is hidden."""
+    usual = Holding()
+    try:
+        isolation = Isolation(tasks.get("isolation", usual.isolation))
+    except ValueError:
+        words = ", ".join(Isolation)
+        raise ConfigRefused(
+            where=f"{path}: tasks.isolation", reason=f"it is none of {words}"
+        ) from None
+    network = site.get("network") or usual.network
+    if network not in NETWORK_CLASSES:
+        words = ", ".join(NETWORK_CLASSES)
+        raise ConfigRefused(where=f"{path}: site.network", reason=f"it is none of {words}")
+    return Holding(
+        isolation=isolation,
+        hidden=(str(path.resolve().parent), *_folders(tasks, "hidden", path)),
+        visible=_folders(tasks, "visible", path),
+        writable=_folders(tasks, "writable", path),
+        network=network,
+        processes_max=_count(tasks, "processes_max", usual.processes_max, path),
+        files_max=_count(tasks, "files_max", usual.files_max, path),
+        ram_bytes=_count(tasks, "ram_bytes", usual.ram_bytes, path),
+    )
 
-    A folder in the file is relative to it.
-    """
-    table = {} if path is None else _table(_read(path), "pilots", path)
-    times = {}
-    for name, given in options.items():
-        found = table.get(name) if given is None else given
-        if found is None:
-            continue
-        if isinstance(found, bool) or not isinstance(found, (int, float)) or not found >= 0:
-            raise ConfigRefused(where=f"{path}: pilots.{name}", reason="it is no number of seconds")
-        times[name] = float(found)
-    folder = table.get("emergency", "")
-    if not isinstance(folder, str):
-        raise ConfigRefused(where=f"{path}: pilots.emergency", reason="it is not text")
-    if emergency is None and folder and path is not None:
-        emergency = path.parent / folder
-    return Plan(end_us, Times(**times), emergency and emergency.absolute())
+
+def _folders(tasks: dict[str, Any], name: str, path: Path) -> tuple[str, ...]:
+    found = tasks.get(name, [])
+    if isinstance(found, list) and all(isinstance(one, str) and one[:1] == "/" for one in found):
+        return tuple(found)
+    raise ConfigRefused(where=f"{path}: tasks.{name}", reason="it is no list of absolute paths")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _count(tasks: dict[str, Any], name: str, usual: int, path: Path) -> int:
+    found = tasks.get(name, usual)
+    if isinstance(found, int) and found > 0:
+        return found
+    raise ConfigRefused(where=f"{path}: tasks.{name}", reason="it is no whole number above 0")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a TOML file. Raises ConfigRefused."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -100,8 +118,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigRefused(where=str(path), reason=str(error)) from error
 
 
-def _table(value: dict[str, Any], name: str, path: Path) -> dict[str, Any]:
-    table = value.get(name, {})
-    if not isinstance(table, dict):
+def table(value: dict[str, Any], name: str, path: Path) -> dict[str, Any]:
+    """Return a table of a file, empty where it is missing. Raises ConfigRefused."""
+    found = value.get(name, {})
+    if not isinstance(found, dict):
         raise ConfigRefused(where=f"{path}: {name}", reason="it is not a table")
-    return table
+    return found

@@ -18,12 +18,12 @@ from pilot.checkpoints import Checkpoints
 from pilot.core.agenda import Start
 from pilot.core.batching import Batching
 from pilot.core.fate import Stop
+from pilot.core.holding import allows, denied
 from pilot.core.lineage import ended as ended_of
 from pilot.core.packing import Chosen, Packing
 from pilot.core.provenance import Provenance
 from pilot.core.request import Site, request
 from pilot.holdings import Held, Holdings
-from pilot.offline import NAMESPACE
 from pilot.recorder import Started
 from pilot.slots import Slots, SlotsFailed
 from pilot.stretching import Stretching
@@ -61,6 +61,7 @@ class Dispatch:
         self._pilot_run = pilot_run
         self._variables = site.variables()
         self._provenance = Provenance(site.words())
+        self._holding = site.holding
         self._on_end = on_end
         self._free: list[int] = []
         self._in_slot: dict[int, list[int]] = {number: [] for number in slots.all}
@@ -85,8 +86,8 @@ class Dispatch:
             self._listen_to(number)
         while waiting := [n for n, slot in self._slots.all.items() if not slot.offline]:
             self.on_ready(waiting[0])
-        words = [slot.offline for slot in self._slots.all.values()]
-        return next((word for word in words if word != NAMESPACE), NAMESPACE)
+        self._slots.check_isolation(self._holding)
+        return self._slots.offline
 
     def start_some(self, shards: Mapping[int, OpenShard]) -> bool:
         """Give a free slot its next task, or several short ones; False where there is none."""
@@ -152,7 +153,7 @@ class Dispatch:
             return
         for message in messages:
             if "hello" in message:
-                slot.offline = message["hello"]
+                slot.offline, slot.isolation = message["hello"], message["isolation"]
                 self._free.append(number)
             else:
                 self._on_report(number, message)
@@ -222,6 +223,11 @@ class Dispatch:
                 reply = {"not_started": error.text(), "exit_code": 126, "signal": 0}
                 self._end(number, running, ended(running, reply, number, self._provenance), b"")
             else:
+                if not allows(self._holding, message.get("network", "")):
+                    why = denied(self._holding, message["network"])
+                    reply = {"network_class": why, "exit_code": -1, "signal": 0}
+                    self._end(number, running, ended(running, reply, number, self._provenance), b"")
+                    continue
                 if held.cpus:
                     message["cpus"] = held.cpus
                 if "keeps" in message or "elastic" in message:

@@ -1,10 +1,11 @@
 """The few Linux calls that Python 3.11 lacks, and what /proc tells."""
 
 # Descriptors and plain names here, not Path: this runs for every task.
-# ruff: noqa: PTH110, PTH208
+# ruff: noqa: PTH208
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -25,6 +26,12 @@ _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 0x1
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+# A slot shows its tasks another /proc; what this module reads is always the node's.
+PROC = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+# Processes of ours below a slot that belong to no task.
+spared: set[int] = set()
 
 
 def become_subreaper() -> None:
@@ -64,34 +71,43 @@ def bring_loopback_up() -> None:
 
 def start_ticks() -> int:
     """Return when this process started, in clock ticks since the node's boot."""
-    return int(_read("/proc/self/stat").rpartition(b")")[2].split()[19])
+    return int(_read("self/stat").rpartition(b")")[2].split()[19])
 
 
 def children(pid: int) -> list[int]:
     """Return the direct children of a process, of all its threads; none where it is gone."""
     found: list[int] = []
     try:
-        threads = os.listdir(f"/proc/{pid}/task")
+        threads = _names(f"{pid}/task")
     except OSError:
         return found
     for thread in threads:
         try:
-            found += map(int, _read(f"/proc/{pid}/task/{thread}/children").split())
+            found += map(int, _read(f"{pid}/task/{thread}/children").split())
         except FileNotFoundError:
-            if os.path.exists(f"/proc/{pid}/task/{thread}"):  # a kernel without that file
+            if _exists(f"{pid}/task/{thread}"):  # a kernel without that file
                 return _children_by_scan(pid)
         except OSError:
             continue
     return found
 
 
+def threads(pid: int) -> list[int]:
+    """Return the threads of a process; none where it is gone."""
+    try:
+        return [int(name) for name in _names(f"{pid}/task")]
+    except OSError:
+        return []
+
+
 def descendants(pid: int) -> list[int]:
-    """Return every process below one, parents before children."""
+    """Return every process below one, parents before children; of `spared` only those below."""
     found: list[int] = []
     todo = [pid]
     while todo:
         for child in children(todo.pop()):
-            found.append(child)
+            if child not in spared:
+                found.append(child)
             todo.append(child)
     return found
 
@@ -99,7 +115,7 @@ def descendants(pid: int) -> list[int]:
 def resident_bytes(pid: int) -> int:
     """Return the resident memory of a process; 0 where it is gone."""
     try:
-        return int(_read(f"/proc/{pid}/statm").split()[1]) * _PAGE_BYTES
+        return int(_read(f"{pid}/statm").split()[1]) * _PAGE_BYTES
     except (OSError, IndexError):
         return 0
 
@@ -107,7 +123,7 @@ def resident_bytes(pid: int) -> int:
 def proportional_bytes(pid: int) -> int:
     """Return the memory of a process with shared pages divided; resident where unreadable."""
     try:
-        for line in _read(f"/proc/{pid}/smaps_rollup").splitlines():
+        for line in _read(f"{pid}/smaps_rollup").splitlines():
             if line.startswith(b"Pss:"):
                 return int(line.split()[1]) * 1024
     except OSError:
@@ -118,7 +134,7 @@ def proportional_bytes(pid: int) -> int:
 def read_and_written_bytes(pid: int) -> tuple[int, int]:
     """Return what a process and the children it waited for read and wrote, caches included."""
     try:
-        fields = _read(f"/proc/{pid}/io").split()
+        fields = _read(f"{pid}/io").split()
         return int(fields[1]), int(fields[3])  # rchar, wchar
     except (OSError, IndexError, ValueError):
         return 0, 0
@@ -127,7 +143,7 @@ def read_and_written_bytes(pid: int) -> tuple[int, int]:
 def kernel_oom_kills() -> int:
     """Return how often the kernel killed for lack of memory since it started."""
     try:
-        _, _, rest = _read("/proc/vmstat").partition(b"oom_kill ")
+        _, _, rest = _read("vmstat").partition(b"oom_kill ")
         return int(rest.split(None, 1)[0])
     except (OSError, IndexError, ValueError):
         return 0
@@ -138,17 +154,33 @@ def _children_by_scan(pid: int) -> list[int]:
 
 
 def _every_process() -> Iterator[tuple[int, int]]:
-    for name in os.listdir("/proc"):
+    for name in _names("."):
         if name.isdecimal():
             try:
-                stat = _read(f"/proc/{name}/stat")
+                stat = _read(f"{name}/stat")
             except OSError:
                 continue
             yield int(name), int(stat.rpartition(b")")[2].split()[1])
 
 
+def _names(path: str) -> list[str]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=PROC)
+    try:
+        return os.listdir(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _exists(path: str) -> bool:
+    with contextlib.suppress(OSError):
+        os.stat(path, dir_fd=PROC)
+        return True
+    return False
+
+
 def _read(path: str) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    """Read a file of the /proc that this process was started with."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=PROC)
     try:
         pieces = []
         while piece := os.read(descriptor, 1 << 16):

@@ -29,8 +29,8 @@ class NoRoutes:
 
     def __init__(self) -> None:
         """Open the kernel's counters; where they are missing the count stays 0."""
-        self._ipv4 = _opened("/proc/self/net/snmp")
-        self._ipv6 = _opened("/proc/self/net/snmp6")
+        self._ipv4 = _opened("self/net/snmp")
+        self._ipv6 = _opened("self/net/snmp6")
         self._column = _column(self._ipv4)
 
     def count(self) -> int:
@@ -47,7 +47,7 @@ class NoRoutes:
 
 def _opened(path: str) -> int | None:
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=linux.PROC)
     except OSError:
         return None
 

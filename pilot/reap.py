@@ -28,6 +28,7 @@ class Ended:
     maxrss_bytes: int = 0
     read_bytes: int = 0
     written_bytes: int = 0
+    left_behind: int = 0  # processes that had to be killed
 
     def add(self, usage: resource.struct_rusage) -> None:
         """Add what one reaped process (and the children it waited for) used."""
@@ -50,6 +51,7 @@ def sweep(ended: Ended | None = None) -> None:
         if pid:
             if ended is not None:
                 ended.add(usage)
+                ended.left_behind += 1
             continue
         kill_all()
         time.sleep(pause_s)

@@ -12,6 +12,7 @@ import os
 import selectors
 import socket
 import time
+from dataclasses import replace
 
 from bundle.errors import PulkError
 from bundle.ids import PilotRun
@@ -102,7 +103,8 @@ class Pilot:
         self._ending.listen(self._bell_rope.fileno())
         try:
             offline = self._dispatch.settle_in()
-            self._host = node.describe(offline, self._found, self._environment)
+            host = node.describe(offline, self._found, self._environment)
+            self._host = replace(host, isolation=self._slots.isolation)
         except PulkError:
             publish.remove(self._spool.claimed(self._pilot_run))
             raise
@@ -137,11 +139,13 @@ class Pilot:
             started_us=time.time_ns() // 1000,
             slots=len(self._slots.all),
             offline=self._host.offline,
+            isolation=self._host.isolation,
         )
         path = self._spool.claim(self._pilot_run)
         publish.write_new_file(self._spool.folder("tmp"), path, seals.encode_claim(claim))
         self._ending.claim = claim
         facts = {"pilot_run": self._pilot_run.hex(), "offline": self._host.offline}
+        facts["isolation"] = self._host.isolation
         log.info("pilot started", extra=facts)
 
     def _leave(self) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import resource
 import select
 import signal
 import socket
@@ -22,32 +21,29 @@ from collections import deque
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pilot import asides, linux, offline, reap, stage, synthetic
+from pilot import asides, emptying, linux, offline, reap, stage
 from pilot.core.fate import Stop
 from pilot.core.fingerprints import FULL
+from pilot.core.holding import Holding, from_wire
+from pilot.isolation import hold
 from pilot.messages import Channel
-from pilot.pinning import Pinning
-from pilot.search import Commands
 from pilot.slot_log import SlotLog
+from pilot.starting import Starter
 from pilot.watch import MIB, Watch
 
 TERM_GRACE_S = 5.0
 SHORT_S = 0.02  # a success shorter than this costs no look at the network's counters of its own
-FILE_BYTES_MIN = 1 << 20  # a log must fit even where a task asks for no disk
-
-# Python ignores these; what it ignores, its children would ignore.
-_DEFAULTS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Slot:
     """The process's side of a slot."""
 
     def __init__(self, channel: Channel, folder: Path, data: Path, pilot: int) -> None:
-        """Settle in: own directory, own log, own network namespace. Tells the pilot how it went."""
+        """Settle in: own directory, log, namespaces. Tells the pilot how it went."""
         self._channel = channel
         self._folder = folder
-        self._data = data
         self._pilot = pilot
+        self._hold = hold.Hold("", "")  # nothing holds yet
         linux.become_subreaper()
         signal.signal(signal.SIGTERM, self._on_term)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -57,22 +53,29 @@ class Slot:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._log = SlotLog(folder.with_suffix(".log"))
         os.chdir(folder)
-        stage.empty()
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        self._commands = Commands()
+        self._folders = stage.open_folders(folder, data)
+        emptying.empty(self._folders.here)
         self._batch: deque[dict[str, Any]] = deque()
         self._replies: list[dict[str, Any]] = []
         self._poll = select.poll()
         self._poll.register(channel.socket, select.POLLIN)
-        word = offline.enter()
+        self._hold = hold.settle(str(folder), self._holding())
+        linux.die_with_parent(signal.SIGTERM)  # what changes rights may have cleared it
+        self._starter = Starter(self._hold, folder, channel)
         self._no_routes = offline.NoRoutes()
         self._tried = self._no_routes.count()
         self._successes_try = False  # to reach the network, though nobody looked at each
         self._oom_kills = 0
-        self._pinning = Pinning()
         gc.collect()
         gc.freeze()
-        channel.send({"hello": word})
+        channel.send({"hello": self._hold.offline, "isolation": self._hold.isolation})
+
+    def _holding(self) -> Holding:
+        """Wait for what the pilot says first: how tasks are held."""
+        message = self._channel.receive()
+        if message is None:
+            self._leave()
+        return from_wire(message["holding"])
 
     def serve(self) -> NoReturn:
         """Run what the pilot asks for until it is gone."""
@@ -85,8 +88,12 @@ class Slot:
             while self._batch:
                 self._replies.append(self._attempt(self._batch.popleft()))
                 if self._left:
-                    stage.empty()
+                    emptying.empty(self._folders.here)
+                if self._hold.is_damaged:
+                    break
             self._report()
+            if self._hold.is_damaged:  # the pilot starts a new slot
+                self._leave()
 
     def _catch_up(self) -> None:
         """Read the counters, so that no task to come is blamed for what was before.
@@ -116,10 +123,11 @@ class Slot:
             "started_mono_us": time.monotonic_ns() // 1000,
         }
         self._log.clear()
+        self._left_behind = 0
         self._left = True
         began_s = time.monotonic()
         try:
-            stage.bring(request, self._data)
+            stage.bring(request, self._folders)
         except stage.NotStaged as error:
             reply["stage_in"] = error.what.format(**error.fields)
             _note_full(error, reply)
@@ -129,17 +137,20 @@ class Slot:
         if reply["exit_code"] or took_s > SHORT_S or self._successes_try:
             tried = self._no_routes.count()
             reply["no_routes"], self._tried = tried - self._tried, tried
-        if self._log.size():
-            reply["log"], reply["last_line"] = self._log.read(), self._log.last_line()
+        if self._log.size() or self._left_behind:
+            reply["last_line"] = self._log.last_line()
+            if self._left_behind:
+                self._log.note(f"{self._left_behind} process(es) left behind were killed")
+            reply["log"] = self._log.read()
         reply["ended_mono_us"] = time.monotonic_ns() // 1000
         return reply
 
     def _run(self, request: dict[str, Any], reply: dict[str, Any]) -> None:
         watch = Watch(request["memory_mib"], request["disk_bytes"])
         began_s = time.monotonic()
-        task = asides.for_task(request, self._data)
+        task = asides.for_task(request, self._folders)
         try:
-            pid = self._start(request)
+            pid = self._starter.start(request)
         except OSError as error:
             reply["not_started"] = f"{request['argv'][0]}: {error.strerror or error}"
             reply["exit_code"] = 127 if isinstance(error, FileNotFoundError) else 126
@@ -147,7 +158,8 @@ class Slot:
         moves = bool(request["outputs"]) or "inputs" in request or "generated" in request
         task.begin(pid)
         ended = self._await(pid, watch, request["walltime_ms"] / 1000, reply, task, moves=moves)
-        reap.sweep(ended)
+        self._hold.sweep(ended)
+        self._left_behind = ended.left_behind
         reply["wall_ms"] = round(1000 * (time.monotonic() - began_s))
         if os.WIFSIGNALED(ended.status):
             reply["signal"] = os.WTERMSIG(ended.status)
@@ -161,13 +173,13 @@ class Slot:
     def _finish(
         self, request: dict[str, Any], reply: dict[str, Any], ended: reap.Ended, watch: Watch
     ) -> None:
-        self._left = bool(os.listdir())
+        self._left = bool(os.listdir(self._folders.here))
         if self._left:
             watch.look_at_end(self._log.size())
             reply["software"] = stage.software()
         if request["outputs"] and reply["exit_code"] == 0:
             try:
-                reply["outputs"] = stage.take(request["outputs"], self._data)
+                reply["outputs"] = stage.take(request["outputs"], self._folders)
             except stage.NotStaged as error:
                 reply["stage_out"] = error.what.format(**error.fields)
                 _note_full(error, reply)
@@ -179,25 +191,6 @@ class Slot:
             "read_bytes": ended.read_bytes,
             "written_bytes": ended.written_bytes,
         }
-
-    def _start(self, request: dict[str, Any]) -> int:
-        self._pinning.to(request.get("cpus", ()))
-        environment = request["env"]
-        here = str(self._folder)
-        environment["HOME"] = environment["TMPDIR"] = here
-        environment["PULK_SOFTWARE"] = f"{here}/{stage.SOFTWARE_FILE}"
-        if "synthetic" in request:
-            pid = synthetic.start(request, environment, self._channel.socket, _DEFAULTS)
-        else:
-            argv = request["argv"]
-            program = self._commands.find(argv[0], environment["PATH"])
-            pid = os.posix_spawn(
-                program, argv, environment, setpgroup=0, setsigmask=(), setsigdef=_DEFAULTS
-            )
-        limit = max(request["disk_bytes"], FILE_BYTES_MIN)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, limit))
-        return pid
 
     def _await(
         self,
@@ -228,7 +221,9 @@ class Slot:
                 now_s = time.monotonic()
                 if now_s >= watch.next_look_s and kill_at_s == float("inf"):
                     self._report()  # this one is not short: nothing should wait behind it
-                    stop, evidence = _first(stop, evidence, watch.look(self._log.size()))
+                    stop, evidence = _first(
+                        stop, evidence, watch.look(self._log.size(), self._hold.ram_bytes())
+                    )
                 if now_s >= time_limit_s:
                     time_limit_s = float("inf")
                     limit = (Stop.WALLTIME, f"ran longer than {round(1000 * walltime_s)} ms")
@@ -238,7 +233,7 @@ class Slot:
                     kill_at_s = now_s if stop is Stop.MEMORY else now_s + TERM_GRACE_S
                     reap.signal_group(pid, signal.SIGTERM)
                 if now_s >= kill_at_s:
-                    reap.kill_all()
+                    self._hold.kill_all()
                     kill_at_s = now_s + 1
         finally:
             self._poll.unregister(descriptor)
@@ -272,7 +267,7 @@ class Slot:
     def _leave(self) -> NoReturn:
         """End with everything that runs here: the pilot is gone or wants no more."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        reap.sweep()
+        self._hold.end()
         os._exit(0)
 
 
@@ -291,4 +286,15 @@ def main(arguments: list[str]) -> NoReturn:
     descriptor, folder, data, pilot = arguments
     end = socket.socket(fileno=int(descriptor))
     end.set_inheritable(False)
+    _close_inherited(int(descriptor))
     Slot(Channel(end), Path(folder), Path(data), int(pilot)).serve()
+
+
+def _close_inherited(channel: int) -> None:
+    """Close what the scheduler or a shell left open to the pilot, and so to its slots."""
+    for name in os.listdir("/proc/self/fd"):
+        descriptor = int(name)
+        if descriptor > 2 and descriptor != channel:
+            with contextlib.suppress(OSError):
+                if os.get_inheritable(descriptor):
+                    os.close(descriptor)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -35,6 +36,11 @@ class SlotLog:
         """Empty the log for the next task."""
         if self.size():
             os.ftruncate(self._descriptor, 0)
+
+    def note(self, text: str) -> None:
+        """Add a line of the slot's own."""
+        with contextlib.suppress(OSError):
+            os.write(self._descriptor, f"[{text}]\n".encode())
 
     def read(self) -> bytes:
         """Return the log; of a long one head and tail, with a line that says what is left out."""

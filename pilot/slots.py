@@ -19,7 +19,9 @@ from typing import Any
 
 from bundle.errors import PulkError
 from pilot import folder, linux
+from pilot.core.holding import ISOLATED, Holding, Isolation
 from pilot.messages import Channel
+from pilot.offline import NAMESPACE
 
 GO_S_MAX = 15.0  # a slot that is told to go sweeps its task first
 
@@ -38,6 +40,17 @@ class SlotsFailed(PulkError):
     remedy = "look at the pilot's standard error; another node may be better"
 
 
+class IsolationMissing(PulkError):
+    """The site demands that tasks are isolated, and this node cannot do that.
+
+    Try another node, let its administrator allow user namespaces, or set `[tasks] isolation`.
+    """
+
+    code = "isolation-missing"
+    what = "tasks can't be isolated here ({reason})"
+    remedy = 'allow user namespaces on the node, or set [tasks] isolation = "auto"'
+
+
 @dataclass(slots=True)
 class Slot:
     """One slot as the pilot sees it. `offline` is empty until the slot said how it settled in."""
@@ -46,6 +59,7 @@ class Slot:
     pid: int
     channel: Channel
     offline: str = ""
+    isolation: str = ""
 
     def send(self, message: dict[str, Any]) -> bool:
         """Send a message; False where the slot is gone."""
@@ -60,13 +74,37 @@ class Slots:
     """All slots of a pilot."""
 
     def __init__(self, place: Path, data: Path, count: int) -> None:
-        """Start the slots; they settle in while the pilot goes on."""
+        """Start the slots; they settle in once they are told how tasks are held."""
+        self._holding: Holding | None = None
         self._places = place
         self._data = data
         self.all: dict[int, Slot] = {}
         linux.become_subreaper()
         for number in range(count):
             self.all[number] = self._started(number)
+
+    def hold(self, holding: Holding) -> None:
+        """Tell every slot, and those that replace one, how tasks are held."""
+        self._holding = holding
+        for slot in self.all.values():
+            slot.send({"holding": holding.to_wire()})
+
+    @property
+    def offline(self) -> str:
+        """`namespace`, or why a slot has no network namespace."""
+        words = [slot.offline for slot in self.all.values()]
+        return next((word for word in words if word != NAMESPACE), NAMESPACE)
+
+    @property
+    def isolation(self) -> str:
+        """How tasks are held: `isolated`, or `plain: <reason>` of a slot."""
+        words = [slot.isolation for slot in self.all.values()]
+        return next((word for word in words if word != ISOLATED), ISOLATED)
+
+    def check_isolation(self, holding: Holding) -> None:
+        """Raise IsolationMissing where the site demands what does not work here."""
+        if holding.isolation is Isolation.REQUIRED and self.isolation != ISOLATED:
+            raise IsolationMissing(reason=self.isolation)
 
     def replace(self, number: int) -> str:
         """Start a new slot in place of a dead one, once all that ran in it is dead.
@@ -103,7 +141,10 @@ class Slots:
             pid = os.posix_spawn(sys.executable, arguments, os.environ)
         finally:
             theirs.close()
-        return Slot(number, pid, Channel(ours))
+        slot = Slot(number, pid, Channel(ours))
+        if self._holding is not None:
+            slot.send({"holding": self._holding.to_wire()})
+        return slot
 
     def _place(self, number: int) -> Path:
         return self._places / str(number)

@@ -5,22 +5,23 @@ dead, then moved under its digest. Nothing here follows a link that a task could
 """
 
 # Descriptors and plain names here, not Path: this runs for every task.
-# ruff: noqa: PTH101, PTH102, PTH103, PTH108, PTH112, PTH116, PTH120, PTH123, PTH208
+# ruff: noqa: PTH103, PTH120
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import os
-import shutil
 import stat
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bundle.errors import PulkError
 
 PIECE_BYTES = 1 << 20
+FILE_COST_BYTES = 4096  # of any file, an empty one too
 DATA_MODE = 0o444
 FOLDER_MODE = 0o700
 SOFTWARE_FILE = ".pulk-software"
@@ -41,16 +42,33 @@ class NotStaged(PulkError):
     remedy = "for an input look at the spool's data folder, for an output at the task's log"
 
 
-def bring(request: dict[str, Any], data: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Open folders: the slot's directory, and the files under their digests.
+
+    They were opened before the slot hid from its tasks, and from itself, where the spool lies; a
+    rename works between them, as both belong to the same view of the node.
+    """
+
+    here: int
+    data: int
+
+
+def open_folders(here: Path, data: Path) -> Folders:
+    """Open both for as long as the slot lives."""
+    return Folders(*(os.open(path, _FOLDER) for path in (here, data)))
+
+
+def bring(request: dict[str, Any], folders: Folders) -> None:
     """Put every input of a request into the current directory. Raises NotStaged."""
     try:
         for name, digest, size in request.get("inputs", ()):
-            _bring_file(data, name, digest, size)
+            _bring_file(folders, name, digest, size)
         for name, size, seed in request.get("generated", ()):
             try:
-                _copy(_generated(data, size, seed), name, size)
+                _copy(folders, _generated(folders, size, seed), name, size)
             except FileNotFoundError:  # the relay has just removed it for its age
-                _copy(_generated(data, size, seed), name, size)
+                _copy(folders, _generated(folders, size, seed), name, size)
         for name, content in request.get("files", ()):
             with os.fdopen(_new(name, 0o755), "wb") as file:
                 file.write(content)
@@ -59,17 +77,17 @@ def bring(request: dict[str, Any], data: Path) -> None:
         raise NotStaged(name=error.filename or "stage-in", reason=reason) from error
 
 
-def take(names: Sequence[str], data: Path) -> list[tuple[bytes, int]]:
+def take(names: Sequence[str], folders: Folders) -> list[tuple[bytes, int]]:
     """Move the declared outputs under their digests; all or none. Raises NotStaged.
 
     Returns (file digest, size in bytes) in declared order.
     """
     with contextlib.ExitStack() as stack:
-        found = [stack.enter_context(_found(name)) for name in names]
+        found = [stack.enter_context(_found(name, folders)) for name in names]
         hashed = [(_hashed(descriptor), os.fstat(descriptor).st_size) for descriptor, _ in found]
         for (descriptor, folder), name, (digest, _) in zip(found, names, hashed, strict=True):
             try:
-                _move(descriptor, folder, name.rpartition("/")[2], digest, data)
+                _move(descriptor, folder, name.rpartition("/")[2], digest, folders)
             except OSError as error:
                 reason = f"could not be kept: {error.strerror or error}"
                 raise NotStaged(name=name, reason=reason) from error
@@ -87,17 +105,8 @@ def software() -> str:
     return " ".join(sorted({word for word in words if 0 < word.find("==") < len(word) - 2}))
 
 
-def empty() -> None:
-    """Remove everything in the current directory, whatever its modes are."""
-    for name in os.listdir():
-        try:
-            os.unlink(name)
-        except (IsADirectoryError, PermissionError):
-            shutil.rmtree(name, onerror=_unlock)
-
-
 def used_bytes(folder: str = ".") -> int:
-    """Return the disk space that a folder's files take."""
+    """Return the disk space that a folder's files take; inodes are scarce as well."""
     total = 0
     todo = [folder]
     while todo:
@@ -105,7 +114,8 @@ def used_bytes(folder: str = ".") -> int:
             with os.scandir(todo.pop()) as entries:
                 for entry in entries:
                     with contextlib.suppress(OSError):
-                        total += entry.stat(follow_symlinks=False).st_blocks * 512
+                        size = entry.stat(follow_symlinks=False).st_blocks * 512
+                        total += max(size, FILE_COST_BYTES)
                     if entry.is_dir(follow_symlinks=False):
                         todo.append(entry.path)
         except OSError:
@@ -120,27 +130,28 @@ def seeded(key: bytes, size: int) -> Iterator[bytes]:
         yield block.digest(min(PIECE_BYTES, size - start))
 
 
-def data_path(data: Path, digest: bytes) -> str:
-    """Return where a file lies under its digest; as `Spool.data`, but quick."""
+def data_path(digest: bytes) -> str:
+    """Return where a file lies in the data folder; as `Spool.data`, but quick."""
     name = digest.hex()
-    return f"{data}/{name[:2]}/{name}"
+    return f"{name[:2]}/{name}"
 
 
-def _bring_file(data: Path, name: str, digest: bytes, size: int) -> None:
-    source = data_path(data, digest)
+def _bring_file(folders: Folders, name: str, digest: bytes, size: int) -> None:
+    source = data_path(digest)
     try:
-        found = _copy(source, name, size)
+        found = _copy(folders, source, name, size)
     except FileNotFoundError:
-        raise NotStaged(name=name, reason=f"{source} is missing") from None
+        raise NotStaged(name=name, reason=f"data/{source} is missing") from None
     if found != digest:
-        raise NotStaged(name=name, reason=f"{source} is damaged: its digest is {found.hex()}")
+        reason = f"data/{source} is damaged: its digest is {found.hex()}"
+        raise NotStaged(name=name, reason=reason)
 
 
-def _copy(source: str, name: str, size: int) -> bytes:
+def _copy(folders: Folders, source: str, name: str, size: int) -> bytes:
     """Copy into the directory and return the digest of what was copied."""
     running = hashlib.sha256()
     copied = 0
-    reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folders.data)
     try:
         with os.fdopen(_new(name, 0o644), "wb", buffering=0) as file:
             while piece := os.read(reading, PIECE_BYTES):
@@ -150,28 +161,29 @@ def _copy(source: str, name: str, size: int) -> bytes:
     finally:
         os.close(reading)
     if copied != size:
-        raise NotStaged(name=name, reason=f"{source} has {copied} bytes, not {size}")
+        raise NotStaged(name=name, reason=f"data/{source} has {copied} bytes, not {size}")
     return running.digest()
 
 
-def _generated(data: Path, size: int, seed: int) -> str:
-    """Return the path of a generated input, made once for the spool.
+def _generated(folders: Folders, size: int, seed: int) -> str:
+    """Return the path in the data folder of a generated input, made once for the spool.
 
     Its content follows from seed and size; it carries no promise, so a file of the wrong size
     (a node that lost power) is made again.
     """
-    path = f"{data}/generated/{seed}-{size}"
+    path = f"generated/{seed}-{size}"
     with contextlib.suppress(FileNotFoundError):
-        if os.stat(path).st_size == size:
+        if os.stat(path, dir_fd=folders.data).st_size == size:
             return path
-    os.makedirs(f"{data}/generated", FOLDER_MODE, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir("generated", FOLDER_MODE, dir_fd=folders.data)
     part = f".pulk-generated-{seed}-{size}"  # in the slot's own directory, which is emptied
-    with open(part, "wb") as file:
+    with os.fdopen(os.open(part, _NEW, DATA_MODE, dir_fd=folders.here), "wb") as file:
         for piece in seeded(f"generated:{seed}:".encode(), size):
             file.write(piece)
         file.flush()
         os.fsync(file.fileno())
-    os.rename(part, path)
+    os.rename(part, path, src_dir_fd=folders.here, dst_dir_fd=folders.data)
     return path
 
 
@@ -183,13 +195,13 @@ def _new(name: str, mode: int) -> int:
 
 
 @contextlib.contextmanager
-def _found(name: str) -> Iterator[tuple[int, int]]:
+def _found(name: str, folders: Folders) -> Iterator[tuple[int, int]]:
     """Open a declared output and its folder. Raises NotStaged unless it is a plain file inside."""
-    *folders, last = name.split("/")
+    *parts, last = name.split("/")
     with contextlib.ExitStack() as stack:
         try:
-            folder = _opened(stack, ".", _FOLDER, None)
-            for part in folders:
+            folder = _opened(stack, ".", _FOLDER, folders.here)
+            for part in parts:
                 folder = _opened(stack, part, _FOLDER, folder)
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             descriptor = _opened(stack, last, flags, folder)
@@ -216,8 +228,8 @@ def _hashed(descriptor: int) -> bytes:
     return running.digest()
 
 
-def _move(descriptor: int, folder: int, name: str, digest: bytes, data: Path) -> None:
-    target = data_path(data, digest)
+def _move(descriptor: int, folder: int, name: str, digest: bytes, folders: Folders) -> None:
+    target = data_path(digest)
     if os.fstat(descriptor).st_nlink != 1:  # another name of it could still change it
         copy = f".pulk-copy-{digest.hex()}"
         os.lseek(descriptor, 0, os.SEEK_SET)
@@ -227,18 +239,8 @@ def _move(descriptor: int, folder: int, name: str, digest: bytes, data: Path) ->
         name = copy
     os.chmod(name, DATA_MODE, dir_fd=folder)
     try:
-        os.rename(name, target, src_dir_fd=folder)
+        os.rename(name, target, src_dir_fd=folder, dst_dir_fd=folders.data)
     except FileNotFoundError:
         with contextlib.suppress(FileExistsError):
-            os.mkdir(os.path.dirname(target), FOLDER_MODE)
-        os.rename(name, target, src_dir_fd=folder)
-
-
-def _unlock(function: Any, path: str, _: Any) -> None:
-    """Make a folder that a task locked removable, then try again."""
-    os.chmod(os.path.dirname(path) or ".", FOLDER_MODE)
-    if function in (os.scandir, os.open, os.lstat) or os.path.isdir(path):
-        os.chmod(path, FOLDER_MODE)
-        shutil.rmtree(path)
-    else:
-        function(path)
+            os.mkdir(os.path.dirname(target), FOLDER_MODE, dir_fd=folders.data)
+        os.rename(name, target, src_dir_fd=folder, dst_dir_fd=folders.data)

@@ -9,54 +9,15 @@ output name and the inputs' content alone: the same task writes the same bytes a
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import signal
-import socket
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from pilot import stage
 
 BURN_BYTES = 1 << 16
 MIB = 1 << 20
-
-
-def start(
-    request: Mapping[str, Any],
-    environment: Mapping[str, str],
-    channel: socket.socket,
-    defaults: Sequence[signal.Signals],
-) -> int:
-    """Fork and do what a request asks; return the pid.
-
-    The fork closes the slot's channel and has the signals in `defaults` as any program.
-    """
-    pid = os.fork()
-    if pid:
-        with contextlib.suppress(OSError):
-            os.setpgid(pid, pid)
-        return pid
-    status = 1
-    try:
-        with contextlib.suppress(OSError):
-            os.setpgid(0, 0)
-        for number in defaults:
-            signal.signal(number, signal.SIG_DFL)
-        channel.close()
-        inputs = [row[0] for row in request.get("inputs", ())]
-        inputs += [row[0] for row in request.get("generated", ())]
-        inputs += [row[0] for row in request.get("files", ())]
-        run(request["synthetic"], inputs, request["outputs"], environment)
-        status = 0
-    except BaseException as error:  # a fork of the slot must never return into its loop
-        os.write(2, f"{type(error).__name__}: {error}\n".encode())
-    finally:
-        with contextlib.suppress(OSError):
-            tell_ledger(environment, status)
-        os._exit(status)
 
 
 def run(

@@ -38,16 +38,22 @@ class Watch:
         self._memory_bytes_max = (memory_mib + max(MEMORY_SLACK_MIB, memory_mib // 10)) * MIB
         self._memory_mib = memory_mib
 
-    def look(self, log_bytes: int) -> tuple[Stop, str]:
-        """Take a sample; return which limit was passed, with the evidence."""
+    def look(self, log_bytes: int, ram_bytes: int = 0) -> tuple[Stop, str]:
+        """Take a sample; return which limit was passed, with the evidence.
+
+        `ram_bytes` is what the task's files in memory take; it counts as memory.
+        """
         self.has_looked = True
         now_s = time.monotonic()
         self._interval_s = min(2 * self._interval_s, LOOK_S_MAX)
         self.next_look_s = now_s + self._interval_s
-        used = _tree_bytes(self._memory_bytes_max)
+        used = _tree_bytes(self._memory_bytes_max) + ram_bytes
         self.memory_peak_bytes = max(self.memory_peak_bytes, used)
         if used > self._memory_bytes_max:
-            return Stop.MEMORY, f"used {used // MIB} MiB, requested {self._memory_mib} MiB"
+            words = f"used {used // MIB} MiB, requested {self._memory_mib} MiB"
+            if ram_bytes > MIB:
+                words += f"; {ram_bytes // MIB} MiB of it in files of /tmp or /dev/shm"
+            return Stop.MEMORY, words
         if now_s >= self._next_disk_look_s:
             return self._look_at_disk(now_s, log_bytes)
         return Stop.NONE, ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -150,7 +150,7 @@ class TrustSection(_Section):
 
 
 class TasksSection(_Section):
-    """What tasks see of this site: PATH and software. Read by the pilot.
+    """What tasks see of this site and how they are held (docs/pilot.md). Read by the pilot.
 
     `software` are words as `name==version`; `software_files` are lists, relative to relay.toml, as
     `pip freeze` or `conda list --explicit` print them. Attempts name their digests.
@@ -159,6 +159,13 @@ class TasksSection(_Section):
     path: str = ""
     software: Names = ()
     software_files: dict[str, str] = {}
+    isolation: Literal["auto", "required", "plain"] = "auto"
+    hidden: Names = ()
+    visible: Names = ()
+    writable: Names = ()
+    processes_max: Annotated[int, Field(ge=1)] = 4096
+    files_max: Annotated[int, Field(ge=16)] = 4096
+    ram_bytes: Annotated[int, Field(ge=1 << 20)] = 1 << 30
 
 
 class Config(_Section):

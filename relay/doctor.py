@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay import news, state
+from relay import holding, news, state
 from relay.home import Home, now_us
 
 SHARED = frozenset(
@@ -38,9 +38,18 @@ def examine(home: Home) -> list[Finding]:
         Finding("filesystem", f"{kind}{' (shared)' if kind in SHARED else ''}"),
         Finding("folder mode", f"{mode:03o}", "run chmod 700 on it" if mode & 0o077 else ""),
         _links(home),
+        _tasks(home),
         _news(home),
         Finding("trust version", str(home.trust().version)),
     ]
+
+
+def _tasks(home: Home) -> Finding:
+    """Tell how pilots hold tasks; without namespaces a task may do what the account may."""
+    holding.note(home.spool)
+    word = holding.known(home.spool)
+    remedy = "let nodes allow user namespaces, or run only what you trust; see docs/pilot.md"
+    return Finding("tasks are held", holding.in_words(word), remedy if word[:5] == "plain" else "")
 
 
 def _news(home: Home) -> Finding:

@@ -15,7 +15,7 @@ from bundle.records.report import HeldWork, Report
 from bundle.wire.errors import AbsentChunk
 from bundle.wire.manifest import Kind
 from bundle.wire.write import ChunkSource, write_bundle
-from relay import cosign, custody, delta, heads, state, stream, works
+from relay import cosign, custody, delta, heads, holding, state, stream, works
 from relay import profile as profiles
 from relay.core.custody import Place
 from relay.core.shards import tasks_open
@@ -66,7 +66,7 @@ def _report(
         slots=home.config.pilots.count * home.config.slots,
         pilots_running=sum(view.state is PilotState.RUNNING for view in views.values()),
         held=tuple(_held(home, work) for work in live),
-        profile=tuple(sorted((_profile() | cosign.demand(home.config)).items())),
+        profile=tuple(sorted((_profile(home) | cosign.demand(home.config)).items())),
         refused=tuple(sorted({*refused, *_whole(home)})),
         has=delta.has(home, live),
         trust_version=home.trust().version,
@@ -90,8 +90,10 @@ def _held(home: Home, work: Work) -> HeldWork:
     return HeldWork(work.id, len(work.plans), len(ended.all()), tasks_open([(work.plans, ended)]))
 
 
-def _profile() -> dict[str, str]:
+def _profile(home: Home) -> dict[str, str]:
+    said = holding.known(home.spool)
     return {
+        **({"isolation": holding.in_words(said)} if said else {}),
         "cores": str(os.cpu_count() or 0),
         "kernel": platform.release(),
         "machine": platform.machine(),

@@ -96,6 +96,7 @@ def _claims(home: Home, views: Any) -> list[dict[str, Any]]:
                     "host": claim.host,
                     "age_s": _age_s(claim.started_us),
                     "offline": claim.offline,
+                    "isolation": claim.isolation,
                     "shards": [str(s) for s in works.shards_in(home.spool.claimed(run))],
                 }
             )

@@ -11,7 +11,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from relay import accept, claims, custody, emergency, lock, offer, resync, retire, stream, works
+from relay import (
+    accept,
+    claims,
+    custody,
+    emergency,
+    holding,
+    lock,
+    offer,
+    resync,
+    retire,
+    stream,
+    works,
+)
 from relay.carrier.contract import Carrier
 from relay.carrier.http import HttpCarrier
 from relay.collect import Collected, collect
@@ -79,6 +91,7 @@ def tick(home: Home, carrier: Carrier | None = None) -> Ticked:
             custody.tend(home, None)  # the receipts that just came
             live = works.live(home.spool)
             offered += offer.offer(home, live)
+        holding.note(home.spool)
         started = staff(home, views)
         retired = retire.retire(home, live)
         _tidy(home, views)

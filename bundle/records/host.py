@@ -24,6 +24,7 @@ class Host:
 
     What follows `offline` may be missing on the wire and is then unknown. `restarts` says how often
     the scheduler had started this batch job before. `modules` are those loaded, as `name/version`.
+    `isolation` is `isolated` or `plain: <reason>`.
     """
 
     name: str
@@ -43,10 +44,11 @@ class Host:
     batch_id: str = ""
     restarts: int = 0
     modules: tuple[str, ...] = ()
+    isolation: str = ""
 
 
 _TEXTS = ("name", "kernel", "cpu_model", "boot_id", "python", "pulk", "offline")
-_LATER_TEXTS = ("scratch", "scheduler", "batch_id")
+_LATER_TEXTS = ("scratch", "scheduler", "batch_id", "isolation")
 _LATER_COUNTS = ("swap_mib", "numa_nodes", "restarts")
 
 

@@ -48,7 +48,8 @@ class Claim:
     started_us: int
     slots: int
     offline: str
-    retired: str = ""  # why its node was found broken: it starts nothing more
+    isolation: str = ""  # as in a segment's Host; left out where empty
+    retired: str = ""  # why its node was found broken; left out where empty
 
 
 def encode(seal: Seal) -> bytes:
@@ -71,10 +72,11 @@ def decode(raw: bytes, *, where: str) -> Seal:
 
 def encode_claim(claim: Claim) -> bytes:
     """Return the bytes of a claim file."""
-    value = {name: getattr(claim, name) for name in Claim.__slots__}
-    if not claim.retired:
-        del value["retired"]
-    return canonical.encode(value)
+    row = {name: getattr(claim, name) for name in Claim.__slots__}
+    for name in ("isolation", "retired"):
+        if not row[name]:
+            del row[name]
+    return canonical.encode(row)
 
 
 def decode_claim(raw: bytes, *, where: str) -> Claim:
@@ -91,6 +93,7 @@ def decode_claim(raw: bytes, *, where: str) -> Claim:
         started_us=value.count("started_us"),
         slots=value.count("slots"),
         offline=value.text("offline"),
+        isolation=value.text("isolation") if value.has("isolation") else "",
         retired=value.text("retired") if value.has("retired") else "",
     )
 

@@ -46,7 +46,7 @@ class Stage:
     @property
     def ledger(self) -> Path:
         """Where the payloads append their ends."""
-        return self.root / "ledger"
+        return self.root / "ledger" / "ends"
 
     @property
     def token(self) -> str:
@@ -94,7 +94,7 @@ def set_stage(root: Path, size: SiteSize, courier_url: str) -> Stage:
     )
     call("relay", "accept", str(spool), str(answer), "--root", made["root_fingerprint"])
     _write_central_config(central_dir, size)
-    _write_relay_config(spool, size, courier_url, root / "ledger")
+    _write_relay_config(spool, size, courier_url, root / "ledger" / "ends")
     return Stage(
         root,
         Program("central", ["central", "serve", str(central_dir), "--port", "0"], logs),
@@ -116,6 +116,7 @@ def _write_central_config(central_dir: Path, size: SiteSize) -> None:
 
 
 def _write_relay_config(spool: Path, size: SiteSize, url: str, ledger: Path) -> None:
+    ledger.parent.mkdir(exist_ok=True)  # tasks write it: it lies apart from all else
     (spool / "relay.toml").write_text(
         f'[site]\nname = "{SITE}"\n'
         f'[central]\nurl = "{url}"\n'
@@ -123,6 +124,6 @@ def _write_relay_config(spool: Path, size: SiteSize, url: str, ledger: Path) -> 
         "[carry]\nresend_gap_after_s = 1\nresend_unanswered_after_s = 2\nresend_after_s = 15\n"
         "report_after_s = 2\n"
         f"[capacity]\ntasks_wanted = {size.tasks_wanted}\n"
-        f'[tasks]\npath = "{size.task_path}"\n'
+        f'[tasks]\npath = "{size.task_path}"\nwritable = ["{ledger.parent}"]\n'
         f'[task_environment]\n{LEDGER_VARIABLE} = "{ledger}"\n'
     )

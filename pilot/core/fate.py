@@ -50,6 +50,7 @@ class Seen:
     stop_evidence: str = ""
     stage_in: str = ""  # what failed before the command started
     not_started: str = ""  # why the command could not be started
+    network_class: str = ""  # why it may not have the network that it asks for
     stage_out: str = ""  # what was wrong with the outputs of a command that exited 0
     no_routes: int = 0
     kernel_oom: bool = False  # the kernel's count of its own kills rose meanwhile
@@ -76,6 +77,8 @@ def judge(seen: Seen) -> tuple[Fate, str]:
 def _judge(seen: Seen) -> tuple[Fate, str]:
     if seen.stage_in:
         return Fate.STAGE_IN, seen.stage_in
+    if seen.network_class:
+        return Fate.NETWORK_DENIED, seen.network_class
     if seen.not_started:
         return Fate.PAYLOAD_ERROR, seen.not_started
     if seen.stop is not Stop.NONE and (seen.exit_code or seen.signal):

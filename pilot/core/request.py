@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -12,6 +12,7 @@ from bundle.dataset.seeds import seed
 from bundle.dataset.spec import Command, Dataset, Per, Request, Step, Synthetic
 from bundle.ids import AttemptKey
 from pilot.core.asides import declared
+from pilot.core.holding import Holding
 from pilot.core.lineage import Outcome, Place
 from pilot.core.provenance import environment_word
 from pilot.core.room import Room, wanted
@@ -26,6 +27,7 @@ class Site:
     task_path: str = "/usr/local/bin:/usr/bin:/bin"
     environment: tuple[tuple[str, str], ...] = ()
     software: tuple[str, ...] = ()  # words of provenance, see pilot.core.provenance
+    holding: Holding = field(default_factory=Holding)
 
     def variables(self) -> dict[str, str]:
         """Return the environment that every task starts from."""
@@ -70,6 +72,8 @@ def request(
     asides = declared(step, wanted(ask, node))
     if asides:
         message.update(asides)
+    if step.requires.network:
+        message["network"] = step.requires.network
     if step.inputs:
         message["inputs"] = _inputs(dataset, step, job, outcomes)
     if step.generated:

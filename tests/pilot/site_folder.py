@@ -160,10 +160,21 @@ class SiteFolder:
         idle_s: float = 0.0,
         config: Path | None = None,
         program: Sequence[str] = PROGRAM,
+        isolation: str = "auto",
+        before: Sequence[str] = (),
         **env: str,
     ) -> subprocess.Popen[bytes]:
-        """Start `pulk pilot run` as a process of its own; `program` are the words before `run`."""
+        """Start `pulk pilot run` as a process of its own; tasks may write beside the spool.
+
+        `before` are words that the command is put behind, `program` those before `run`.
+        """
+        if config is None:
+            config = self.root / "pilot" / "pilot.toml"
+            config.parent.mkdir(exist_ok=True)
+            text = f'[tasks]\nisolation = "{isolation}"\nwritable = ["{self.root}"]\n'
+            config.write_text(text)
         arguments = [
+            *before,
             *program,
             "run",
             "--spool",

@@ -74,7 +74,7 @@ def test_the_tasks_of_a_killed_pilot_die_with_it(site: SiteFolder) -> None:
     marker = site.root / "pids"
     code = f"(setsid sleep 300 & echo $! >> {marker}); echo $$ >> {marker}; exec sleep 300"
     site.offered(dataset(Step("sleeps", shell(code), request=small())))
-    with site.start(slots=1, idle_s=30) as process:
+    with site.start(slots=1, idle_s=30, isolation="plain") as process:
         until(lambda: marker.exists() and len(marker.read_text().split()) == 2)
         process.kill()
     until(lambda: all(gone(int(pid)) for pid in marker.read_text().split()))
@@ -84,7 +84,7 @@ def test_a_killed_slot_is_replaced_and_its_task_tried_again(site: SiteFolder) ->
     marker = site.root / "pids"
     code = f"echo $$ >> {marker}; test $(wc -l < {marker}) = 2 || exec sleep 300"
     lease = site.offered(dataset(Step("once", shell(code), failures_max=1)))
-    with site.start(slots=1, idle_s=1) as process:
+    with site.start(slots=1, idle_s=1, isolation="plain") as process:
         until(lambda: marker.exists() and marker.read_text().strip())
         (task,) = map(int, marker.read_text().split())
         parent = int(Path(f"/proc/{task}/stat").read_text().rpartition(")")[2].split()[1])
@@ -100,7 +100,7 @@ def test_a_killed_slot_is_replaced_and_its_task_tried_again(site: SiteFolder) ->
 def test_a_task_that_kills_its_slot_is_given_up_after_a_few_tries(site: SiteFolder) -> None:
     code = "import os, signal; os.kill(os.getppid(), signal.SIGKILL)"
     lease = site.offered(dataset(Step("poison", python(code), request=small())))
-    site.run(slots=1)
+    site.run(slots=1, isolation="plain")
     ((_, _, segment),) = site.seals(lease)
     assert segment.complete and fates(segment.attempts) == [Fate.NODE_FAILURE] * 3
 

@@ -28,6 +28,7 @@ spool, run = Spool(Path(sys.argv[1])), PilotRun(os.urandom(8))
 folder = spool.claimed(run) / "slots"
 folder.mkdir(mode=0o700, parents=True)
 slots = Slots(folder, spool.folder("data"), 2)
+slots.hold(Site().holding)
 gpus = tuple(Gpu(uuid, "made up") for uuid in sys.argv[2].split(",") if uuid)
 found = dataclasses.replace(look(), gpus=gpus, end_us=int(sys.argv[3]))
 Pilot(spool, slots, run, "test-1", Site(), 0.0, found).run()

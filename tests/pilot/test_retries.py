@@ -138,6 +138,6 @@ def test_a_pilot_that_dies_at_once_has_written_what_it_began(site: SiteFolder) -
         "os.kill(int(stat.rpartition(')')[2].split()[1]), signal.SIGKILL)"
     )
     lease: Lease = site.offered(dataset(Step("poison", python(code), request=small())))
-    with site.start(slots=1, idle_s=30) as process:
+    with site.start(slots=1, idle_s=30, isolation="plain") as process:
         assert process.wait(30) == -signal.SIGKILL
     assert open_tasks(site) == {(0, 0)} and not site.seals(lease)

@@ -119,7 +119,8 @@ def test_a_generated_input_that_finds_no_room_leaves_nothing_among_the_data(
         try:
             os.chdir(site.spool.folder("tmp"))
             resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
-            stage.bring({"generated": [["g", 3 << 20, 1]]}, site.spool.folder("data"))
+            folders = stage.open_folders(Path(), site.spool.folder("data"))
+            stage.bring({"generated": [["g", 3 << 20, 1]]}, folders)
         except stage.NotStaged:
             os._exit(7)
         finally:
@@ -195,7 +196,7 @@ def test_loopback_works_and_the_node_is_out_of_sight(site: SiteFolder) -> None:
 
 def test_a_daemonised_child_dies_with_its_task(site: SiteFolder) -> None:
     code = "(setsid sleep 300 & echo $! > pid; setsid setsid sleep 301 &) ; sleep 0.05"
-    attempt, _ = run_one(site, step_of(shell(code), "pid"))
+    attempt, _ = run_one(site, step_of(shell(code), "pid"), isolation="plain")
     assert attempt.fate is Fate.SUCCESS
     assert not Path(f"/proc/{int(site.content(attempt))}").exists()
 
@@ -260,7 +261,8 @@ def test_an_output_behind_a_linked_folder_is_refused(site: SiteFolder) -> None:
 
 def test_an_output_with_a_second_name_is_copied(site: SiteFolder) -> None:
     outside = site.root / "second-name"
-    attempt, _ = run_one(site, step_of(shell(f"echo one > out; ln out {outside}"), "out"))
+    step = step_of(shell(f"echo one > out; ln out {outside}"), "out")
+    attempt, _ = run_one(site, step, isolation="plain")
     outside.write_text("changed afterwards")
     assert site.content(attempt) == b"one\n"
 
