@@ -52,7 +52,7 @@ class Dispatch:
     ) -> None:
         """Start with slots that have not said yet how they settled in."""
         self.end_us = 0  # when tasks are stopped: nothing starts that can't end before; 0: never
-        self._beside = Beside(checkpoints, Stretching(holdings, slots), packing, pilot_run)
+        self.beside = Beside(checkpoints, Stretching(holdings, slots), packing, pilot_run)
         self.running: dict[int, Running] = {}
         self._suspects: set[int] = set()  # of those that run; see `retry.is_suspect`
         self._started = Started()
@@ -69,11 +69,6 @@ class Dispatch:
         self._deaths = dict.fromkeys(slots.all, 0)
         self._batching = Batching(packing.durations)
         self._local = 0
-
-    @property
-    def fingerprint(self) -> str:
-        """Why this node should run no more, or nothing."""
-        return self._beside.fingerprint
 
     @property
     def has_free_slot(self) -> bool:
@@ -97,7 +92,7 @@ class Dispatch:
                 shard.agenda.wake(now_us)
         suspect_runs = bool(self._suspects)
         chosen = self._packing.next(
-            self._beside.stretching.offered(self._holdings.room),
+            self.beside.stretching.offered(self._holdings.room),
             now_us,
             end_us=self.end_us,
             suspect_runs=suspect_runs,
@@ -142,7 +137,7 @@ class Dispatch:
 
     def grow(self, *, keeps: bool) -> None:
         """Give idle cores, and memory, to tasks that can use them."""
-        self._beside.stretching.grow(keeps=keeps)
+        self.beside.stretching.grow(keeps=keeps)
 
     def on_ready(self, number: int) -> None:
         """Take what a slot says, or notice that it died. Raises SlotsFailed."""
@@ -184,7 +179,7 @@ class Dispatch:
         shard, start = given
         is_short = self._batching.is_short((shard.claimed.lease.dataset, start.place[0]))
         pinned = len(self._slots.all) > 1 and not is_short
-        self._beside.stretching.make_room(start.need)
+        self.beside.stretching.make_room(start.need)
         held = self._holdings.take(number, start.need, pinned=pinned)
         took_us = self._packing.took_us(shard.key, start.place[0])
         latest_us = 1000 * start.request.walltime_ms
@@ -192,7 +187,7 @@ class Dispatch:
         return held
 
     def _let_go(self, number: int) -> None:
-        self._beside.stretching.end(number)
+        self.beside.stretching.end(number)
         self._holdings.let_go(number)
         self._packing.ended(number)
 
@@ -231,7 +226,7 @@ class Dispatch:
                 if held.cpus:
                     message["cpus"] = held.cpus
                 if "keeps" in message or "elastic" in message:
-                    self._beside.settle(number, running, message, held)
+                    self.beside.settle(number, running, message, held)
                 messages.append(message)
         if messages:
             self._slots.all[number].send({"tasks": messages})  # a dead slot shows by its end
@@ -246,7 +241,7 @@ class Dispatch:
             if attempt.fate is Fate.SUCCESS:
                 took_us = attempt.ended_mono_us - attempt.started_mono_us
                 self._packing.durations.note(running.kind, took_us / 1_000_000)
-            self._beside.ended(running, attempt, reply)
+            self.beside.ended(running, attempt, reply)
             self._end(number, running, attempt, reply.get("log", b""))
         for local in message["back"]:
             self._hand_back(number, self.running[local])

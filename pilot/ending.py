@@ -92,8 +92,8 @@ class Ending:
         rung = self._ladder.rung(now_s)
         if rung is not self._rung:
             self._climb(rung)
-        if self._dispatch.fingerprint:
-            self.retire(self._dispatch.fingerprint)
+        if self._dispatch.beside.fingerprint:
+            self.retire(self._dispatch.beside.fingerprint)
         if now_s >= self._next_look_s:
             self._next_look_s = now_s + LOOK_S
             self._look_around(shards.values())
