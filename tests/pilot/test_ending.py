@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -157,7 +158,8 @@ def test_a_scheduler_that_signals_and_then_kills_loses_nothing_finished(site: Si
         until_s = time.monotonic() + 30  # then the scheduler kills
         while process.poll() is None and time.monotonic() < until_s:
             time.sleep(0.1)
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 0
     assert sorted(fates(site.attempts(lease))) == [
         Fate.PREEMPTED,
