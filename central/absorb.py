@@ -143,13 +143,20 @@ def _is_overtaken(workings: Workings, path: Path) -> bool:
     return bool(of_epoch) or bool(bundles.rivals(row))
 
 
+def came_again(workings: Workings, bundle: BundleId) -> None:
+    """Count that a known bundle came once more."""
+    row = workings.store.bundles.bundle(bundle)
+    if row is not None:
+        with workings.transaction():
+            workings.store.bundles.tally(f"duplicate {row.kind}")
+
+
 def _absorb(workings: Workings, bundle: OpenBundle, *, live: bool) -> Disposition:
     """Absorb an open bundle; a refusal is noted with its place in its stream."""
     row = workings.store.bundles.bundle(bundle.id)
     if row is not None and row.outcome != Outcome.PARKED:
         if live:
-            with workings.transaction():
-                workings.store.bundles.tally(f"duplicate {row.kind}")
+            came_again(workings, bundle.id)
         return Disposition(Outcome(row.outcome), row.code, row.text, bundle.id)
     try:
         found = _merge(workings, bundle, live=live)

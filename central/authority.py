@@ -203,6 +203,11 @@ class Authority(Questions):
             self._mark(found)
             return found
 
+    def came_again(self, bundle: BundleId) -> None:
+        """Count that a bundle whose end is known came once more."""
+        with self._held():
+            absorb.came_again(self._w, bundle)
+
     def _mark(self, found: Disposition) -> None:
         """Note whose outbox a bundle may have changed."""
         row = self._w.store.bundles.bundle(found.bundle) if found.bundle else None

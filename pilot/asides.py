@@ -16,7 +16,7 @@ from typing import Any
 from pilot import linux, stage
 from pilot.core.asides import GRANT_FILE
 from pilot.core.fate import Stop
-from pilot.watch import Watch
+from pilot.watching.watch import Watch
 
 _NEW_GRANT = f"{GRANT_FILE}.new"
 _KEPT_AT = frozenset({str(Stop.ALLOCATION_END), str(Stop.PREEMPTED)})

@@ -133,12 +133,14 @@ class Gathering:
     size: int = 0  # in bytes, about
     since_s: float = 0.0
 
-    def add(self, key: int, attempt: Attempt, text: bytes) -> None:
-        """Add an attempt of a shard, with its log."""
+    def add(self, key: int, attempt: Attempt, text: bytes, series: bytes) -> None:
+        """Add an attempt of a shard, with its log and its time series."""
         if not self.group.attempts:
             self.since_s = time.monotonic()
         self.group.attempts.append((key, attempt, text))
-        self.size += RECORD_BYTES + len(text) + 32 * len(attempt.consumed)
+        if series:
+            self.group.series[attempt.local] = series
+        self.size += RECORD_BYTES + len(text) + len(series) + 32 * len(attempt.consumed)
 
     def is_due(self, now_s: float) -> bool:
         """Return whether the group is large or old enough."""

@@ -23,17 +23,22 @@ from pilot.core.lineage import ended as ended_of
 from pilot.core.packing import Chosen, Packing
 from pilot.core.provenance import Provenance
 from pilot.core.request import Site, request
+from pilot.discovery.system import memory_groups
 from pilot.holdings import Held, Holdings
 from pilot.recorder import Started
 from pilot.slots import Slots, SlotsFailed
 from pilot.stretching import Stretching
+from pilot.watching.free import FreeMemory
+from pilot.watching.gpus import Gpus
+from pilot.watching.limits import MIB
+from pilot.watching.node_watch import NodeWatch
 
 DEATHS_MAX = 5  # of one slot in a row, without an attempt that ended in between
 
 log = logging.getLogger("pulk.pilot")
 
 Given = tuple[OpenShard, Start]
-OnEnd = Callable[[OpenShard, Attempt, bytes], None]
+OnEnd = Callable[[OpenShard, Attempt, bytes, bytes], None]  # log, time series
 
 
 class Dispatch:
@@ -63,6 +68,8 @@ class Dispatch:
         self._provenance = Provenance(site.words())
         self._holding = site.holding
         self._on_end = on_end
+        memory_bytes, free = holdings.node.memory_mib * MIB, FreeMemory(memory_groups())
+        self.watch = NodeWatch(memory_bytes, free, Gpus(), self._tell)
         self._free: list[int] = []
         self._in_slot: dict[int, list[int]] = {number: [] for number in slots.all}
         self._holdings, self._packing = holdings, packing
@@ -150,6 +157,8 @@ class Dispatch:
             if "hello" in message:
                 slot.offline, slot.isolation = message["hello"], message["isolation"]
                 self._free.append(number)
+            elif "use" in message:
+                self.watch.note(number, message["use"])
             else:
                 self._on_report(number, message)
 
@@ -235,6 +244,7 @@ class Dispatch:
 
     def _on_report(self, number: int, message: dict[str, Any]) -> None:
         self._deaths[number] = 0
+        self.watch.ended(number)
         for reply in message["ended"]:
             running = self.running[reply["local"]]
             attempt = ended(running, reply, number, self._provenance)
@@ -242,7 +252,7 @@ class Dispatch:
                 took_us = attempt.ended_mono_us - attempt.started_mono_us
                 self._packing.durations.note(running.kind, took_us / 1_000_000)
             self.beside.ended(running, attempt, reply)
-            self._end(number, running, attempt, reply.get("log", b""))
+            self._end(number, running, attempt, reply.get("log", b""), reply.get("series", b""))
         for local in message["back"]:
             self._hand_back(number, self.running[local])
         if not self._in_slot[number]:
@@ -259,6 +269,7 @@ class Dispatch:
         self._listen_to(number)
         if number in self._free:
             self._free.remove(number)
+        self.watch.ended(number)
         attempts = [self.running[local] for local in self._in_slot[number]]
         self._deaths[number] = 0 if attempts else self._deaths[number] + 1
         for place, running in enumerate(attempts):
@@ -275,11 +286,16 @@ class Dispatch:
         channel = self._slots.all[number].channel
         self._selector.register(channel.socket, selectors.EVENT_READ, number)
 
-    def _end(self, number: int, running: Running, attempt: Attempt, text: bytes) -> None:
+    def _tell(self, number: int, message: dict[str, Any]) -> None:
+        self._slots.all[number].send(message)
+
+    def _end(
+        self, number: int, running: Running, attempt: Attempt, text: bytes, series: bytes = b""
+    ) -> None:
         self._take(number, running)
         agenda, place = running.shard.agenda, running.start.place
         agenda.ended(place, ended_of(attempt, self._pilot_run), attempt.outputs)
-        self._on_end(running.shard, attempt, text)
+        self._on_end(running.shard, attempt, text, series)
 
     def _hand_back(self, number: int, running: Running) -> None:
         self._take(number, running)

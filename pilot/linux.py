@@ -112,25 +112,6 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def resident_bytes(pid: int) -> int:
-    """Return the resident memory of a process; 0 where it is gone."""
-    try:
-        return int(_read(f"{pid}/statm").split()[1]) * _PAGE_BYTES
-    except (OSError, IndexError):
-        return 0
-
-
-def proportional_bytes(pid: int) -> int:
-    """Return the memory of a process with shared pages divided; resident where unreadable."""
-    try:
-        for line in _read(f"{pid}/smaps_rollup").splitlines():
-            if line.startswith(b"Pss:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return resident_bytes(pid)
-
-
 def read_and_written_bytes(pid: int) -> tuple[int, int]:
     """Return what a process and the children it waited for read and wrote, caches included."""
     try:
@@ -194,6 +175,3 @@ def _checked(result: int, call: str) -> None:
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{call}: {errno.errorcode.get(number, number)}")
-
-
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")

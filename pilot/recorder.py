@@ -55,6 +55,7 @@ class Group:
 
     attempts: list[tuple[int, Attempt, bytes]] = field(default_factory=list)
     samples: list[tuple[int, Sample]] = field(default_factory=list)
+    series: dict[int, bytes] = field(default_factory=dict)  # by local number
 
 
 @dataclass(slots=True)
@@ -161,8 +162,11 @@ class Recorder:
         if outputs:
             self._sync_outputs(outputs)
         touched: set[int] = set()
+        series = group.series.get
         for key, attempt, text in group.attempts:
-            self._open[key][1].append(records.attempt_record(attempt, text))
+            self._open[key][1].append(
+                records.attempt_record(attempt, text, series(attempt.local, b""))
+            )
             self._begun[key].pop(attempt.local, None)
             touched.add(key)
         for key, sample in group.samples:
@@ -171,7 +175,7 @@ class Recorder:
         for key in touched:
             self._open[key][1].commit()
         for key, attempt, text in group.attempts:
-            self._open[key][0].add(attempt, text)
+            self._open[key][0].add(attempt, text, series(attempt.local, b""))
         for key, sample in group.samples:
             self._open[key][0].samples.append(sample)
         self.committed += len(group.attempts)

@@ -119,6 +119,7 @@ class Pilot:
                     self._on_ready(key.data)
                 self._tick()
         finally:
+            self._dispatch.watch.close()
             self._slots.close()
             self._flush()
             self._recorder.close(self._emergency)
@@ -179,7 +180,8 @@ class Pilot:
     def _pause_s(self) -> float:
         """Return how long the loop may sleep."""
         now_s = time.monotonic()
-        wake_s = min(now_s + SLOW_S, self._next_sample_s, self._ending.next_s(now_s))
+        looks_s = (self._next_sample_s, self._dispatch.watch.next_look_s)
+        wake_s = min(now_s + SLOW_S, *looks_s, self._ending.next_s(now_s))
         if self._gathering.group.attempts:
             wake_s = min(wake_s, self._gathering.since_s + GROUP_S)
         if self._dispatch.has_free_slot and not self._ending.starts_no_more:
@@ -208,6 +210,7 @@ class Pilot:
         if now_s >= self._next_grow_s:
             self._next_grow_s = now_s + SLOW_S
             self._dispatch.grow(keeps=self._nothing_waits())
+        self._dispatch.watch.look()
         if now_s >= self._next_sample_s:
             self._next_sample_s = now_s + SAMPLE_S
             self._sample()
@@ -260,8 +263,8 @@ class Pilot:
 
     # -- recording -----------------------------------------------------------------------
 
-    def _on_end(self, shard: OpenShard, attempt: Attempt, text: bytes) -> None:
-        self._gathering.add(shard.key, attempt, text)
+    def _on_end(self, shard: OpenShard, attempt: Attempt, text: bytes, series: bytes) -> None:
+        self._gathering.add(shard.key, attempt, text, series)
         self._last_work_s = time.monotonic()
 
     def _flush(self) -> None:

@@ -29,16 +29,19 @@ class Recorded:
     attempts: list[Attempt] = field(default_factory=list)
     logs: dict[int, bytes] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)
+    series: dict[int, bytes] = field(default_factory=dict)
     log_bytes: int = 0
     consumed: int = 0
 
-    def add(self, attempt: Attempt, log: bytes) -> None:
+    def add(self, attempt: Attempt, log: bytes, series: bytes = b"") -> None:
         """Add an attempt whose record is durable."""
         self.attempts.append(attempt)
         self.consumed += len(attempt.consumed)
         if log:
             self.logs[attempt.local] = log
             self.log_bytes += len(log)
+        if series:
+            self.series[attempt.local] = series
 
 
 def encode(recorded: Recorded, signer: Signer, batch_id: str, *, complete: bool) -> bytes:
@@ -51,7 +54,7 @@ def encode(recorded: Recorded, signer: Signer, batch_id: str, *, complete: bool)
             pilot_key=signer.public,
             signature=signer.sign(pae(SEAL_PAYLOAD_TYPE, digest)),
             logs=seals.encode_logs(recorded.logs),
-            telemetry=telemetry.encode(tuple(recorded.samples)),
+            telemetry=telemetry.encode(tuple(recorded.samples), recorded.series),
             batch_id=batch_id,
         )
     )

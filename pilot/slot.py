@@ -22,14 +22,17 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pilot import asides, emptying, linux, offline, reap, stage
-from pilot.core.fate import Stop
+from pilot.core.fate import NO_GRACE, Stop
 from pilot.core.fingerprints import FULL
 from pilot.core.holding import Holding, from_wire
 from pilot.isolation import hold
 from pilot.messages import Channel
 from pilot.slot_log import SlotLog
 from pilot.starting import Starter
-from pilot.watch import MIB, Watch
+from pilot.watching.files import file_bytes_max, full_file_bytes
+from pilot.watching.limits import MIB
+from pilot.watching.processes import Processes
+from pilot.watching.watch import Watch
 
 TERM_GRACE_S = 5.0
 SHORT_S = 0.02  # a success shorter than this costs no look at the network's counters of its own
@@ -66,6 +69,7 @@ class Slot:
         self._tried = self._no_routes.count()
         self._successes_try = False  # to reach the network, though nobody looked at each
         self._oom_kills = 0
+        self._processes = Processes()
         gc.collect()
         gc.freeze()
         channel.send({"hello": self._hold.offline, "isolation": self._hold.isolation})
@@ -146,8 +150,7 @@ class Slot:
         return reply
 
     def _run(self, request: dict[str, Any], reply: dict[str, Any]) -> None:
-        watch = Watch(request["memory_mib"], request["disk_bytes"])
-        began_s = time.monotonic()
+        watch = Watch(request, self._processes)
         task = asides.for_task(request, self._folders)
         try:
             pid = self._starter.start(request)
@@ -160,7 +163,7 @@ class Slot:
         ended = self._await(pid, watch, request["walltime_ms"] / 1000, reply, task, moves=moves)
         self._hold.sweep(ended)
         self._left_behind = ended.left_behind
-        reply["wall_ms"] = round(1000 * (time.monotonic() - began_s))
+        reply["wall_ms"] = round(1000 * (time.monotonic() - watch.began_s))
         if os.WIFSIGNALED(ended.status):
             reply["signal"] = os.WTERMSIG(ended.status)
             kills, self._oom_kills = self._oom_kills, linux.kernel_oom_kills()
@@ -177,13 +180,18 @@ class Slot:
         if self._left:
             watch.look_at_end(self._log.size())
             reply["software"] = stage.software()
+        if reply["exit_code"]:
+            limit = file_bytes_max(request["disk_bytes"])
+            reply["full_file"] = full_file_bytes(limit, self._log.size())
         if request["outputs"] and reply["exit_code"] == 0:
             try:
                 reply["outputs"] = stage.take(request["outputs"], self._folders)
             except stage.NotStaged as error:
                 reply["stage_out"] = error.what.format(**error.fields)
                 _note_full(error, reply)
-        peak = max(watch.memory_peak_bytes, reap.own_peak_bytes(ended, watch.memory_peak_bytes))
+        peak, series = watch.end(reap.own_peak_bytes(ended, watch.memory_peak_bytes))
+        if series:
+            reply["series"] = series
         reply["usage"] = {
             "cpu_ms": round(1000 * ended.cpu_s),
             "memory_peak_mib": -(-peak // MIB),
@@ -221,16 +229,16 @@ class Slot:
                 now_s = time.monotonic()
                 if now_s >= watch.next_look_s and kill_at_s == float("inf"):
                     self._report()  # this one is not short: nothing should wait behind it
-                    stop, evidence = _first(
-                        stop, evidence, watch.look(self._log.size(), self._hold.ram_bytes())
-                    )
+                    looked = watch.look(self._log.size(), self._hold.ram_bytes(), linux.spared)
+                    stop, evidence = _first(stop, evidence, looked)
+                    self._tell(watch.news())
                 if now_s >= time_limit_s:
                     time_limit_s = float("inf")
                     limit = (Stop.WALLTIME, f"ran longer than {round(1000 * walltime_s)} ms")
                     stop, evidence = _first(stop, evidence, limit)
                 if stop is not Stop.NONE and "stop" not in reply:
                     reply["stop"], reply["stop_evidence"] = str(stop), evidence
-                    kill_at_s = now_s if stop is Stop.MEMORY else now_s + TERM_GRACE_S
+                    kill_at_s = now_s if stop in NO_GRACE else now_s + TERM_GRACE_S
                     reap.signal_group(pid, signal.SIGTERM)
                 if now_s >= kill_at_s:
                     self._hold.kill_all()
@@ -252,12 +260,23 @@ class Slot:
         if messages is None:
             self._leave()
         for message in messages:
-            if message.get("local", local) == local:
-                task.hear(message, watch)
-            if message.get("stop") and message.get("local", local) == local:
+            if message.get("local", local) != local:
+                continue
+            task.hear(message, watch)
+            if "gpus" in message:
+                watch.see_gpus(*message["gpus"])
+            elif message.get("stop"):
                 self._report()
                 return Stop(message["stop"]), message["evidence"]
         return Stop.NONE, ""
+
+    def _tell(self, news: list[Any] | None) -> None:
+        """Tell the pilot what the task uses, where that is news."""
+        if news is not None:
+            try:
+                self._channel.send({"use": news})
+            except OSError:
+                self._leave()
 
     def _on_term(self, _number: int, _frame: object) -> None:
         # A scheduler that signals the whole group means the pilot: it decides what is stopped.

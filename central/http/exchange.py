@@ -24,8 +24,10 @@ async def bring(asked: Asked) -> web.StreamResponse:
     service, request = asked.service, asked.request
     size_max = service.config.http.upload_bytes_max
     body.declared_bytes(request, size_max)  # before waiting for a place
-    if known := await asked.budget.run(asked.questions.known, BundleId(asked.part("bundle"))):
+    named = BundleId(asked.part("bundle"))
+    if known := await asked.budget.run(asked.questions.known, named):
         await body.passed_over(request, size_max)
+        await asked.budget.run(asked.authority.came_again, named)
         return _answer(known)
     async with (
         service.budgets.sites.place(asked.site),
@@ -36,7 +38,7 @@ async def bring(asked: Asked) -> web.StreamResponse:
         # small ones in a transaction gathers them here, and answers each after the commit.
         found = await asked.budget.run(asked.authority.absorb, path)
     facts = {"site": asked.site, "outcome": str(found.outcome), "code": found.code}
-    _LOG.info("bundle came", extra={**facts, "bundle": found.bundle or asked.part("bundle")})
+    _LOG.info("bundle came", extra={**facts, "bundle": found.bundle or named})
     return _answer(found)
 
 
