@@ -92,6 +92,14 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def threads(pid: int) -> list[int]:
+    """Return the threads of a process; none where it is gone."""
+    try:
+        return [int(name) for name in _names(f"{pid}/task")]
+    except OSError:
+        return []
+
+
 def descendants(pid: int) -> list[int]:
     """Return every process below one, parents before children; of `spared` only those below."""
     found: list[int] = []

@@ -21,8 +21,9 @@ from collections import deque
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pilot import emptying, linux, offline, reap, stage
+from pilot import asides, emptying, linux, offline, reap, stage
 from pilot.core.fate import NO_GRACE, Stop
+from pilot.core.fingerprints import FULL
 from pilot.core.holding import Holding, from_wire
 from pilot.isolation import hold
 from pilot.messages import Channel
@@ -133,6 +134,7 @@ class Slot:
             stage.bring(request, self._folders)
         except stage.NotStaged as error:
             reply["stage_in"] = error.what.format(**error.fields)
+            _note_full(error, reply)
         else:
             self._run(request, reply)
         took_s = time.monotonic() - began_s
@@ -149,6 +151,7 @@ class Slot:
 
     def _run(self, request: dict[str, Any], reply: dict[str, Any]) -> None:
         watch = Watch(request, self._processes)
+        task = asides.for_task(request, self._folders)
         try:
             pid = self._starter.start(request)
         except OSError as error:
@@ -156,7 +159,8 @@ class Slot:
             reply["exit_code"] = 127 if isinstance(error, FileNotFoundError) else 126
             return
         moves = bool(request["outputs"]) or "inputs" in request or "generated" in request
-        ended = self._await(pid, watch, request["walltime_ms"] / 1000, reply, moves=moves)
+        task.begin(pid)
+        ended = self._await(pid, watch, request["walltime_ms"] / 1000, reply, task, moves=moves)
         self._hold.sweep(ended)
         self._left_behind = ended.left_behind
         reply["wall_ms"] = round(1000 * (time.monotonic() - watch.began_s))
@@ -166,6 +170,7 @@ class Slot:
             reply["kernel_oom"] = self._oom_kills > kills
         else:
             reply["exit_code"] = os.WEXITSTATUS(ended.status)
+        task.leave(reply)
         self._finish(request, reply, ended, watch)
 
     def _finish(
@@ -183,6 +188,7 @@ class Slot:
                 reply["outputs"] = stage.take(request["outputs"], self._folders)
             except stage.NotStaged as error:
                 reply["stage_out"] = error.what.format(**error.fields)
+                _note_full(error, reply)
         peak, series = watch.end(reap.own_peak_bytes(ended, watch.memory_peak_bytes))
         if series:
             reply["series"] = series
@@ -195,7 +201,14 @@ class Slot:
         }
 
     def _await(
-        self, pid: int, watch: Watch, walltime_s: float, reply: dict[str, Any], *, moves: bool
+        self,
+        pid: int,
+        watch: Watch,
+        walltime_s: float,
+        reply: dict[str, Any],
+        task: asides.Plain,
+        *,
+        moves: bool,
     ) -> reap.Ended:
         """Wait for the task's first process, within limits, until it is reaped."""
         descriptor = os.pidfd_open(pid)
@@ -204,14 +217,15 @@ class Slot:
         kill_at_s = float("inf")
         try:
             while True:
-                wake_s = min(watch.next_look_s, kill_at_s, time_limit_s)
+                wake_s = min(watch.next_look_s, kill_at_s, time_limit_s, task.next_s)
                 left_ms = max(0.0, wake_s - time.monotonic()) * 1000 + 1
                 ready = [one for one, _ in self._poll.poll(left_ms)]
                 if descriptor in ready:
                     break
                 stop, evidence = Stop.NONE, ""
                 if ready:
-                    stop, evidence = self._asked(reply["local"], watch)
+                    stop, evidence = self._asked(reply["local"], task, watch)
+                task.tick()
                 now_s = time.monotonic()
                 if now_s >= watch.next_look_s and kill_at_s == float("inf"):
                     self._report()  # this one is not short: nothing should wait behind it
@@ -240,7 +254,7 @@ class Slot:
         ended.add(usage)
         return ended
 
-    def _asked(self, local: int, watch: Watch) -> tuple[Stop, str]:
+    def _asked(self, local: int, task: asides.Plain, watch: Watch) -> tuple[Stop, str]:
         """Read what the pilot says while a task runs."""
         messages = self._channel.arrived()
         if messages is None:
@@ -248,6 +262,7 @@ class Slot:
         for message in messages:
             if message.get("local", local) != local:
                 continue
+            task.hear(message, watch)
             if "gpus" in message:
                 watch.see_gpus(*message["gpus"])
             elif message.get("stop"):
@@ -273,6 +288,12 @@ class Slot:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self._hold.end()
         os._exit(0)
+
+
+def _note_full(error: stage.NotStaged, reply: dict[str, Any]) -> None:
+    """Say where a filesystem takes no more: no later task will fare better on this node."""
+    if isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL:
+        reply["disk_failed"] = f"the disk takes no more: {error.__cause__.strerror}"
 
 
 def _first(stop: Stop, evidence: str, other: tuple[Stop, str]) -> tuple[Stop, str]:
