@@ -267,7 +267,7 @@ class Slot:
                 watch.see_gpus(*message["gpus"])
             elif message.get("stop"):
                 self._report()
-                return Stop(message["stop"]), message["evidence"]
+                return Stop(message["stop"]), message["evidence"] + self._in_files()
         return Stop.NONE, ""
 
     def _tell(self, news: list[Any] | None) -> None:
@@ -277,6 +277,11 @@ class Slot:
                 self._channel.send({"use": news})
             except OSError:
                 self._leave()
+
+    def _in_files(self) -> str:
+        """Return what evidence adds where a task keeps memory in files."""
+        ram_mib = self._hold.ram_bytes() // MIB
+        return f"; {ram_mib} MiB of it in files of /tmp or /dev/shm" if ram_mib > 1 else ""
 
     def _on_term(self, _number: int, _frame: object) -> None:
         # A scheduler that signals the whole group means the pilot: it decides what is stopped.

@@ -28,7 +28,7 @@ class Stop(StrEnum):
     CANCELLED = "cancelled"
 
 
-NO_GRACE = frozenset({Stop.MEMORY, Stop.NODE_MEMORY})
+NO_GRACE = frozenset({Stop.MEMORY, Stop.NODE_MEMORY, Stop.PROCESSES})
 """Stops that can't wait until a task has cleaned up."""
 
 _STOPPED = {

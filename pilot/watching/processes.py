@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pilot import linux
 
 KEPT_OPEN_MAX = 256  # processes; more are opened at every look
+SEEN_MAX = 2048  # at one look: who bears them faster than they are counted has too many already
 READ_BYTES = 16 << 10
 _PIECE_BYTES = 2 << 10  # fewer were the end of a list
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC
@@ -108,7 +109,7 @@ class Processes:
         found: list[Process] = []
         todo = _children(os.getpid()) if parents is None else parents.get(os.getpid(), [])
         seen: set[int] = set()
-        while todo:
+        while todo and len(seen) < SEEN_MAX:
             pid = todo.pop()
             if pid in seen:
                 continue

@@ -146,15 +146,18 @@ class _Looks:
         since_s = max(0.001, now_s - self._looked_s)
         self._looked_s = now_s
         before, family = self.memory.used_bytes, listed()
+        alive = sum(process.is_alive for process in family)
+        stop = limits.processes_passed(self.limits, alive)
+        if stop[0] is not Stop.NONE:  # so many that measuring them would take longer than they live
+            return stop
         highest = self.memory.look(family, listed, ram_bytes)
         used, most = self.memory.used_bytes, allowed(self.limits.memory_bytes)
         self.pause_s = limits.pause_s(self.pause_s, used, (used - before) / since_s, most)
         step = max(NEWS_BYTES_MIN, self.limits.memory_bytes // NEWS_SHARE)
         changed = self._told_bytes < 0 or abs(used - self._told_bytes) >= step
         self._has_news = self._has_news or changed or used > most
-        alive = sum(process.is_alive for process in family)
         self._series.add(self._point(family, highest, alive, since_s, now_s))
-        return limits.processes_passed(self.limits, alive)
+        return stop
 
     def is_disk_due(self, now_s: float) -> bool:
         return now_s >= self._next_disk_look_s
