@@ -49,7 +49,6 @@ class Claim:
     slots: int
     offline: str
     isolation: str = ""  # as in a segment's Host; left out where empty
-    retired: str = ""  # why its node was found broken; left out where empty
 
 
 def encode(seal: Seal) -> bytes:
@@ -73,9 +72,8 @@ def decode(raw: bytes, *, where: str) -> Seal:
 def encode_claim(claim: Claim) -> bytes:
     """Return the bytes of a claim file."""
     row = {name: getattr(claim, name) for name in Claim.__slots__}
-    for name in ("isolation", "retired"):
-        if not row[name]:
-            del row[name]
+    if not claim.isolation:
+        del row["isolation"]
     return canonical.encode(row)
 
 
@@ -94,7 +92,6 @@ def decode_claim(raw: bytes, *, where: str) -> Claim:
         slots=value.count("slots"),
         offline=value.text("offline"),
         isolation=value.text("isolation") if value.has("isolation") else "",
-        retired=value.text("retired") if value.has("retired") else "",
     )
 
 

@@ -152,10 +152,7 @@ while True:
         time.sleep(0.05)  # spares who shares this machine
 """
     attempt, log = suffer(hostile, code, request=small(memory_mib=4000))
-    if attempt.fate is Fate.SUCCESS:  # it ended before anybody counted
-        assert "left behind were killed" in log
-    else:
-        assert "processes at once" in attempt.evidence
+    assert attempt.fate is Fate.SUCCESS and "left behind were killed" in log
 
 
 def test_ignoring_term_ends_in_kill(hostile: Site) -> None:

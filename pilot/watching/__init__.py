@@ -1,1 +1,0 @@
-"""How tasks are watched: looks at their processes, limits, borrowed memory, time series."""
