@@ -45,6 +45,12 @@ SLOTS_MAX = 256
     type=click.Path(path_type=Path),
     help="Where all of it is kept [default: a new folder in the temporary one].",
 )
+@click.option(
+    "--isolation",
+    type=click.Choice(["auto", "required", "plain"]),
+    default="auto",
+    help="How tasks are held: isolated where that works, isolated or not at all, plain.",
+)
 @click.option("--kills", type=click.IntRange(0), default=0, help="SIGKILLs at random moments.")
 @click.option("--seed", type=int, default=1, help="Seed of the random kills.")
 @click.option("--within", type=float, default=5.0, help="Seconds in which the kills fall.")
@@ -55,6 +61,7 @@ def command(
     slots: int | None,
     pilots: int,
     root: Path | None,
+    isolation: str,
     kills: int,
     seed: int,
     within: float,
@@ -72,7 +79,8 @@ def command(
         document = replace(document, jobs=min(jobs, document.jobs))
     root = (root or Path(tempfile.mkdtemp(prefix="pulk-rehearsal-"))).absolute()
     harm = Harm(kills=random_kills(seed, kills, within))
-    summary, _ = rehearse(document, root, size_for(document, slots, pilots), harm, as_json=as_json)
+    size = replace(size_for(document, slots, pilots), isolation=isolation)
+    summary, _ = rehearse(document, root, size, harm, as_json=as_json)
     if summary["failed"] or not report.sound(summary):
         sys.exit(EXIT_UNSOUND)
 

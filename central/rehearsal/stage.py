@@ -23,6 +23,7 @@ class SiteSize:
     tasks_wanted: int  # how many tasks the site asks for at a time
     shard_tasks_max: int
     task_path: str  # PATH that the tasks see
+    isolation: str = "auto"  # how tasks are held: see docs/pilot.md
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,5 +126,6 @@ def _write_relay_config(spool: Path, size: SiteSize, url: str, ledger: Path) -> 
         "report_after_s = 2\n"
         f"[capacity]\ntasks_wanted = {size.tasks_wanted}\n"
         f'[tasks]\npath = "{size.task_path}"\nwritable = ["{ledger.parent}"]\n'
+        f'isolation = "{size.isolation}"\n'
         f'[task_environment]\n{LEDGER_VARIABLE} = "{ledger}"\n'
     )

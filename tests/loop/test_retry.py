@@ -21,6 +21,7 @@ while pid > 1:
         os.kill(pid, signal.SIGKILL)
     pid = int(open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[1])
 """
+PLAIN = ("--isolation", "plain")  # isolated, no payload could reach its pilot
 HOLD = "import time; held = b'x' * (300 << 20); time.sleep(0.5)"
 
 
@@ -52,7 +53,7 @@ def test_what_ran_out_of_memory_or_time_gets_more_and_poison_ends_as_failed(
             ],
         },
     )
-    summary = rehearse(document, tmp_path / "rehearsal", "--slots", "2", "--pilots", "1")
+    summary = rehearse(document, tmp_path / "rehearsal", "--slots", "2", "--pilots", "1", *PLAIN)
     assert (summary["done"], summary["failed"]) == (6, 1), summary
     assert summary["lost"] == summary["double"] == 0 and summary["fsck_ok"]
     by_step = {one["step"]: one for one in summary["failures"]}
