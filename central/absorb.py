@@ -40,6 +40,7 @@ from central.joining import Joining, Merged, publish_pins
 from central.noting import bundle_row, note_receipt
 from central.parking import Disposition
 from central.requests import submit
+from central.store.rows import BundleRow
 from central.workings import Workings
 
 KINDS = frozenset(Kind)
@@ -143,12 +144,10 @@ def _is_overtaken(workings: Workings, path: Path) -> bool:
     return bool(of_epoch) or bool(bundles.rivals(row))
 
 
-def came_again(workings: Workings, bundle: BundleId) -> None:
+def came_again(workings: Workings, row: BundleRow) -> None:
     """Count that a known bundle came once more."""
-    row = workings.store.bundles.bundle(bundle)
-    if row is not None:
-        with workings.transaction():
-            workings.store.bundles.tally(f"duplicate {row.kind}")
+    with workings.transaction():
+        workings.store.bundles.tally(f"duplicate {row.kind}")
 
 
 def _absorb(workings: Workings, bundle: OpenBundle, *, live: bool) -> Disposition:
@@ -156,8 +155,8 @@ def _absorb(workings: Workings, bundle: OpenBundle, *, live: bool) -> Dispositio
     row = workings.store.bundles.bundle(bundle.id)
     if row is not None and row.outcome != Outcome.PARKED:
         if live:
-            came_again(workings, bundle.id)
-        return Disposition(Outcome(row.outcome), row.code, row.text, bundle.id)
+            came_again(workings, row)
+        return Disposition.of(row)
     try:
         found = _merge(workings, bundle, live=live)
     except _Overtaken as error:
@@ -238,8 +237,7 @@ def _archiving(workings: Workings, bundle: OpenBundle, leases: int = 0) -> Itera
     with _blaming_central(bundle), workings.transaction():
         row = bundles.bundle(bundle.id)
         if row is not None and row.outcome != Outcome.PARKED:
-            told = Disposition(Outcome(row.outcome), row.code, row.text, bundle.id)
-            raise _Overtaken(told)
+            raise _Overtaken(Disposition.of(row))
         if row is not None:
             merged = Merged(row.no)
             bundles.set_outcome(row.no, Outcome.MERGED, "", "", safe=safe)

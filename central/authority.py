@@ -206,7 +206,9 @@ class Authority(Questions):
     def came_again(self, bundle: BundleId) -> None:
         """Count that a bundle whose end is known came once more."""
         with self._held():
-            absorb.came_again(self._w, bundle)
+            row = self._w.store.bundles.bundle(bundle)
+            if row is not None:
+                absorb.came_again(self._w, row)
 
     def _mark(self, found: Disposition) -> None:
         """Note whose outbox a bundle may have changed."""

@@ -37,6 +37,11 @@ class Disposition:
     text: str = ""
     bundle: BundleId | None = None
 
+    @classmethod
+    def of(cls, row: BundleRow) -> Disposition:
+        """Return what became of a bundle that came before."""
+        return cls(Outcome(row.outcome), row.code, row.text, row.id)
+
 
 def refuse(workings: Workings, bundle: OpenBundle, error: BundleRefused) -> Disposition:
     """Keep a verified bundle that can't be merged (now), and tell its site by receipt."""
@@ -48,7 +53,7 @@ def refuse(workings: Workings, bundle: OpenBundle, error: BundleRefused) -> Disp
         row = workings.store.bundles.bundle(bundle.id)
         if row is not None and row.outcome != Outcome.PARKED:  # another process was faster
             leave(workings, bundle.id)
-            return Disposition(Outcome(row.outcome), row.code, row.text, bundle.id)
+            return Disposition.of(row)
         if row is None:
             fresh = bundle_row(bundle, outcome, error.code, text)
             missing = _missing(error, bundle.manifest)

@@ -85,7 +85,7 @@ class Questions:
             row = store.bundles.bundle(bundle)
         if row is None or row.outcome == Outcome.PARKED:
             return None
-        return Disposition(Outcome(row.outcome), row.code, row.text, bundle)
+        return Disposition.of(row)
 
     def health(self) -> dict[str, Any]:
         """Return how central is."""

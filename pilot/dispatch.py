@@ -222,21 +222,24 @@ class Dispatch:
                     held.told,
                 )
             except PulkError as error:
-                reply = {"not_started": error.text(), "exit_code": 126, "signal": 0}
-                self._end(number, running, ended(running, reply, number, self._provenance), b"")
-            else:
-                if not allows(self._holding, message.get("network", "")):
-                    denied = self._denied(message["network"])
-                    reply = {"network_class": denied, "exit_code": -1, "signal": 0}
-                    self._end(number, running, ended(running, reply, number, self._provenance), b"")
-                    continue
-                if held.cpus:
-                    message["cpus"] = held.cpus
-                messages.append(message)
+                self._refuse(number, running, exit_code=126, not_started=error.text())
+                continue
+            if not allows(self._holding, message.get("network", "")):
+                denied = self._denied(message["network"])
+                self._refuse(number, running, exit_code=-1, network_class=denied)
+                continue
+            if held.cpus:
+                message["cpus"] = held.cpus
+            messages.append(message)
         if messages:
             self._slots.all[number].send({"tasks": messages})  # a dead slot shows by its end
         else:
             self._set_free(number)
+
+    def _refuse(self, number: int, running: Running, **reply: Any) -> None:
+        """End an attempt that no slot was asked for."""
+        attempt = ended(running, {"signal": 0, **reply}, number, self._provenance)
+        self._end(number, running, attempt, b"")
 
     def _denied(self, wanted: str) -> str:
         return (

@@ -15,14 +15,15 @@ from bundle.records.telemetry import Sample
 from pilot import folder
 from pilot.core.node import Node
 from pilot.core.provenance import modules
-from pilot.discovery import parse_system
+from pilot.discovery import disk, parse_system
 from pilot.discovery.system import text
 
 
-def describe(offline: str, node: Node, environment: Mapping[str, str]) -> Host:
+def describe(offline: str, isolation: str, node: Node, environment: Mapping[str, str]) -> Host:
     """Return the facts of this node that travel in every segment.
 
-    `environment` is what tasks start from: what is loaded there counts before the pilot's own.
+    `offline` and `isolation` are the slots' words. `environment` is what tasks start from: what is
+    loaded there counts before the pilot's own.
     """
     return Host(
         name=platform.node(),
@@ -42,6 +43,7 @@ def describe(offline: str, node: Node, environment: Mapping[str, str]) -> Host:
         batch_id=node.batch.batch_id,
         restarts=node.batch.restarts,
         modules=modules(environment, os.environ),
+        isolation=isolation,
     )
 
 
@@ -53,21 +55,20 @@ def boot_id() -> str:
 class Samples:
     """Looks at the node every few seconds; psutil is imported with the first look."""
 
-    def __init__(self, disk: Path) -> None:
-        """Watch the filesystem that holds `disk`."""
-        self._disk = disk
+    def __init__(self, place: Path) -> None:
+        """Watch the filesystem that holds `place`."""
+        self._place = place
 
     def take(self, running: int) -> Sample:
         """Return a sample; cpu is the average since the last one."""
         import psutil
 
-        free = os.statvfs(self._disk)
         share = psutil.cpu_percent(interval=None)
         return Sample(
             at_us=time.time_ns() // 1000,
             cpu_milli=round(share * 10 * (os.cpu_count() or 1)),
             memory_used_mib=psutil.virtual_memory().used // MIB,
-            disk_free_bytes=free.f_bavail * free.f_frsize,
+            disk_free_bytes=disk.free_bytes(self._place),
             running=running,
         )
 

@@ -35,6 +35,17 @@ class Ended:
         self.cpu_s += usage.ru_utime + usage.ru_stime
         self.maxrss_bytes = max(self.maxrss_bytes, usage.ru_maxrss * 1024)
 
+    def add_left(self, usage: resource.struct_rusage) -> None:
+        """Add a process that was left behind, once it is killed and reaped."""
+        self.add(usage)
+        self.left_behind += 1
+
+    def add_all(self, other: Ended) -> None:
+        """Add what was left behind and reaped elsewhere."""
+        self.cpu_s += other.cpu_s
+        self.maxrss_bytes = max(self.maxrss_bytes, other.maxrss_bytes)
+        self.left_behind += other.left_behind
+
 
 def sweep(ended: Ended | None = None) -> None:
     """Kill and reap every process below this one; their usage is added to `ended`.
@@ -50,8 +61,7 @@ def sweep(ended: Ended | None = None) -> None:
             return
         if pid:
             if ended is not None:
-                ended.add(usage)
-                ended.left_behind += 1
+                ended.add_left(usage)
             continue
         kill_all()
         time.sleep(pause_s)

@@ -13,7 +13,6 @@ import selectors
 import signal
 import socket
 import time
-from dataclasses import replace
 
 from bundle.errors import PulkError
 from bundle.ids import PilotRun
@@ -98,8 +97,8 @@ class Pilot:
         self._listen_for_signals()
         try:
             offline = self._dispatch.settle_in()
-            host = node.describe(offline, self._found, self._environment)
-            self._host = replace(host, isolation=self._dispatch.isolation)
+            isolation = self._dispatch.isolation
+            self._host = node.describe(offline, isolation, self._found, self._environment)
         except PulkError:
             publish.remove(self._spool.claimed(self._pilot_run))
             raise

@@ -37,7 +37,8 @@ PLAIN = (
 SIGNED = ("exit_code", "clock_offset_us", "overhead_us", "idle_ms")
 REPLACED = ("started_us", "started_mono_us", "cpu_ms")  # by the last three of these
 PLACES = ("fate", "software", "evidence")
-COLUMNS = (*DIFFERENCES, *PLAIN, *SIGNED, *PLACES, "consumed", "outputs")
+LISTS = {"consumed": 2, "outputs": 3}  # how many columns each is written as
+COLUMNS = (*DIFFERENCES, *PLAIN, *SIGNED, *PLACES, *LISTS)
 
 _PLACE_OF = {fate: place for place, fate in enumerate(FATES)}
 
@@ -157,7 +158,7 @@ def _files(
     digests ends with one that a place refers to.
     """
     packed, table = value.reader("columns"), value.bytes("digests")
-    lists = {"consumed": _row(packed, "consumed", 2), "outputs": _row(packed, "outputs", 3)}
+    lists = {name: columns.several(packed, name, many) for name, many in LISTS.items()}
     counts = {name: columns.numbers(one, 0, count) for name, one in lists.items()}
     totals = {name: sum(one) for name, one in counts.items()}
     if (total := sum(totals.values())) > PLACES_PER_SEGMENT_MAX:
@@ -179,14 +180,6 @@ def _files(
         _grouped(counts["consumed"], flat["consumed"]),
         _grouped(counts["outputs"], zip(flat["outputs"], sizes, strict=True)),
     )
-
-
-def _row(packed: shape.Reader, name: str, length: int) -> shape.Reader:
-    row = packed.reader(name)
-    if type(row.value) is not list or len(row.value) != length:
-        expected, found = f"an array of {length} columns", f"{len(row.value)} values"
-        raise shape.WrongShape(where=row.where, expected=expected, found=found)
-    return row
 
 
 def _grouped(counts: Iterable[int], flat: Iterable[_T]) -> list[tuple[_T, ...]]:

@@ -93,6 +93,15 @@ def differences(
     return values
 
 
+def several(packed: shape.Reader, name: str, length: int) -> shape.Reader:
+    """Return a reader of so many columns under one name. Raises WrongShape."""
+    found = packed.reader(name)
+    if type(found.value) is not list or len(found.value) != length:
+        expected, values = f"an array of {length} columns", f"{len(found.value)} values"
+        raise shape.WrongShape(where=found.where, expected=expected, found=values)
+    return found
+
+
 def require_counts(values: Sequence[int], where: str) -> None:
     """Raise WrongShape unless all values are counts."""
     if values and (min(values) < 0 or max(values) > COUNT_MAX):

@@ -141,13 +141,6 @@ def header_from_wire(value: shape.Reader) -> SegmentHeader:
     )
 
 
-def _host_to_wire(host: Host) -> dict[str, Any]:
-    row = {name: getattr(host, name) for name in Host.__slots__}
-    if not host.isolation:
-        del row["isolation"]
-    return row
-
-
 def _made(
     row: shape.Reader,
     consumed: tuple[bytes, ...],

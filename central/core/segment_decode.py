@@ -14,7 +14,7 @@ from bundle import canonical, shape
 from bundle.fates import FATES
 from bundle.limits import ATTEMPTS_PER_SEGMENT_MAX, PLACES_PER_SEGMENT_MAX, SEGMENT_LIMITS
 from bundle.records import columns, segment
-from bundle.records.attempts import DIFFERENCES, DIGEST_BYTES, PLACES, PLAIN, SIGNED
+from bundle.records.attempts import DIFFERENCES, DIGEST_BYTES, LISTS, PLACES, PLAIN, SIGNED
 from central.core import planes
 from central.core.segment_columns import (
     EMPTY,
@@ -26,7 +26,6 @@ from central.core.segment_columns import (
 )
 
 NUMBERS = (*DIFFERENCES, *PLAIN, *SIGNED, *PLACES)
-LISTS = {"consumed": 2, "outputs": 3}  # how many columns each is written as
 _EVIDENT = planes.BASE_MAX
 
 
@@ -60,7 +59,7 @@ def _columns(packed: shape.Reader, count: int, texts: int) -> dict[str, Numbers]
     for name, length in zip(PLACES, (len(FATES), texts, texts), strict=True):
         found[name] = _numbers(packed, name, count, high=length - 1)
     for name, length in LISTS.items():
-        row = _row(packed, name, length)
+        row = columns.several(packed, name, length)
         found[name] = _numbers(row, 0, count, high=PLACES_PER_SEGMENT_MAX)
     return found
 
@@ -95,7 +94,7 @@ def _lists(
     packed: shape.Reader, table: bytes, counts: dict[str, Numbers]
 ) -> tuple[Lists, Lists, Numbers]:
     """Return consumed and outputs, and the sizes of outputs. Raises WrongShape."""
-    rows = {name: _row(packed, name, length) for name, length in LISTS.items()}
+    rows = {name: columns.several(packed, name, length) for name, length in LISTS.items()}
     first = {name: firsts(many) for name, many in counts.items()}
     totals = {name: int(one[-1]) for name, one in first.items()}
     if (total := sum(totals.values())) > PLACES_PER_SEGMENT_MAX:
@@ -114,14 +113,6 @@ def _lists(
     sizes = _numbers(rows["outputs"], 2, totals["outputs"])
     consumed = Lists(first["consumed"], found["consumed"])
     return consumed, Lists(first["outputs"], found["outputs"]), sizes
-
-
-def _row(packed: shape.Reader, name: str, length: int) -> shape.Reader:
-    row = packed.reader(name)
-    if type(row.value) is not list or len(row.value) != length:
-        expected, found = f"an array of {length} columns", f"{len(row.value)} values"
-        raise shape.WrongShape(where=row.where, expected=expected, found=found)
-    return row
 
 
 def _numbers(

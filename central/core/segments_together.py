@@ -17,7 +17,7 @@ from bundle import canonical, shape
 from bundle.fates import FATES
 from bundle.limits import PLACES_PER_SEGMENT_MAX
 from bundle.records import columns
-from bundle.records.attempts import DIFFERENCES, DIGEST_BYTES, PLACES, SIGNED
+from bundle.records.attempts import DIFFERENCES, DIGEST_BYTES, LISTS, PLACES, SIGNED
 from bundle.records.host import Host
 from bundle.records.host import from_wire as host_from_wire
 from bundle.records.segment import COLUMNS, SegmentHeader
@@ -30,7 +30,7 @@ from central.core.segment_columns import (
     firsts,
     summaries,
 )
-from central.core.segment_decode import LISTS, NUMBERS, decode
+from central.core.segment_decode import NUMBERS, decode
 
 BYTES_MAX = 64 << 10  # beyond it, or beyond ROWS_MAX, one at a time is as fast
 ROWS_MAX = 1024

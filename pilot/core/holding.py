@@ -39,6 +39,11 @@ class Holding:
     files_max: int = 4096
     ram_bytes: int = 1 << 30
 
+    @property
+    def opens_network(self) -> bool:
+        """Whether steps that ask for it reach more than their own node."""
+        return self.network in ("site", "any")
+
     def to_wire(self) -> dict[str, Any]:
         """Return plain values for a message to a slot."""
         return asdict(self) | {"isolation": str(self.isolation)}

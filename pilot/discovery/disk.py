@@ -37,14 +37,14 @@ def look(path: str, mounts: tuple[parse.Mount, ...]) -> Scratch | None:
         place = os.path.realpath(path, strict=True)
         if not Path(place).is_dir() or not os.access(place, os.W_OK | os.X_OK):
             return None
-        free = os.statvfs(place)
+        free = free_bytes(Path(place))
     except (OSError, ValueError):
         return None
     kind = parse.mount_of(place, mounts).filesystem
     return Scratch(
         path=place,
         filesystem=kind,
-        free_bytes=free.f_bavail * free.f_frsize,
+        free_bytes=free,
         is_ram=kind in parse.RAM_FILESYSTEMS,
         is_shared=kind in parse.SHARED_FILESYSTEMS,
     )

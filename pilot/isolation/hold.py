@@ -39,9 +39,7 @@ class Hold:
         if self.inner is None:
             reap.sweep(ended)
         elif not self.inner.is_empty():
-            cpu_s, resident_bytes, ended.left_behind = self.inner.sweep()
-            ended.cpu_s += cpu_s
-            ended.maxrss_bytes = max(ended.maxrss_bytes, resident_bytes)
+            ended.add_all(self.inner.sweep())
         if self.ram >= 0 and _used(self.ram) != self.ram_start:
             emptying.empty(self.ram, self.ram_kept)
             self.is_damaged = _used(self.ram) != self.ram_start
@@ -83,7 +81,7 @@ def settle(folder: str, holding: Holding) -> Hold:
     view.build(folder, holding)
     os.chdir(folder)
     outside = None
-    if holding.network in ("site", "any"):
+    if holding.opens_network:
         outside = NodeNetwork()
         linux.unshare(linux.CLONE_NEWNET)
     linux.bring_loopback_up()
@@ -104,7 +102,7 @@ def settle(folder: str, holding: Holding) -> Hold:
 
 def _plain(holding: Holding, reason: str) -> Hold:
     """Hold by what needs no mount namespace: own network where that works, limits."""
-    word = offline.enter() if holding.network not in ("site", "any") else _WITH_NETWORK
+    word = offline.enter() if not holding.opens_network else _WITH_NETWORK
     kernel.hide_memory()
     limits.settle(holding, own_namespace=False)
     return Hold(word, f"plain: {reason}")
@@ -116,7 +114,7 @@ _WITH_NETWORK = "none: the site lets tasks reach its network, and nothing isolat
 def _leave_node(holding: Holding) -> bool:
     """Leave the node's mounts and network; return whether users are counted apart as well."""
     flags = kernel.CLONE_NEWNS
-    if holding.network not in ("site", "any"):
+    if not holding.opens_network:
         flags |= linux.CLONE_NEWNET
     uid, gid = os.getuid(), os.getgid()
     try:

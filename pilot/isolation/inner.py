@@ -18,9 +18,10 @@ from typing import NoReturn
 
 from pilot import linux
 from pilot.isolation import kernel, view
+from pilot.reap import Ended
 
 _READY, _SWEEP = b"r", b"s"
-_REPORT = struct.Struct("!dQI")  # cpu in s, largest resident KiB, processes reaped
+_REPORT = struct.Struct("!dQI")  # cpu in s, largest resident bytes, processes reaped
 ANSWER_S_MAX = 10.0
 _WORD_BYTES_MAX = 200
 
@@ -45,8 +46,8 @@ class Inner:
         """
         return not os.pread(self._children, 16, 0)
 
-    def sweep(self) -> tuple[float, int, int]:
-        """Kill and reap all inside; return their cpu in s, largest resident bytes, and number.
+    def sweep(self) -> Ended:
+        """Kill and reap all inside; return what they used, and their number as left behind.
 
         A process whose parent is the slot is killed too, but the slot must reap it. Raises OSError
         where something can't be killed in time.
@@ -56,8 +57,8 @@ class Inner:
         report = os.read(self._answer, _REPORT.size) if ready else b""
         if len(report) != _REPORT.size:
             raise OSError("a process of the task cannot be killed")
-        cpu_s, resident_kib, reaped = _REPORT.unpack(report)
-        return cpu_s, int(resident_kib) * 1024, reaped
+        cpu_s, maxrss_bytes, left_behind = _REPORT.unpack(report)
+        return Ended(0, cpu_s, maxrss_bytes, left_behind=left_behind)
 
     def end(self) -> None:
         """Kill everything inside, at once and for ever; reap every child of this process.
@@ -126,54 +127,42 @@ def _serve(ask: int, answer: int) -> None:
     poll = select.poll()
     poll.register(ask, select.POLLIN)
     poll.register(bell, select.POLLIN)
-    used = _Used()
+    left = Ended(0)
     while True:
         for descriptor, _ in poll.poll():
             if descriptor == bell:
                 with contextlib.suppress(BlockingIOError):
                     os.read(bell, 4096)
-                used.reap_dead()
+                _reap_dead(left)
             else:
                 if not os.read(ask, 1):
                     return
-                used.kill_all()
-                os.write(answer, used.report())
-                used = _Used()
+                _kill_all(left)
+                os.write(answer, _REPORT.pack(left.cpu_s, left.maxrss_bytes, left.left_behind))
+                left = Ended(0)
 
 
-class _Used:
-    """What reaped processes used."""
+def _reap_dead(left: Ended) -> bool:
+    """Reap what is dead; False where no child is left at all."""
+    while True:
+        try:
+            pid, _, usage = os.wait4(-1, os.WNOHANG)
+        except ChildProcessError:
+            return False
+        if not pid:
+            return True
+        left.add_left(usage)
 
-    def __init__(self) -> None:
-        self.cpu_s = 0.0
-        self.resident_kib = 0
-        self.reaped = 0
 
-    def reap_dead(self) -> bool:
-        """Reap what is dead; False where no child is left at all."""
-        while True:
-            try:
-                pid, _, usage = os.wait4(-1, os.WNOHANG)
-            except ChildProcessError:
-                return False
-            if not pid:
-                return True
-            self.cpu_s += usage.ru_utime + usage.ru_stime
-            self.resident_kib = max(self.resident_kib, usage.ru_maxrss)
-            self.reaped += 1
-
-    def kill_all(self) -> None:
-        """Kill all but this process, until none is left. The kernel does each round at once."""
-        while True:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(-1, signal.SIGKILL)
-            if not self.reap_dead():
-                return
-            with contextlib.suppress(ChildProcessError):
-                os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)  # until the next one is dead
-
-    def report(self) -> bytes:
-        return _REPORT.pack(self.cpu_s, self.resident_kib, self.reaped)
+def _kill_all(left: Ended) -> None:
+    """Kill all but this process, until none is left. The kernel does each round at once."""
+    while True:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
+        if not _reap_dead(left):
+            return
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)  # until the next one is dead
 
 
 def _bound_processes(pids_max: int) -> None:
