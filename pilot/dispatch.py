@@ -118,15 +118,19 @@ class Dispatch:
         if self._holding.isolation is Isolation.REQUIRED and self.isolation != ISOLATED:
             raise IsolationMissing(reason=self.isolation)
 
-    def start_some(self, shards: Mapping[int, OpenShard]) -> bool:
-        """Give a free slot its next task, or several short ones; False where there is none."""
+    def start_some(self, shards: Mapping[int, OpenShard], *, suspects: bool = True) -> bool:
+        """Give a free slot its next task, or several short ones; False where there is none.
+
+        `suspects`: whether one may start, for what ended before is durable; else the pilot that it
+        takes down would take the record of an innocent one with it.
+        """
         now_us = time.time_ns() // 1000
         for shard in shards.values():
             if shard.agenda.due_us:
                 shard.agenda.wake(now_us)
-        suspect_runs = bool(self._suspects)
+        waits = bool(self._suspects) or not suspects
         chosen = self._packing.next(
-            self._holdings.room, now_us, end_us=self._end_us, suspect_runs=suspect_runs
+            self._holdings.room, now_us, end_us=self._end_us, suspect_runs=waits
         )
         if chosen is None:
             return False

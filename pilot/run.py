@@ -80,6 +80,7 @@ class Pilot:
             end_us=found.end_us,
         )
         self._gathering = Gathering()
+        self._ended = 0  # attempts, durable or not
         self._told_to_end = False
         self._starts_no_more = False
         self._stopped = False
@@ -172,7 +173,9 @@ class Pilot:
     def _fill(self) -> None:
         """Start tasks while there are free slots, claiming shards where the open ones have none."""
         while self._dispatch.has_free_slot and not self._starts_no_more:
-            if not self._dispatch.start_some(self._shards) and not self._claim_one():
+            durable = self._ended == self._recorder.committed
+            has_some = self._dispatch.start_some(self._shards, suspects=durable)
+            if not has_some and not self._claim_one():
                 break
         if (started := self._dispatch.take_started()) is not None:
             self._recorder.begin(started)
@@ -267,6 +270,7 @@ class Pilot:
     # -- recording -----------------------------------------------------------------------
 
     def _on_end(self, shard: OpenShard, attempt: Attempt, text: bytes) -> None:
+        self._ended += 1
         self._gathering.add(shard.key, attempt, text)
         self._last_work_s = time.monotonic()
 

@@ -13,6 +13,8 @@ import pytest
 
 from bundle.dataset.spec import Output, Step
 from bundle.fates import Fate, counts
+from bundle.ids import PilotRun
+from bundle.retry import History
 from bundle.spool.journal import read_journal
 from bundle.spool.records import Journaled, read_records
 from pilot import linux
@@ -103,6 +105,23 @@ def test_a_task_that_kills_its_slot_is_given_up_after_a_few_tries(site: SiteFold
     site.run(slots=1, isolation="plain")
     ((_, _, segment),) = site.seals(lease)
     assert segment.complete and fates(segment.attempts) == [Fate.NODE_FAILURE] * 3
+
+
+def test_what_ended_before_a_task_that_kills_its_pilot_keeps_its_record(site: SiteFolder) -> None:
+    twice = History(lost_on=frozenset(PilotRun(bytes([n]) * 8) for n in (1, 2)), losses=2)
+    poison = python(
+        "import os, signal\n"
+        "slot = open(f'/proc/{os.getppid()}/stat').read()\n"
+        "os.kill(int(slot.rpartition(')')[2].split()[1]), signal.SIGKILL)\n"
+    )
+    steps = (
+        Step("innocent", shell("true"), request=small()),
+        Step("poison", poison, request=small()),
+    )
+    site.offered(dataset(*steps), tried=((0, 0, twice), (0, 1, twice)))
+    with site.start(slots=1, idle_s=30, isolation="plain") as process:
+        assert process.wait(30) == -signal.SIGKILL
+    assert fates(journal_of(site).attempts) == [Fate.SUCCESS]
 
 
 def test_a_term_signal_to_the_whole_group_stops_tasks_and_seals(site: SiteFolder) -> None:
