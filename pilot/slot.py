@@ -194,6 +194,10 @@ class Slot:
         self._poll.register(descriptor, select.POLLIN)
         time_limit_s = time.monotonic() + walltime_s
         kill_at_s = float("inf")
+
+        def is_due() -> bool:
+            return bool(self._poll.poll(0)) or time.monotonic() >= min(time_limit_s, kill_at_s)
+
         try:
             while True:
                 wake_s = min(watch.next_look_s, kill_at_s, time_limit_s)
@@ -207,9 +211,8 @@ class Slot:
                 now_s = time.monotonic()
                 if now_s >= watch.next_look_s and kill_at_s == float("inf"):
                     self._report()  # this one is not short: nothing should wait behind it
-                    stop, evidence = _first(
-                        stop, evidence, watch.look(self._log.size(), self._hold.ram_bytes())
-                    )
+                    looked = watch.look(self._log.size(), self._hold.ram_bytes(), is_due)
+                    stop, evidence = _first(stop, evidence, looked)
                 if now_s >= time_limit_s:
                     time_limit_s = float("inf")
                     limit = (Stop.WALLTIME, f"ran longer than {round(1000 * walltime_s)} ms")

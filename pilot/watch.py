@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 
 from pilot import linux, stage
 from pilot.core.fate import Stop
@@ -33,16 +34,22 @@ class Watch:
         self.memory_peak_bytes = 0
         self.disk_peak_bytes = 0
 
-    def look(self, log_bytes: int, ram_bytes: int = 0) -> tuple[Stop, str]:
+    def look(
+        self, log_bytes: int, ram_bytes: int = 0, is_due: Callable[[], bool] = lambda: False
+    ) -> tuple[Stop, str]:
         """Take a sample; return which limit was passed, with the evidence.
 
-        `ram_bytes` is what the task's files in memory take; it counts as memory.
+        `ram_bytes` is what the task's files in memory take; it counts as memory. `is_due` tells
+        that something else must not wait: then a look that takes long is given up.
         """
         self.has_looked = True
         now_s = time.monotonic()
         self._interval_s = min(2 * self._interval_s, LOOK_S_MAX)
         self.next_look_s = now_s + self._interval_s
-        used = _tree_bytes(self._memory_bytes_max) + ram_bytes
+        tree_bytes = _tree_bytes(self._memory_bytes_max, is_due)
+        if tree_bytes is None:
+            return Stop.NONE, ""
+        used = tree_bytes + ram_bytes
         self.memory_peak_bytes = max(self.memory_peak_bytes, used)
         if used > self._memory_bytes_max:
             words = f"used {used // MIB} MiB, requested {self._memory_mib} MiB"
@@ -68,14 +75,20 @@ class Watch:
         return Stop.NONE, ""
 
 
-def _tree_bytes(suspicious_bytes: int) -> int:
-    """Return the memory of everything below this process.
+def _tree_bytes(suspicious_bytes: int, is_due: Callable[[], bool]) -> int | None:
+    """Return the memory of everything below this process; None where that was given up.
 
     Resident memory counts shared pages once for each process, so it only raises the suspicion; the
-    proportional figure, which costs a walk of the page tables, decides.
+    proportional figure, which costs a walk of the page tables, decides. Of processes that fork all
+    the time the kernel tells it so slowly that hundreds take a minute.
     """
     family = linux.descendants(os.getpid())
     used = sum(map(linux.resident_bytes, family))
-    if used > suspicious_bytes and len(family) > 1:
-        used = sum(map(linux.proportional_bytes, family))
+    if used <= suspicious_bytes or len(family) <= 1:
+        return used
+    used = 0
+    for pid in family:
+        if is_due():
+            return None
+        used += linux.proportional_bytes(pid)
     return used

@@ -17,6 +17,7 @@ NOBODY = 65534
 
 
 def main(folder: str, *command: str) -> None:
+    os.umask(0o022)  # whatever the tests before left: its folders are entered by another user
     linux.unshare(kernel.CLONE_NEWNS)
     kernel.mount("none", "/", flags=kernel.MS_REC | kernel.MS_SLAVE)
     checkout = Path(__file__).resolve().parents[2]
