@@ -149,6 +149,8 @@ class Slot:
         try:
             pid = self._starter.start(request)
         except OSError as error:
+            if self._hold.is_gone():
+                self._leave()  # no fault of the task's: it is tried again in a new slot
             reply["not_started"] = f"{request['argv'][0]}: {error.strerror or error}"
             reply["exit_code"] = 127 if isinstance(error, FileNotFoundError) else 126
             return

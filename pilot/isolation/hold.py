@@ -44,6 +44,10 @@ class Hold:
             emptying.empty(self.ram, self.ram_kept)
             self.is_damaged = _used(self.ram) != self.ram_start
 
+    def is_gone(self) -> bool:
+        """Whether nothing can be started here any more: the slot must be replaced."""
+        return self.inner is not None and self.inner.is_gone()
+
     def kill_all(self) -> None:
         """Kill everything of the running task; its first process is left to be reaped."""
         if self.inner is None:

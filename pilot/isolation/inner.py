@@ -46,6 +46,13 @@ class Inner:
         """
         return not os.pread(self._children, 16, 0)
 
+    def is_gone(self) -> bool:
+        """Whether the first process ended: nothing can be started inside any more."""
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return True
+
     def sweep(self) -> Ended:
         """Kill and reap all inside; return what they used, and their number as left behind.
 

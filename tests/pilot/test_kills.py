@@ -99,6 +99,21 @@ def test_a_killed_slot_is_replaced_and_its_task_tried_again(site: SiteFolder) ->
     assert second.fate is Fate.SUCCESS
 
 
+def test_a_slot_whose_first_process_was_killed_is_replaced_and_blames_no_task(
+    site: SiteFolder,
+) -> None:
+    with site.start(slots=1, idle_s=30) as process:
+        until(lambda: any(site.spool.folder("claimed").glob("*/claim")))
+        (slot,) = linux.children(process.pid)
+        (first,) = linux.children(slot)
+        os.kill(first, signal.SIGKILL)
+        lease = site.offered(dataset(Step("once", shell("true"), failures_max=1)))
+        until(lambda: bool(site.seals(lease)))
+        process.terminate()
+        assert process.wait(30) == 0
+    assert fates(site.attempts(lease)) == [Fate.NODE_FAILURE, Fate.SUCCESS]
+
+
 def test_a_task_that_kills_its_slot_is_given_up_after_a_few_tries(site: SiteFolder) -> None:
     code = "import os, signal; os.kill(os.getppid(), signal.SIGKILL)"
     lease = site.offered(dataset(Step("poison", python(code), request=small())))
