@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks import pilot_watching
 from benchmarks.table import Row, interleaved
 from bundle.dataset import spec
 from bundle.dataset.spec import Command, Dataset, Step
@@ -64,7 +65,7 @@ def measure() -> list[Row]:
     isolated = found["pulk pilot, isolated"]
     rows.append(Row("pilot", "isolated", isolated, "tasks/s", "plain", isolated / ours, None, None))
     rows.append(Row("pilot", "one task from start to end", found["pulk pilot, first task"], "s"))
-    return rows
+    return rows + pilot_watching.rows()
 
 
 def _timed(run: object) -> float:

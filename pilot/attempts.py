@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bundle.dataset.spec import Step
 from bundle.fates import Fate
 from bundle.ids import AttemptKey, PilotRun, Task
 from bundle.records.attempt import Attempt, Usage
 from bundle.spool.records import Begun
 from pilot.claims import Claimed
 from pilot.core.agenda import Agenda, Start
+from pilot.core.asides import recorded
 from pilot.core.fate import judge, seen_from_wire
 from pilot.core.provenance import Provenance
 from pilot.recorder import GROUP_ATTEMPTS_MAX, Group
@@ -30,10 +32,11 @@ class OpenShard:
     claimed: Claimed
     agenda: Agenda
     running: int = 0
+    is_gone: bool = False  # its dataset was deleted
 
     def may_start(self, now_us: int) -> bool:
         """Return whether the lease still allows starting."""
-        return not 0 < self.claimed.file.start_before_us <= now_us
+        return not self.is_gone and not 0 < self.claimed.file.start_before_us <= now_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,11 @@ class Running:
     local: int
     asked_us: int
     asked_mono_us: int
+
+    @property
+    def step(self) -> Step:
+        """The step that it is a task of."""
+        return self.shard.claimed.dataset.steps[self.start.place[0]]
 
     @property
     def kind(self) -> tuple[str, int]:
@@ -91,7 +99,9 @@ def ended(running: Running, reply: Mapping[str, Any], slot: int, provenance: Pro
         usage=Usage(wall_ms=reply.get("wall_ms", 0), **reply.get("usage", {})),
         consumed=running.start.consumed,
         outputs=outputs if fate is Fate.SUCCESS else (),
-        software=provenance.words(reply.get("software", ""), reply.get("container", "")),
+        software=recorded(
+            provenance.words(reply.get("software", ""), reply.get("container", "")), reply
+        ),
         evidence=evidence,
     )
 
@@ -123,12 +133,14 @@ class Gathering:
     size: int = 0  # in bytes, about
     since_s: float = 0.0
 
-    def add(self, key: int, attempt: Attempt, text: bytes) -> None:
-        """Add an attempt of a shard, with its log."""
+    def add(self, key: int, attempt: Attempt, text: bytes, series: bytes) -> None:
+        """Add an attempt of a shard, with its log and its time series."""
         if not self.group.attempts:
             self.since_s = time.monotonic()
         self.group.attempts.append((key, attempt, text))
-        self.size += RECORD_BYTES + len(text) + 32 * len(attempt.consumed)
+        if series:
+            self.group.series[attempt.local] = series
+        self.size += RECORD_BYTES + len(text) + len(series) + 32 * len(attempt.consumed)
 
     def is_due(self, now_s: float) -> bool:
         """Return whether the group is large or old enough."""

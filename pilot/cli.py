@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 SLOTS_MAX = 1024
@@ -36,8 +37,9 @@ def parser() -> argparse.ArgumentParser:
         "--config",
         type=Path,
         metavar="FILE",
-        help="TOML with [tasks] path and [task_environment]; nothing else is read",
+        help="TOML with [tasks] path, [task_environment] and the end's times in [pilots]",
     )
+    _add_ending(run)
     run.add_argument(
         "--jitter-s",
         default=0.0,
@@ -51,6 +53,23 @@ def parser() -> argparse.ArgumentParser:
     node.set_defaults(entry=_node)
     run.set_defaults(entry=_run)
     return top
+
+
+def _add_ending(run: argparse.ArgumentParser) -> None:
+    """Add the options that say when the pilot must be gone."""
+    end = run.add_mutually_exclusive_group()
+    words = "when the allocation ends, as UTC seconds or 2027-01-31T12:00:00Z"
+    end.add_argument("--ends-at", type=_moment, metavar="T", help=words)
+    words = "the allocation ends so long from now (default: what the scheduler tells)"
+    end.add_argument("--lasts-s", type=_seconds, metavar="S", help=words)
+    for name, words in (
+        ("--last-starts-s", "so long before the end only what surely ends in time is started"),
+        ("--checkpoint-s", "so long before the end tasks are asked for checkpoints"),
+        ("--stop-s", "so long before the end what runs is stopped, and sealed"),
+    ):
+        run.add_argument(name, type=_seconds, metavar="S", help=words)
+    words = "where seals go when the spool takes no more; the relay looks there"
+    run.add_argument("--emergency", type=Path, metavar="DIR", help=words)
 
 
 def command(arguments: list[str]) -> int:
@@ -78,6 +97,7 @@ def _node(given: argparse.Namespace) -> None:
 def _run(given: argparse.Namespace) -> None:
     from pilot.core.jitter import jitter_s
 
+    began_us = time.time_ns() // 1000
     time.sleep(jitter_s(given.batch_id, os.uname().nodename, given.jitter_s))
     from bundle.ids import PILOT_RUN_BYTES, PilotRun
     from bundle.spool.layout import Spool
@@ -98,9 +118,16 @@ def _run(given: argparse.Namespace) -> None:
     site = load(given.config)
     slots.hold(replace(site.holding, hidden=(str(spool.root), *site.holding.hidden)))
     from pilot.discovery.look import look
+    from pilot.plan_file import load_plan
     from pilot.run import Pilot
 
-    Pilot(spool, slots, pilot_run, given.batch_id, site, given.idle_s, look()).run()
+    found = look()
+    end_us = given.ends_at or found.end_us
+    if given.lasts_s is not None:
+        end_us = began_us + round(1e6 * given.lasts_s)
+    options = {name: getattr(given, name) for name in ("last_starts_s", "checkpoint_s", "stop_s")}
+    plan = load_plan(given.config, end_us, given.emergency, options)
+    Pilot(spool, slots, pilot_run, given.batch_id, site, given.idle_s, found, plan).run()
 
 
 def _folder(text: str) -> Path:
@@ -122,3 +149,13 @@ def _seconds(text: str) -> float:
     if not seconds >= 0:
         raise argparse.ArgumentTypeError(f"{text} seconds")
     return seconds
+
+
+def _moment(text: str) -> int:
+    """UTC microseconds."""
+    if text.isascii() and text.isdecimal():
+        return int(text) * 1_000_000
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text} has no offset: write it with Z")
+    return round(at.timestamp() * 1e6)

@@ -28,14 +28,9 @@ def load(path: Path | None) -> Site:
     """Read `[tasks]`, `[task_environment]` and `[site] network`; the rest is the relay's."""
     if path is None:
         return Site()
-    try:
-        value = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigRefused(where=str(path), reason=error.strerror or str(error)) from error
-    except ValueError as error:
-        raise ConfigRefused(where=str(path), reason=str(error)) from error
-    tasks = _table(value, "tasks", path)
-    environment = _table(value, "task_environment", path)
+    value = read(path)
+    tasks = table(value, "tasks", path)
+    environment = table(value, "task_environment", path)
     for name, text in environment.items():
         if not isinstance(text, str):
             raise ConfigRefused(where=f"{path}: task_environment.{name}", reason="it is not text")
@@ -46,7 +41,7 @@ def load(path: Path | None) -> Site:
         task_path=task_path,
         environment=tuple(sorted(environment.items())),
         software=_software(tasks, environment, path),
-        holding=_holding(tasks, _table(value, "site", path), path),
+        holding=_holding(tasks, table(value, "site", path), path),
     )
 
 
@@ -59,7 +54,7 @@ def _software(tasks: dict[str, Any], environment: dict[str, str], path: Path) ->
         reason = "it is not a list of texts as `name==version`"
         raise ConfigRefused(where=f"{path}: tasks.software", reason=reason)
     found = set(words)
-    files = _table(tasks, "software_files", path)
+    files = table(tasks, "software_files", path)
     for name, file in files.items():
         where = f"{path}: tasks.software_files.{name}"
         if name not in LISTS or not isinstance(file, str):
@@ -113,8 +108,19 @@ def _count(tasks: dict[str, Any], name: str, usual: int, path: Path) -> int:
     raise ConfigRefused(where=f"{path}: tasks.{name}", reason="it is no whole number above 0")
 
 
-def _table(value: dict[str, Any], name: str, path: Path) -> dict[str, Any]:
-    table = value.get(name, {})
-    if not isinstance(table, dict):
+def read(path: Path) -> dict[str, Any]:
+    """Read a TOML file. Raises ConfigRefused."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigRefused(where=str(path), reason=error.strerror or str(error)) from error
+    except ValueError as error:
+        raise ConfigRefused(where=str(path), reason=str(error)) from error
+
+
+def table(value: dict[str, Any], name: str, path: Path) -> dict[str, Any]:
+    """Return a table of a file, empty where it is missing. Raises ConfigRefused."""
+    found = value.get(name, {})
+    if not isinstance(found, dict):
         raise ConfigRefused(where=f"{path}: {name}", reason="it is not a table")
-    return table
+    return found

@@ -13,48 +13,32 @@ from bundle.fates import Fate
 from bundle.ids import PilotRun
 from bundle.records.attempt import Attempt
 from pilot.attempts import OpenShard, Running, asked, begun, ended, lost
+from pilot.beside import Beside
+from pilot.checkpoints import Checkpoints
 from pilot.core.agenda import Start
 from pilot.core.batching import Batching
 from pilot.core.fate import Stop
-from pilot.core.holding import ISOLATED, Isolation, allows
+from pilot.core.holding import allows, denied
 from pilot.core.lineage import ended as ended_of
 from pilot.core.packing import Chosen, Packing
 from pilot.core.provenance import Provenance
 from pilot.core.request import Site, request
+from pilot.discovery.system import memory_groups
 from pilot.holdings import Held, Holdings
-from pilot.offline import NAMESPACE
 from pilot.recorder import Started
-from pilot.slots import Slots
+from pilot.slots import Slots, SlotsFailed
+from pilot.stretching import Stretching
+from pilot.watching.free import FreeMemory
+from pilot.watching.gpus import Gpus
+from pilot.watching.limits import MIB
+from pilot.watching.node_watch import NodeWatch
 
 DEATHS_MAX = 5  # of one slot in a row, without an attempt that ended in between
 
 log = logging.getLogger("pulk.pilot")
 
 Given = tuple[OpenShard, Start]
-OnEnd = Callable[[OpenShard, Attempt, bytes], None]
-
-
-class SlotsFailed(PulkError):
-    """A slot's process dies as soon as it starts: this node cannot run tasks. Try another one.
-
-    The pilot's standard error says what the slot's last words were.
-    """
-
-    code = "slots-failed"
-    transient = True
-    what = "slot {slot} died {deaths} times in a row ({how})"
-    remedy = "look at the pilot's standard error; another node may be better"
-
-
-class IsolationMissing(PulkError):
-    """The site demands that tasks are isolated, and this node cannot do that.
-
-    Try another node, let its administrator allow user namespaces, or set `[tasks] isolation`.
-    """
-
-    code = "isolation-missing"
-    what = "tasks can't be isolated here ({reason})"
-    remedy = 'allow user namespaces on the node, or set [tasks] isolation = "auto"'
+OnEnd = Callable[[OpenShard, Attempt, bytes, bytes], None]  # log, time series
 
 
 class Dispatch:
@@ -69,12 +53,11 @@ class Dispatch:
         holdings: Holdings,
         packing: Packing,
         on_end: OnEnd,
-        end_us: int = 0,
+        checkpoints: Checkpoints,
     ) -> None:
-        """Start with slots that have not said yet how they settled in.
-
-        `end_us` is when the allocation ends, 0 if ever.
-        """
+        """Start with slots that have not said yet how they settled in."""
+        self.end_us = 0  # when tasks are stopped: nothing starts that can't end before; 0: never
+        self.beside = Beside(checkpoints, Stretching(holdings, slots), packing, pilot_run)
         self.running: dict[int, Running] = {}
         self._suspects: set[int] = set()  # of those that run; see `retry.is_suspect`
         self._started = Started()
@@ -85,9 +68,11 @@ class Dispatch:
         self._provenance = Provenance(site.words())
         self._holding = site.holding
         self._on_end = on_end
+        memory_bytes, free = holdings.node.memory_mib * MIB, FreeMemory(memory_groups())
+        self.watch = NodeWatch(memory_bytes, free, Gpus(), self._tell)
         self._free: list[int] = []
         self._in_slot: dict[int, list[int]] = {number: [] for number in slots.all}
-        self._holdings, self._packing, self._end_us = holdings, packing, end_us
+        self._holdings, self._packing = holdings, packing
         self._deaths = dict.fromkeys(slots.all, 0)
         self._batching = Batching(packing.durations)
         self._local = 0
@@ -103,20 +88,8 @@ class Dispatch:
             self._listen_to(number)
         while waiting := [n for n, slot in self._slots.all.items() if not slot.offline]:
             self.on_ready(waiting[0])
-        self._check_isolation()
-        words = [slot.offline for slot in self._slots.all.values()]
-        return next((word for word in words if word != NAMESPACE), NAMESPACE)
-
-    @property
-    def isolation(self) -> str:
-        """How tasks are held: `isolated`, or `plain: <reason>` of a slot."""
-        words = [slot.isolation for slot in self._slots.all.values()]
-        return next((word for word in words if word != ISOLATED), ISOLATED)
-
-    def _check_isolation(self) -> None:
-        """Raise IsolationMissing where the site demands what does not work here."""
-        if self._holding.isolation is Isolation.REQUIRED and self.isolation != ISOLATED:
-            raise IsolationMissing(reason=self.isolation)
+        self._slots.check_isolation(self._holding)
+        return self._slots.offline
 
     def start_some(self, shards: Mapping[int, OpenShard], *, suspects: bool = True) -> bool:
         """Give a free slot its next task, or several short ones; False where there is none.
@@ -130,7 +103,10 @@ class Dispatch:
                 shard.agenda.wake(now_us)
         waits = bool(self._suspects) or not suspects
         chosen = self._packing.next(
-            self._holdings.room, now_us, end_us=self._end_us, suspect_runs=waits
+            self.beside.stretching.offered(self._holdings.room),
+            now_us,
+            end_us=self.end_us,
+            suspect_runs=waits,
         )
         if chosen is None:
             return False
@@ -146,11 +122,33 @@ class Dispatch:
         news, self._started = self._started, Started()
         return news
 
-    def stop(self, stop: Stop, evidence: str) -> None:
-        """Stop whatever runs."""
+    def stop(self, stop: Stop, evidence: str, shard: OpenShard | None = None) -> None:
+        """Stop whatever runs, or what runs of one shard."""
+        message = {"stop": str(stop), "evidence": evidence}
         for number, attempts in self._in_slot.items():
-            if attempts:
-                self._slots.all[number].send({"stop": str(stop), "evidence": evidence})
+            if shard is None and attempts:
+                self._slots.all[number].send(message)
+            for local in attempts if shard is not None else ():
+                if self.running[local].shard is shard:
+                    self._slots.all[number].send(message | {"local": local})
+
+    def keepers(self) -> dict[int, int]:
+        """Return what runs and can leave a checkpoint: local numbers, with their slots."""
+        return {
+            local: number
+            for number, attempts in self._in_slot.items()
+            for local in attempts
+            if self.running[local].step.checkpoint.files
+        }
+
+    def ask_for_checkpoints(self) -> None:
+        """Ask whatever runs and can leave a checkpoint for it."""
+        for local, number in self.keepers().items():
+            self._slots.all[number].send({"checkpoint": True, "local": local})
+
+    def grow(self, *, keeps: bool) -> None:
+        """Give idle cores, and memory, to tasks that can use them."""
+        self.beside.stretching.grow(keeps=keeps)
 
     def on_ready(self, number: int) -> None:
         """Take what a slot says, or notice that it died. Raises SlotsFailed."""
@@ -163,6 +161,8 @@ class Dispatch:
             if "hello" in message:
                 slot.offline, slot.isolation = message["hello"], message["isolation"]
                 self._free.append(number)
+            elif "use" in message:
+                self.watch.note(number, message["use"])
             else:
                 self._on_report(number, message)
 
@@ -180,7 +180,7 @@ class Dispatch:
         if given[0][1].alone:
             return given
         while len(given) < many:
-            chosen = self._packing.more(need, is_short, now_us, self._end_us)
+            chosen = self._packing.more(need, is_short, now_us, self.end_us)
             if chosen is None:
                 break
             shard = shards[chosen[0]]
@@ -192,6 +192,7 @@ class Dispatch:
         shard, start = given
         is_short = self._batching.is_short((shard.claimed.lease.dataset, start.place[0]))
         pinned = len(self._slots.all) > 1 and not is_short
+        self.beside.stretching.make_room(start.need)
         held = self._holdings.take(number, start.need, pinned=pinned)
         took_us = self._packing.took_us(shard.key, start.place[0])
         latest_us = 1000 * start.request.walltime_ms
@@ -199,6 +200,7 @@ class Dispatch:
         return held
 
     def _let_go(self, number: int) -> None:
+        self.beside.stretching.end(number)
         self._holdings.let_go(number)
         self._packing.ended(number)
 
@@ -229,11 +231,13 @@ class Dispatch:
                 self._refuse(number, running, exit_code=126, not_started=error.text())
                 continue
             if not allows(self._holding, message.get("network", "")):
-                denied = self._denied(message["network"])
-                self._refuse(number, running, exit_code=-1, network_class=denied)
+                why = denied(self._holding, message["network"])
+                self._refuse(number, running, exit_code=-1, network_class=why)
                 continue
             if held.cpus:
                 message["cpus"] = held.cpus
+            if "keeps" in message or "elastic" in message:
+                self.beside.settle(number, running, message, held)
             messages.append(message)
         if messages:
             self._slots.all[number].send({"tasks": messages})  # a dead slot shows by its end
@@ -245,20 +249,17 @@ class Dispatch:
         attempt = ended(running, {"signal": 0, **reply}, number, self._provenance)
         self._end(number, running, attempt, b"")
 
-    def _denied(self, wanted: str) -> str:
-        return (
-            f"the step asks for network class {wanted!r}, tasks here get {self._holding.network!r}"
-        )
-
     def _on_report(self, number: int, message: dict[str, Any]) -> None:
         self._deaths[number] = 0
+        self.watch.ended(number)
         for reply in message["ended"]:
             running = self.running[reply["local"]]
             attempt = ended(running, reply, number, self._provenance)
             if attempt.fate is Fate.SUCCESS:
                 took_us = attempt.ended_mono_us - attempt.started_mono_us
                 self._packing.durations.note(running.kind, took_us / 1_000_000)
-            self._end(number, running, attempt, reply.get("log", b""))
+            self.beside.ended(running, attempt, reply)
+            self._end(number, running, attempt, reply.get("log", b""), reply.get("series", b""))
         for local in message["back"]:
             self._hand_back(number, self.running[local])
         if not self._in_slot[number]:
@@ -275,6 +276,7 @@ class Dispatch:
         self._listen_to(number)
         if number in self._free:
             self._free.remove(number)
+        self.watch.ended(number)
         attempts = [self.running[local] for local in self._in_slot[number]]
         self._deaths[number] = 0 if attempts else self._deaths[number] + 1
         for place, running in enumerate(attempts):
@@ -291,11 +293,16 @@ class Dispatch:
         channel = self._slots.all[number].channel
         self._selector.register(channel.socket, selectors.EVENT_READ, number)
 
-    def _end(self, number: int, running: Running, attempt: Attempt, text: bytes) -> None:
+    def _tell(self, number: int, message: dict[str, Any]) -> None:
+        self._slots.all[number].send(message)
+
+    def _end(
+        self, number: int, running: Running, attempt: Attempt, text: bytes, series: bytes = b""
+    ) -> None:
         self._take(number, running)
         agenda, place = running.shard.agenda, running.start.place
         agenda.ended(place, ended_of(attempt, self._pilot_run), attempt.outputs)
-        self._on_end(running.shard, attempt, text)
+        self._on_end(running.shard, attempt, text, series)
 
     def _hand_back(self, number: int, running: Running) -> None:
         self._take(number, running)

@@ -92,6 +92,14 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def threads(pid: int) -> list[int]:
+    """Return the threads of a process; none where it is gone."""
+    try:
+        return [int(name) for name in _names(f"{pid}/task")]
+    except OSError:
+        return []
+
+
 def descendants(pid: int) -> list[int]:
     """Return every process below one, parents before children; of `spared` only those below."""
     found: list[int] = []
@@ -102,25 +110,6 @@ def descendants(pid: int) -> list[int]:
                 found.append(child)
             todo.append(child)
     return found
-
-
-def resident_bytes(pid: int) -> int:
-    """Return the resident memory of a process; 0 where it is gone."""
-    try:
-        return int(_read(f"{pid}/statm").split()[1]) * _PAGE_BYTES
-    except (OSError, IndexError):
-        return 0
-
-
-def proportional_bytes(pid: int) -> int:
-    """Return the memory of a process with shared pages divided; resident where unreadable."""
-    try:
-        for line in _read(f"{pid}/smaps_rollup").splitlines():
-            if line.startswith(b"Pss:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return resident_bytes(pid)
 
 
 def read_and_written_bytes(pid: int) -> tuple[int, int]:
@@ -186,6 +175,3 @@ def _checked(result: int, call: str) -> None:
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{call}: {errno.errorcode.get(number, number)}")
-
-
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")

@@ -13,6 +13,7 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from bundle.errors import PulkError
 from bundle.limits import MIB
@@ -54,6 +55,7 @@ class Group:
 
     attempts: list[tuple[int, Attempt, bytes]] = field(default_factory=list)
     samples: list[tuple[int, Sample]] = field(default_factory=list)
+    series: dict[int, bytes] = field(default_factory=dict)  # by local number
 
 
 @dataclass(slots=True)
@@ -62,6 +64,17 @@ class Started:
 
     begun: dict[int, list[Begun]] = field(default_factory=dict)
     back: dict[int, list[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Commit:
+    """The order to make a group durable: obeyed after a failure too, to keep the group."""
+
+    recorder: Recorder
+    group: Group
+
+    def __call__(self) -> None:
+        self.recorder.commit(self.group)
 
 
 class Recorder:
@@ -81,6 +94,7 @@ class Recorder:
         self._data = os.open(spool.folder("data"), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.committed = 0  # attempts whose record is durable
         self.failure: Exception | None = None
+        self._unrecorded: list[Group] = []  # what came when the spool took no more
         self._thread = threading.Thread(target=self._serve, name="recorder", daemon=True)
         self._thread.start()
 
@@ -94,23 +108,28 @@ class Recorder:
 
     def record(self, group: Group) -> None:
         """Order a group commit."""
-        self._orders.put(lambda: self._commit(group))
+        self._orders.put(_Commit(self, group))
 
     def seal(self, key: int, *, complete: bool) -> None:
         """Order the last seal of a shard; the shard is given up."""
         self._orders.put(lambda: self._seal(key, complete))
 
-    def close(self) -> None:
-        """Wait until every order is done. Raises RecorderFailed."""
+    def close(self, emergency: Path | None = None) -> None:
+        """Wait until every order is done. Raises RecorderFailed.
+
+        Where the spool failed, all that is not sealed there is sealed into `emergency`.
+        """
         self._orders.put(None)
         self._thread.join()
         os.close(self._data)
         if self.failure is not None:
+            if emergency is not None:
+                self._seal_elsewhere(emergency)
             raise RecorderFailed(where=str(self._spool.root), reason=str(self.failure))
 
     def _serve(self) -> None:
         while (order := self._orders.get()) is not None:
-            if self.failure is None:
+            if self.failure is None or isinstance(order, _Commit):
                 try:
                     order()
                 except Exception as error:  # whatever it is, nothing more may be promised
@@ -143,8 +162,11 @@ class Recorder:
         if outputs:
             self._sync_outputs(outputs)
         touched: set[int] = set()
+        series = group.series.get
         for key, attempt, text in group.attempts:
-            self._open[key][1].append(records.attempt_record(attempt, text))
+            self._open[key][1].append(
+                records.attempt_record(attempt, text, series(attempt.local, b""))
+            )
             self._begun[key].pop(attempt.local, None)
             touched.add(key)
         for key, sample in group.samples:
@@ -153,7 +175,7 @@ class Recorder:
         for key in touched:
             self._open[key][1].commit()
         for key, attempt, text in group.attempts:
-            self._open[key][0].add(attempt, text)
+            self._open[key][0].add(attempt, text, series(attempt.local, b""))
         for key, sample in group.samples:
             self._open[key][0].samples.append(sample)
         self.committed += len(group.attempts)
@@ -190,11 +212,53 @@ class Recorder:
         seal.let_go(self._spool, recorded.header)
         self._open_journal(key, later, held)
 
+    def commit(self, group: Group) -> None:
+        """Make a group durable; after a failure keep it for an emergency seal."""
+        try:
+            if self.failure is None:
+                self._commit(group)
+                return
+        except OSError:
+            self._unrecorded.append(group)
+            raise
+        self._unrecorded.append(group)
+
+    def _seal_elsewhere(self, folder: Path) -> None:
+        """Seal what is open into another folder, with what could not be recorded.
+
+        An attempt counts only if its outputs are whole: those of the rest run again.
+        """
+        for group in self._unrecorded:
+            for key, attempt, text in group.attempts:
+                recorded = self._open[key][0] if key in self._open else None
+                known = {one.local for one in recorded.attempts} if recorded else set()
+                if recorded and attempt.local not in known and self._is_whole(attempt):
+                    recorded.add(attempt, text)
+        for recorded, *_ in self._open.values():
+            if not recorded.attempts:
+                continue
+            raw = seal.encode(recorded, self._signer, self._batch_id, complete=False)
+            try:
+                where = seal.publish_elsewhere(folder, recorded, raw)
+            except OSError as error:
+                log.error("emergency seal failed", extra={"reason": str(error)})
+            else:
+                log.error("emergency seal", extra={"path": str(where)})
+
+    def _is_whole(self, attempt: Attempt) -> bool:
+        try:
+            for file, _ in attempt.outputs:
+                publish.fsync_file(self._spool.data(file))
+        except OSError:
+            return False
+        return True
+
     def _seal(self, key: int, complete: bool) -> None:
-        recorded, journal, _ = self._open.pop(key)
-        self._begun.pop(key, None)
+        recorded, journal, _ = self._open[key]
         journal.close()
         self._publish(recorded, complete=complete)
+        del self._open[key]
+        self._begun.pop(key, None)
         seal.let_go(self._spool, recorded.header)
 
     def _publish(self, recorded: Recorded, *, complete: bool) -> None:

@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import selectors
-import signal
 import socket
 import time
 
@@ -24,6 +23,7 @@ from bundle.spool.layout import Spool
 from bundle.trust.keys import MemoryKey
 from pilot import linux, node
 from pilot.attempts import GROUP_S, Gathering, OpenShard
+from pilot.checkpoints import Checkpoints
 from pilot.claims import Claims
 from pilot.core.agenda import Agenda, State
 from pilot.core.fate import Stop
@@ -32,6 +32,7 @@ from pilot.core.packing import Packing
 from pilot.core.request import Site
 from pilot.discovery import disk
 from pilot.dispatch import Dispatch
+from pilot.ending import Ending, Plan
 from pilot.holdings import Holdings
 from pilot.recorder import Recorder
 from pilot.slots import Slots
@@ -39,7 +40,7 @@ from pilot.slots import Slots
 LOOK_FOR_SHARDS_S = 0.1
 LOOK_FOR_SHARDS_S_MAX = 1.0
 SAMPLE_S = 5.0
-SLOW_S = 1.0  # the loop looks for the drain file and its own claim so often
+SLOW_S = 1.0
 
 log = logging.getLogger("pulk.pilot")
 
@@ -56,8 +57,12 @@ class Pilot:
         site: Site,
         idle_s: float,
         found: Node,
+        plan: Plan,
     ) -> None:
-        """Make the pilot's key; its slots were started before. `found`: what the node has."""
+        """Make the pilot's key; its slots were started before.
+
+        `found`: what the node has; `plan`: what is known of the end.
+        """
         self._spool = spool
         self._slots = slots
         self._pilot_run = pilot_run
@@ -72,20 +77,20 @@ class Pilot:
         self._claims = Claims(spool, pilot_run)
         self._shards: dict[int, OpenShard] = {}
         self._keys = 0
-        self._end_us = found.end_us
-        self._packing = Packing(self._node, slots=len(slots.all))
+        times = plan.times
+        resumed_us = max(round(1e6 * (times.last_starts_s - times.stop_s)), 1)
+        self._packing = Packing(self._node, slots=len(slots.all), resumed_us=resumed_us)
         holdings = Holdings(self._node, found)
         self._dispatch = Dispatch(
             *(slots, self._selector, pilot_run, site, holdings, self._packing, self._on_end),
-            end_us=found.end_us,
+            Checkpoints(spool),
         )
+        self._ending = Ending(plan, spool, pilot_run, self._dispatch, self._packing)
+        self._emergency = plan.emergency
         self._gathering = Gathering()
         self._ended = 0  # attempts, durable or not
-        self._told_to_end = False
-        self._starts_no_more = False
-        self._stopped = False
         now_s = time.monotonic()
-        self._last_work_s = self._next_claim_s = self._next_look_s = now_s
+        self._last_work_s = self._next_claim_s = self._next_grow_s = now_s
         self._claim_interval_s = LOOK_FOR_SHARDS_S
         self._next_sample_s = now_s + SLOW_S
         self._bell, self._bell_rope = socket.socketpair()
@@ -95,10 +100,10 @@ class Pilot:
     def run(self) -> None:
         """Work until there is nothing to do for `idle_s`, or until drained. Raises PulkError."""
         self._selector.register(self._bell, selectors.EVENT_READ, None)
-        self._listen_for_signals()
+        self._ending.listen(self._bell_rope.fileno())
         try:
             offline = self._dispatch.settle_in()
-            isolation = self._dispatch.isolation
+            isolation = self._slots.isolation
             self._host = node.describe(offline, isolation, self._found, self._environment)
         except PulkError:
             publish.remove(self._spool.claimed(self._pilot_run))
@@ -114,9 +119,10 @@ class Pilot:
                     self._on_ready(key.data)
                 self._tick()
         finally:
+            self._dispatch.watch.close()
             self._slots.close()
             self._flush()
-            self._recorder.close()
+            self._recorder.close(self._emergency)
         self._claims.close()
         self._leave()
 
@@ -138,6 +144,7 @@ class Pilot:
         )
         path = self._spool.claim(self._pilot_run)
         publish.write_new_file(self._spool.folder("tmp"), path, seals.encode_claim(claim))
+        self._ending.claim = claim
         facts = {"pilot_run": self._pilot_run.hex(), "offline": self._host.offline}
         facts["isolation"] = self._host.isolation
         log.info("pilot started", extra=facts)
@@ -149,30 +156,22 @@ class Pilot:
             publish.remove(folder)
         log.info("pilot ended", extra={"attempts": self._recorder.committed})
 
-    def _listen_for_signals(self) -> None:
-        def on_signal(_number: int, _frame: object) -> None:
-            self._told_to_end = True
-
-        signal.set_wakeup_fd(self._bell_rope.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, on_signal)
-
     def _ring(self) -> None:
         with contextlib.suppress(BlockingIOError):  # full: the loop has been woken already
             self._bell_rope.send(b"\0")
 
     def _is_over(self) -> bool:
         if self._recorder.failure is not None:
-            return True
+            return self._emergency is None or not self._dispatch.running
         if self._shards:
             return False
-        return self._starts_no_more or time.monotonic() - self._last_work_s >= self._idle_s
+        return self._ending.starts_no_more or time.monotonic() - self._last_work_s >= self._idle_s
 
     # -- the loop's parts ----------------------------------------------------------------
 
     def _fill(self) -> None:
         """Start tasks while there are free slots, claiming shards where the open ones have none."""
-        while self._dispatch.has_free_slot and not self._starts_no_more:
+        while self._dispatch.has_free_slot and not self._ending.starts_no_more:
             durable = self._ended == self._recorder.committed
             has_some = self._dispatch.start_some(self._shards, suspects=durable)
             if not has_some and not self._claim_one():
@@ -183,10 +182,11 @@ class Pilot:
     def _pause_s(self) -> float:
         """Return how long the loop may sleep."""
         now_s = time.monotonic()
-        wake_s = min(now_s + SLOW_S, self._next_sample_s)
+        looks_s = (self._next_sample_s, self._dispatch.watch.next_look_s)
+        wake_s = min(now_s + SLOW_S, *looks_s, self._ending.next_s(now_s))
         if self._gathering.group.attempts:
             wake_s = min(wake_s, self._gathering.since_s + GROUP_S)
-        if self._dispatch.has_free_slot and not self._starts_no_more:
+        if self._dispatch.has_free_slot and not self._ending.starts_no_more:
             wake_s = min(wake_s, self._next_claim_s, now_s + self._until_due_s())
         return max(0.0, wake_s - now_s)
 
@@ -206,11 +206,13 @@ class Pilot:
 
     def _tick(self) -> None:
         now_s = time.monotonic()
-        if self._told_to_end:
-            self._stop("the pilot was told to end")
-        if now_s >= self._next_look_s:
-            self._next_look_s = now_s + SLOW_S
-            self._look_around()
+        if self._recorder.failure is not None:  # what ends from now on is sealed elsewhere
+            self._ending.stop(Stop.PREEMPTED, "the spool takes no more records")
+        self._ending.tick(now_s, self._shards)
+        if now_s >= self._next_grow_s:
+            self._next_grow_s = now_s + SLOW_S
+            self._dispatch.grow(keeps=self._nothing_waits())
+        self._dispatch.watch.look()
         if now_s >= self._next_sample_s:
             self._next_sample_s = now_s + SAMPLE_S
             self._sample()
@@ -218,20 +220,14 @@ class Pilot:
             self._flush()
         self._seal_what_is_over()
 
-    def _look_around(self) -> None:
-        """Look whether the site drains, or took this pilot for dead and its shards away."""
-        self._starts_no_more = self._starts_no_more or self._spool.drain.exists()
-        try:
-            self._spool.claim(self._pilot_run).stat()
-        except FileNotFoundError:
-            self._stop("the pilot was taken for dead: its claim is gone")
-        except OSError as error:  # a shared filesystem that hesitates proves nothing
-            log.warning("claim not readable", extra={"reason": str(error)})
-
-    def _stop(self, evidence: str) -> None:
-        if not self._stopped:
-            self._starts_no_more = self._stopped = True
-            self._dispatch.stop(Stop.PREEMPTED, evidence)
+    def _nothing_waits(self) -> bool:
+        """Whether nothing is left that would want the room which is idle now."""
+        if self._ending.starts_no_more or self._ending.is_near:
+            return True
+        open_states = (State.READY, State.BACKING_OFF, State.WAITING)
+        shards = self._shards.values()
+        waits = any(shard.agenda.count(state) for shard in shards for state in open_states)
+        return not waits and self._claim_interval_s >= LOOK_FOR_SHARDS_S_MAX
 
     def _claim_one(self) -> bool:
         """Claim and open a shard; it may turn out to have nothing to start."""
@@ -269,9 +265,9 @@ class Pilot:
 
     # -- recording -----------------------------------------------------------------------
 
-    def _on_end(self, shard: OpenShard, attempt: Attempt, text: bytes) -> None:
+    def _on_end(self, shard: OpenShard, attempt: Attempt, text: bytes, series: bytes) -> None:
         self._ended += 1
-        self._gathering.add(shard.key, attempt, text)
+        self._gathering.add(shard.key, attempt, text, series)
         self._last_work_s = time.monotonic()
 
     def _flush(self) -> None:
@@ -291,7 +287,7 @@ class Pilot:
             if shard.running:
                 continue
             complete = shard.agenda.complete
-            if complete or self._starts_no_more or self._is_stuck(shard, now_us):
+            if complete or self._ending.starts_no_more or self._is_stuck(shard, now_us):
                 self._flush()
                 self._packing.drop(shard.key)
                 self._recorder.seal(shard.key, complete=complete)
@@ -302,7 +298,7 @@ class Pilot:
         """Whether what is left needs more time or GPUs than there are: it goes back untouched."""
         if shard.agenda.count(State.BACKING_OFF) and shard.may_start(now_us):
             return False
-        if self._packing.may_start(shard.key, now_us, self._end_us):
+        if self._packing.may_start(shard.key, now_us, self._dispatch.end_us):
             return False
         self._claims.give_back(shard.claimed.lease.lease)
         return True

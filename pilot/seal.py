@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from bundle.records import seal as seals
 from bundle.records import segment as segments
@@ -28,16 +29,19 @@ class Recorded:
     attempts: list[Attempt] = field(default_factory=list)
     logs: dict[int, bytes] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)
+    series: dict[int, bytes] = field(default_factory=dict)
     log_bytes: int = 0
     consumed: int = 0
 
-    def add(self, attempt: Attempt, log: bytes) -> None:
+    def add(self, attempt: Attempt, log: bytes, series: bytes = b"") -> None:
         """Add an attempt whose record is durable."""
         self.attempts.append(attempt)
         self.consumed += len(attempt.consumed)
         if log:
             self.logs[attempt.local] = log
             self.log_bytes += len(log)
+        if series:
+            self.series[attempt.local] = series
 
 
 def encode(recorded: Recorded, signer: Signer, batch_id: str, *, complete: bool) -> bytes:
@@ -50,7 +54,7 @@ def encode(recorded: Recorded, signer: Signer, batch_id: str, *, complete: bool)
             pilot_key=signer.public,
             signature=signer.sign(pae(SEAL_PAYLOAD_TYPE, digest)),
             logs=seals.encode_logs(recorded.logs),
-            telemetry=telemetry.encode(tuple(recorded.samples)),
+            telemetry=telemetry.encode(tuple(recorded.samples), recorded.series),
             batch_id=batch_id,
         )
     )
@@ -61,6 +65,14 @@ def publish_seal(spool: Spool, recorded: Recorded, raw: bytes) -> None:
     name = SealName(_name(recorded.header), recorded.header.pilot_run)
     staged = publish.stage(spool.folder("tmp"), raw)
     publish.publish(staged, spool.seal(name))
+
+
+def publish_elsewhere(folder: Path, recorded: Recorded, raw: bytes) -> Path:
+    """Put a seal where the relay looks for those of pilots whose spool took no more."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    target = folder / str(SealName(_name(recorded.header), recorded.header.pilot_run))
+    publish.publish(publish.stage(folder, raw), target)
+    return target
 
 
 def let_go(spool: Spool, header: SegmentHeader) -> None:

@@ -21,14 +21,18 @@ from collections import deque
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pilot import emptying, linux, offline, reap, stage
-from pilot.core.fate import Stop
+from pilot import asides, emptying, linux, offline, reap, stage
+from pilot.core.fate import NO_GRACE, Stop
+from pilot.core.fingerprints import FULL
 from pilot.core.holding import Holding, from_wire
 from pilot.isolation import hold
 from pilot.messages import Channel
 from pilot.slot_log import SlotLog
 from pilot.starting import Starter
-from pilot.watch import MIB, Watch
+from pilot.watching.files import file_bytes_max, full_file_bytes
+from pilot.watching.limits import MIB
+from pilot.watching.processes import Processes
+from pilot.watching.watch import Watch
 
 TERM_GRACE_S = 5.0
 SHORT_S = 0.02  # a success shorter than this costs no look at the network's counters of its own
@@ -65,6 +69,7 @@ class Slot:
         self._tried = self._no_routes.count()
         self._successes_try = False  # to reach the network, though nobody looked at each
         self._oom_kills = 0
+        self._processes = Processes()
         gc.collect()
         gc.freeze()
         channel.send({"hello": self._hold.offline, "isolation": self._hold.isolation})
@@ -129,6 +134,7 @@ class Slot:
             stage.bring(request, self._folders)
         except stage.NotStaged as error:
             reply["stage_in"] = error.what.format(**error.fields)
+            _note_full(error, reply)
         else:
             self._run(request, reply)
         took_s = time.monotonic() - began_s
@@ -144,8 +150,8 @@ class Slot:
         return reply
 
     def _run(self, request: dict[str, Any], reply: dict[str, Any]) -> None:
-        watch = Watch(request["memory_mib"], request["disk_bytes"])
-        began_s = time.monotonic()
+        watch = Watch(request, self._processes)
+        task = asides.for_task(request, self._folders)
         try:
             pid = self._starter.start(request)
         except OSError as error:
@@ -155,16 +161,18 @@ class Slot:
             reply["exit_code"] = 127 if isinstance(error, FileNotFoundError) else 126
             return
         moves = bool(request["outputs"]) or "inputs" in request or "generated" in request
-        ended = self._await(pid, watch, request["walltime_ms"] / 1000, reply, moves=moves)
+        task.begin(pid)
+        ended = self._await(pid, watch, request["walltime_ms"] / 1000, reply, task, moves=moves)
         self._hold.sweep(ended)
         self._left_behind = ended.left_behind
-        reply["wall_ms"] = round(1000 * (time.monotonic() - began_s))
+        reply["wall_ms"] = round(1000 * (time.monotonic() - watch.began_s))
         if os.WIFSIGNALED(ended.status):
             reply["signal"] = os.WTERMSIG(ended.status)
             kills, self._oom_kills = self._oom_kills, linux.kernel_oom_kills()
             reply["kernel_oom"] = self._oom_kills > kills
         else:
             reply["exit_code"] = os.WEXITSTATUS(ended.status)
+        task.leave(reply)
         self._finish(request, reply, ended, watch)
 
     def _finish(
@@ -174,12 +182,18 @@ class Slot:
         if self._left:
             watch.look_at_end(self._log.size())
             reply["software"] = stage.software()
+        if reply["exit_code"]:
+            limit = file_bytes_max(request["disk_bytes"])
+            reply["full_file"] = full_file_bytes(limit, self._log.size())
         if request["outputs"] and reply["exit_code"] == 0:
             try:
                 reply["outputs"] = stage.take(request["outputs"], self._folders)
             except stage.NotStaged as error:
                 reply["stage_out"] = error.what.format(**error.fields)
-        peak = max(watch.memory_peak_bytes, reap.own_peak_bytes(ended, watch.memory_peak_bytes))
+                _note_full(error, reply)
+        peak, series = watch.end(reap.own_peak_bytes(ended, watch.memory_peak_bytes))
+        if series:
+            reply["series"] = series
         reply["usage"] = {
             "cpu_ms": round(1000 * ended.cpu_s),
             "memory_peak_mib": -(-peak // MIB),
@@ -189,7 +203,14 @@ class Slot:
         }
 
     def _await(
-        self, pid: int, watch: Watch, walltime_s: float, reply: dict[str, Any], *, moves: bool
+        self,
+        pid: int,
+        watch: Watch,
+        walltime_s: float,
+        reply: dict[str, Any],
+        task: asides.Plain,
+        *,
+        moves: bool,
     ) -> reap.Ended:
         """Wait for the task's first process, within limits, until it is reaped."""
         descriptor = os.pidfd_open(pid)
@@ -202,26 +223,29 @@ class Slot:
 
         try:
             while True:
-                wake_s = min(watch.next_look_s, kill_at_s, time_limit_s)
+                wake_s = min(watch.next_look_s, kill_at_s, time_limit_s, task.next_s)
                 left_ms = max(0.0, wake_s - time.monotonic()) * 1000 + 1
                 ready = [one for one, _ in self._poll.poll(left_ms)]
                 if descriptor in ready:
                     break
                 stop, evidence = Stop.NONE, ""
                 if ready:
-                    stop, evidence = self._asked(reply["local"])
+                    stop, evidence = self._asked(reply["local"], task, watch)
+                task.tick()
                 now_s = time.monotonic()
                 if now_s >= watch.next_look_s and kill_at_s == float("inf"):
                     self._report()  # this one is not short: nothing should wait behind it
-                    looked = watch.look(self._log.size(), self._hold.ram_bytes(), is_due)
+                    log_bytes, ram_bytes = self._log.size(), self._hold.ram_bytes()
+                    looked = watch.look(log_bytes, ram_bytes, linux.spared, is_due)
                     stop, evidence = _first(stop, evidence, looked)
+                    self._tell(watch.news())
                 if now_s >= time_limit_s:
                     time_limit_s = float("inf")
                     limit = (Stop.WALLTIME, f"ran longer than {round(1000 * walltime_s)} ms")
                     stop, evidence = _first(stop, evidence, limit)
                 if stop is not Stop.NONE and "stop" not in reply:
                     reply["stop"], reply["stop_evidence"] = str(stop), evidence
-                    kill_at_s = now_s if stop is Stop.MEMORY else now_s + TERM_GRACE_S
+                    kill_at_s = now_s if stop in NO_GRACE else now_s + TERM_GRACE_S
                     reap.signal_group(pid, signal.SIGTERM)
                 if now_s >= kill_at_s:
                     self._hold.kill_all()
@@ -237,16 +261,34 @@ class Slot:
         ended.add(usage)
         return ended
 
-    def _asked(self, local: int) -> tuple[Stop, str]:
+    def _asked(self, local: int, task: asides.Plain, watch: Watch) -> tuple[Stop, str]:
         """Read what the pilot says while a task runs."""
         messages = self._channel.arrived()
         if messages is None:
             self._leave()
         for message in messages:
-            if message.get("stop") and message.get("local", local) == local:
+            if message.get("local", local) != local:
+                continue
+            task.hear(message, watch)
+            if "gpus" in message:
+                watch.see_gpus(*message["gpus"])
+            elif message.get("stop"):
                 self._report()
-                return Stop(message["stop"]), message["evidence"]
+                return Stop(message["stop"]), message["evidence"] + self._in_files()
         return Stop.NONE, ""
+
+    def _tell(self, news: list[Any] | None) -> None:
+        """Tell the pilot what the task uses, where that is news."""
+        if news is not None:
+            try:
+                self._channel.send({"use": news})
+            except OSError:
+                self._leave()
+
+    def _in_files(self) -> str:
+        """Return what evidence adds where a task keeps memory in files."""
+        ram_mib = self._hold.ram_bytes() // MIB
+        return f"; {ram_mib} MiB of it in files of /tmp or /dev/shm" if ram_mib > 1 else ""
 
     def _on_term(self, _number: int, _frame: object) -> None:
         # A scheduler that signals the whole group means the pilot: it decides what is stopped.
@@ -258,6 +300,12 @@ class Slot:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self._hold.end()
         os._exit(0)
+
+
+def _note_full(error: stage.NotStaged, reply: dict[str, Any]) -> None:
+    """Say where a filesystem takes no more: no later task will fare better on this node."""
+    if isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL:
+        reply["disk_failed"] = f"the disk takes no more: {error.__cause__.strerror}"
 
 
 def _first(stop: Stop, evidence: str, other: tuple[Stop, str]) -> tuple[Stop, str]:

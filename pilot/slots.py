@@ -17,13 +17,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bundle.errors import PulkError
 from pilot import folder, linux
-from pilot.core.holding import Holding
+from pilot.core.holding import ISOLATED, Holding, Isolation
 from pilot.messages import Channel
+from pilot.offline import NAMESPACE
 
 GO_S_MAX = 15.0  # a slot that is told to go sweeps its task first
 
 log = logging.getLogger("pulk.pilot")
+
+
+class SlotsFailed(PulkError):
+    """A slot's process dies as soon as it starts: this node cannot run tasks. Try another one.
+
+    The pilot's standard error says what the slot's last words were.
+    """
+
+    code = "slots-failed"
+    transient = True
+    what = "slot {slot} died {deaths} times in a row ({how})"
+    remedy = "look at the pilot's standard error; another node may be better"
+
+
+class IsolationMissing(PulkError):
+    """The site demands that tasks are isolated, and this node cannot do that.
+
+    Try another node, let its administrator allow user namespaces, or set `[tasks] isolation`.
+    """
+
+    code = "isolation-missing"
+    what = "tasks can't be isolated here ({reason})"
+    remedy = 'allow user namespaces on the node, or set [tasks] isolation = "auto"'
 
 
 @dataclass(slots=True)
@@ -63,6 +88,23 @@ class Slots:
         self._holding = holding
         for slot in self.all.values():
             slot.send({"holding": holding.to_wire()})
+
+    @property
+    def offline(self) -> str:
+        """`namespace`, or why a slot has no network namespace."""
+        words = [slot.offline for slot in self.all.values()]
+        return next((word for word in words if word != NAMESPACE), NAMESPACE)
+
+    @property
+    def isolation(self) -> str:
+        """How tasks are held: `isolated`, or `plain: <reason>` of a slot."""
+        words = [slot.isolation for slot in self.all.values()]
+        return next((word for word in words if word != ISOLATED), ISOLATED)
+
+    def check_isolation(self, holding: Holding) -> None:
+        """Raise IsolationMissing where the site demands what does not work here."""
+        if holding.isolation is Isolation.REQUIRED and self.isolation != ISOLATED:
+            raise IsolationMissing(reason=self.isolation)
 
     def replace(self, number: int) -> str:
         """Start a new slot in place of a dead one, once all that ran in it is dead.

@@ -109,6 +109,10 @@ class PilotsSection(_Section):
     folder: str = ""
     turns_max: Annotated[int, Field(ge=1, le=9999)] = 100
     command: tuple[str, ...] = ()  # instead of this interpreter's `pulk pilot run`
+    last_starts_s: Seconds = 600.0  # before the end of an allocation; see docs/pilot.md
+    checkpoint_s: Seconds = 180.0
+    stop_s: Seconds = 60.0
+    emergency: str = ""  # where seals go when the spool takes no more; relative to relay.toml
 
 
 class CapacitySection(_Section):

@@ -17,7 +17,7 @@ from bundle.limits import SEAL_LIMITS
 from bundle.records import seal as seals
 from bundle.records import segment as segments
 from bundle.records.attempt import Attempt
-from bundle.spool import publish, records
+from bundle.spool import checkpoints, publish, records
 from bundle.spool.bounded import read_bounded
 from bundle.spool.journal import read_journal
 from bundle.spool.layout import SealName
@@ -54,15 +54,20 @@ def retire(home: Home, live: list[Work]) -> int:
 
 
 def sweep(home: Home) -> None:
-    """Remove what is older than a day and never the only copy.
+    """Remove what is old and never the only copy.
 
-    That is what crashes left in `tmp/`, and inputs that pilots make from a seed.
+    That is what crashes left in `tmp/`, inputs that pilots make from a seed, and records of
+    checkpoints that no attempt came for.
     """
-    limit = time.time() - LEFTOVER_S
-    for folder in (home.tmp, home.spool.folder("data") / "generated"):
+    data = home.spool.folder("data")
+    for folder, kept_s in (
+        (home.tmp, LEFTOVER_S),
+        (data / "generated", LEFTOVER_S),
+        (data / checkpoints.FOLDER, checkpoints.KEPT_S),
+    ):
         for name in names(folder):
             with contextlib.suppress(FileNotFoundError):
-                if (folder / name).lstat().st_mtime < limit:
+                if (folder / name).lstat().st_mtime < time.time() - kept_s:
                     publish.remove(folder / name)
 
 
@@ -140,7 +145,7 @@ def _drop_orphans(home: Home, needed: set[bytes]) -> None:
 
 def _needed(home: Home, journals: list[Path]) -> set[bytes]:
     """Return every file that is still needed, read in the order in which records move."""
-    needed: set[bytes] = set()
+    needed = checkpoints.every_file(home.spool)
     for path in journals:
         with contextlib.suppress(OSError, PulkError):
             needed |= _made(records.read_records(read_journal(path).records).attempts)

@@ -133,7 +133,7 @@ def _seal_journal(home: Home, work: Work, claim: Claim, shard: ShardName, path: 
                 pilot_key=claim.pilot_key,
                 signature=b"",
                 logs=seals.encode_logs(journaled.logs),
-                telemetry=telemetry.encode(journaled.samples),
+                telemetry=telemetry.encode(journaled.samples, journaled.series),
                 batch_id=claim.batch_id,
             )
         )

@@ -80,6 +80,10 @@ def hear_central(spool: Spool, manifest: Manifest, at_us: int) -> None:
     is_newer = (epoch.counter, manifest.commit) >= (old.epoch.counter, old.commit)
     new_head = (epoch, manifest.commit) if is_newer else (old.epoch, old.commit)
     rules = manifest.rules if is_newer and manifest.rules else old.rules
+    tombstones = old.tombstones | set(manifest.tombstones)
+    if tombstones != old.tombstones:  # before it is remembered: after a crash it is written again
+        lines = "".join(f"{one}\n" for one in sorted(tombstones))
+        publish.write_file(spool.folder("tmp"), spool.tombstones, lines.encode())
     write_map(
         spool,
         folder(spool) / "central",
@@ -91,7 +95,7 @@ def hear_central(spool: Spool, manifest: Manifest, at_us: int) -> None:
                 "network": rules.network,
                 "node_hours_max_milli": rules.node_hours_max_milli,
             },
-            "tombstones": sorted(old.tombstones | set(manifest.tombstones)),
+            "tombstones": sorted(tombstones),
             "at_us": at_us,
         },
     )

@@ -11,7 +11,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from relay import accept, claims, custody, holding, lock, offer, resync, retire, stream, works
+from relay import (
+    accept,
+    claims,
+    custody,
+    emergency,
+    holding,
+    lock,
+    offer,
+    resync,
+    retire,
+    stream,
+    works,
+)
 from relay.carrier.contract import Carrier
 from relay.carrier.http import HttpCarrier
 from relay.collect import Collected, collect
@@ -107,6 +119,7 @@ def gather(
 
     Returns how many seals and pilots, and the new bundles.
     """
+    emergency.bring(home)
     with Sources(home.spool, home.trust(), home.site) as sources:
         found: dict[str, Collected] = {one.path.name: one for one in collect(home, live, sources)}
         salvaged = salvage(home, live, views)

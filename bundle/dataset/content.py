@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bundle.dataset import names
+from bundle.dataset.abilities import SIGNALS
 from bundle.dataset.asks import NETWORK_CLASSES, PRIORITY_MAX
 from bundle.dataset.refusals import (
     BeyondLimit,
@@ -82,6 +83,7 @@ def check_step(dataset: Dataset, index: int, step: Step) -> None:
     if problem := rules.problem(step.retry):
         raise DatasetRefused(where=f"{here}.retry", reason=problem)
     _check_requires(step, f"{here}.requires")
+    _check_abilities(step, here)
 
 
 def _check_account(dataset: Dataset) -> None:
@@ -112,6 +114,21 @@ def _check_requires(step: Step, here: str) -> None:
     _within(f"{here}.gpu_memory", "memory in MiB", ask.gpu_memory_mib, 0, MEMORY_MIB_MAX)
     if not step.request.gpu_milli and (ask.gpu_model or ask.gpu_memory_mib):
         raise DatasetRefused(where=here, reason="it names a GPU, but request.gpu is 0")
+
+
+def _check_abilities(step: Step, here: str) -> None:
+    kept, elastic = step.checkpoint, step.elastic
+    _within(f"{here}.checkpoint.files", "the number of names", len(kept.files), 0, NAMES_MAX)
+    _within(f"{here}.checkpoint.every", "milliseconds", kept.every_ms, 0, DURATION_MS_MAX)
+    for where, most, found in (
+        ("cpus_max", CPU_MILLI_MAX, elastic.cpu_milli_max),
+        ("memory_max", MEMORY_MIB_MAX, elastic.memory_mib_max),
+    ):
+        _within(f"{here}.elastic.{where}", "milli-cores or MiB", found, 0, most)
+    for where, signal in (("checkpoint", kept.signal), ("elastic", elastic.signal)):
+        if signal and signal not in SIGNALS:
+            reason = f"{signal!r} is none of {', '.join(SIGNALS)}"
+            raise DatasetRefused(where=f"{here}.{where}.signal", reason=reason)
 
 
 def _check_inputs(dataset: Dataset, step: Step, here: str) -> None:
@@ -162,6 +179,8 @@ def _directory(step: Step, here: str) -> Iterator[tuple[str, str, str]]:
         yield file, "a file of the document", f"{here}.files[{place}]"
     for place, output in enumerate(step.outputs):
         yield output.name, "an output", f"{here}.outputs[{place}]"
+    for place, name in enumerate(step.checkpoint.files):
+        yield name, "a checkpoint", f"{here}.checkpoint.files[{place}]"
 
 
 def _check_run(step: Step, here: str) -> None:
@@ -190,8 +209,9 @@ def _check_run(step: Step, here: str) -> None:
 def _elements(step: Step) -> int:
     """Return about how many elements of canonical msgpack the step takes; never less."""
     rows = 4 * len(step.inputs) + 4 * len(step.generated) + 3 * len(step.outputs)
+    rows += len(step.checkpoint.files)
     run = len(step.run.argv) if isinstance(step.run, Command) else len(step.run.output_bytes)
-    return 48 + len(step.needs) + rows + run + len(step.files) + 2 * len(step.environment)
+    return 64 + len(step.needs) + rows + run + len(step.files) + 2 * len(step.environment)
 
 
 def _within(where: str, quantity: str, found: int, least: int, most: int) -> None:

@@ -12,7 +12,8 @@ from enum import StrEnum
 from typing import Any
 
 from bundle import canonical, shape
-from bundle.dataset import asks
+from bundle.dataset import abilities, asks
+from bundle.dataset.abilities import NO_CHECKPOINT, NOT_ELASTIC, Checkpoint, Elastic
 from bundle.dataset.asks import Account, Requires
 from bundle.digest import digest
 from bundle.limits import DOCUMENT_LIMITS
@@ -107,6 +108,8 @@ class Step:
     requires: Requires = field(default_factory=Requires)
     retry: RetryRules = retry_rules.DEFAULT
     deterministic: bool = False
+    checkpoint: Checkpoint = NO_CHECKPOINT
+    elastic: Elastic = NOT_ELASTIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +209,7 @@ def _step_to_wire(step: Step) -> dict[str, Any]:
             "failures_max": step.failures_max,
         }
         | asks.requires_to_wire(step.requires)
+        | abilities.to_wire(step.checkpoint, step.elastic)
     )
 
 
@@ -254,6 +258,8 @@ def _step_from_wire(reader: shape.Reader) -> Step:
         requires=asks.requires_from_wire(reader),
         retry=_retry(reader),
         deterministic=_deterministic(reader),
+        checkpoint=abilities.checkpoint_from_wire(reader),
+        elastic=abilities.elastic_from_wire(reader),
     )
 
 

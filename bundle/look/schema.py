@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bundle.records.segment import USAGE_NUMBERS
+from bundle.records.series import COLUMNS
 from bundle.records.telemetry import FIELDS
 
 
@@ -91,6 +92,10 @@ SCHEMA: dict[str, Table] = {
         "bundle:n work audience stream sequence:n created_us:n created lifetime_ms:n",
     ),
     "telemetry": _table("looks at a node", f"bundle:n segment {_numbers(FIELDS)}"),
+    "series": _table(
+        "highest values of tasks over time, a row for each point",
+        f"bundle:n segment local:n {_numbers(COLUMNS)}",
+    ),
     "logs": _table("what payloads wrote", "bundle:n segment local:n bytes:n text"),
     "reports": _table(
         "what sites say", "bundle:n at_us:n tasks_wanted:n slots:n pilots_running:n trust_version:n"

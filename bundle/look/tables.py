@@ -21,6 +21,7 @@ from bundle.records import seal as seals
 from bundle.records import segment as segments
 from bundle.records import telemetry as samples
 from bundle.records.rules import rules_to_wire
+from bundle.records.series import COLUMNS
 from bundle.records.telemetry import FIELDS
 from bundle.trust import cosignature, fingerprint
 from bundle.wire.manifest import Manifest
@@ -123,6 +124,9 @@ def _dataset(number: int, name: str, raw: bytes) -> Iterator[Named]:
 def _telemetry(number: int, name: str, raw: bytes) -> Iterator[Named]:
     for sample in samples.decode(raw):
         yield "telemetry", (number, name, *(getattr(sample, field) for field in FIELDS))
+    for local, points in samples.decode_series(raw).items():
+        for point in points:
+            yield "series", (number, name, local, *(getattr(point, field) for field in COLUMNS))
 
 
 def _logs(number: int, name: str, raw: bytes) -> Iterator[Named]:

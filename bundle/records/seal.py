@@ -49,6 +49,7 @@ class Claim:
     slots: int
     offline: str
     isolation: str = ""  # as in a segment's Host; left out where empty
+    retired: str = ""  # why its node was found broken; left out where empty
 
 
 def encode(seal: Seal) -> bytes:
@@ -72,8 +73,9 @@ def decode(raw: bytes, *, where: str) -> Seal:
 def encode_claim(claim: Claim) -> bytes:
     """Return the bytes of a claim file."""
     row = {name: getattr(claim, name) for name in Claim.__slots__}
-    if not claim.isolation:
-        del row["isolation"]
+    for name in ("isolation", "retired"):
+        if not row[name]:
+            del row[name]
     return canonical.encode(row)
 
 
@@ -92,6 +94,7 @@ def decode_claim(raw: bytes, *, where: str) -> Claim:
         slots=value.count("slots"),
         offline=value.text("offline"),
         isolation=value.text("isolation") if value.has("isolation") else "",
+        retired=value.text("retired") if value.has("retired") else "",
     )
 
 

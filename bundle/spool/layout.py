@@ -91,6 +91,11 @@ class Spool:
         """While this file exists pilots start nothing new, seal and end."""
         return self.root / "drain"
 
+    @property
+    def tombstones(self) -> Path:
+        """Ids of deleted datasets, a line each: pilots stop what runs of them."""
+        return self.root / "tombstones"
+
     def work(self, bundle: BundleId) -> Path:
         """The folder of one accepted work bundle."""
         return self.root / "work" / bundle

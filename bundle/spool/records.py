@@ -7,7 +7,7 @@ tells under which tasks it died.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bundle import shape
@@ -42,6 +42,7 @@ class Journaled:
     logs: dict[int, bytes]
     samples: tuple[telemetry.Sample, ...]
     open: tuple[Begun, ...] = ()
+    series: dict[int, bytes] = field(default_factory=dict)
 
 
 def header_record(header: SegmentHeader) -> dict[str, Any]:
@@ -49,9 +50,10 @@ def header_record(header: SegmentHeader) -> dict[str, Any]:
     return {"kind": "header", "header": segments.header_to_wire(header)}
 
 
-def attempt_record(attempt: Attempt, log: bytes) -> dict[str, Any]:
-    """Return the record of one ended attempt."""
-    return {"kind": "attempt", "row": segments.row_to_wire(attempt), "log": log}
+def attempt_record(attempt: Attempt, log: bytes, series: bytes = b"") -> dict[str, Any]:
+    """Return the record of one ended attempt, with its encoded time series if it has one."""
+    record = {"kind": "attempt", "row": segments.row_to_wire(attempt), "log": log}
+    return record | {"series": series} if series else record
 
 
 def begun_record(begun: Iterable[Begun], back: Iterable[int] = ()) -> dict[str, Any]:
@@ -71,6 +73,7 @@ def read_records(records: Iterable[Any]) -> Journaled:
     attempts: list[Attempt] = []
     logs: dict[int, bytes] = {}
     samples: list[telemetry.Sample] = []
+    series: dict[int, bytes] = {}
     begun: dict[int, Begun] = {}
     for number, record in enumerate(records):
         value = shape.Reader.of(record, f"journal[{number}]")
@@ -83,6 +86,8 @@ def read_records(records: Iterable[Any]) -> Journaled:
                 begun.pop(attempt.local, None)
                 if log := value.bytes("log"):
                     logs[attempt.local] = log
+                if value.has("series"):
+                    series[attempt.local] = value.bytes("series")
             case "begun":
                 begun.update((one.local, one) for one in map(_begun, value.readers("rows")))
                 for local in value.counts("back"):
@@ -90,7 +95,7 @@ def read_records(records: Iterable[Any]) -> Journaled:
             case "samples":
                 samples.extend(telemetry.decode(value.bytes("samples")))
     still_open = tuple(begun[local] for local in sorted(begun))
-    return Journaled(header, tuple(attempts), logs, tuple(samples), still_open)
+    return Journaled(header, tuple(attempts), logs, tuple(samples), still_open, series)
 
 
 def _begun(row: shape.Reader) -> Begun:

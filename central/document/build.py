@@ -6,6 +6,7 @@ import base64
 import binascii
 from pathlib import Path
 
+from bundle.dataset.abilities import NO_CHECKPOINT, NOT_ELASTIC, Checkpoint, Elastic
 from bundle.dataset.asks import Account, Requires
 from bundle.dataset.refusals import (
     BeyondLimit,
@@ -95,6 +96,8 @@ class _Builder:
             requires=_requires(step.requires),
             deterministic=step.deterministic,
             retry=policy.retry_rules(self._form.retry, step.retry),
+            checkpoint=_checkpoint(step),
+            elastic=_elastic(step),
         )
 
     def _run(self) -> Command | Synthetic:
@@ -168,6 +171,20 @@ def _requires(form: RequiresForm) -> Requires:
         gpu_model=form.gpu_model,
         gpu_memory_mib=form.gpu_memory,
     )
+
+
+def _checkpoint(step: StepForm) -> Checkpoint:
+    form = step.checkpoint
+    if form is None or not form.files:
+        return NO_CHECKPOINT
+    return Checkpoint(tuple(form.files), form.signal, form.every)
+
+
+def _elastic(step: StepForm) -> Elastic:
+    form = step.elastic
+    if form is None or not (form.cpus_max or form.memory_max):
+        return NOT_ELASTIC
+    return Elastic(form.cpus_max, form.memory_max, form.shrinks, form.signal)
 
 
 def _content(name: str, form: FileForm, base: Path | None) -> bytes:

@@ -175,6 +175,29 @@ class LearningForm(Form):
     most: Milli = learnings.DEFAULT.most_milli
 
 
+class CheckpointForm(Form):
+    """`{ files, signal, every }`, or just the names of the files."""
+
+    files: list[str]
+    signal: Literal["", "USR1", "USR2", "TERM", "INT", "HUP", "CONT"] = "USR1"
+    every: Walltime = 0
+
+
+class ElasticForm(Form):
+    """How much more than its request a task can use, in all."""
+
+    cpus_max: Milli = 0
+    memory_max: MemoryMib = 0
+    shrinks: bool = False
+    signal: Literal["", "USR1", "USR2", "TERM", "INT", "HUP", "CONT"] = ""
+
+
+def _listed(value: object) -> object:
+    if isinstance(value, str):
+        return {"files": [value]}
+    return {"files": value} if isinstance(value, list) else value
+
+
 class StepForm(Form):
     """One entry of `[[steps]]`."""
 
@@ -193,6 +216,8 @@ class StepForm(Form):
     deterministic: bool = False
     requires: RequiresForm = RequiresForm()
     retry: RetryForm = RetryForm()
+    checkpoint: Annotated[CheckpointForm | None, BeforeValidator(_listed)] = None
+    elastic: ElasticForm | None = None
 
     @model_validator(mode="after")
     def _one_payload(self) -> StepForm:

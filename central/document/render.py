@@ -67,6 +67,7 @@ def _step(dataset: Dataset, step: Step) -> dict[str, Any]:
     if step.deterministic:
         made["deterministic"] = True
     made |= _requires(step)
+    made |= _abilities(step)
     if retry := policy.render_retry(step.retry):
         made["retry"] = retry
     return made
@@ -97,6 +98,23 @@ def _requires(step: Step) -> dict[str, Any]:
     if ask.gpu_memory_mib:
         made["gpu_memory"] = f"{ask.gpu_memory_mib}MiB"
     return {"requires": made} if made else {}
+
+
+def _abilities(step: Step) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    kept, elastic = step.checkpoint, step.elastic
+    if kept.files:
+        made["checkpoint"] = {"files": list(kept.files), "signal": kept.signal}
+        if kept.every_ms:
+            made["checkpoint"]["every"] = f"{kept.every_ms}ms"
+    if elastic.cpu_milli_max or elastic.memory_mib_max:
+        made["elastic"] = {
+            "cpus_max": elastic.cpu_milli_max / 1000,
+            "memory_max": f"{elastic.memory_mib_max}MiB",
+            "shrinks": elastic.shrinks,
+            "signal": elastic.signal,
+        }
+    return made
 
 
 def _input(dataset: Dataset, parent: int, output: int, name: str) -> Any:

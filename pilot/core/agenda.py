@@ -192,6 +192,7 @@ class Agenda:
             order=graph.order(self.dataset),
             levels=self._levels,
             left=[len(self._jobs.get(step, ())) for step in range(len(first))],
+            resumes=[bool(step.checkpoint.files) for step in self.dataset.steps],
         )
 
     def _lay_out(self, now_us: int) -> None:

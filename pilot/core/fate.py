@@ -20,16 +20,23 @@ class Stop(StrEnum):
     NONE = ""
     WALLTIME = "walltime"
     MEMORY = "memory"
+    NODE_MEMORY = "node-memory"  # within its request, but the node had none left
     DISK = "disk"
+    PROCESSES = "processes"
     PREEMPTED = "preempted"
     ALLOCATION_END = "allocation-end"
     CANCELLED = "cancelled"
 
 
+NO_GRACE = frozenset({Stop.MEMORY, Stop.NODE_MEMORY, Stop.PROCESSES})
+"""Stops that can't wait until a task has cleaned up."""
+
 _STOPPED = {
     Stop.WALLTIME: Fate.TIME_LIMIT,
     Stop.MEMORY: Fate.OOM,
+    Stop.NODE_MEMORY: Fate.NODE_FAILURE,
     Stop.DISK: Fate.DISK_LIMIT,
+    Stop.PROCESSES: Fate.PAYLOAD_ERROR,
     Stop.PREEMPTED: Fate.PREEMPTED,
     Stop.ALLOCATION_END: Fate.ALLOCATION_END,
     Stop.CANCELLED: Fate.CANCELLED,
@@ -54,6 +61,7 @@ class Seen:
     stage_out: str = ""  # what was wrong with the outputs of a command that exited 0
     no_routes: int = 0
     kernel_oom: bool = False  # the kernel's count of its own kills rose meanwhile
+    full_file: int = 0  # bytes of a file that reached the limit, under a failed command
     last_line: str = ""  # of the log
 
 
@@ -88,8 +96,9 @@ def _judge(seen: Seen) -> tuple[Fate, str]:
     if seen.no_routes:
         tried = f"{seen.no_routes} packet(s) to addresses outside the node found no route"
         return Fate.NETWORK_DENIED, _with_line(f"{tried}; {_ending(seen)}", seen)
-    if seen.signal == SIGXFSZ:
-        return Fate.DISK_LIMIT, _with_line("a file grew beyond the task's disk request", seen)
+    if seen.signal == SIGXFSZ or seen.full_file:
+        size = f" of {seen.full_file} bytes" if seen.full_file else ""
+        return Fate.DISK_LIMIT, _with_line(f"a file grew to the disk request{size}", seen)
     if seen.signal == SIGKILL and seen.kernel_oom:
         return Fate.OOM, "killed while the kernel ran out of memory"
     if seen.signal:

@@ -60,3 +60,8 @@ def allows(holding: Holding, wanted: str) -> bool:
     if not wanted:
         return True
     return NETWORK_CLASSES.index(wanted) <= NETWORK_CLASSES.index(holding.network or "none")
+
+
+def denied(holding: Holding, wanted: str) -> str:
+    """Return why a step may not have the network class that it asks for."""
+    return f"the step asks for network class {wanted!r}, tasks here get {holding.network!r}"

@@ -75,8 +75,19 @@ class _Shelf:
 class Packing:
     """The ready tasks of a pilot. Changes in place, but decides from its arguments alone."""
 
-    def __init__(self, node: Room, durations: Durations | None = None, slots: int = 0) -> None:
-        """Begin with nothing ready. `slots`: how many tasks run at once; 0 where room decides."""
+    def __init__(
+        self,
+        node: Room,
+        durations: Durations | None = None,
+        slots: int = 0,
+        resumed_us: int = 0,
+    ) -> None:
+        """Begin with nothing ready. `slots`: how many tasks run at once; 0 where room decides.
+
+        `resumed_us`: tasks that leave checkpoints start up to so long before the end, for others
+        can go on with them; 0: only where they can end in time, as all.
+        """
+        self._resumed_us = resumed_us
         self.durations = Durations() if durations is None else durations
         self._node, self._slots = node, slots
         self._shards: dict[int, _Shard] = {}
@@ -101,6 +112,10 @@ class Packing:
         for kind in self._shards.pop(key).kinds.values():
             self._ready[kind.need] -= len(kind.jobs)
             kind.jobs.clear()
+
+    def close(self, key: int) -> None:
+        """Let nothing more of a shard start."""
+        self._shards[key].start_before_us = 1
 
     def push(
         self,
@@ -219,7 +234,11 @@ class Packing:
         if 0 < kind.shard.start_before_us <= now_us:
             return False
         if end_us and now_us + self._safe_us(kind) > end_us:
-            return False
+            resumes = kind.shard.plan.resumes
+            if not (self._resumed_us and resumes and resumes[kind.step]):
+                return False
+            if now_us + self._resumed_us > end_us:
+                return False
         return self._node.fits(kind.need)
 
     def _safe_us(self, kind: _Kind) -> int:

@@ -1,7 +1,7 @@
 """What an attempt ran with, as `name==version` words: the site's, the container's, its own.
 
-The words `env`, `modules`, `conda`, `pip`, `files` and `container` are the pilot's: they name a
-digest, and a payload that says them of itself is not believed.
+The words of `OURS` are the pilot's: they name a digest, or what a task was granted, and a payload
+that says them of itself is not believed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 
-OURS = frozenset({"env", "modules", "conda", "pip", "files", "container"})
+OURS = frozenset({"env", "modules", "conda", "pip", "files", "container", "checkpoint", "grant"})
 MODULES_MAX = 256
 WORD_CHARACTERS_MAX = 200
 

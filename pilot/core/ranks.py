@@ -34,6 +34,7 @@ class Plan:
     order: Sequence[int]
     levels: Sequence[int]
     left: list[int]
+    resumes: Sequence[bool] = ()  # what of a task is left can be done elsewhere
     took_us: list[int] = field(default_factory=list)
     rank_us: list[int] = field(default_factory=list)
     queue_us: list[float] = field(default_factory=list)

@@ -11,10 +11,11 @@ from bundle.dataset import macros
 from bundle.dataset.seeds import seed
 from bundle.dataset.spec import Command, Dataset, Per, Request, Step, Synthetic
 from bundle.ids import AttemptKey
+from pilot.core.asides import declared
 from pilot.core.holding import Holding
 from pilot.core.lineage import Outcome, Place
 from pilot.core.provenance import environment_word
-from pilot.core.room import Room
+from pilot.core.room import Room, wanted
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -68,6 +69,9 @@ def request(
             message["argv"] = [macros.expand(text, dataset, index, job) for text in argv]
         case Synthetic(cpu_ms, wall_ms, memory_mib, output_bytes):
             message["synthetic"] = [cpu_ms, wall_ms, memory_mib, list(output_bytes)]
+    asides = declared(step, wanted(ask, node))
+    if asides:
+        message.update(asides)
     if step.requires.network:
         message["network"] = step.requires.network
     if step.inputs:

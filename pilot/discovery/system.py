@@ -72,6 +72,11 @@ def memory(root: Path) -> Memory:
     return Memory(max(1, least(*limits) // MIB), swap // MIB, whole // MIB)
 
 
+def memory_groups(root: Path = Path("/")) -> tuple[Path, ...]:
+    """Return the folders of this process's memory control groups, the innermost first."""
+    return tuple(_folders(root, "memory"))
+
+
 def _folders(root: Path, controller: str) -> Iterator[Path]:
     """Yield the folders of the process's control groups for a controller, and those above."""
     for group in parse.groups(text(root / "proc/self/cgroup")):

@@ -14,8 +14,8 @@ from typing import Any
 
 from pilot.core.holding import Holding
 from pilot.isolation import kernel
+from pilot.watching.files import file_bytes_max
 
-FILE_BYTES_MIN = 1 << 20  # a log must fit even where a task asks for no disk
 CPU_SLACK_S = 60
 
 _COUNTS_BY_NAMESPACE = (5, 14)  # since then processes are counted for each user namespace
@@ -38,7 +38,7 @@ def put(pid: int, request: dict[str, Any]) -> None:
     A process may use the cpu time that all cores give within the walltime, and some more: this
     ends it even where nobody looks any longer.
     """
-    size = max(request["disk_bytes"], FILE_BYTES_MIN)
+    size = file_bytes_max(request["disk_bytes"])
     cpu_s = math.ceil(request["walltime_ms"] / 1000) * _CORES + CPU_SLACK_S
     with contextlib.suppress(ProcessLookupError, PermissionError):
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, size))

@@ -10,7 +10,7 @@ import pytest
 
 from bundle import limits
 from bundle.fates import FATES
-from bundle.records import segment, telemetry
+from bundle.records import segment, series, telemetry
 from bundle.trust import fingerprint
 from bundle.wire import codec, entries, header, manifest
 from bundle.wire.preauth import (
@@ -82,6 +82,9 @@ def test_every_manifest_field_and_kind_is_described(text: str) -> None:
 
 def test_every_column_of_the_records_is_described(text: str) -> None:
     assert " ".join(telemetry.FIELDS) in text
+    assert f"`{' '.join(series.COLUMNS)}`" in text
+    assert f"below {series.SERIES_BYTES_MAX} bytes" in text
+    assert f"at most {series.POINTS_MAX};" in text
     assert ", ".join(FATES) in text
     columns = re.search(r"`columns` are `([^`]*)`", text)
     assert columns

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bundle import shape
 from bundle.dataset import spec
+from bundle.dataset.abilities import Checkpoint, Elastic
 from bundle.dataset.refusals import (
     BeyondLimit,
     CycleFound,
@@ -21,6 +23,7 @@ from bundle.dataset.refusals import (
     UnresolvedMacro,
     UnsafeName,
 )
+from bundle.dataset.spec_hash import spec_hash
 from central import document
 
 GOOD = """
@@ -86,7 +89,55 @@ def test_what_is_rendered_is_read_back_equal(folder: Path) -> None:
     assert spec.decode(spec.encode(dataset)) == dataset
 
 
+ABLE = 'checkpoint = "state"\nelastic = { cpus_max = 4, memory_max = "2GiB", shrinks = true }\n'
+
+
+def test_what_a_step_is_able_to_do_is_read_carried_and_changes_no_result(folder: Path) -> None:
+    plain, text = read(folder, GOOD), GOOD.replace('needs = ["make"]', 'needs = ["make"]\n' + ABLE)
+    able = read(folder, text)
+    assert able.steps[1].checkpoint == Checkpoint(("state",), "USR1", 0)
+    assert able.steps[1].elastic == Elastic(4000, 2048, shrinks=True)
+    rendered = json.dumps(document.render(able))
+    assert document.parse_text(rendered, None, "stdin") == able
+    assert spec.decode(spec.encode(able)) == able != plain
+    assert spec_hash(able, 1) == spec_hash(plain, 1)
+    assert b"checkpoint" not in spec.encode(plain) and b"elastic" not in spec.encode(plain)
+
+
+def test_a_default_ability_is_refused_on_the_wire(folder: Path) -> None:
+    wire = spec.to_wire(read(folder, GOOD))
+    wire["steps"][0]["elastic"] = {
+        "cpu_milli_max": 0,
+        "memory_mib_max": 0,
+        "shrinks": False,
+        "signal": "",
+    }
+    with pytest.raises(shape.WrongShape):
+        spec.from_wire(wire)
+
+
 REFUSALS = [
+    (
+        'needs = ["make"]',
+        'needs = ["make"]\ncheckpoint = "sum"',
+        DuplicateName,
+        "checkpoint",
+        "an output",
+    ),
+    (
+        'needs = ["make"]',
+        'needs = ["make"]\ncheckpoint = "../s"',
+        UnsafeName,
+        "steps[1].checkpoint",
+        "../s",
+    ),
+    (
+        'needs = ["make"]',
+        'needs = ["make"]\ncheckpoint = { files = ["s"], signal = "KILL" }',
+        document.DocumentRefused,
+        "signal",
+        "USR1",
+    ),
     ('needs = ["make"]', 'needs = ["mkae"]', UnknownStep, "steps[1].needs[0]", "make"),
     ("jobs = 3", "jobs = -3", BeyondLimit, "jobs", "-3"),
     ("jobs = 3", "jobs = 0", BeyondLimit, "jobs", "0"),

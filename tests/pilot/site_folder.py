@@ -155,7 +155,7 @@ class SiteFolder:
 
     def start(
         self,
-        *,
+        *options: str,
         slots: int = 2,
         idle_s: float = 0.0,
         config: Path | None = None,
@@ -188,11 +188,12 @@ class SiteFolder:
         ]
         if config is not None:
             arguments += ["--config", str(config)]
+        arguments += options
         return subprocess.Popen(arguments, cwd=ROOT, env=os.environ | env, start_new_session=True)
 
-    def run(self, **fields: object) -> None:
+    def run(self, *options: str, **fields: object) -> None:
         """Run a pilot to its end and expect it to end well."""
-        with self.start(**fields) as process:  # type: ignore[arg-type]
+        with self.start(*options, **fields) as process:  # type: ignore[arg-type]
             assert process.wait(60) == 0
 
     def seals(self, lease: Lease) -> list[tuple[SealName, Seal, Segment]]:

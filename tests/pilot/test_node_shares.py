@@ -19,9 +19,11 @@ import dataclasses, os, sys
 from pathlib import Path
 from bundle.ids import PilotRun
 from bundle.spool.layout import Spool
+from pilot.core.ladder import Times
 from pilot.core.node import Gpu
 from pilot.core.request import Site
 from pilot.discovery.look import look
+from pilot.ending import Plan
 from pilot.run import Pilot
 from pilot.slots import Slots
 spool, run = Spool(Path(sys.argv[1])), PilotRun(os.urandom(8))
@@ -30,8 +32,9 @@ folder.mkdir(mode=0o700, parents=True)
 slots = Slots(folder, spool.folder("data"), 2)
 slots.hold(Site().holding)
 gpus = tuple(Gpu(uuid, "made up") for uuid in sys.argv[2].split(",") if uuid)
-found = dataclasses.replace(look(), gpus=gpus, end_us=int(sys.argv[3]))
-Pilot(spool, slots, run, "test-1", Site(), 0.0, found).run()
+found = dataclasses.replace(look(), gpus=gpus)
+plan = Plan(int(sys.argv[3]), Times(0, 0, 0))
+Pilot(spool, slots, run, "test-1", Site(), 0.0, found, plan).run()
 """
 SEES = "echo $CUDA_VISIBLE_DEVICES/$ROCR_VISIBLE_DEVICES/$PULK_GPUS/$PULK_CPUS/$PULK_MEMORY_MIB"
 

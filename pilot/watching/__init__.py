@@ -1,0 +1,1 @@
+"""How tasks are watched: looks at their processes, limits, borrowed memory, time series."""

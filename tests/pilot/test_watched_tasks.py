@@ -1,0 +1,307 @@
+"""Real tasks that take more than they should, or look as if they did, in a real pilot's slots."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bundle.dataset.spec import Request, Step
+from bundle.fates import Fate
+from bundle.records import telemetry
+from bundle.records.attempt import Attempt
+from bundle.records.lease import Lease
+from bundle.records.series import Point
+from pilot.watching import processes
+from pilot.watching.gpus import Gpus
+from pilot.watching.memory import Memory
+from pilot.watching.processes import Processes
+from pilot.watching.watch import Watch
+from tests.pilot.site_folder import SiteFolder, dataset, fates, python, shell, small
+
+pytestmark = pytest.mark.programs
+
+MIB = 1 << 20
+SHARES = """
+import os, time
+held = bytearray(200 << 20)
+for page in range(0, len(held), 4096):
+    held[page] = 1
+for child in range(10):
+    if os.fork() == 0:
+        sum(held[::4096]); time.sleep(1.5); os._exit(0)
+for child in range(10):
+    os.wait()
+"""
+MAPS = """
+import mmap, time
+with open('big', 'wb') as file:
+    for piece in range(1024):
+        file.write(bytes(1 << 20))
+with open('big', 'rb') as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as big:
+    assert sum(big[::4096]) == 0
+    time.sleep(1.2)
+"""
+SPIKES = """
+import time
+time.sleep(0.8)
+held = bytearray(b'x') * (300 << 20); time.sleep(0.05); del held
+time.sleep(1.0)
+"""
+RAMPS = """
+import time
+held = []
+while True:
+    held.append(b'x' * (8 << 20)); time.sleep(0.02)
+"""
+HOLDS = "import time; held = b'x' * ({} << 20); time.sleep({})"
+
+
+def one(code: str, **request: int) -> Step:
+    return Step("one", python(code), request=small(**request), failures_max=1)
+
+
+def run_one(site: SiteFolder, step: Step) -> tuple[Lease, Attempt]:
+    lease = site.offered(dataset(step))
+    site.run(slots=1)
+    return lease, site.only(lease)
+
+
+def series_of(site: SiteFolder, lease: Lease, attempt: Attempt) -> tuple[Point, ...]:
+    for _, seal, segment in site.seals(lease):
+        if attempt in segment.attempts:
+            return telemetry.decode_series(seal.telemetry).get(attempt.local, ())
+    return ()
+
+
+def test_pages_that_processes_share_count_once(site: SiteFolder) -> None:
+    _, attempt = run_one(site, one(SHARES, memory_mib=300))
+    assert attempt.fate is Fate.SUCCESS, attempt.evidence
+    assert 200 <= attempt.usage.memory_peak_mib < 300 + 64
+
+
+def test_a_mapped_file_is_nobodys_memory(site: SiteFolder) -> None:
+    _, attempt = run_one(site, one(MAPS, memory_mib=128, disk_bytes=2 << 30))
+    assert attempt.fate is Fate.SUCCESS, attempt.evidence
+    assert attempt.usage.memory_peak_mib < 300
+
+
+def test_a_spike_of_50_ms_shows_in_the_peak_and_in_the_series(site: SiteFolder) -> None:
+    lease, attempt = run_one(site, one(SPIKES, memory_mib=400))
+    assert attempt.fate is Fate.SUCCESS
+    assert 300 <= attempt.usage.memory_peak_mib < 350
+    points = series_of(site, lease, attempt)
+    assert max(point.memory_mib for point in points) >= 300
+    assert points[-1].memory_mib < 100
+    assert [point.at_ms for point in points] == sorted(point.at_ms for point in points)
+
+
+def test_a_spike_of_a_child_that_is_gone_shows_in_the_peak(site: SiteFolder) -> None:
+    code = f"{sys.executable} -I -c \"held = b'x' * (300 << 20)\"; sleep 0.6"
+    step = Step("one", shell(code), request=small(memory_mib=400), failures_max=1)
+    _, attempt = run_one(site, step)
+    assert attempt.fate is Fate.SUCCESS and 300 <= attempt.usage.memory_peak_mib < 350
+
+
+def test_a_task_that_ramps_is_stopped_soon_after_its_limit(site: SiteFolder) -> None:
+    _, attempt = run_one(site, one(RAMPS, memory_mib=100))
+    assert attempt.fate is Fate.OOM
+    assert "requested 100 MiB" in attempt.evidence and "peak" in attempt.evidence
+    assert 164 <= attempt.usage.memory_peak_mib < 350
+
+
+def test_a_task_borrows_what_its_neighbour_leaves_unused(site: SiteFolder) -> None:
+    lender = Step("lender", python("import time; time.sleep(3)"), request=small(memory_mib=900))
+    borrower = Step(
+        "borrower",
+        python("import time; time.sleep(0.5); held = b'x' * (400 << 20); time.sleep(1)"),
+        request=small(memory_mib=100),
+        failures_max=1,
+    )
+    lease = site.offered(dataset(lender, borrower))
+    site.run(slots=2)
+    assert fates(site.attempts(lease)) == [Fate.SUCCESS] * 2
+    assert max(attempt.usage.memory_peak_mib for attempt in site.attempts(lease)) >= 400
+
+
+def test_of_several_offenders_the_worst_goes_and_the_neighbours_live(site: SiteFolder) -> None:
+    """Two borrow; what the third leaves is enough for the lesser offence alone."""
+    codes = {
+        "lends": (HOLDS.format(20, 4), 420),
+        "mild": ("import time; time.sleep(0.4);" + HOLDS.format(330, 2.5), 200),
+        "worst": ("import time; time.sleep(0.8);" + HOLDS.format(450, 30), 60),
+    }
+    steps = [
+        Step(name, python(code), request=_thin(memory), failures_max=1)
+        for name, (code, memory) in codes.items()
+    ]
+    lease = site.offered(dataset(*steps))
+    began_s = time.monotonic()
+    site.run(slots=3)
+    found = {steps[one.step].name: one for one in site.attempts(lease)}
+    assert {name: one.fate for name, one in found.items()} == {
+        "lends": Fate.SUCCESS,
+        "mild": Fate.SUCCESS,
+        "worst": Fate.OOM,
+    }
+    assert "requested 60 MiB" in found["worst"].evidence
+    assert found["worst"].usage.memory_peak_mib >= 450
+    assert time.monotonic() - began_s < 25
+
+
+def _thin(memory_mib: int) -> Request:
+    return Request(cpu_milli=500, memory_mib=memory_mib, walltime_ms=60_000, disk_bytes=1 << 28)
+
+
+@pytest.fixture
+def group() -> Iterator[Path]:
+    """A memory control group of 700 MiB in which a pilot can be started."""
+    folder = Path(f"/sys/fs/cgroup/memory/pulk-test-{os.getpid()}")
+    try:
+        folder.mkdir()
+        (folder / "memory.limit_in_bytes").write_text(str(700 * MIB))
+    except OSError as error:
+        pytest.skip(f"no memory control group can be made here: {error.strerror}")
+    yield folder
+    for _ in range(50):
+        try:
+            folder.rmdir()
+            return
+        except OSError:
+            time.sleep(0.1)
+
+
+def test_the_kernel_never_chooses_where_memory_gets_tight(site: SiteFolder, group: Path) -> None:
+    """Lenders leave enough by their requests, but the node has no more: the borrower goes."""
+    lender = Step("lender", python(HOLDS.format(30, 4)), request=_thin(500), failures_max=1)
+    borrower = Step("borrower", python(RAMPS), request=_thin(100), failures_max=1)
+    lease = site.offered(dataset(lender, borrower))
+    started = "import os, sys; open(sys.argv[1], 'w').write(str(os.getpid()));"
+    started += "os.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
+    argv = ["-c", "from bundle.cli.main import main; main()", "pilot", "run"]
+    argv += ["--spool", str(site.spool.root), "--batch-id", "t", "--slots", "2", "--idle-s", "0"]
+    subprocess.run(
+        [sys.executable, "-c", started, str(group / "cgroup.procs"), *argv], check=True, timeout=60
+    )
+    found = {one.step: one for one in site.attempts(lease)}
+    assert found[0].fate is Fate.SUCCESS
+    assert found[1].fate is Fate.OOM and "the node has" in found[1].evidence, found[1].evidence
+    kills = [
+        int(line.split()[1])
+        for line in (group / "memory.oom_control").read_text().splitlines()
+        if line.startswith("oom_kill ")
+    ]
+    assert kills == [0]
+
+
+def test_a_task_with_eight_threads_under_one_core_is_recorded_not_killed(site: SiteFolder) -> None:
+    code = """
+import threading, time, zlib
+block, end_s = bytes(1 << 20), time.monotonic() + 1.5
+def work():
+    while time.monotonic() < end_s: zlib.crc32(block)
+threads = [threading.Thread(target=work) for _ in range(8)]
+[one.start() for one in threads]; [one.join() for one in threads]
+"""
+    lease, attempt = run_one(site, one(code))
+    assert attempt.fate is Fate.SUCCESS
+    assert attempt.usage.cpu_ms > 500
+    assert max(point.cpu_milli for point in series_of(site, lease, attempt)) > 300
+
+
+def test_too_many_processes_end_a_task_with_their_number(site: SiteFolder) -> None:
+    code = "for ((i = 0; i < 1100; i++)); do sleep 60 & done; wait"
+    step = Step("one", shell(code), request=small(memory_mib=4000), failures_max=1)
+    began_s = time.monotonic()
+    _, attempt = run_one(site, step)
+    assert attempt.fate is Fate.PAYLOAD_ERROR and time.monotonic() - began_s < 40
+    assert "processes at once, at most 1024 are allowed" in attempt.evidence
+
+
+def test_a_program_that_ignores_the_signal_for_a_full_file_is_told_all_the_same(
+    site: SiteFolder,
+) -> None:
+    code = "file = open('big', 'wb')\nwhile True: file.write(bytes(1 << 20))"
+    _, attempt = run_one(site, one(code, disk_bytes=4 << 20))
+    assert attempt.fate is Fate.DISK_LIMIT
+    assert f"a file grew to the disk request of {4 << 20} bytes" in attempt.evidence
+
+
+def test_a_short_task_has_no_series_and_a_long_one_tells_what_moved(site: SiteFolder) -> None:
+    code = """
+import time
+file = open('out', 'wb')
+for _ in range(12):
+    file.write(bytes(2 << 20)); file.flush(); time.sleep(0.1)
+"""
+    lease, attempt = run_one(site, one(code))
+    points = series_of(site, lease, attempt)
+    assert max(point.written_kib_s for point in points) > 1000
+    assert max(point.disk_mib for point in points) >= 8
+    lease, attempt = run_one(site, one("pass"))
+    assert series_of(site, lease, attempt) == ()
+
+
+def test_a_look_sees_the_whole_tree_and_keeps_few_files_open() -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    looks = Processes()
+    code = "for ((i = 0; i < 20; i++)); do (sleep 30 & wait) & done; wait"
+    with subprocess.Popen(["/bin/bash", "-c", code], start_new_session=True) as process:
+        deadline_s = time.monotonic() + 20
+        while len(family := looks.look()) < 41 and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        try:
+            assert len(family) == 41 and all(one.is_alive for one in family)
+            assert {one.pid for one in looks.look()} == {one.pid for one in family}
+            assert len(looks.look(spared={process.pid})) == 40
+            scanned = Processes()
+            scanned._can_list = False
+            assert {one.pid for one in scanned.look()} == {one.pid for one in family}
+            scanned.close()
+            memory = Memory(suspicious_bytes=0)
+            assert 0 < memory.look(family, looks.look) < sum(one.resident_bytes for one in family)
+        finally:
+            os.killpg(process.pid, 9)
+    assert looks.look() == [] and len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_what_a_task_is_granted_is_told_with_the_next_look() -> None:
+    request = {"local": 3, "memory_mib": 100, "disk_bytes": 1 << 30, "env": {}}
+    watch = Watch(request, Processes())
+    assert watch.news() is None and not watch.has_looked
+    watch.look(0)
+    assert watch.news() == [3, 0, 0, 100 * MIB, []]
+    watch.look(0)
+    assert watch.news() is None
+    watch.allow(300)
+    watch.look(0)
+    assert watch.news() == [3, 0, 0, 300 * MIB, []]
+
+
+def test_a_process_that_is_gone_has_no_figures() -> None:
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    assert processes.split(process.pid) is None
+    assert processes.shares(process.pid) is None
+    assert processes.moved_bytes([process.pid]) == (0, 0)
+
+
+def test_devices_are_asked_once_for_all(tmp_path: Path) -> None:
+    """A program that speaks as nvidia-smi does, for nodes without a device."""
+    program = tmp_path / "smi"
+    program.write_text(
+        "#!/bin/sh\nwhile :; do echo 'GPU-a, 40, 100'; echo 'GPU-b, 7, 3'; sleep 0.05; done\n"
+    )
+    program.chmod(0o755)
+    gpus = Gpus(str(program))
+    deadline_s = time.monotonic() + 10
+    while len(gpus.latest()) < 2 and time.monotonic() < deadline_s:
+        time.sleep(0.02)
+    assert gpus.latest() == {"GPU-a": (400, 100), "GPU-b": (70, 3)}
+    gpus.close()
+    assert Gpus(str(tmp_path / "none")).latest() == {}
