@@ -12,11 +12,13 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pilot import linux
 
 SWEEP_S_MAX = 10.0
+STILL_ROUNDS_MAX = 8  # who leaves the group and forks without end may stay ahead
 
 
 @dataclass(slots=True)
@@ -75,6 +77,30 @@ def kill_all() -> None:
     for pid in linux.descendants(os.getpid()):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def held_still(first: int) -> Iterator[None]:
+    """Hold a task still: the group of its first process in one moment, then who left that."""
+    held: set[int] = set()
+    try:
+        signal_group(first, signal.SIGSTOP)
+        for _ in range(STILL_ROUNDS_MAX):
+            new = set(linux.descendants(os.getpid())) - held
+            if not new:
+                break
+            _signal_all(new, signal.SIGSTOP)
+            held |= new
+        yield
+    finally:
+        _signal_all(held, signal.SIGCONT)
+        signal_group(first, signal.SIGCONT)
+
+
+def _signal_all(pids: set[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
 
 
 def signal_group(pid: int, number: signal.Signals) -> None:

@@ -18,6 +18,7 @@ import signal
 import socket
 import time
 from collections import deque
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -221,6 +222,7 @@ class Slot:
         def is_due() -> bool:
             return bool(self._poll.poll(0)) or time.monotonic() >= min(time_limit_s, kill_at_s)
 
+        still = partial(reap.held_still, pid)
         try:
             while True:
                 wake_s = min(watch.next_look_s, kill_at_s, time_limit_s, task.next_s)
@@ -236,7 +238,7 @@ class Slot:
                 if now_s >= watch.next_look_s and kill_at_s == float("inf"):
                     self._report()  # this one is not short: nothing should wait behind it
                     log_bytes, ram_bytes = self._log.size(), self._hold.ram_bytes()
-                    looked = watch.look(log_bytes, ram_bytes, linux.spared, is_due)
+                    looked = watch.look(log_bytes, ram_bytes, linux.spared, is_due, still)
                     stop, evidence = _first(stop, evidence, looked)
                     self._tell(watch.news())
                 if now_s >= time_limit_s:

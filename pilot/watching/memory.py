@@ -2,14 +2,16 @@
 
 Resident memory counts shared pages once for each process, and mapped files' pages that the kernel
 can drop. So it only raises a suspicion; then the split of each process is read; then, where
-processes share, the proportional figure, which costs a walk of the page tables.
+processes share, the proportional figure, which costs a walk of the page tables. Of processes that
+fork all the time the kernel tells it slowly and never at one moment; those are held still for it.
 """
 
 from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from pilot.watching import processes
 from pilot.watching.processes import Process, Shares, Split
@@ -17,6 +19,10 @@ from pilot.watching.processes import Process, Shares, Split
 SPLIT_MAX = 8  # of the largest processes are split at every look
 WALK_BYTES_MIN = 4 << 20
 PROPORTIONAL_SHARE_MAX = 0.05  # of the time may go into walking page tables
+WALK_S_MIN = 0.05  # what takes longer than this, and the time for its size, is given up
+WALK_S_PER_GIB = 0.02
+STILL_S_MAX = 0.5  # for so long a task may be held still
+UNSURE_MAX = 2  # walks in a row that told nothing certain, before it is
 
 
 class Memory:
@@ -28,6 +34,7 @@ class Memory:
         self._splits: dict[int, Split] = {}
         self._next_walk_s = 0.0
         self._walked = 0  # the last proportional figure
+        self._unsure = 0  # walks in a row
         self.used_bytes = 0
         self.peak_bytes = 0
         self._spike_bytes = 0
@@ -42,11 +49,13 @@ class Memory:
         again: Callable[[], list[Process]],
         more_bytes: int = 0,
         is_due: Callable[[], bool] = lambda: False,
+        still: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> int:
         """Take a look at all processes; returns the highest use since the last one, in bytes.
 
         `again` lists the processes once more; `more_bytes` is what the task's files in memory
         take. `is_due` tells that the caller can't wait: then the last look's figure stays.
+        `still` holds all of them still.
         """
         self._spike_bytes = 0
         total = sum(process.resident_bytes for process in family)
@@ -55,7 +64,7 @@ class Memory:
             found = self._split(process)
             total += (found.own if found is not None else 0) - process.resident_bytes
         if total + more_bytes > self._suspicious // 2 and len(family) > 1:
-            shared = self._shared(family, total, again, is_due)
+            shared = self._shared(family, total, again, is_due, still)
             if shared is None:
                 return self.used_bytes
             total = shared
@@ -94,32 +103,58 @@ class Memory:
         total: int,
         again: Callable[[], list[Process]],
         is_due: Callable[[], bool],
+        still: Callable[[], AbstractContextManager[None]],
     ) -> int | None:
         """Return the proportional figure; between two walks the last one; None where given up.
 
-        Of processes that fork all the time the kernel tells it so slowly that hundreds take a
-        minute.
-
         A process that starts or ends during the walk changes the others' parts, and pages are
         counted more than once. Then only what each process has alone is certain, and of shared
-        pages those of the one that has most.
+        pages those of the one that has most. A task whose processes change without end could
+        hide behind that, so now and then it is held still.
         """
         began_s = time.monotonic()
         if began_s < self._next_walk_s:
             return min(self._walked, total)
-        parts = []
-        for process in family:
-            if is_due():
-                return None
-            parts.append(self._shares(process))
+        long_s = WALK_S_MIN + WALK_S_PER_GIB * total / (1 << 30)
+        parts = self._walk(family, lambda: is_due() or time.monotonic() > began_s + long_s)
+        if len(parts) < len(family) and is_due():
+            return None
         figure = sum(part.proportional for part in parts)
-        if figure > self._suspicious and _alive(again()) != _alive(family):
-            shared = max(part.proportional - part.private for part in parts)
-            figure = min(figure, sum(part.private for part in parts) + shared)
+        is_partial = len(parts) < len(family)
+        if is_partial or figure > self._suspicious and _alive(again()) != _alive(family):
+            self._unsure += UNSURE_MAX if is_partial else 1
+            figure = min(figure, _certain(parts))
+            if figure <= self._suspicious < total and self._unsure >= UNSURE_MAX:
+                figure = self._held_still(again, is_due, still)
+        else:
+            self._unsure = 0
         cost_s = time.monotonic() - began_s
         self._next_walk_s = began_s + cost_s / PROPORTIONAL_SHARE_MAX
         self._walked = figure
         return figure
+
+    def _held_still(
+        self,
+        again: Callable[[], list[Process]],
+        is_due: Callable[[], bool],
+        still: Callable[[], AbstractContextManager[None]],
+    ) -> int:
+        """Return the proportional figure of processes that do nothing; at least so much is used."""
+        with still():
+            until_s = time.monotonic() + STILL_S_MAX
+            family = sorted(again(), key=lambda process: -process.resident_bytes)
+            parts = self._walk(family, lambda: is_due() or time.monotonic() > until_s)
+        self._unsure = 0
+        return sum(part.proportional for part in parts)
+
+    def _walk(self, family: Iterable[Process], is_over: Callable[[], bool]) -> list[Shares]:
+        """Return the parts of as many processes as there is time for."""
+        parts = []
+        for process in family:
+            if is_over():
+                break
+            parts.append(self._shares(process))
+        return parts
 
     def _shares(self, process: Process) -> Shares:
         """Return a process's part; a small one is not worth the walk."""
@@ -131,6 +166,12 @@ class Memory:
             split = processes.split(process.pid)  # a kernel that can't tell, or it has just ended
             own = 0 if split is None else split.own
         return Shares(own, own)
+
+
+def _certain(parts: Sequence[Shares]) -> int:
+    """Return what processes that were not all looked at in one moment have at least."""
+    shared = max((part.proportional - part.private for part in parts), default=0)
+    return sum(part.private for part in parts) + shared
 
 
 def _alive(family: Sequence[Process]) -> set[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -59,12 +60,13 @@ class Watch:
         ram_bytes: int = 0,
         spared: Collection[int] = (),
         is_due: Callable[[], bool] = lambda: False,
+        still: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> tuple[Stop, str]:
         """Take a look; return which limit was passed, with the evidence.
 
         `ram_bytes` is what the task's files in memory take; it counts as memory. `spared` are
         processes of ours. `is_due` tells that something else must not wait: then measuring what
-        takes long is given up.
+        takes long is given up. `still` holds the task still, for what can't be measured otherwise.
         """
         if self._looks is None:
             self._looks = _Looks(self._request, self.began_s)
@@ -74,7 +76,7 @@ class Watch:
         def family() -> list[Process]:
             return self._processes.look(spared)
 
-        stop = looks.take(family, ram_bytes, now_s, is_due)
+        stop = looks.take(family, ram_bytes, now_s, is_due, still)
         if looks.is_disk_due(now_s):
             used = stage.used_bytes() + log_bytes
             self.disk_peak_bytes = max(self.disk_peak_bytes, used)
@@ -151,6 +153,7 @@ class _Looks:
         ram_bytes: int,
         now_s: float,
         is_due: Callable[[], bool],
+        still: Callable[[], AbstractContextManager[None]],
     ) -> tuple[Stop, str]:
         since_s = max(0.001, now_s - self._looked_s)
         self._looked_s = now_s
@@ -159,7 +162,7 @@ class _Looks:
         stop = limits.processes_passed(self.limits, alive)
         if stop[0] is not Stop.NONE:  # so many that measuring them would take longer than they live
             return stop
-        highest = self.memory.look(family, listed, ram_bytes, is_due)
+        highest = self.memory.look(family, listed, ram_bytes, is_due, still)
         used, most = self.memory.used_bytes, allowed(self.limits.memory_bytes)
         self.pause_s = limits.pause_s(self.pause_s, used, (used - before) / since_s, most)
         step = max(NEWS_BYTES_MIN, self.limits.memory_bytes // NEWS_SHARE)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,11 @@ from bundle.records import telemetry
 from bundle.records.attempt import Attempt
 from bundle.records.lease import Lease
 from bundle.records.series import Point
+from pilot import reap
 from pilot.watching import processes
 from pilot.watching.gpus import Gpus
 from pilot.watching.memory import Memory
-from pilot.watching.processes import Processes
+from pilot.watching.processes import Process, Processes
 from pilot.watching.watch import Watch
 from tests.pilot.site_folder import SiteFolder, dataset, fates, python, shell, small
 
@@ -58,6 +60,25 @@ import time
 held = []
 while True:
     held.append(b'x' * (8 << 20)); time.sleep(0.02)
+"""
+STORM = """
+import os, sys, time
+held = bytearray({shared} << 20)
+for page in range(0, len(held), 4096):
+    held[page] = 1
+end_s = time.monotonic() + {seconds}
+def storm():
+    own = b'x' * ({own} << 20)
+    while time.monotonic() < end_s:
+        for _ in range(4):
+            if os.fork() == 0: os._exit(0)
+        for _ in range(4):
+            os.wait()
+    os._exit(0)
+for number in range({processes}):
+    if os.fork() == 0: storm()
+for number in range({processes}):
+    os.wait()
 """
 HOLDS = "import time; held = b'x' * ({} << 20); time.sleep({})"
 
@@ -113,6 +134,55 @@ def test_a_task_that_ramps_is_stopped_soon_after_its_limit(site: SiteFolder) -> 
     assert attempt.fate is Fate.OOM
     assert "requested 100 MiB" in attempt.evidence and "peak" in attempt.evidence
     assert 164 <= attempt.usage.memory_peak_mib < 350
+
+
+@pytest.mark.parametrize("isolation", ["auto", "plain"])
+def test_nobody_hides_memory_behind_processes_that_come_and_go(
+    site: SiteFolder, isolation: str
+) -> None:
+    code = STORM.format(shared=1, own=6, processes=80, seconds=50)
+    step = Step("one", python(code), request=small(memory_mib=100), failures_max=1)
+    lease = site.offered(dataset(step))
+    site.run(slots=1, isolation=isolation)
+    attempt = site.only(lease)
+    assert attempt.fate is Fate.OOM and "requested 100 MiB" in attempt.evidence, attempt.evidence
+    assert 164 <= attempt.usage.memory_peak_mib < 80 * 20
+    took_s = (attempt.ended_mono_us - attempt.started_mono_us) / 1e6
+    assert took_s < 40  # it would go on for 50
+
+
+def test_processes_that_come_and_go_but_share_are_no_offence(site: SiteFolder) -> None:
+    """Held still for a moment, they go on and end well."""
+    code = STORM.format(shared=60, own=0, processes=20, seconds=6)
+    step = Step("one", python(code), request=small(memory_mib=200), failures_max=1)
+    _, attempt = run_one(site, step)
+    assert attempt.fate is Fate.SUCCESS, attempt.evidence
+
+
+def test_who_is_held_still_does_nothing_and_then_goes_on(tmp_path: Path) -> None:
+    """One process in the group of the first, one that left it."""
+    names = [tmp_path / "one", tmp_path / "two"]
+    code = 'for f in "$@"; do setsid -w bash -c "while :; do echo >> $f; done" & done; wait'
+    argv = ["/bin/bash", "-c", code, "bash", *map(str, names)]
+    with subprocess.Popen(argv, start_new_session=True) as process:
+        try:
+            _wait_for_growth(names)
+            with reap.held_still(process.pid):
+                sizes = [name.stat().st_size for name in names]
+                time.sleep(0.3)
+                assert [name.stat().st_size for name in names] == sizes
+            _wait_for_growth(names)
+        finally:
+            for pid in Processes().look():
+                os.kill(pid.pid, 9)
+
+
+def _wait_for_growth(names: list[Path]) -> None:
+    sizes = [name.stat().st_size if name.exists() else 0 for name in names]
+    deadline_s = time.monotonic() + 20
+    while any(not n.exists() or n.stat().st_size <= s for n, s in zip(names, sizes, strict=True)):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
 
 
 def test_a_task_borrows_what_its_neighbour_leaves_unused(site: SiteFolder) -> None:
@@ -248,26 +318,48 @@ for _ in range(12):
 
 
 def test_a_look_sees_the_whole_tree_and_keeps_few_files_open() -> None:
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    """Processes that run below the tests anyway, as a pool's do, are none of this tree."""
+    files = len(list(Path("/proc/self/fd").iterdir()))
     looks = Processes()
+    others = {one.pid for one in looks.look()}
     code = "for ((i = 0; i < 20; i++)); do (sleep 30 & wait) & done; wait"
+
+    def look(spared: Collection[int] = ()) -> list[Process]:
+        return [one for one in looks.look(spared) if one.pid not in others]
+
     with subprocess.Popen(["/bin/bash", "-c", code], start_new_session=True) as process:
-        deadline_s = time.monotonic() + 20
-        while len(family := looks.look()) < 41 and time.monotonic() < deadline_s:
-            time.sleep(0.05)
         try:
-            assert len(family) == 41 and all(one.is_alive for one in family)
-            assert {one.pid for one in looks.look()} == {one.pid for one in family}
-            assert len(looks.look(spared={process.pid})) == 40
+            deadline_s = time.monotonic() + 20
+            while not _all_sleep(family := look()) and time.monotonic() < deadline_s:
+                time.sleep(0.05)
+            assert len(family) == 41 and all(one.is_alive for one in family), _names(family)
+            assert {one.pid for one in look()} == {one.pid for one in family}
+            assert len(look(spared={process.pid})) == 40
             scanned = Processes()
             scanned._can_list = False
-            assert {one.pid for one in scanned.look()} == {one.pid for one in family}
+            found = {one.pid for one in scanned.look()} - others
+            assert found == {one.pid for one in family}
             scanned.close()
             memory = Memory(suspicious_bytes=0)
-            assert 0 < memory.look(family, looks.look) < sum(one.resident_bytes for one in family)
+            assert 0 < memory.look(family, look) < sum(one.resident_bytes for one in family)
         finally:
             os.killpg(process.pid, 9)
-    assert looks.look() == [] and len(list(Path("/proc/self/fd").iterdir())) == before
+    assert look() == []
+    looks.close()
+    assert len(list(Path("/proc/self/fd").iterdir())) == files
+
+
+def _all_sleep(family: list[Process]) -> bool:
+    return sum(name == "sleep" for name in _names(family)) == 20
+
+
+def _names(family: list[Process]) -> list[str]:
+    """Return what each runs now: a fork that has not executed yet bears its parent's name."""
+    names = []
+    for one in family:
+        with contextlib.suppress(OSError):
+            names.append(Path(f"/proc/{one.pid}/comm").read_text().strip())
+    return names
 
 
 def test_what_a_task_is_granted_is_told_with_the_next_look() -> None:
