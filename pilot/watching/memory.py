@@ -21,6 +21,7 @@ WALK_BYTES_MIN = 4 << 20
 PROPORTIONAL_SHARE_MAX = 0.05  # of the time may go into walking page tables
 WALK_S_MIN = 0.05  # what takes longer than this, and the time for its size, is given up
 WALK_S_PER_GIB = 0.02
+WALK_PAUSE_S_MAX = 5.0  # for a task that may use more than it is allowed
 STILL_S_MAX = 0.5  # for so long a task may be held still
 UNSURE_MAX = 2  # walks in a row that told nothing certain, before it is
 
@@ -129,7 +130,10 @@ class Memory:
         else:
             self._unsure = 0
         cost_s = time.monotonic() - began_s
-        self._next_walk_s = began_s + cost_s / PROPORTIONAL_SHARE_MAX
+        pause_s = cost_s / PROPORTIONAL_SHARE_MAX
+        if total > self._suspicious:
+            pause_s = min(pause_s, WALK_PAUSE_S_MAX + cost_s)
+        self._next_walk_s = began_s + pause_s
         self._walked = figure
         return figure
 
