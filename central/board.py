@@ -201,7 +201,7 @@ class Board:
         found = self._shapes.get(digest)
         if found is None:
             document = dag.dataset
-            asks = tuple(Needs(step.request, step.requires) for step in document.steps)
+            asks = tuple(Needs(step.request, required(step)) for step in document.steps)
             known = {one: one for one in asks}  # most steps ask for the same: one object for all
             gpu = self.weights.gpu_as_cores
             found = self._shapes[digest] = Shape(

@@ -269,7 +269,7 @@ class _Asked:
         known = tried.get(self._place)
         if known is not None:
             request = retry.request_for(request, known, step.retry, maximum(told.profile))
-        found = matching.mismatches(Needs(request, step.requires), told.profile)
+        found = matching.mismatches(Needs(request, required(step)), told.profile)
         if known is None or found:
             return found
         return tuple(_outgrown(fate.value) for fate in retry.outgrown(known, maximum(told.profile)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bundle.dataset import names
+from bundle.dataset import containers, names
 from bundle.dataset.abilities import SIGNALS
 from bundle.dataset.asks import NETWORK_CLASSES, PRIORITY_MAX
 from bundle.dataset.refusals import (
@@ -84,6 +84,8 @@ def check_step(dataset: Dataset, index: int, step: Step) -> None:
         raise DatasetRefused(where=f"{here}.retry", reason=problem)
     _check_requires(step, f"{here}.requires")
     _check_abilities(step, here)
+    if step.container:
+        _check_container(step, f"{here}.container")
 
 
 def _check_account(dataset: Dataset) -> None:
@@ -114,6 +116,15 @@ def _check_requires(step: Step, here: str) -> None:
     _within(f"{here}.gpu_memory", "memory in MiB", ask.gpu_memory_mib, 0, MEMORY_MIB_MAX)
     if not step.request.gpu_milli and (ask.gpu_model or ask.gpu_memory_mib):
         raise DatasetRefused(where=here, reason="it names a GPU, but request.gpu is 0")
+
+
+def _check_container(step: Step, here: str) -> None:
+    names.check_text(step.container, here)
+    problem = containers.problem(step.container)
+    if isinstance(step.run, Synthetic):
+        problem = "the built-in payload runs in no container"
+    if problem:
+        raise DatasetRefused(where=here, reason=problem)
 
 
 def _check_abilities(step: Step, here: str) -> None:

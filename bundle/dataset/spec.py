@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from bundle import canonical, shape
-from bundle.dataset import abilities, asks
+from bundle.dataset import abilities, asks, containers
 from bundle.dataset.abilities import NO_CHECKPOINT, NOT_ELASTIC, Checkpoint, Elastic
 from bundle.dataset.asks import Account, Requires
 from bundle.digest import digest
@@ -110,6 +110,7 @@ class Step:
     deterministic: bool = False
     checkpoint: Checkpoint = NO_CHECKPOINT
     elastic: Elastic = NOT_ELASTIC
+    container: str = ""  # an image that the command runs in, see bundle.dataset.containers
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +211,7 @@ def _step_to_wire(step: Step) -> dict[str, Any]:
         }
         | asks.requires_to_wire(step.requires)
         | abilities.to_wire(step.checkpoint, step.elastic)
+        | containers.to_wire(step.container)
     )
 
 
@@ -260,6 +262,7 @@ def _step_from_wire(reader: shape.Reader) -> Step:
         deterministic=_deterministic(reader),
         checkpoint=abilities.checkpoint_from_wire(reader),
         elastic=abilities.elastic_from_wire(reader),
+        container=containers.from_wire(reader),
     )
 
 

@@ -22,7 +22,9 @@ def spec_hash(dataset: Dataset, step: int) -> bytes:
 
 def _determinants(dataset: Dataset, index: int) -> dict[str, Any]:
     step = dataset.steps[index]
-    return {
+    # What is the default is not in it: a step without a container keeps its hash.
+    contained = {"container": step.container} if step.container else {}
+    return contained | {
         "step": index,  # seeds and $(step) depend on it
         "per": str(step.per),
         "run": _run(step),

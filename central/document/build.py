@@ -98,6 +98,7 @@ class _Builder:
             retry=policy.retry_rules(self._form.retry, step.retry),
             checkpoint=_checkpoint(step),
             elastic=_elastic(step),
+            container=step.container,
         )
 
     def _run(self) -> Command | Synthetic:

@@ -218,6 +218,7 @@ class StepForm(Form):
     retry: RetryForm = RetryForm()
     checkpoint: Annotated[CheckpointForm | None, BeforeValidator(_listed)] = None
     elastic: ElasticForm | None = None
+    container: str = ""
 
     @model_validator(mode="after")
     def _one_payload(self) -> StepForm:

@@ -66,6 +66,8 @@ def _step(dataset: Dataset, step: Step) -> dict[str, Any]:
     made["failures_max"] = step.failures_max
     if step.deterministic:
         made["deterministic"] = True
+    if step.container:
+        made["container"] = step.container
     made |= _requires(step)
     made |= _abilities(step)
     if retry := policy.render_retry(step.retry):
