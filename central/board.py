@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bundle.dataset.asks import Account
+from bundle.dataset.containers import required
 from bundle.ids import DatasetId, SiteName
 from bundle.records.profile import Profile
 from central import users

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bundle.dataset.containers import required
 from bundle.ids import SiteName, Task
 from bundle.records import report as reports
 from central import claims, epochs, histories, provenance, silence

@@ -117,11 +117,15 @@ def _run(given: argparse.Namespace) -> None:
 
     site = load(given.config)
     slots.hold(replace(site.holding, hidden=(str(spool.root), *site.holding.hidden)))
+    from pilot.discovery import containers
     from pilot.discovery.look import look
     from pilot.plan_file import load_plan
     from pilot.run import Pilot
 
     found = look()
+    if not found.containers.path:
+        found = replace(found, containers=containers.look(site.task_path))
+    site = replace(site, containers=replace(site.containers, runtime=found.containers))
     end_us = given.ends_at or found.end_us
     if given.lasts_s is not None:
         end_us = began_us + round(1e6 * given.lasts_s)

@@ -10,6 +10,7 @@ from typing import Any
 from bundle.dataset.asks import NETWORK_CLASSES
 from bundle.errors import PulkError
 from pilot.core import provenance
+from pilot.core.container import Containers
 from pilot.core.holding import Holding, Isolation
 from pilot.core.request import Site
 
@@ -42,7 +43,25 @@ def load(path: Path | None) -> Site:
         environment=tuple(sorted(environment.items())),
         software=_software(tasks, environment, path),
         holding=_holding(tasks, table(value, "site", path), path),
+        containers=_containers(tasks, path),
     )
+
+
+def _containers(tasks: dict[str, Any], path: Path) -> Containers:
+    """Read what a site has for steps that name an image; the runtime is found on the node."""
+    images = table(tasks, "images", path)
+    for reference, image in images.items():
+        if not isinstance(image, str) or image[:1] != "/":
+            where = f"{path}: tasks.images.{reference}"
+            raise ConfigRefused(where=where, reason="it is no absolute path")
+    binds = _folders(tasks, "container_binds", path)
+    return Containers(images=tuple(sorted(images.items())), binds=binds)
+
+
+def _image_folders(tasks: dict[str, Any], path: Path) -> tuple[str, ...]:
+    """Return the folders that must be seen for the images: themselves, or where their files lie."""
+    images = map(Path, table(tasks, "images", path).values())
+    return tuple(sorted({str(one if one.is_dir() else one.parent) for one in images} - {"/"}))
 
 
 def _software(tasks: dict[str, Any], environment: dict[str, str], path: Path) -> tuple[str, ...]:
@@ -85,7 +104,7 @@ def _holding(tasks: dict[str, Any], site: dict[str, Any], path: Path) -> Holding
     return Holding(
         isolation=isolation,
         hidden=(str(path.resolve().parent), *_folders(tasks, "hidden", path)),
-        visible=_folders(tasks, "visible", path),
+        visible=(*_folders(tasks, "visible", path), *_image_folders(tasks, path)),
         writable=_folders(tasks, "writable", path),
         network=network,
         processes_max=_count(tasks, "processes_max", usual.processes_max, path),

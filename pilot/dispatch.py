@@ -66,7 +66,7 @@ class Dispatch:
         self._pilot_run = pilot_run
         self._variables = site.variables()
         self._provenance = Provenance(site.words())
-        self._holding = site.holding
+        self._holding, self._containers = site.holding, site.containers
         self._on_end = on_end
         memory_bytes, free = holdings.node.memory_mib * MIB, FreeMemory(memory_groups())
         self.watch = NodeWatch(memory_bytes, free, Gpus(), self._tell)
@@ -226,6 +226,7 @@ class Dispatch:
                     self._variables,
                     self._holdings.node,
                     held.told,
+                    self._containers,
                 )
             except PulkError as error:
                 self._refuse(number, running, exit_code=126, not_started=error.text())

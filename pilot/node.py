@@ -44,6 +44,7 @@ def describe(offline: str, isolation: str, node: Node, environment: Mapping[str,
         restarts=node.batch.restarts,
         modules=modules(environment, os.environ),
         isolation=isolation,
+        containers=str(node.containers),
     )
 
 

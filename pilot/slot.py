@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pilot import asides, emptying, linux, offline, reap, stage
+from pilot import asides, containers, emptying, linux, offline, reap, stage
 from pilot.core.fate import NO_GRACE, Stop
 from pilot.core.fingerprints import FULL
 from pilot.core.holding import Holding, from_wire
@@ -61,6 +61,7 @@ class Slot:
         emptying.empty(self._folders.here)
         self._batch: deque[dict[str, Any]] = deque()
         self._replies: list[dict[str, Any]] = []
+        self._images = containers.Images(self._folders.data)
         self._poll = select.poll()
         self._poll.register(channel.socket, select.POLLIN)
         self._hold = hold.settle(str(folder), self._holding())
@@ -133,6 +134,7 @@ class Slot:
         began_s = time.monotonic()
         try:
             stage.bring(request, self._folders)
+            self._images.settle(request, reply)
         except stage.NotStaged as error:
             reply["stage_in"] = error.what.format(**error.fields)
             _note_full(error, reply)
@@ -147,6 +149,7 @@ class Slot:
             if self._left_behind:
                 self._log.note(f"{self._left_behind} process(es) left behind were killed")
             reply["log"] = self._log.read()
+            containers.note_entry(request, reply)
         reply["ended_mono_us"] = time.monotonic_ns() // 1000
         return reply
 

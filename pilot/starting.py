@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from pilot import stage, synthetic
+from pilot import containers, stage, synthetic
 from pilot.isolation import kernel, limits
 from pilot.isolation.hold import Hold
 from pilot.messages import Channel
@@ -40,18 +40,26 @@ class Starter:
             pid = self._fork(request, environment)
         else:
             argv = request["argv"]
-            program = self._commands.find(argv[0], environment["PATH"])
+            if "container" in request:
+                isolated = self._hold.ram >= 0
+                program, argv, environment = containers.entered(
+                    request, self._here, isolated=isolated
+                )
+            else:
+                program = self._commands.find(argv[0], environment["PATH"])
             if self._hold.outside is not None and request.get("network", "none") != "none":
-                pid = self._hold.outside.call(lambda: self._outside(program, argv, request))
+                pid = self._hold.outside.call(lambda: self._outside(program, argv, environment, request))
             else:
                 pid = _spawn(program, argv, environment)
         limits.put(pid, request)
         return pid
 
-    def _outside(self, program: str, argv: list[str], request: dict[str, Any]) -> int:
+    def _outside(
+        self, program: str, argv: list[str], environment: dict[str, str], request: dict[str, Any]
+    ) -> int:
         """Start a program from the thread that stays in the node's network."""
         self._pinned_outside.to(request.get("cpus", ()))
-        return _spawn(program, argv, request["env"])
+        return _spawn(program, argv, environment)
 
     def _fork(self, request: dict[str, Any], environment: dict[str, str]) -> int:
         pid = os.fork()

@@ -162,6 +162,8 @@ class TasksSection(_Section):
     isolation: Literal["auto", "required", "plain"] = "auto"
     hidden: Names = ()
     visible: Names = ()
+    images: dict[str, str] = {}
+    container_binds: Names = ()
     writable: Names = ()
     processes_max: Annotated[int, Field(ge=1)] = 4096
     files_max: Annotated[int, Field(ge=16)] = 4096

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 
+from bundle.dataset import containers
 from bundle.records.profile import Gpu, Profile
 from relay.config import Config
 
@@ -28,7 +29,7 @@ def profile(config: Config) -> Profile:
         os=site.os or _os(),
         arch=site.arch or platform.machine(),
         libc=site.libc or " ".join(platform.libc_ver()).strip(),
-        software=site.software,
+        software=_software(config),
         network=site.network,
         allow=tuple(sorted(set(site.allow))),
         deny=tuple(sorted(set(site.deny))),
@@ -36,6 +37,13 @@ def profile(config: Config) -> Profile:
         node_hours_max_milli=round(site.node_hours_max * 1000),
         trip_ms=round(site.trip_hours * HOUR_MS),
     )
+
+
+def _software(config: Config) -> tuple[str, ...] | None:
+    """Return what the site lists, and the images that it maps; None where it lists nothing."""
+    if config.site.software is None:
+        return None
+    return (*config.site.software, *containers.words(config.tasks.images))
 
 
 def _os() -> str:

@@ -24,7 +24,7 @@ class Host:
 
     What follows `offline` may be missing on the wire and is then unknown. `restarts` says how often
     the scheduler had started this batch job before. `modules` are those loaded, as `name/version`.
-    `isolation` is `isolated` or `plain: <reason>`.
+    `isolation` is `isolated` or `plain: <reason>`. `containers` is the runtime's name and version.
     """
 
     name: str
@@ -45,10 +45,11 @@ class Host:
     restarts: int = 0
     modules: tuple[str, ...] = ()
     isolation: str = ""
+    containers: str = ""
 
 
 _TEXTS = ("name", "kernel", "cpu_model", "boot_id", "python", "pulk", "offline")
-_LATER_TEXTS = ("scratch", "scheduler", "batch_id", "isolation")
+_LATER_TEXTS = ("scratch", "scheduler", "batch_id", "isolation", "containers")
 _LATER_COUNTS = ("swap_mib", "numa_nodes", "restarts")
 
 

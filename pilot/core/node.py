@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil
 
+from pilot.core.container import Runtime
 from pilot.core.room import WHOLE, Room
 
 NO_LIMIT = 1 << 62  # control groups say "no limit" with a huge number
@@ -88,6 +89,7 @@ class Node:
     end_us: int = 0
     may_pin: bool = True
     notes: tuple[str, ...] = ()
+    containers: Runtime = Runtime()
 
     def room_on(self, disk_bytes: int) -> Room:
         """Return the room for tasks that write where so many bytes are free."""

@@ -11,7 +11,9 @@ from bundle.dataset import macros
 from bundle.dataset.seeds import seed
 from bundle.dataset.spec import Command, Dataset, Per, Request, Step, Synthetic
 from bundle.ids import AttemptKey
+from pilot.core import container
 from pilot.core.asides import declared
+from pilot.core.container import Containers
 from pilot.core.holding import Holding
 from pilot.core.lineage import Outcome, Place
 from pilot.core.provenance import environment_word
@@ -28,6 +30,7 @@ class Site:
     environment: tuple[tuple[str, str], ...] = ()
     software: tuple[str, ...] = ()  # words of provenance, see pilot.core.provenance
     holding: Holding = field(default_factory=Holding)
+    containers: Containers = Containers()
 
     def variables(self) -> dict[str, str]:
         """Return the environment that every task starts from."""
@@ -47,6 +50,7 @@ def request(
     variables: Mapping[str, str],
     node: Room,
     granted: Mapping[str, str] = NOTHING,
+    containers: Containers = Containers(),  # noqa: B008  frozen
 ) -> dict[str, Any]:
     """Return the request for one attempt.
 
@@ -72,6 +76,8 @@ def request(
     asides = declared(step, wanted(ask, node))
     if asides:
         message.update(asides)
+    if step.container:
+        message["container"] = container.wanted(containers, step.container)
     if step.requires.network:
         message["network"] = step.requires.network
     if step.inputs:
@@ -102,8 +108,10 @@ def _environment(
         "PULK_ATTEMPT": str(attempt),
         "PULK_SEED": str(seed(dataset.seed, job, index)),
     }
-    for name, text in step.environment:
-        environment[name] = macros.expand(text, dataset, index, job)
+    own = {name: macros.expand(text, dataset, index, job) for name, text in step.environment}
+    environment.update(own)
+    if step.container:
+        environment = container.passed(environment, own)
     environment.update(granted)
     return environment
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pilot.core import node as facts
 from pilot.core.node import Node
-from pilot.discovery import disk, gpus, parse_scheduler, system
+from pilot.discovery import containers, disk, gpus, parse_scheduler, system
 
 ROOT = Path("/")
 
@@ -49,6 +49,7 @@ def look(
         batch=batch,
         end_us=batch.end_us,
         may_pin=facts.may_pin(cores, milli),
+        containers=containers.look(told.get("PATH", "")),
         notes=(*batch.notes, *seen.notes, *notes, *_order_notes(ours, batch, told)),
     )
 

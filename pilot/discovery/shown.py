@@ -32,6 +32,7 @@ def document(node: Node) -> dict[str, Any]:
             {name: getattr(one, name) for name in Gpu.__slots__ if name != "index"}
             for one in node.gpus
         ],
+        "containers": {"runtime": node.containers.name, "version": node.containers.version},
         "scheduler": batch.scheduler,
         "batch_id": batch.batch_id,
         "restarts": batch.restarts,
@@ -47,6 +48,7 @@ def lines(node: Node) -> list[tuple[str, str]]:
         ("memory", f"{node.memory_mib} MiB, swap {node.swap_mib} MiB"),
         ("scratch", _scratch(node)),
         *(("gpu", _gpu(one)) for one in node.gpus),
+        ("containers", str(node.containers) or "no runtime"),
         ("batch job", _batch(node)),
         ("allocation", f"ends {_date(node.end_us)}"),
         *(("!", note) for note in node.notes),

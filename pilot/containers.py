@@ -1,0 +1,135 @@
+"""A slot's side of containers: is the image there, what is its digest, how is it entered.
+
+An image is hashed once for each path, size and time of change: the digest lies beside the spool's
+data, so other slots and pilots of the site find it.
+"""
+
+# Descriptors and plain names here, not Path: tasks could make what is walked.
+# ruff: noqa: PTH112, PTH113
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pilot.core import container
+from pilot.core.container import Runtime
+from pilot.stage import NotStaged
+
+FOLDER = "images"  # in the spool's `data`
+_PIECE_BYTES = 1 << 20
+
+
+class Images:
+    """The images that the tasks of a slot named."""
+
+    def __init__(self, data: int) -> None:
+        """Remember digests below an open folder."""
+        self._data = data
+        self._known: dict[str, str] = {}
+
+    def settle(self, request: dict[str, Any], reply: dict[str, Any]) -> None:
+        """See to it that a task can enter its container; note the digest. Raises NotStaged."""
+        if "container" not in request:
+            return
+        named, image, (runtime, *_), _ = request["container"]
+        what = f"container {named}"
+        if not image:
+            raise NotStaged(name=what, reason="this site maps no image to it")
+        if not runtime:
+            words = " nor ".join(container.RUNTIMES)
+            raise NotStaged(name=what, reason=f"this node has neither {words}")
+        try:
+            reply["container"] = self._digest(os.path.realpath(image))
+        except OSError as error:
+            raise NotStaged(name=what, reason=f"{image}: {error.strerror or error}") from error
+
+    def _digest(self, image: str) -> str:
+        found = os.stat(image)
+        facts = (image, found.st_size, found.st_mtime_ns, found.st_ino, found.st_mode)
+        key = hashlib.sha256("\0".join(map(str, facts)).encode(errors="surrogateescape"))
+        name = key.hexdigest()
+        if name not in self._known:
+            with contextlib.suppress(OSError):  # a spool that takes nothing more: hash it
+                os.mkdir(FOLDER, 0o755, dir_fd=self._data)
+            self._known[name] = self._kept(name, image)
+        return f"sha256:{self._known[name]}"
+
+    def _kept(self, name: str, image: str) -> str:
+        """Return the digest from its file, else make it; who comes second waits for it."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            descriptor = os.open(f"{FOLDER}/{name}", flags, 0o644, dir_fd=self._data)
+        except OSError:
+            return digest(image)
+        with os.fdopen(descriptor, "r+b") as file:
+            with contextlib.suppress(OSError):  # a filesystem without locks: each hashes it
+                fcntl.flock(file, fcntl.LOCK_EX)
+            said = file.read(65).decode(errors="replace").strip()
+            if len(said) == 64:
+                return said
+            made = digest(image)
+            with contextlib.suppress(OSError):
+                file.seek(0)
+                file.write(f"{made}\n".encode())
+                file.flush()
+            return made
+
+
+def entered(
+    request: dict[str, Any], folder: str, *, isolated: bool
+) -> tuple[str, list[str], dict[str, str]]:
+    """Return program, arguments and environment of a task in its container."""
+    _, image, runtime, binds = request["container"]
+    argv, environment = container.command(
+        Runtime(*runtime), image, folder, request["argv"], request["env"], binds, isolated=isolated
+    )
+    return argv[0], argv, environment
+
+
+def note_entry(request: dict[str, Any], reply: dict[str, Any]) -> None:
+    """Say where the runtime failed and not the payload: another node may do better."""
+    if "container" in request:
+        said = container.not_entered(reply["exit_code"], reply.get("last_line", ""))
+        if said:
+            reply["stage_in"] = f"container {request['container'][0]}: {said}"
+
+
+def digest(image: str) -> str:
+    """Return the SHA-256 of an image file, or of all names, modes and contents in a folder."""
+    made = hashlib.sha256()
+    if not os.path.isdir(image):
+        for piece in _pieces(image):
+            made.update(piece)
+        return made.hexdigest()
+    for path in sorted(_tree(image)):
+        found = os.lstat(path)
+        name = os.path.relpath(path, image)
+        made.update(f"{name}\0{found.st_mode:o}\0".encode(errors="surrogateescape"))
+        if stat.S_ISLNK(found.st_mode):
+            made.update(os.fsencode(Path(path).readlink()))
+        elif stat.S_ISREG(found.st_mode):
+            content = hashlib.sha256()
+            for piece in _pieces(path):
+                content.update(piece)
+            made.update(content.digest())
+        made.update(b"\0")
+    return made.hexdigest()
+
+
+def _tree(folder: str) -> Iterator[str]:
+    for where, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            yield f"{where}/{name}"
+
+
+def _pieces(path: str) -> Iterator[bytes]:
+    with Path(path).open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            yield piece
