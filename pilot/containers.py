@@ -5,7 +5,7 @@ data, so other slots and pilots of the site find it.
 """
 
 # Descriptors and plain names here, not Path: tasks could make what is walked.
-# ruff: noqa: PTH112, PTH113
+# ruff: noqa: PTH112, PTH116
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pilot import linux
 from pilot.core import container
 from pilot.core.container import Runtime
 from pilot.stage import NotStaged
 
+RAM_FOLDERS = container.RAM_FOLDERS
 FOLDER = "images"  # in the spool's `data`
 _PIECE_BYTES = 1 << 20
 
@@ -29,10 +31,13 @@ _PIECE_BYTES = 1 << 20
 class Images:
     """The images that the tasks of a slot named."""
 
-    def __init__(self, data: int) -> None:
+    def __init__(self, data: int, *, isolated: bool) -> None:
         """Remember digests below an open folder."""
         self._data = data
         self._known: dict[str, str] = {}
+        self._isolated = isolated
+        self._is_inside = False
+        self._ram: dict[int, int] = {}  # a memory disk's device, and a descriptor of it
 
     def settle(self, request: dict[str, Any], reply: dict[str, Any]) -> None:
         """See to it that a task can enter its container; note the digest. Raises NotStaged."""
@@ -45,10 +50,46 @@ class Images:
         if not runtime:
             words = " nor ".join(container.RUNTIMES)
             raise NotStaged(name=what, reason=f"this node has neither {words}")
+        if self._isolated and os.getuid() == 0:  # it could not map user 0 into its namespace
+            raise NotStaged(name=what, reason="no pilot of user 0 enters one in an isolated slot")
+        self._is_inside = True
         try:
             reply["container"] = self._digest(os.path.realpath(image))
         except OSError as error:
             raise NotStaged(name=what, reason=f"{image}: {error.strerror or error}") from error
+
+    def ram_bytes(self) -> int:
+        """Return the memory that files take in memory disks which the runtime made for a task."""
+        if not self._is_inside:
+            return 0
+        if not self._ram:
+            self._find_ram()
+        disks = map(os.fstatvfs, self._ram.values())
+        return sum((disk.f_blocks - disk.f_bfree) * disk.f_frsize for disk in disks)
+
+    def leave(self) -> None:
+        """Forget the container of a task that ended."""
+        self._is_inside = False
+        while self._ram:
+            os.close(self._ram.popitem()[1])
+
+    def _find_ram(self) -> None:
+        """Open the memory disks that are seen from inside and not from here."""
+        ours = set()
+        for place in RAM_FOLDERS:
+            with contextlib.suppress(OSError):
+                ours.add(os.stat(place).st_dev)
+        for pid in linux.descendants(os.getpid()):
+            for place in RAM_FOLDERS:
+                with contextlib.suppress(OSError):
+                    path = f"{pid}/root{place}"
+                    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+                    found = os.open(path, flags, dir_fd=linux.PROC)
+                    device = os.fstat(found).st_dev
+                    if device in ours or device in self._ram:
+                        os.close(found)
+                    else:
+                        self._ram[device] = found
 
     def _digest(self, image: str) -> str:
         found = os.stat(image)
@@ -95,10 +136,12 @@ def entered(
 
 def note_entry(request: dict[str, Any], reply: dict[str, Any]) -> None:
     """Say where the runtime failed and not the payload: another node may do better."""
-    if "container" in request:
-        said = container.not_entered(reply["exit_code"], reply.get("last_line", ""))
-        if said:
-            reply["stage_in"] = f"container {request['container'][0]}: {said}"
+    named, _, (runtime, *_), _ = request["container"]
+    said = container.not_entered(reply["exit_code"], reply.get("last_line", ""))
+    if reply.pop("not_started", ""):
+        said = f"{runtime} can't be started"
+    if said and "stop" not in reply:
+        reply["stage_in"] = f"container {named}: {said}"
 
 
 def digest(image: str) -> str:

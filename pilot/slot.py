@@ -61,12 +61,13 @@ class Slot:
         emptying.empty(self._folders.here)
         self._batch: deque[dict[str, Any]] = deque()
         self._replies: list[dict[str, Any]] = []
-        self._images = containers.Images(self._folders.data)
         self._poll = select.poll()
         self._poll.register(channel.socket, select.POLLIN)
         self._hold = hold.settle(str(folder), self._holding())
         linux.die_with_parent(signal.SIGTERM)  # what changes rights may have cleared it
         self._starter = Starter(self._hold, folder, channel)
+        data_folder, isolated = self._folders.data, self._hold.ram >= 0
+        self._images = containers.Images(data_folder, isolated=isolated)
         self._no_routes = offline.NoRoutes()
         self._tried = self._no_routes.count()
         self._successes_try = False  # to reach the network, though nobody looked at each
@@ -149,7 +150,9 @@ class Slot:
             if self._left_behind:
                 self._log.note(f"{self._left_behind} process(es) left behind were killed")
             reply["log"] = self._log.read()
+        if "container" in request:
             containers.note_entry(request, reply)
+            self._images.leave()
         reply["ended_mono_us"] = time.monotonic_ns() // 1000
         return reply
 
@@ -240,7 +243,7 @@ class Slot:
                 now_s = time.monotonic()
                 if now_s >= watch.next_look_s and kill_at_s == float("inf"):
                     self._report()  # this one is not short: nothing should wait behind it
-                    log_bytes, ram_bytes = self._log.size(), self._hold.ram_bytes()
+                    log_bytes, ram_bytes = self._log.size(), self._ram_bytes()
                     looked = watch.look(log_bytes, ram_bytes, linux.spared, is_due, still)
                     stop, evidence = _first(stop, evidence, looked)
                     self._tell(watch.news())
@@ -290,9 +293,12 @@ class Slot:
             except OSError:
                 self._leave()
 
+    def _ram_bytes(self) -> int:
+        return self._hold.ram_bytes() + self._images.ram_bytes()
+
     def _in_files(self) -> str:
         """Return what evidence adds where a task keeps memory in files."""
-        ram_mib = self._hold.ram_bytes() // MIB
+        ram_mib = self._ram_bytes() // MIB
         return f"; {ram_mib} MiB of it in files of /tmp or /dev/shm" if ram_mib > 1 else ""
 
     def _on_term(self, _number: int, _frame: object) -> None:

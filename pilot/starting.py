@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ class Starter:
             else:
                 program = self._commands.find(argv[0], environment["PATH"])
             if self._hold.outside is not None and request.get("network", "none") != "none":
-                pid = self._hold.outside.call(lambda: self._outside(program, argv, environment, request))
+                outside = partial(self._outside, program, argv, environment, request)
+                pid = self._hold.outside.call(outside)
             else:
                 pid = _spawn(program, argv, environment)
         limits.put(pid, request)

@@ -1,8 +1,8 @@
 """How a task's command runs in a container: the runtime's command line and environment. Pure.
 
 The image is read-only, and of the node's files only the slot's directory is bound, under its own
-path, and what the site names. Memory disks of the slot are bound too, so that what lies there
-counts and goes as it does without a container.
+path, and what the site names. The memory disk of an isolated slot is bound too, so that what lies
+there counts and goes as it does without a container.
 """
 
 from __future__ import annotations
@@ -85,10 +85,19 @@ def command(
 
     `isolated`: the slot has namespaces of its own, no rights, and memory disks that count.
     """
-    words = [runtime.path, "exec", "--contain", "--cleanenv", "--ipc", "--no-privs"]
+    words = [
+        runtime.path,
+        "--quiet",
+        "--nocolor",
+        "exec",
+        "--contain",
+        "--cleanenv",
+        "--ipc",
+        "--no-privs",
+    ]
     if isolated:  # its processes are in a namespace already; the runtime must ask for no rights
         words += ["--userns", "--no-mount", "tmp"]
-        for place in RAM_FOLDERS:
+        for place in RAM_FOLDERS[:2]:  # /dev/shm is always the runtime's own
             words += ["--bind", place]
     else:
         words += ["--pid"]

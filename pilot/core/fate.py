@@ -9,6 +9,7 @@ from typing import Any
 
 from bundle.fates import Fate
 
+SIGXCPU = 24
 SIGXFSZ = 25
 SIGKILL = 9
 EVIDENCE_CHARS_MAX = 300
@@ -99,6 +100,8 @@ def _judge(seen: Seen) -> tuple[Fate, str]:
     if seen.signal == SIGXFSZ or seen.full_file:
         size = f" of {seen.full_file} bytes" if seen.full_file else ""
         return Fate.DISK_LIMIT, _with_line(f"a file grew to the disk request{size}", seen)
+    if seen.signal == SIGXCPU:  # the kernel's limit, or a lower one of the site's
+        return Fate.TIME_LIMIT, _with_line("a process used up the cpu time that it may use", seen)
     if seen.signal == SIGKILL and seen.kernel_oom:
         return Fate.OOM, "killed while the kernel ran out of memory"
     if seen.signal:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 
 from pilot.core.container import Runtime
@@ -89,7 +89,7 @@ class Node:
     end_us: int = 0
     may_pin: bool = True
     notes: tuple[str, ...] = ()
-    containers: Runtime = Runtime()
+    containers: Runtime = field(default_factory=Runtime)
 
     def room_on(self, disk_bytes: int) -> Room:
         """Return the room for tasks that write where so many bytes are free."""

@@ -30,7 +30,7 @@ class Site:
     environment: tuple[tuple[str, str], ...] = ()
     software: tuple[str, ...] = ()  # words of provenance, see pilot.core.provenance
     holding: Holding = field(default_factory=Holding)
-    containers: Containers = Containers()
+    containers: Containers = field(default_factory=Containers)
 
     def variables(self) -> dict[str, str]:
         """Return the environment that every task starts from."""

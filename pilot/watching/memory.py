@@ -122,7 +122,7 @@ class Memory:
             return None
         figure = sum(part.proportional for part in parts)
         is_partial = len(parts) < len(family)
-        if is_partial or figure > self._suspicious and _alive(again()) != _alive(family):
+        if is_partial or (figure > self._suspicious and _alive(again()) != _alive(family)):
             self._unsure += UNSURE_MAX if is_partial else 1
             figure = min(figure, _certain(parts))
             if figure <= self._suspicious < total and self._unsure >= UNSURE_MAX:

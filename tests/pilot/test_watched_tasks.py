@@ -293,6 +293,56 @@ def test_too_many_processes_end_a_task_with_their_number(site: SiteFolder) -> No
     assert "processes at once, at most 1024 are allowed" in attempt.evidence
 
 
+def test_a_process_that_uses_up_its_cpu_time_is_ended_by_the_kernel(site: SiteFolder) -> None:
+    """The pilot's own limit is a minute beyond what all cores give, so a site's lower one is it."""
+    code = "ulimit -t 1; while :; do :; done"
+    _, attempt = run_one(site, Step("one", shell(code), failures_max=1))
+    assert attempt.fate is Fate.TIME_LIMIT and "cpu time" in attempt.evidence
+    assert 900 <= attempt.usage.cpu_ms < 3000
+
+
+def test_the_kernel_knows_every_limit_that_nobody_needs_to_watch(site: SiteFolder) -> None:
+    code = "ulimit -c; ulimit -f; ulimit -t; ulimit -n"
+    step = Step("one", shell(code), request=small(disk_bytes=64 << 20, walltime_ms=90_000))
+    lease, attempt = run_one(site, step)
+    cores, file_kib, cpu_s, open_files = site.log(lease, attempt).split()[:4]
+    assert (cores, int(file_kib)) == (b"0", 64 << 10)
+    assert int(cpu_s) == 90 * (os.cpu_count() or 1) + 60
+    assert int(open_files) <= 4096
+
+
+@pytest.mark.parametrize(
+    ("code", "request_of", "fate", "words"),
+    [
+        (RAMPS, {"memory_mib": 100}, Fate.OOM, "requested 100 MiB"),
+        ("open('big', 'wb').truncate(64 << 20)", {"disk_bytes": 8 << 20}, Fate.DISK_LIMIT, "file"),
+        ("import time; time.sleep(60)", {"walltime_ms": 1000}, Fate.TIME_LIMIT, "1000 ms"),
+        (
+            "for n in range(20): open(str(n), 'wb').write(bytes(1 << 20)); import time;"
+            "time.sleep(60)",
+            {"disk_bytes": 8 << 20},
+            Fate.DISK_LIMIT,
+            f"requested {8 << 20}",
+        ),
+    ],
+    ids=["memory", "one-file", "time", "disk"],
+)
+def test_who_passes_a_limit_goes_and_the_neighbour_does_not_notice(
+    site: SiteFolder, code: str, request_of: dict[str, int], fate: Fate, words: str
+) -> None:
+    innocent = "import time; held = b'x' * (40 << 20); time.sleep(3); open('o', 'w').write('x')"
+    code = code.replace("); import time;time", ")\nimport time; time")
+    steps = (
+        Step("innocent", python(innocent), request=small()),
+        Step("guilty", python(code), request=small(**request_of), failures_max=1),
+    )
+    lease = site.offered(dataset(*steps))
+    site.run(slots=2)
+    found = {steps[one.step].name: one for one in site.attempts(lease)}
+    assert found["innocent"].fate is Fate.SUCCESS
+    assert found["guilty"].fate is fate and words in found["guilty"].evidence, found["guilty"]
+
+
 def test_a_program_that_ignores_the_signal_for_a_full_file_is_told_all_the_same(
     site: SiteFolder,
 ) -> None:
