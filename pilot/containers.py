@@ -134,8 +134,10 @@ def entered(
     return argv[0], argv, environment
 
 
-def note_entry(request: dict[str, Any], reply: dict[str, Any]) -> None:
-    """Say where the runtime failed and not the payload: another node may do better."""
+def note_entry(request: dict[str, Any], reply: dict[str, Any], *, isolated: bool) -> None:
+    """Say which signal it was, and where the runtime failed: another node may do better."""
+    if number := container.signal_told(reply["exit_code"], isolated=isolated):
+        reply["exit_code"], reply["signal"] = -1, number
     named, _, (runtime, *_), _ = request["container"]
     said = container.not_entered(reply["exit_code"], reply.get("last_line", ""))
     if reply.pop("not_started", ""):

@@ -151,7 +151,7 @@ class Slot:
                 self._log.note(f"{self._left_behind} process(es) left behind were killed")
             reply["log"] = self._log.read()
         if "container" in request:
-            containers.note_entry(request, reply)
+            containers.note_entry(request, reply, isolated=self._hold.ram >= 0)
             self._images.leave()
         reply["ended_mono_us"] = time.monotonic_ns() // 1000
         return reply

@@ -20,6 +20,7 @@ NODES_OWN = ("PATH", "LD_", "PYTHON", "PERL5LIB", "MANPATH", "LOADEDMODULES", "M
 HELPERS_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FAILED = 255  # exit status of a runtime that could not start the command
 _NO_EVAL_SINCE = {"apptainer": (1, 1), "singularity": (3, 10)}  # before, `$` in values is expanded
+SIGNALS_MAX = 64
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _NOT_FOUND = ("executable file not found", "no such file or directory", "permission denied")
 
@@ -129,6 +130,15 @@ def not_entered(exit_code: int, last_line: str) -> str:
     said = line.removeprefix("FATAL:").strip()
     by_the_payload = any(words in said.casefold() for words in _NOT_FOUND) and said.startswith('"')
     return "" if by_the_payload else said[:WORD_CHARACTERS_MAX]
+
+
+def signal_told(exit_code: int, *, isolated: bool) -> int:
+    """Return the signal that an exit status stands for; 0: none.
+
+    The first process of a runtime's own process namespace tells a signal as 128 and its number.
+    """
+    number = exit_code - 128
+    return number if not isolated and 0 < number <= SIGNALS_MAX else 0
 
 
 def version_told(output: str) -> str:

@@ -89,6 +89,22 @@ def test_what_is_rendered_is_read_back_equal(folder: Path) -> None:
     assert spec.decode(spec.encode(dataset)) == dataset
 
 
+def test_an_image_is_read_carried_and_changes_the_result_of_its_step_alone(folder: Path) -> None:
+    plain = read(folder, GOOD)
+    text = GOOD.replace('name = "make"', 'name = "make"\ncontainer = "docker://tiny:1"')
+    contained = read(folder, text)
+    assert [step.container for step in contained.steps] == ["docker://tiny:1", ""]
+    rendered = json.dumps(document.render(contained))
+    assert document.parse_text(rendered, None, "stdin") == contained
+    assert spec.decode(spec.encode(contained)) == contained
+    assert spec_hash(contained, 0) != spec_hash(plain, 0)
+    assert spec_hash(contained, 1) == spec_hash(plain, 1)
+    for place, word in (("make", "-writable"), ("sum", "docker://tiny:1")):
+        wrong = GOOD.replace(f'name = "{place}"', f'name = "{place}"\ncontainer = "{word}"')
+        with pytest.raises(DatasetRefused, match="container|option|built-in"):
+            read(folder, wrong)
+
+
 ABLE = 'checkpoint = "state"\nelastic = { cpus_max = 4, memory_max = "2GiB", shrinks = true }\n'
 
 

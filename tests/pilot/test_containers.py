@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from bundle.dataset import containers as named
+from bundle.dataset.abilities import Checkpoint
 from bundle.dataset.asks import Requires
 from bundle.dataset.containers import problem, required
 from bundle.dataset.spec import Command, Output, Step, decode, encode
@@ -29,12 +30,13 @@ from pilot.core.container import (
     command,
     not_entered,
     passed,
+    signal_told,
     version_told,
 )
 from pilot.discovery.containers import look
 from pilot.stage import NotStaged
 from tests.conftest import NOT_TO_BE_HAD
-from tests.pilot.site_folder import ROOT, SiteFolder, dataset, shell, small
+from tests.pilot.site_folder import PROGRAM, ROOT, SiteFolder, dataset, shell, small
 
 REFERENCE = "docker://tiny:1"
 APPTAINER = Runtime("/usr/bin/apptainer", "apptainer", "1.4.5")
@@ -114,6 +116,12 @@ def test_a_runtime_that_fails_is_told_from_a_payload_that_does(
     exit_code: int, line: str, said: str
 ) -> None:
     assert not_entered(exit_code, line) == said
+
+
+def test_a_status_above_128_is_a_signal_where_the_runtime_has_a_process_of_its_own_inside() -> None:
+    assert signal_told(137, isolated=False) == 9
+    assert signal_told(137, isolated=True) == 0
+    assert {signal_told(code, isolated=False) for code in (0, 1, 128, 255)} == {0}
 
 
 def test_versions_are_read_of_what_runtimes_print() -> None:
@@ -356,6 +364,17 @@ def test_limits_hold_inside_and_all_inside_dies_with_the_task(
 
 @needs_runtime
 @pytest.mark.programs
+def test_a_signal_for_a_checkpoint_reaches_the_payload_inside(
+    inside: Inside, isolation: str
+) -> None:
+    code = "trap ': > got' USR1; while [ ! -e got ]; do sleep 0.1; done"
+    asked = Checkpoint(files=("state",), every_ms=4000)
+    attempt = inside.result(code, isolation, checkpoint=asked, request=small(200, 30_000))
+    assert attempt.fate is Fate.SUCCESS, attempt.evidence
+
+
+@needs_runtime
+@pytest.mark.programs
 def test_an_image_that_cannot_be_entered_is_no_fault_of_the_payload(inside: Inside) -> None:
     shutil.rmtree(inside.image)
     inside.image.write_bytes(b"no image at all")
@@ -365,6 +384,6 @@ def test_an_image_that_cannot_be_entered_is_no_fault_of_the_payload(inside: Insi
 
 @needs_runtime
 def test_a_node_tells_which_runtime_it_has() -> None:
-    program = [sys.executable, "-m", "bundle.cli.main", "pilot", "node"]
+    program = [*PROGRAM, "node"]
     said = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert str(RUNTIME) in said

@@ -140,13 +140,13 @@ def test_a_task_that_ramps_is_stopped_soon_after_its_limit(site: SiteFolder) -> 
 def test_nobody_hides_memory_behind_processes_that_come_and_go(
     site: SiteFolder, isolation: str
 ) -> None:
-    code = STORM.format(shared=1, own=6, processes=80, seconds=50)
+    code = STORM.format(shared=1, own=16, processes=30, seconds=50)
     step = Step("one", python(code), request=small(memory_mib=100), failures_max=1)
     lease = site.offered(dataset(step))
     site.run(slots=1, isolation=isolation)
     attempt = site.only(lease)
     assert attempt.fate is Fate.OOM and "requested 100 MiB" in attempt.evidence, attempt.evidence
-    assert 164 <= attempt.usage.memory_peak_mib < 80 * 20
+    assert 164 <= attempt.usage.memory_peak_mib < 30 * 40
     took_s = (attempt.ended_mono_us - attempt.started_mono_us) / 1e6
     assert took_s < 40  # it would go on for 50
 
@@ -295,10 +295,10 @@ def test_too_many_processes_end_a_task_with_their_number(site: SiteFolder) -> No
 
 def test_a_process_that_uses_up_its_cpu_time_is_ended_by_the_kernel(site: SiteFolder) -> None:
     """The pilot's own limit is a minute beyond what all cores give, so a site's lower one is it."""
-    code = "ulimit -t 1; while :; do :; done"
+    code = "ulimit -S -t 1; while :; do :; done"
     _, attempt = run_one(site, Step("one", shell(code), failures_max=1))
     assert attempt.fate is Fate.TIME_LIMIT and "cpu time" in attempt.evidence
-    assert 900 <= attempt.usage.cpu_ms < 3000
+    assert 500 <= attempt.usage.cpu_ms < 3000  # the kernel counts in ticks
 
 
 def test_the_kernel_knows_every_limit_that_nobody_needs_to_watch(site: SiteFolder) -> None:
@@ -315,10 +315,10 @@ def test_the_kernel_knows_every_limit_that_nobody_needs_to_watch(site: SiteFolde
     ("code", "request_of", "fate", "words"),
     [
         (RAMPS, {"memory_mib": 100}, Fate.OOM, "requested 100 MiB"),
-        ("open('big', 'wb').truncate(64 << 20)", {"disk_bytes": 8 << 20}, Fate.DISK_LIMIT, "file"),
+        ("open('big', 'wb').write(bytes(64 << 20))", {"disk_bytes": 8 << 20}, Fate.DISK_LIMIT, "file"),
         ("import time; time.sleep(60)", {"walltime_ms": 1000}, Fate.TIME_LIMIT, "1000 ms"),
         (
-            "for n in range(20): open(str(n), 'wb').write(bytes(1 << 20)); import time;"
+            "import time\nfor n in range(20): open(str(n), 'wb').write(bytes(1 << 20))\n"
             "time.sleep(60)",
             {"disk_bytes": 8 << 20},
             Fate.DISK_LIMIT,
@@ -331,7 +331,6 @@ def test_who_passes_a_limit_goes_and_the_neighbour_does_not_notice(
     site: SiteFolder, code: str, request_of: dict[str, int], fate: Fate, words: str
 ) -> None:
     innocent = "import time; held = b'x' * (40 << 20); time.sleep(3); open('o', 'w').write('x')"
-    code = code.replace("); import time;time", ")\nimport time; time")
     steps = (
         Step("innocent", python(innocent), request=small()),
         Step("guilty", python(code), request=small(**request_of), failures_max=1),
