@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -19,6 +20,7 @@ from bundle.intervals import IntervalSet
 from central import config as configs
 from central.archive import Archive
 from central.authority import Authority
+from central.errors import DatabaseTrouble
 from tests.central.conftest import chain
 from tests.central.scripted_site import ScriptedSite
 from tests.kills.acts import ACTS, ask
@@ -35,6 +37,7 @@ GROWS = frozenset(
     | {"fsync", "fdatasync"}
 )
 BACKENDS = "SELECT pid, datname FROM pg_stat_activity WHERE datname IS NOT NULL"
+RECOVERY_S_MAX = 30.0
 TRIES = 100  # until a server that was struck is there again
 
 
@@ -198,8 +201,24 @@ def strike_server(started: Started, server: Server, number: int, blow: str) -> R
     ran = run(copy, started.act, strike, tries=TRIES)
     assert ran.status == 0, ran.troubles
     assert len(ran.answers) == 1
+    _await_recovery(copy)
     started.judge(copy, ran)
     return ran
+
+
+def _await_recovery(plant: Plant) -> None:
+    """Wait until the server lets somebody in again: a blow at the very end is not noticed."""
+    give_up_s = time.monotonic() + RECOVERY_S_MAX
+    while True:
+        try:
+            plant.open()
+        except DatabaseTrouble:
+            if time.monotonic() > give_up_s:
+                raise
+            time.sleep(0.1)
+        else:
+            plant.close()
+            return
 
 
 def around_commits(started: Started) -> list[int]:

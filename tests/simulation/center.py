@@ -17,12 +17,12 @@ from bundle.trust.trust_file import TrustView
 from bundle.wire.errors import BundleRefused
 from bundle.wire.manifest import SITES_OWN, Kind
 from central import backup_record as records
+from central import config as configs
 from central import home as homes
 from central.absorb import Disposition
 from central.authority import Authority
 from central.backup import backup
 from central.backup_record import DATABASE, POOL
-from central.config import ArchiveSection, Config, PlannerSection
 from central.core.receipts import Outcome
 from central.errors import BadControl, EditRefused, SetBack, UnknownDataset
 from central.home import Home
@@ -69,12 +69,12 @@ class Center:
         self.root = self.world.folder / "central"
         self.home = Home(self.root)
         self.root_key = KeyFile.load(self.world.folder / "central-root" / "root.key", Role.ROOT)
-        self.config = Config(
-            archive=ArchiveSection(copies=self.copies),
-            planner=PlannerSection(
-                shard_tasks_max=self._chance.choice((1, 3, 8)), lease_hours=self.lease_hours
-            ),
+        self.home.config.write_text(  # for whoever opens the folder: a restore does, too
+            f"[archive]\ncopies = {self.copies}\n"
+            f"[planner]\nshard_tasks_max = {self._chance.choice((1, 3, 8))}\n"
+            f"lease_hours = {self.lease_hours}\n"
         )
+        self.config = configs.load(self.home.config)
         self._uploads = 0
         self._open()
 

@@ -196,6 +196,4 @@ BUGS = (
     # pilot
     Bug("a seal lacks the last record", "pilot.seal:encode",
         "tuple(recorded.attempts)", "tuple(recorded.attempts[:-1])"),
-    Bug("a pilot mixes two runs of one parent", "pilot.core.lineage:_matches",
-        make=always(True), plan=LOOSE),
 )  # fmt: skip

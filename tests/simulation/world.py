@@ -156,8 +156,10 @@ class World:
             for _ in range(chance.randint(1, 3)):
                 machine.after(self._at(), restore[self.plan.restore])
         elif self.plan.restore:
-            machine.after(self._at(), center.take_snapshot)
-            machine.after(self._at(), center.set_back)
+            taken_us = 0.6 * self._at()
+            machine.after(taken_us, center.take_snapshot)
+            for days in sorted(chance.uniform(0.3, 4) for _ in range(2)):
+                machine.after(taken_us + days * DAY_US, center.set_back)
         for _ in range(chance.randint(0, 4)):
             site = chance.choice(self.sites)
             machine.after(self._at(), chance.choice(list(self._happenings(site).values())))
