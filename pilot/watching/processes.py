@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from pilot import linux
 
 KEPT_OPEN_MAX = 256  # processes; more are opened at every look
 SEEN_MAX = 2048  # at one look: who bears them faster than they are counted has too many already
+ASK_EVERY = 16  # processes, whether the caller can go on waiting
 READ_BYTES = 16 << 10
 _PIECE_BYTES = 2 << 10  # fewer were the end of a list
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC
@@ -99,10 +100,12 @@ class Processes:
         self._open: dict[int, _Open] = {}
         self._can_list = os.access(f"/proc/self/task/{os.getpid()}/children", os.R_OK)
 
-    def look(self, spared: Collection[int] = ()) -> list[Process]:
+    def look(
+        self, spared: Collection[int] = (), is_due: Callable[[], bool] = lambda: False
+    ) -> list[Process]:
         """Return every process below this one but the `spared`, whose children count all the same.
 
-        What starts or ends meanwhile may be missing.
+        What starts or ends meanwhile may be missing, and the rest once `is_due`.
         """
         parents = None if self._can_list else _scan()
         kept, self._open = self._open, {}
@@ -114,6 +117,8 @@ class Processes:
             if pid in seen:
                 continue
             seen.add(pid)
+            if len(seen) % ASK_EVERY == 0 and is_due():
+                break
             try:
                 one = kept.pop(pid, None) or _Open(pid)
             except OSError:

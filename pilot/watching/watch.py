@@ -74,7 +74,7 @@ class Watch:
         now_s = time.monotonic()
 
         def family() -> list[Process]:
-            return self._processes.look(spared)
+            return self._processes.look(spared, is_due)
 
         stop = looks.take(family, ram_bytes, now_s, is_due, still)
         if looks.is_disk_due(now_s):
@@ -162,12 +162,16 @@ class _Looks:
         stop = limits.processes_passed(self.limits, alive)
         if stop[0] is not Stop.NONE:  # so many that measuring them would take longer than they live
             return stop
+        if is_due():
+            return stop
         highest = self.memory.look(family, listed, ram_bytes, is_due, still)
         used, most = self.memory.used_bytes, allowed(self.limits.memory_bytes)
         self.pause_s = limits.pause_s(self.pause_s, used, (used - before) / since_s, most)
         step = max(NEWS_BYTES_MIN, self.limits.memory_bytes // NEWS_SHARE)
         changed = self._told_bytes < 0 or abs(used - self._told_bytes) >= step
         self._has_news = self._has_news or changed or used > most
+        if is_due():
+            return stop
         self._series.add(self._point(family, highest, alive, since_s, now_s))
         return stop
 

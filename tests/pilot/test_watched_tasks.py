@@ -151,6 +151,17 @@ def test_nobody_hides_memory_behind_processes_that_come_and_go(
     assert took_s < 40  # it would go on for 50
 
 
+def test_a_look_at_processes_that_fork_without_end_does_not_outlast_the_walltime(
+    site: SiteFolder,
+) -> None:
+    """Whoever would be waited for, some reading takes long: then the look is given up."""
+    code = STORM.format(shared=1, own=1, processes=60, seconds=50)
+    step = Step("one", python(code), request=small(2000, walltime_ms=4000), failures_max=1)
+    _, attempt = run_one(site, step)
+    assert attempt.fate is Fate.TIME_LIMIT
+    assert attempt.usage.wall_ms < 4000 + 5000
+
+
 def test_processes_that_come_and_go_but_share_are_no_offence(site: SiteFolder) -> None:
     """Held still for a moment, they go on and end well."""
     code = STORM.format(shared=60, own=0, processes=20, seconds=6)
@@ -315,7 +326,7 @@ def test_the_kernel_knows_every_limit_that_nobody_needs_to_watch(site: SiteFolde
     ("code", "request_of", "fate", "words"),
     [
         (RAMPS, {"memory_mib": 100}, Fate.OOM, "requested 100 MiB"),
-        ("open('big', 'wb').write(bytes(64 << 20))", {"disk_bytes": 8 << 20}, Fate.DISK_LIMIT, "file"),
+        ("open('big', 'wb').write(bytes(9 << 20))", {"disk_bytes": 8 << 20}, Fate.DISK_LIMIT, ""),
         ("import time; time.sleep(60)", {"walltime_ms": 1000}, Fate.TIME_LIMIT, "1000 ms"),
         (
             "import time\nfor n in range(20): open(str(n), 'wb').write(bytes(1 << 20))\n"
