@@ -241,12 +241,14 @@ class Slot:
                     stop, evidence = self._asked(reply["local"], task, watch)
                 task.tick()
                 now_s = time.monotonic()
-                if now_s >= watch.next_look_s and kill_at_s == float("inf"):
+                is_over = now_s >= time_limit_s
+                if now_s >= watch.next_look_s and kill_at_s == float("inf") and not is_over:
                     self._report()  # this one is not short: nothing should wait behind it
                     log_bytes, ram_bytes = self._log.size(), self._ram_bytes()
                     looked = watch.look(log_bytes, ram_bytes, linux.spared, is_due, still)
                     stop, evidence = _first(stop, evidence, looked)
                     self._tell(watch.news())
+                    now_s = time.monotonic()
                 if now_s >= time_limit_s:
                     time_limit_s = float("inf")
                     limit = (Stop.WALLTIME, f"ran longer than {round(1000 * walltime_s)} ms")

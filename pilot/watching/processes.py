@@ -18,7 +18,7 @@ from pilot import linux
 
 KEPT_OPEN_MAX = 256  # processes; more are opened at every look
 SEEN_MAX = 2048  # at one look: who bears them faster than they are counted has too many already
-ASK_EVERY = 16  # processes, whether the caller can go on waiting
+ASK_EVERY = 4  # processes, whether the caller can go on waiting
 READ_BYTES = 16 << 10
 _PIECE_BYTES = 2 << 10  # fewer were the end of a list
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC
