@@ -18,13 +18,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bundle.dataset.containers import DIGESTS_FOLDER as FOLDER
 from pilot import linux
 from pilot.core import container
 from pilot.core.container import Runtime
 from pilot.stage import NotStaged
 
 RAM_FOLDERS = container.RAM_FOLDERS
-FOLDER = "images"  # in the spool's `data`
 _PIECE_BYTES = 1 << 20
 
 
@@ -95,7 +95,7 @@ class Images:
         found = os.stat(image)
         facts = (image, found.st_size, found.st_mtime_ns, found.st_ino, found.st_mode)
         key = hashlib.sha256("\0".join(map(str, facts)).encode(errors="surrogateescape"))
-        name = key.hexdigest()
+        name = f"{key.hexdigest()}.sha256"  # the relay takes a bare digest for an output
         if name not in self._known:
             with contextlib.suppress(OSError):  # a spool that takes nothing more: hash it
                 os.mkdir(FOLDER, 0o755, dir_fd=self._data)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from bundle.dataset import containers
 from bundle.errors import PulkError
 from bundle.fates import Fate
 from bundle.ids import BundleId, LeaseId
@@ -56,14 +57,15 @@ def retire(home: Home, live: list[Work]) -> int:
 def sweep(home: Home) -> None:
     """Remove what is old and never the only copy.
 
-    That is what crashes left in `tmp/`, inputs that pilots make from a seed, and records of
-    checkpoints that no attempt came for.
+    That is what crashes left in `tmp/`, inputs that pilots make from a seed, records of checkpoints
+    that no attempt came for, and digests of images, which are made again.
     """
     data = home.spool.folder("data")
     for folder, kept_s in (
         (home.tmp, LEFTOVER_S),
         (data / "generated", LEFTOVER_S),
         (data / checkpoints.FOLDER, checkpoints.KEPT_S),
+        (data / containers.DIGESTS_FOLDER, checkpoints.KEPT_S),
     ):
         for name in names(folder):
             with contextlib.suppress(FileNotFoundError):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CONTAINER = "container"
 CONTAINER_CHARS_MAX = 512
+DIGESTS_FOLDER = "images"  # in a spool's `data`: digests of images, by what they were made of
 IMAGE_WORD = "image:"  # what a site lists before the reference of an image that it has
 
 
