@@ -8,6 +8,8 @@ What is best: tasks under which pilots were lost last; then urgent chains, the l
 shard by shard and job by job, depth first. The best one that fits starts, but a better one that
 does not fit has a promise: nothing overtakes it that would still be in its way when, by what is
 known of the running tasks, there is room for it.
+
+A task whose files are brought ahead starts only once they are here (`pilot.core.ahead`).
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ class _Kind:
     latest_us: int
     losses: int
     suspect: bool
+    lacks_files: bool = False
     jobs: list[int] = field(default_factory=list)
     urgency: int = 0
     shelf: _Shelf | None = None
@@ -60,7 +63,7 @@ class _Shard:
     key: int
     plan: Plan
     start_before_us: int
-    kinds: dict[tuple[int, Need, int, int, bool], _Kind] = field(default_factory=dict)
+    kinds: dict[tuple[int, Need, int, int, bool, bool], _Kind] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -69,6 +72,7 @@ class _Shelf:
 
     need: Need
     suspect: bool
+    lacks_files: bool
     heap: list[tuple[_Key, _Kind]] = field(default_factory=list)
 
 
@@ -81,17 +85,21 @@ class Packing:
         durations: Durations | None = None,
         slots: int = 0,
         resumed_us: int = 0,
+        *,
+        stages: bool = False,
     ) -> None:
         """Begin with nothing ready. `slots`: how many tasks run at once; 0 where room decides.
 
         `resumed_us`: tasks that leave checkpoints start up to so long before the end, for others
-        can go on with them; 0: only where they can end in time, as all.
+        can go on with them; 0: only where they can end in time, as all. `stages`: whether
+        somebody brings files ahead.
         """
         self._resumed_us = resumed_us
+        self.stages, self.lacking = stages, 0  # ready tasks whose files are not here
         self.durations = Durations() if durations is None else durations
         self._node, self._slots = node, slots
         self._shards: dict[int, _Shard] = {}
-        self._shelves: dict[tuple[Need, bool, int], _Shelf] = {}
+        self._shelves: dict[tuple[Need, bool, int, bool], _Shelf] = {}
         self._promises = Promises()
         self._ready: dict[Need, int] = {}
         self._numbers = 0
@@ -111,6 +119,7 @@ class Packing:
         """Close a shard; what of it is ready starts no more."""
         for kind in self._shards.pop(key).kinds.values():
             self._ready[kind.need] -= len(kind.jobs)
+            self.lacking -= len(kind.jobs) * kind.lacks_files
             kind.jobs.clear()
 
     def close(self, key: int) -> None:
@@ -126,14 +135,17 @@ class Packing:
         walltime_us: int,
         losses: int,
         suspect: bool,
+        *,
+        lacks_files: bool = False,
     ) -> None:
-        """Make a task ready."""
+        """Make a task ready; one that lacks files comes again once they are here."""
         shard = self._shards[key]
-        alike = (step, need, walltime_us, losses, suspect)
+        self.lacking += lacks_files
+        alike = (step, need, walltime_us, losses, suspect, lacks_files)
         kind = shard.kinds.get(alike)
         if kind is None:
             self._numbers += 1
-            kind = _Kind(self._numbers, shard, step, need, walltime_us, losses, suspect)
+            kind = _Kind(self._numbers, shard, *alike)
             shard.kinds[alike] = kind
             self._judge(kind)
         heappush(kind.jobs, job)
@@ -155,6 +167,10 @@ class Packing:
         kinds = self._shards[key].kinds.values()
         return any(kind.jobs and self._is_possible(kind, now_us, end_us) for kind in kinds)
 
+    def is_in_time(self, key: int, step: int, latest_us: int, now_us: int, end_us: int) -> bool:
+        """Return whether a task that may run so long can still be started, by lease and end."""
+        return self._is_in_time(self._shards[key], step, latest_us, now_us, end_us)
+
     # -- what is next --------------------------------------------------------------------
 
     def next(
@@ -169,7 +185,7 @@ class Packing:
         fitting: list[tuple[bool, _Key, _Kind, _Shelf]] = []
         first: tuple[bool, _Key, Need] | None = None  # of those without room
         for shelf in self._shelves.values():
-            if suspect_runs and shelf.suspect:
+            if shelf.lacks_files or (suspect_runs and shelf.suspect):
                 continue
             head = self._head(shelf, now_us, end_us)
             if head is None:
@@ -200,11 +216,27 @@ class Packing:
         """
         best: tuple[_Key, _Kind, _Shelf] | None = None
         for shelf in self._shelves.values():
-            if shelf.need == need and (head := self._head(shelf, now_us, end_us)):
+            if shelf.lacks_files or shelf.need != need:
+                continue
+            if head := self._head(shelf, now_us, end_us):
                 best = (*head, shelf) if best is None or head[0] < best[0] else best
         if best is None or best[1].losses or not may(best[1].shard.key, best[1].step):
             return None
         return self._taken(best[1], best[2])
+
+    def next_to_bring(
+        self, may: Callable[[Chosen, Need, bool], bool], now_us: int, end_us: int = 0
+    ) -> Chosen | None:
+        """Take the best of those that lack files and may come; `may` hears which one is best."""
+        self._put_in_order(now_us, end_us)
+        shelves = [one for one in self._shelves.values() if one.lacks_files]
+        heads = [(*head, one) for one in shelves if (head := self._head(one, now_us, end_us))]
+        heads.sort(key=lambda head: head[0])
+        for place, (_, kind, shelf) in enumerate(heads):
+            if may((kind.shard.key, kind.step, kind.jobs[0]), kind.need, place == 0):
+                self.lacking -= 1
+                return self._taken(kind, shelf)
+        return None
 
     def ready(self, need: Need) -> int:
         """Return how many tasks with exactly this need are ready."""
@@ -231,19 +263,23 @@ class Packing:
         return None
 
     def _is_possible(self, kind: _Kind, now_us: int, end_us: int) -> bool:
-        if 0 < kind.shard.start_before_us <= now_us:
-            return False
-        if end_us and now_us + self._safe_us(kind) > end_us:
-            resumes = kind.shard.plan.resumes
-            if not (self._resumed_us and resumes and resumes[kind.step]):
-                return False
-            if now_us + self._resumed_us > end_us:
-                return False
-        return self._node.fits(kind.need)
+        started = (kind.shard, kind.step, kind.latest_us)
+        return self._is_in_time(*started, now_us, end_us) and self._node.fits(kind.need)
 
-    def _safe_us(self, kind: _Kind) -> int:
-        safe_s = self.durations.safe_s(kind.shard.plan.kinds[kind.step])
-        latest_us = kind.latest_us
+    def _is_in_time(
+        self, shard: _Shard, step: int, latest_us: int, now_us: int, end_us: int
+    ) -> bool:
+        if 0 < shard.start_before_us <= now_us:
+            return False
+        if end_us and now_us + self._safe_us(shard, step, latest_us) > end_us:
+            resumes = shard.plan.resumes
+            if not (self._resumed_us and resumes and resumes[step]):
+                return False
+            return now_us + self._resumed_us <= end_us
+        return True
+
+    def _safe_us(self, shard: _Shard, step: int, latest_us: int) -> int:
+        safe_s = self.durations.safe_s(shard.plan.kinds[step])
         return latest_us if safe_s is None else min(latest_us, round(1e6 * safe_s))
 
     # -- the order -----------------------------------------------------------------------
@@ -283,9 +319,9 @@ class Packing:
 
     def _shelve(self, kind: _Kind) -> None:
         took_us = kind.shard.plan.took_us[kind.step]
-        alike = (kind.need, kind.suspect, took_us.bit_length())
+        alike = (kind.need, kind.suspect, took_us.bit_length(), kind.lacks_files)
         shelf = self._shelves.get(alike)
         if shelf is None:
-            shelf = self._shelves[alike] = _Shelf(kind.need, kind.suspect)
+            shelf = self._shelves[alike] = _Shelf(kind.need, kind.suspect, kind.lacks_files)
         kind.shelf = shelf
         heappush(shelf.heap, (kind.key(), kind))
