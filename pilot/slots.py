@@ -172,7 +172,10 @@ class Slots:
 
 
 def reaped(pid: int) -> str:
-    """Wait for a process of ours that lost its pilot's end of the socket; kill it where it does not go."""
+    """Wait for a process of ours that lost its pilot's end of the socket; at last kill it.
+
+    Returns how it ended.
+    """
     give_up_s = time.monotonic() + GO_S_MAX
     while True:
         try:

@@ -48,12 +48,17 @@ class Pace:
         if bytes_per_s:
             self.piece_bytes = max(4096, min(stage.PIECE_BYTES, bytes_per_s // PIECES_PER_S))
 
-    def moved(self, size: int) -> None:
-        """Wait until so many bytes more may have been moved."""
+    def wait(self) -> None:
+        """Wait until the next piece may be moved; what was done since the last one counts."""
         if self._rate:
             now_s = time.monotonic()
-            self._next_s = max(now_s, self._next_s) + size / self._rate
             time.sleep(max(0.0, self._next_s - now_s))
+            self._next_s = max(now_s, self._next_s)
+
+    def moves(self, size: int) -> None:
+        """Take note of a piece."""
+        if self._rate:
+            self._next_s += size / self._rate
 
 
 class Mover:
@@ -183,8 +188,9 @@ class Mover:
     def _piece(self, reading: int, wanted: Keep) -> bytes:
         if not wanted():
             raise GivenUp
+        self._pace.wait()
         piece = os.read(reading, self._pace.piece_bytes)
-        self._pace.moved(len(piece))
+        self._pace.moves(len(piece))
         return piece
 
 
