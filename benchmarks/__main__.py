@@ -9,7 +9,7 @@ import sys
 from benchmarks.table import Row, save, show
 
 BENCHES = (
-    "pilot", "packing", "central", "merging", "flood", "wire", "retry", "planner", "stores",
+    "pilot", "pilot_staging", "packing", "central", "merging", "flood", "wire", "retry", "planner", "stores",
     "several",
 )  # fmt: skip
 

@@ -28,6 +28,7 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _GROW = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIGESTS = "digests"
 PIECES_PER_S = 10  # at least, where there is a rate
+WAIT_S = 0.5  # at most, before it is asked again whether a transfer is wanted
 
 Keep = Callable[[], bool]
 """Whether a transfer is still wanted; asked before every piece."""
@@ -48,12 +49,18 @@ class Pace:
         if bytes_per_s:
             self.piece_bytes = max(4096, min(stage.PIECE_BYTES, bytes_per_s // PIECES_PER_S))
 
-    def wait(self) -> None:
-        """Wait until the next piece may be moved; what was done since the last one counts."""
-        if self._rate:
+    def wait(self, wanted: Keep) -> None:
+        """Wait until the next piece may be moved; what was done since the last one counts.
+
+        Raises GivenUp.
+        """
+        while wanted():
             now_s = time.monotonic()
-            time.sleep(max(0.0, self._next_s - now_s))
-            self._next_s = max(now_s, self._next_s)
+            if now_s >= self._next_s:
+                self._next_s = now_s
+                return
+            time.sleep(min(self._next_s - now_s, WAIT_S))
+        raise GivenUp
 
     def moves(self, size: int) -> None:
         """Take note of a piece."""
@@ -186,9 +193,7 @@ class Mover:
             os.close(reading)
 
     def _piece(self, reading: int, wanted: Keep) -> bytes:
-        if not wanted():
-            raise GivenUp
-        self._pace.wait()
+        self._pace.wait(wanted)
         piece = os.read(reading, self._pace.piece_bytes)
         self._pace.moves(len(piece))
         return piece
