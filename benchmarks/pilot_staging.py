@@ -12,7 +12,7 @@ from bundle.dataset.spec import Generated, Output, Request, Step, Synthetic
 from bundle.fates import Fate
 from tests.pilot.site_folder import SiteFolder, dataset
 
-TASKS = 24
+TASKS = 32
 FILE_BYTES = 4 << 20
 RATE = FILE_BYTES  # bytes per second: a second for each file
 WALL_MS = 1000

@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
         "--config",
         type=Path,
         metavar="FILE",
-        help="TOML with [tasks] path, [task_environment] and the end's times in [pilots]",
+        help="TOML: [tasks], [staging], [task_environment] and the end's times in [pilots]",
     )
     _add_ending(run)
     run.add_argument(

@@ -198,8 +198,8 @@ def test_a_killed_pilot_counts_nothing_whose_outputs_are_on_their_way(site: Site
     step = Step("make", instant(2 * MIB), outputs=(Output("out"),), request=small())
     lease = site.offered(dataset(step))
     with site.start(config=configured(site, f"bytes_per_s = {MIB // 4}")) as pilot:
-        handed = site.spool.folder("claimed")
-        wait_for(lambda: list(handed.glob("*/handed/*/0")))
+        wait_for(lambda: list(site.spool.folder("claimed").glob("*/handed/*/0")))
+        wait_for(lambda: stager(pilot))
         child = stager(pilot)
         assert child is not None
         os.kill(pilot.pid, signal.SIGKILL)
