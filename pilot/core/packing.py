@@ -15,65 +15,19 @@ A task whose files are brought ahead starts only once they are here (`pilot.core
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from pilot.core.durations import Durations
 from pilot.core.promises import Promises
 from pilot.core.ranks import LONG_SHARE, Plan, long_us
 from pilot.core.room import Grant, Need, Room
+from pilot.core.shelves import Key, Kind, Shard, Shelf
 
 REFRESH_US = 1_000_000  # and more for many steps: the order is made again at most so often
 REFRESH_US_PER_STEP = 1_000
 
 Chosen = tuple[int, int, int]
 """Shard, step and job of the task to start."""
-
-_Key = tuple[int, int, int, int, int, int, int]
-"""Losses, minus the urgent rank or 0, shard, job, minus the level, step, number of the kind."""
-
-
-@dataclass(slots=True, eq=False)
-class _Kind:
-    """Ready tasks that are alike. `latest_us` is how long one of them may run."""
-
-    number: int
-    shard: _Shard
-    step: int
-    need: Need
-    latest_us: int
-    losses: int
-    suspect: bool
-    lacks_files: bool = False
-    jobs: list[int] = field(default_factory=list)
-    urgency: int = 0
-    shelf: _Shelf | None = None
-
-    def key(self) -> _Key:
-        """Return the place of its first task in the order."""
-        shard = self.shard
-        level = shard.plan.levels[self.step]
-        return self.losses, self.urgency, shard.key, self.jobs[0], -level, self.step, self.number
-
-
-@dataclass(slots=True, eq=False)
-class _Shard:
-    """An open shard. No task of it starts from `start_before_us` on, unless that is 0."""
-
-    key: int
-    plan: Plan
-    start_before_us: int
-    kinds: dict[tuple[int, Need, int, int, bool, bool], _Kind] = field(default_factory=dict)
-
-
-@dataclass(slots=True, eq=False)
-class _Shelf:
-    """Kinds that need the same and take about as long, with the best one first."""
-
-    need: Need
-    suspect: bool
-    lacks_files: bool
-    heap: list[tuple[_Key, _Kind]] = field(default_factory=list)
 
 
 class Packing:
@@ -98,8 +52,8 @@ class Packing:
         self.stages, self.lacking = stages, 0  # ready tasks whose files are not here
         self.durations = Durations() if durations is None else durations
         self._node, self._slots = node, slots
-        self._shards: dict[int, _Shard] = {}
-        self._shelves: dict[tuple[Need, bool, int, bool], _Shelf] = {}
+        self._shards: dict[int, Shard] = {}
+        self._shelves: dict[tuple[Need, bool, int, bool], Shelf] = {}
         self._promises = Promises()
         self._ready: dict[Need, int] = {}
         self._numbers = 0
@@ -112,7 +66,7 @@ class Packing:
         """Open a shard. Keys ascend with age."""
         plan.estimate(self.durations)
         plan.queue_us = [0.0] * len(plan.left)
-        self._shards[key] = _Shard(key, plan, start_before_us)
+        self._shards[key] = Shard(key, plan, start_before_us)
         self._stale = True
 
     def drop(self, key: int) -> None:
@@ -145,7 +99,7 @@ class Packing:
         kind = shard.kinds.get(alike)
         if kind is None:
             self._numbers += 1
-            kind = _Kind(self._numbers, shard, *alike)
+            kind = Kind(self._numbers, shard, *alike)
             shard.kinds[alike] = kind
             self._judge(kind)
         heappush(kind.jobs, job)
@@ -182,8 +136,8 @@ class Packing:
         `suspect_runs`: a suspect runs on the node, so that none joins it.
         """
         self._put_in_order(now_us, end_us)
-        fitting: list[tuple[bool, _Key, _Kind, _Shelf]] = []
-        first: tuple[bool, _Key, Need] | None = None  # of those without room
+        fitting: list[tuple[bool, Key, Kind, Shelf]] = []
+        first: tuple[bool, Key, Need] | None = None  # of those without room
         for shelf in self._shelves.values():
             if shelf.lacks_files or (suspect_runs and shelf.suspect):
                 continue
@@ -214,7 +168,7 @@ class Packing:
 
         None where there is none, or where shard and step of the best are not what `may` allows.
         """
-        best: tuple[_Key, _Kind, _Shelf] | None = None
+        best: tuple[Key, Kind, Shelf] | None = None
         for shelf in self._shelves.values():
             if shelf.lacks_files or shelf.need != need:
                 continue
@@ -242,7 +196,7 @@ class Packing:
         """Return how many tasks with exactly this need are ready."""
         return self._ready.get(need, 0)
 
-    def _taken(self, kind: _Kind, shelf: _Shelf) -> Chosen:
+    def _taken(self, kind: Kind, shelf: Shelf) -> Chosen:
         job = heappop(kind.jobs)
         self._ready[kind.need] -= 1
         if kind.jobs:
@@ -250,7 +204,7 @@ class Packing:
         self._promises.kept(kind.need)
         return kind.shard.key, kind.step, job
 
-    def _head(self, shelf: _Shelf, now_us: int, end_us: int) -> tuple[_Key, _Kind] | None:
+    def _head(self, shelf: Shelf, now_us: int, end_us: int) -> tuple[Key, Kind] | None:
         """Return the best task of a shelf that can end in time; lay aside what cannot."""
         heap = shelf.heap
         while heap:
@@ -262,12 +216,12 @@ class Packing:
             heappop(heap)
         return None
 
-    def _is_possible(self, kind: _Kind, now_us: int, end_us: int) -> bool:
+    def _is_possible(self, kind: Kind, now_us: int, end_us: int) -> bool:
         started = (kind.shard, kind.step, kind.latest_us)
         return self._is_in_time(*started, now_us, end_us) and self._node.fits(kind.need)
 
     def _is_in_time(
-        self, shard: _Shard, step: int, latest_us: int, now_us: int, end_us: int
+        self, shard: Shard, step: int, latest_us: int, now_us: int, end_us: int
     ) -> bool:
         if 0 < shard.start_before_us <= now_us:
             return False
@@ -278,7 +232,7 @@ class Packing:
             return now_us + self._resumed_us <= end_us
         return True
 
-    def _safe_us(self, shard: _Shard, step: int, latest_us: int) -> int:
+    def _safe_us(self, shard: Shard, step: int, latest_us: int) -> int:
         safe_s = self.durations.safe_s(shard.plan.kinds[step])
         return latest_us if safe_s is None else min(latest_us, round(1e6 * safe_s))
 
@@ -312,16 +266,16 @@ class Packing:
                 self._judge(kind)
                 self._shelve(kind)
 
-    def _judge(self, kind: _Kind) -> None:
+    def _judge(self, kind: Kind) -> None:
         plan, step = kind.shard.plan, kind.step
         chains = (plan.rank_us[step], plan.queue_us[step])
         kind.urgency = -round(sum(one for one in chains if one >= self._long_us))
 
-    def _shelve(self, kind: _Kind) -> None:
+    def _shelve(self, kind: Kind) -> None:
         took_us = kind.shard.plan.took_us[kind.step]
         alike = (kind.need, kind.suspect, took_us.bit_length(), kind.lacks_files)
         shelf = self._shelves.get(alike)
         if shelf is None:
-            shelf = self._shelves[alike] = _Shelf(kind.need, kind.suspect, kind.lacks_files)
+            shelf = self._shelves[alike] = Shelf(kind.need, kind.suspect, kind.lacks_files)
         kind.shelf = shelf
         heappush(shelf.heap, (kind.key(), kind))
