@@ -15,15 +15,15 @@ from bundle.records.attempt import Attempt
 from pilot.attempts import OpenShard, Running, asked, begun, ended, lost
 from pilot.beside import Beside
 from pilot.checkpoints import Checkpoints
-from pilot.core.agenda import Start
 from pilot.core.batching import Batching
 from pilot.core.fate import Stop
 from pilot.core.holding import allows, denied
 from pilot.core.lineage import ended as ended_of
-from pilot.core.packing import Chosen, Packing
+from pilot.core.packing import Packing
 from pilot.core.provenance import Provenance
 from pilot.core.request import Site, request
 from pilot.discovery.system import memory_groups
+from pilot.giving import Given, Giving
 from pilot.holdings import Held, Holdings
 from pilot.recorder import Started
 from pilot.slots import Slots, SlotsFailed
@@ -38,7 +38,6 @@ DEATHS_MAX = 5  # of one slot in a row, without an attempt that ended in between
 
 log = logging.getLogger("pulk.pilot")
 
-Given = tuple[OpenShard, Start]
 OnEnd = Callable[[OpenShard, Attempt, bytes, bytes], None]  # log, time series
 
 
@@ -78,6 +77,7 @@ class Dispatch:
         self._holdings, self._packing = holdings, packing
         self._deaths = dict.fromkeys(slots.all, 0)
         self._batching = Batching(packing.durations)
+        self._giving = Giving(packing, self._batching, flow, len(slots.all))
         self._local = 0
 
     @property
@@ -125,7 +125,7 @@ class Dispatch:
         )
         if chosen is None:
             return False
-        if not (given := self._batch(shards, chosen, now_us)):
+        if not (given := self._giving.batch(shards, chosen, now_us, self.end_us)):
             return True
         number = self._free.pop()
         self._send(number, given, self._hold(number, given[0], now_us))
@@ -187,40 +187,6 @@ class Dispatch:
                 self.watch.note(number, message["use"])
             else:
                 self._on_report(number, message)
-
-    def _batch(self, shards: Mapping[int, OpenShard], first: Chosen, now_us: int) -> list[Given]:
-        """Return the tasks for a slot: those behind the first are short and need the same.
-
-        Nothing where the files of the first were given up.
-        """
-
-        def is_short(key: int, step: int) -> bool:
-            return self._batching.is_short((shards[key].claimed.lease.dataset, step))
-
-        shard = shards[first[0]]
-        given = self._began(shard, first)
-        if not given:
-            return given
-        need = given[0][1].need
-        kind, ready = (shard.claimed.lease.dataset, first[1]), self._packing.ready(need)
-        many = self._batching.tasks_at_once(kind, ready + 1, len(self._slots.all))
-        if given[0][1].alone:
-            return given
-        while len(given) < many:
-            chosen = self._packing.more(need, is_short, now_us, self.end_us)
-            if chosen is None:
-                break
-            given += self._began(shards[chosen[0]], chosen)
-        return given
-
-    def _began(self, shard: OpenShard, chosen: Chosen) -> list[Given]:
-        """Begin a task that was chosen, unless its files were given up: then it waits again."""
-        start = shard.agenda.begin(chosen[1:])
-        if self._flow.is_lost(chosen):
-            shard.agenda.put_back(start.place)
-            return []
-        self._flow.starts(chosen)
-        return [(shard, start)]
 
     def _hold(self, number: int, given: Given, now_us: int) -> Held:
         """Take room for a slot; cores of its own only where that is worth telling the kernel."""

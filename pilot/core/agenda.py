@@ -23,7 +23,7 @@ from bundle.retry import Ended
 from pilot.core.ahead import moves_ahead, with_files
 from pilot.core.lineage import Earlier, Outcome, Outputs, Place, consumed
 from pilot.core.packing import Packing
-from pilot.core.ranks import Plan
+from pilot.core.ranks import Plan, levels_of
 from pilot.core.request import inputs_bytes
 from pilot.core.room import Need, Room
 from pilot.core.tries import HELD_US_MAX, Tries
@@ -93,7 +93,7 @@ class Agenda:
         self.outcomes = dict(earlier.outcomes)
         self._tries = Tries(dataset, lease, earlier.tried, node, maximum)
         self._children = graph.children_steps(dataset)
-        self._levels = _levels(dataset)
+        self._levels = levels_of(dataset)
         self._generations = {
             (task.step, task.job): generation for task, generation in lease.tasks()
         }
@@ -299,11 +299,3 @@ class Agenda:
         self._states[place] = state
         if state >= State.DONE:
             self._plan.left[place[0]] -= 1
-
-
-def _levels(dataset: Dataset) -> list[int]:
-    """Return for each step how many steps lie above it at most."""
-    levels = [0] * len(dataset.steps)
-    for step in graph.order(dataset):
-        levels[step] = 1 + max((levels[parent] for parent in dataset.steps[step].needs), default=-1)
-    return levels

@@ -11,19 +11,17 @@ import logging
 import selectors
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pilot.attempts import OpenShard, Running
 from pilot.core.ahead import Ahead, Staging
 from pilot.core.fate import Stop
-from pilot.core.lineage import Place
 from pilot.core.packing import Chosen, Packing
-from pilot.core.request import inputs
 from pilot.core.room import Need
 from pilot.holdings import Holdings
 from pilot.slots import Slots
 from pilot.staging.child import Child, Places
+from pilot.staging.orders import Inward, Outward
 
 STAGER = -1  # its number among the slots, for the selector
 DEATHS_MAX = 5  # in a row, without a transfer that ended in between
@@ -31,28 +29,6 @@ GIVE_UP_S = 10.0  # for outputs, once all that runs is stopped: tasks have half 
 LOOK_US = 1_000_000
 
 log = logging.getLogger("pulk.pilot")
-
-
-@dataclass(slots=True)
-class _Inward:
-    """Inputs on their way, or here."""
-
-    number: int
-    shard: OpenShard
-    place: Place
-    size: int
-    order: dict[str, Any]
-    took_ms: int = 0
-
-
-@dataclass(slots=True)
-class Outward:
-    """An attempt whose outputs are on their way, with what its slot replied."""
-
-    slot: int
-    running: Running
-    reply: dict[str, Any]
-    size: int
 
 
 class Flow:
@@ -75,13 +51,13 @@ class Flow:
         self._ahead = Ahead(holdings.node, count, staging.ahead_bytes_max)
         self._leaving_max = 2 * count
         self._numbers = self._deaths = 0
-        self._coming: dict[int, _Inward] = {}
-        self._here: dict[Chosen, _Inward] = {}
-        self._starting: dict[Chosen, _Inward] = {}
+        self._coming: dict[int, Inward] = {}
+        self._here: dict[Chosen, Inward] = {}
+        self._starting: dict[Chosen, Inward] = {}
         self._given_up: set[Chosen] = set()
         self._next_look_us = 0
         self._stopped: tuple[Stop, str] | None = None
-        self._of_attempt: dict[int, _Inward] = {}  # by local number
+        self._of_attempt: dict[int, Inward] = {}  # by local number
         self._leaving: dict[int, Outward] = {}
         self._moved = {"in": [0, 0, 0], "out": [0, 0, 0]}  # tasks, bytes, ms
 
@@ -156,7 +132,7 @@ class Flow:
         if found is None:
             return b""
         shutil.rmtree(self._places.brought / str(found.number), ignore_errors=True)
-        return f"[{found.size} bytes of inputs were brought in {found.took_ms} ms]\n".encode()
+        return found.told()
 
     def forget(self, local: int) -> None:
         """Remove what an attempt handed on that has no outputs, or never began."""
@@ -180,17 +156,10 @@ class Flow:
         self._ahead.take(chosen, shard.agenda.need(place), size)
         self._holdings.set_aside(size)
         self._numbers += 1
-        dataset, (index, job) = shard.claimed.dataset, place
-        step = dataset.steps[index]
-        order = {
-            "bring": self._numbers,
-            "inputs": inputs(dataset, step, job, shard.agenda.outcomes),
-            "generated": [[one.name, one.size_bytes, one.seed] for one in step.generated],
-        }
-        self._coming[self._numbers] = _Inward(self._numbers, shard, place, size, order)
-        self._send(order)
+        found = self._coming[self._numbers] = Inward(self._numbers, shard, place, size)
+        self._send(found.order())
 
-    def _arrived(self, found: _Inward, reply: Mapping[str, Any]) -> None:
+    def _arrived(self, found: Inward, reply: Mapping[str, Any]) -> None:
         """Let a task start. Where its files could not be brought, its slot says why not."""
         chosen = (found.shard.key, *found.place)
         if "why" in reply:
@@ -222,10 +191,9 @@ class Flow:
 
     def leave(self, slot: int, running: Running, reply: dict[str, Any]) -> None:
         """Order that the outputs of an attempt are kept; it ends with that."""
-        size = sum(reply["handed"])
-        self._holdings.set_aside(size)
-        self._leaving[running.local] = Outward(slot, running, reply, size)
-        self._send({"keep": running.local, "count": len(reply["handed"])})
+        one = self._leaving[running.local] = Outward(slot, running, reply)
+        self._holdings.set_aside(one.size)
+        self._send(one.order())
 
     def stop(self, stop: Stop, evidence: str) -> None:
         """Let what is leaving have a moment more."""
@@ -238,8 +206,7 @@ class Flow:
         if "outputs" in answer:
             reply["outputs"] = answer["outputs"]
             self._count("out", one.size, answer["took_ms"])
-            told = f"[{one.size} bytes of outputs were kept in {answer['took_ms']} ms]\n"
-            reply["log"] = reply.get("log", b"") + told.encode()
+            reply["log"] = reply.get("log", b"") + one.told(answer["took_ms"])
         elif answer.get("late") and self._stopped is not None:
             reply["stop"], evidence = str(self._stopped[0]), self._stopped[1]
             reply["stop_evidence"] = f"{evidence}; its outputs were not kept in time"
@@ -302,9 +269,9 @@ class Flow:
             return self._go_without()
         self._start()
         for found in self._coming.values():
-            self._child.send(found.order)
-        for local, one in self._leaving.items():
-            self._child.send({"keep": local, "count": len(one.reply["handed"])})
+            self._child.send(found.order())
+        for one in self._leaving.values():
+            self._child.send(one.order())
         if self._stopped is not None:
             self._child.send({"give_up_s": GIVE_UP_S})
         return []
