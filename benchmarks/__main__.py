@@ -9,8 +9,8 @@ import sys
 from benchmarks.table import Row, save, show
 
 BENCHES = (
-    "pilot", "packing", "central", "merging", "flood", "wire", "retry", "planner", "stores",
-    "several",
+    "pilot", "pilot_staging", "packing", "central", "merging", "flood", "wire", "retry", "planner",
+    "stores", "several",
 )  # fmt: skip
 
 

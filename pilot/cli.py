@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
         "--config",
         type=Path,
         metavar="FILE",
-        help="TOML with [tasks] path, [task_environment] and the end's times in [pilots]",
+        help="TOML: [tasks], [staging], [task_environment] and the end's times in [pilots]",
     )
     _add_ending(run)
     run.add_argument(
@@ -103,14 +103,18 @@ def _run(given: argparse.Namespace) -> None:
     from bundle.spool.layout import Spool
     from pilot.isolation import kernel
     from pilot.slots import Slots
+    from pilot.staging.child import Places
 
     os.umask(0o077)
     kernel.hide_memory()  # it will hold the pilot's key
     spool = Spool(given.spool.resolve())
     pilot_run = PilotRun(os.urandom(PILOT_RUN_BYTES))
-    folder = spool.claimed(pilot_run) / "slots"
-    folder.mkdir(mode=0o700, parents=True)
-    slots = Slots(folder, spool.folder("data"), given.slots)
+    own = spool.claimed(pilot_run)
+    folder, brought, handed = (own / name for name in ("slots", "brought", "handed"))
+    for path in (folder, brought, handed):
+        path.mkdir(mode=0o700, parents=True)
+    places = Places(brought, handed, spool.folder("data"))
+    slots = Slots(folder, places.data, (brought, handed), given.slots)
 
     # What takes long to import comes after: the slots settle in meanwhile.
     from pilot.config import load
@@ -131,7 +135,7 @@ def _run(given: argparse.Namespace) -> None:
         end_us = began_us + round(1e6 * given.lasts_s)
     options = {name: getattr(given, name) for name in ("last_starts_s", "checkpoint_s", "stop_s")}
     plan = load_plan(given.config, end_us, given.emergency, options)
-    Pilot(spool, slots, pilot_run, given.batch_id, site, given.idle_s, found, plan).run()
+    Pilot(spool, slots, pilot_run, given.batch_id, site, given.idle_s, found, plan, places).run()
 
 
 def _folder(text: str) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 from bundle.dataset.asks import NETWORK_CLASSES
 from bundle.errors import PulkError
 from pilot.core import provenance
+from pilot.core.ahead import Staging
 from pilot.core.container import Containers
 from pilot.core.holding import Holding, Isolation
 from pilot.core.request import Site
@@ -26,7 +27,7 @@ class ConfigRefused(PulkError):
 
 
 def load(path: Path | None) -> Site:
-    """Read `[tasks]`, `[task_environment]` and `[site] network`; the rest is the relay's."""
+    """Read `[tasks]`, `[staging]`, `[task_environment]`, `[site] network`; else the relay's."""
     if path is None:
         return Site()
     value = read(path)
@@ -44,6 +45,24 @@ def load(path: Path | None) -> Site:
         software=_software(tasks, environment, path),
         holding=_holding(tasks, table(value, "site", path), path),
         containers=_containers(tasks, path),
+        staging=_staging(table(value, "staging", path), path),
+    )
+
+
+def _staging(staging: dict[str, Any], path: Path) -> Staging:
+    usual = Staging()
+
+    def number(name: str, default: int, least: int) -> int:
+        found = staging.get(name, default)
+        if isinstance(found, int) and not isinstance(found, bool) and found >= least:
+            return found
+        reason = f"it is no whole number of at least {least}"
+        raise ConfigRefused(where=f"{path}: staging.{name}", reason=reason)
+
+    return Staging(
+        bytes_per_s=number("bytes_per_s", usual.bytes_per_s, 0),
+        at_once=number("at_once", usual.at_once, 1),
+        ahead_bytes_max=number("ahead_bytes_max", usual.ahead_bytes_max, 0),
     )
 
 

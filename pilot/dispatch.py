@@ -15,18 +15,19 @@ from bundle.records.attempt import Attempt
 from pilot.attempts import OpenShard, Running, asked, begun, ended, lost
 from pilot.beside import Beside
 from pilot.checkpoints import Checkpoints
-from pilot.core.agenda import Start
 from pilot.core.batching import Batching
 from pilot.core.fate import Stop
 from pilot.core.holding import allows, denied
 from pilot.core.lineage import ended as ended_of
-from pilot.core.packing import Chosen, Packing
+from pilot.core.packing import Packing
 from pilot.core.provenance import Provenance
 from pilot.core.request import Site, request
 from pilot.discovery.system import memory_groups
+from pilot.giving import Given, Giving
 from pilot.holdings import Held, Holdings
 from pilot.recorder import Started
 from pilot.slots import Slots, SlotsFailed
+from pilot.staging.flow import STAGER, Flow
 from pilot.stretching import Stretching
 from pilot.watching.free import FreeMemory
 from pilot.watching.gpus import Gpus
@@ -37,7 +38,6 @@ DEATHS_MAX = 5  # of one slot in a row, without an attempt that ended in between
 
 log = logging.getLogger("pulk.pilot")
 
-Given = tuple[OpenShard, Start]
 OnEnd = Callable[[OpenShard, Attempt, bytes, bytes], None]  # log, time series
 
 
@@ -54,6 +54,7 @@ class Dispatch:
         packing: Packing,
         on_end: OnEnd,
         checkpoints: Checkpoints,
+        flow: Flow,
     ) -> None:
         """Start with slots that have not said yet how they settled in."""
         self.end_us = 0  # when tasks are stopped: nothing starts that can't end before; 0: never
@@ -61,6 +62,7 @@ class Dispatch:
         self.running: dict[int, Running] = {}
         self._suspects: set[int] = set()  # of those that run; see `retry.is_suspect`
         self._started = Started()
+        self._flow = flow
         self._slots = slots
         self._selector = selector
         self._pilot_run = pilot_run
@@ -75,12 +77,23 @@ class Dispatch:
         self._holdings, self._packing = holdings, packing
         self._deaths = dict.fromkeys(slots.all, 0)
         self._batching = Batching(packing.durations)
+        self._giving = Giving(packing, self._batching, flow, len(slots.all))
         self._local = 0
 
     @property
     def has_free_slot(self) -> bool:
         """Whether a slot waits for a task."""
         return bool(self._free)
+
+    @property
+    def awaits_files(self) -> bool:
+        """Whether files are on their way for every free slot, or too many behind those that ran."""
+        return self._flow.is_full or self._flow.coming >= len(self._free)
+
+    def look_ahead(self, shards: Mapping[int, OpenShard]) -> None:
+        """Have large files brought of tasks that start next."""
+        if self._packing.lacking:
+            self._flow.look_ahead(shards, time.time_ns() // 1000, self.end_us)
 
     def settle_in(self) -> str:
         """Wait for every slot; return `namespace`, or why a slot has none."""
@@ -101,6 +114,8 @@ class Dispatch:
         for shard in shards.values():
             if shard.agenda.due_us:
                 shard.agenda.wake(now_us)
+        if self._flow.is_full:
+            return False
         waits = bool(self._suspects) or not suspects
         chosen = self._packing.next(
             self.beside.stretching.offered(self._holdings.room),
@@ -110,7 +125,8 @@ class Dispatch:
         )
         if chosen is None:
             return False
-        given = self._batch(shards, chosen, now_us)
+        if not (given := self._giving.batch(shards, chosen, now_us, self.end_us)):
+            return True
         number = self._free.pop()
         self._send(number, given, self._hold(number, given[0], now_us))
         return True
@@ -125,6 +141,8 @@ class Dispatch:
     def stop(self, stop: Stop, evidence: str, shard: OpenShard | None = None) -> None:
         """Stop whatever runs, or what runs of one shard."""
         message = {"stop": str(stop), "evidence": evidence}
+        if shard is None:
+            self._flow.stop(stop, evidence)
         for number, attempts in self._in_slot.items():
             if shard is None and attempts:
                 self._slots.all[number].send(message)
@@ -152,6 +170,10 @@ class Dispatch:
 
     def on_ready(self, number: int) -> None:
         """Take what a slot says, or notice that it died. Raises SlotsFailed."""
+        if number == STAGER:
+            for one in self._flow.on_ready():
+                self._conclude(one.slot, one.running, one.reply)
+            return
         slot = self._slots.all[number]
         messages = slot.channel.arrived()
         if messages is None:
@@ -165,27 +187,6 @@ class Dispatch:
                 self.watch.note(number, message["use"])
             else:
                 self._on_report(number, message)
-
-    def _batch(self, shards: Mapping[int, OpenShard], first: Chosen, now_us: int) -> list[Given]:
-        """Return the tasks for a slot: those behind the first are short and need the same."""
-
-        def is_short(key: int, step: int) -> bool:
-            return self._batching.is_short((shards[key].claimed.lease.dataset, step))
-
-        shard = shards[first[0]]
-        given = [(shard, shard.agenda.begin(first[1:]))]
-        need = given[0][1].need
-        kind, ready = (shard.claimed.lease.dataset, first[1]), self._packing.ready(need)
-        many = self._batching.tasks_at_once(kind, ready + 1, len(self._slots.all))
-        if given[0][1].alone:
-            return given
-        while len(given) < many:
-            chosen = self._packing.more(need, is_short, now_us, self.end_us)
-            if chosen is None:
-                break
-            shard = shards[chosen[0]]
-            given.append((shard, shard.agenda.begin(chosen[1:])))
-        return given
 
     def _hold(self, number: int, given: Given, now_us: int) -> Held:
         """Take room for a slot; cores of its own only where that is worth telling the kernel."""
@@ -211,6 +212,7 @@ class Dispatch:
             self._local += 1
             running = asked(shard, start, self._local)
             self.running[running.local] = running
+            self._flow.began(running)
             if start.suspect:
                 self._suspects.add(running.local)
             self._in_slot[number].append(running.local)
@@ -239,6 +241,7 @@ class Dispatch:
                 message["cpus"] = held.cpus
             if "keeps" in message or "elastic" in message:
                 self.beside.settle(number, running, message, held)
+            self._flow.asked(running.local, message)
             messages.append(message)
         if messages:
             self._slots.all[number].send({"tasks": messages})  # a dead slot shows by its end
@@ -255,16 +258,26 @@ class Dispatch:
         self.watch.ended(number)
         for reply in message["ended"]:
             running = self.running[reply["local"]]
-            attempt = ended(running, reply, number, self._provenance)
-            if attempt.fate is Fate.SUCCESS:
-                took_us = attempt.ended_mono_us - attempt.started_mono_us
-                self._packing.durations.note(running.kind, took_us / 1_000_000)
-            self.beside.ended(running, attempt, reply)
-            self._end(number, running, attempt, reply.get("log", b""), reply.get("series", b""))
+            if "handed" in reply:
+                self._leave_slot(number, running)
+                self._flow.leave(number, running, reply)
+            else:
+                self._conclude(number, running, reply)
         for local in message["back"]:
             self._hand_back(number, self.running[local])
         if not self._in_slot[number]:
             self._set_free(number)
+
+    def _conclude(self, number: int, running: Running, reply: dict[str, Any]) -> None:
+        """End an attempt that a slot reported, and whose outputs are kept."""
+        if "stage_out" in reply:
+            self._flow.forget(running.local)
+        attempt = ended(running, reply, number, self._provenance)
+        if attempt.fate is Fate.SUCCESS:
+            took_us = attempt.ended_mono_us - attempt.started_mono_us
+            self._packing.durations.note(running.kind, took_us / 1_000_000)
+        self.beside.ended(running, attempt, reply)
+        self._end(number, running, attempt, reply.get("log", b""), reply.get("series", b""))
 
     def _replace(self, number: int) -> None:
         """Start a new slot for one that died; it becomes free when it says hello.
@@ -282,6 +295,7 @@ class Dispatch:
         self._deaths[number] = 0 if attempts else self._deaths[number] + 1
         for place, running in enumerate(attempts):
             self._batching.distrust(running.kind)
+            self._flow.forget(running.local)
             if place == 0:
                 self._end(number, running, lost(running, how, number), b"")
             else:
@@ -303,18 +317,23 @@ class Dispatch:
         self._take(number, running)
         agenda, place = running.shard.agenda, running.start.place
         agenda.ended(place, ended_of(attempt, self._pilot_run), attempt.outputs)
-        self._on_end(running.shard, attempt, text, series)
+        self._on_end(running.shard, attempt, text + self._flow.told(running.local), series)
 
     def _hand_back(self, number: int, running: Running) -> None:
         self._take(number, running)
         self._started.back.setdefault(running.shard.key, []).append(running.local)
+        self._flow.forget(running.local)
         running.shard.agenda.put_back(running.start.place)
 
     def _take(self, number: int, running: Running) -> None:
-        self._in_slot[number].remove(running.local)
+        self._leave_slot(number, running)
         del self.running[running.local]
-        self._suspects.discard(running.local)
         running.shard.running -= 1
+
+    def _leave_slot(self, number: int, running: Running) -> None:
+        if running.local in self._in_slot[number]:
+            self._in_slot[number].remove(running.local)
+        self._suspects.discard(running.local)
 
     def _set_free(self, number: int) -> None:
         self._let_go(number)

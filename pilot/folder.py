@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-_SLOT = (
+_START = (
     "import sys; sys.path[:] = sys.argv[1].split('\\n'); "
-    "from pilot.slot import main; main(sys.argv[2:])"
+    "from pilot.{module} import main; main(sys.argv[2:])"
 )
 
 
@@ -22,9 +22,18 @@ def version() -> str:
 
 def slot_command() -> list[str]:
     """Return the command of a slot, to which its own arguments are added."""
+    return _command("slot", "slot")
+
+
+def stager_command() -> list[str]:
+    """Return the command of a stager, to which its own arguments are added."""
+    return _command("stager", "staging.stager")
+
+
+def _command(word: str, module: str) -> list[str]:
     if folder := here():
-        return [sys.executable, "-I", "-S", folder, "slot"]
-    return [sys.executable, "-I", "-c", _SLOT, "\n".join(sys.path)]
+        return [sys.executable, "-I", "-S", folder, word]
+    return [sys.executable, "-I", "-c", _START.format(module=module), "\n".join(sys.path)]
 
 
 def _loader() -> object:

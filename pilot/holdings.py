@@ -40,6 +40,10 @@ class Holdings:
         held = self._held[slot] = Held(grant, cpus, told(grant, self._gpus))
         return held
 
+    def set_aside(self, size: int) -> None:
+        """Take disk for files that no slot holds; less than 0 gives it back."""
+        self.room = replace(self.room, disk_bytes=self.room.disk_bytes - size)
+
     def extend(self, slot: int, cpu_milli: int, memory_mib: int) -> tuple[int, ...]:
         """Let a slot hold so much beyond what it took, in all; return all its cores.
 

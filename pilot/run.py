@@ -36,6 +36,8 @@ from pilot.ending import Ending, Plan
 from pilot.holdings import Holdings
 from pilot.recorder import Recorder
 from pilot.slots import Slots
+from pilot.staging.child import Places
+from pilot.staging.flow import Flow
 
 LOOK_FOR_SHARDS_S = 0.1
 LOOK_FOR_SHARDS_S_MAX = 1.0
@@ -58,10 +60,12 @@ class Pilot:
         idle_s: float,
         found: Node,
         plan: Plan,
+        places: Places,
     ) -> None:
         """Make the pilot's key; its slots were started before.
 
-        `found`: what the node has; `plan`: what is known of the end.
+        `found`: what the node has; `plan`: what is known of the end; `places`: where files lie
+        that are on their way.
         """
         self._spool = spool
         self._slots = slots
@@ -79,11 +83,13 @@ class Pilot:
         self._keys = 0
         times = plan.times
         resumed_us = max(round(1e6 * (times.last_starts_s - times.stop_s)), 1)
-        self._packing = Packing(self._node, slots=len(slots.all), resumed_us=resumed_us)
+        many = len(slots.all)
+        self._packing = Packing(self._node, slots=many, resumed_us=resumed_us, stages=True)
         holdings = Holdings(self._node, found)
+        self._flow = Flow(places, site.staging, slots, holdings, self._packing, self._selector)
         self._dispatch = Dispatch(
             *(slots, self._selector, pilot_run, site, holdings, self._packing, self._on_end),
-            Checkpoints(spool),
+            *(Checkpoints(spool), self._flow),
         )
         self._ending = Ending(plan, spool, pilot_run, self._dispatch, self._packing)
         self._emergency = plan.emergency
@@ -120,6 +126,7 @@ class Pilot:
                 self._tick()
         finally:
             self._dispatch.watch.close()
+            self._flow.close()
             self._slots.close()
             self._flush()
             self._recorder.close(self._emergency)
@@ -171,11 +178,14 @@ class Pilot:
 
     def _fill(self) -> None:
         """Start tasks while there are free slots, claiming shards where the open ones have none."""
+        if not self._ending.starts_no_more:
+            self._dispatch.look_ahead(self._shards)
         while self._dispatch.has_free_slot and not self._ending.starts_no_more:
             durable = self._ended == self._recorder.committed
             has_some = self._dispatch.start_some(self._shards, suspects=durable)
-            if not has_some and not self._claim_one():
+            if not has_some and (self._dispatch.awaits_files or not self._claim_one()):
                 break
+            self._dispatch.look_ahead(self._shards)
         if (started := self._dispatch.take_started()) is not None:
             self._recorder.begin(started)
 
@@ -289,6 +299,7 @@ class Pilot:
             complete = shard.agenda.complete
             if complete or self._ending.starts_no_more or self._is_stuck(shard, now_us):
                 self._flush()
+                self._flow.drop(shard)
                 self._packing.drop(shard.key)
                 self._recorder.seal(shard.key, complete=complete)
                 del self._shards[shard.key]
@@ -297,6 +308,8 @@ class Pilot:
     def _is_stuck(self, shard: OpenShard, now_us: int) -> bool:
         """Whether what is left needs more time or GPUs than there are: it goes back untouched."""
         if shard.agenda.count(State.BACKING_OFF) and shard.may_start(now_us):
+            return False
+        if self._flow.is_coming(shard) and shard.may_start(now_us):
             return False
         if self._packing.may_start(shard.key, now_us, self._dispatch.end_us):
             return False

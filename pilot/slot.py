@@ -29,6 +29,7 @@ from pilot.core.holding import Holding, from_wire
 from pilot.isolation import hold
 from pilot.messages import Channel
 from pilot.slot_log import SlotLog
+from pilot.staging import handing
 from pilot.starting import Starter
 from pilot.watching.files import file_bytes_max, full_file_bytes
 from pilot.watching.limits import MIB
@@ -42,7 +43,7 @@ SHORT_S = 0.02  # a success shorter than this costs no look at the network's cou
 class Slot:
     """The process's side of a slot."""
 
-    def __init__(self, channel: Channel, folder: Path, data: Path, pilot: int) -> None:
+    def __init__(self, channel: Channel, folder: Path, others: list[Path], pilot: int) -> None:
         """Settle in: own directory, log, namespaces. Tells the pilot how it went."""
         self._channel = channel
         self._folder = folder
@@ -57,7 +58,7 @@ class Slot:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._log = SlotLog(folder.with_suffix(".log"))
         os.chdir(folder)
-        self._folders = stage.open_folders(folder, data)
+        self._folders = stage.open_folders(folder, *others)
         emptying.empty(self._folders.here)
         self._batch: deque[dict[str, Any]] = deque()
         self._replies: list[dict[str, Any]] = []
@@ -134,7 +135,7 @@ class Slot:
         self._left = True
         began_s = time.monotonic()
         try:
-            stage.bring(request, self._folders)
+            handing.bring(request, self._folders)
             self._images.settle(request, reply)
         except stage.NotStaged as error:
             reply["stage_in"] = error.what.format(**error.fields)
@@ -194,7 +195,7 @@ class Slot:
             reply["full_file"] = full_file_bytes(limit, self._log.size())
         if request["outputs"] and reply["exit_code"] == 0:
             try:
-                reply["outputs"] = stage.take(request["outputs"], self._folders)
+                reply.update(handing.take(request, self._folders))
             except stage.NotStaged as error:
                 reply["stage_out"] = error.what.format(**error.fields)
                 _note_full(error, reply)
@@ -326,12 +327,12 @@ def _first(stop: Stop, evidence: str, other: tuple[Stop, str]) -> tuple[Stop, st
 
 
 def main(arguments: list[str]) -> NoReturn:
-    """Serve as a slot in a fresh interpreter: socket, folder, data folder, the pilot's pid."""
-    descriptor, folder, data, pilot = arguments
+    """Serve as a slot in a fresh interpreter: socket, folder, others as in Folders, pilot's pid."""
+    descriptor, folder, *others, pilot = arguments
     end = socket.socket(fileno=int(descriptor))
     end.set_inheritable(False)
     _close_inherited(int(descriptor))
-    Slot(Channel(end), Path(folder), Path(data), int(pilot)).serve()
+    Slot(Channel(end), Path(folder), [*map(Path, others)], int(pilot)).serve()
 
 
 def _close_inherited(channel: int) -> None:

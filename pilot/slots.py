@@ -73,11 +73,15 @@ class Slot:
 class Slots:
     """All slots of a pilot."""
 
-    def __init__(self, place: Path, data: Path, count: int) -> None:
-        """Start the slots; they settle in once they are told how tasks are held."""
+    def __init__(self, place: Path, data: Path, between: tuple[Path, Path], count: int) -> None:
+        """Start the slots; they settle in once they are told how tasks are held.
+
+        `between`: folders of inputs that were brought, and of outputs that are handed on.
+        """
         self._holding: Holding | None = None
         self._places = place
-        self._data = data
+        self._data, self._between = data, between
+        self.spared: set[int] = set()  # children of the pilot that are no slots
         self.all: dict[int, Slot] = {}
         linux.become_subreaper()
         for number in range(count):
@@ -113,8 +117,9 @@ class Slots:
         """
         old = self.all[number]
         old.channel.socket.close()
-        ending = _reaped(old.pid)
-        self._kill_strays(except_pids={slot.pid for slot in self.all.values()} - {old.pid})
+        ending = reaped(old.pid)
+        others = {slot.pid for slot in self.all.values()} - {old.pid}
+        self._kill_strays(except_pids=others | self.spared)
         log.warning("slot ended", extra={"slot": number, "how": ending})
         self.all[number] = self._started(number)
         return ending
@@ -124,7 +129,7 @@ class Slots:
         for slot in self.all.values():
             slot.channel.socket.close()
         for slot in self.all.values():
-            _reaped(slot.pid)
+            reaped(slot.pid)
         self._kill_strays(except_pids=set())
 
     def _started(self, number: int) -> Slot:
@@ -134,6 +139,7 @@ class Slots:
             str(theirs.fileno()),
             str(self._place(number)),
             str(self._data),
+            *map(str, self._between),
             str(os.getpid()),
         ]
         theirs.set_inheritable(True)
@@ -165,8 +171,11 @@ class Slots:
             time.sleep(0.002)
 
 
-def _reaped(pid: int) -> str:
-    """Wait for a slot that lost its pilot's end of the socket; kill it where it does not go."""
+def reaped(pid: int) -> str:
+    """Wait for a process of ours that lost its pilot's end of the socket; at last kill it.
+
+    Returns how it ended.
+    """
     give_up_s = time.monotonic() + GO_S_MAX
     while True:
         try:

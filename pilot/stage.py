@@ -1,7 +1,8 @@
 """Files into a slot's directory and out of it; the current directory is the slot's.
 
 What comes in is hashed while it is copied; what goes out is hashed once everything of the task is
-dead, then moved under its digest. Nothing here follows a link that a task could have made.
+dead, then moved under its digest. Nothing here follows a link that a task could have made. Large
+files go another way (`staging.handing`).
 """
 
 # Descriptors and plain names here, not Path: this runs for every task.
@@ -46,17 +47,21 @@ class NotStaged(PulkError):
 class Folders:
     """Open folders: the slot's directory, and the files under their digests.
 
-    They were opened before the slot hid from its tasks, and from itself, where the spool lies; a
-    rename works between them, as both belong to the same view of the node.
+    `brought` has inputs that are here before their tasks, `handed` outputs that still have to be
+    hashed and kept; -1 where nobody does that. All were opened before the slot hid from its tasks,
+    and from itself, where the spool lies; a rename works between them, as they belong to the same
+    view of the node.
     """
 
     here: int
     data: int
+    brought: int = -1
+    handed: int = -1
 
 
-def open_folders(here: Path, data: Path) -> Folders:
-    """Open both for as long as the slot lives."""
-    return Folders(*(os.open(path, _FOLDER) for path in (here, data)))
+def open_folders(*paths: Path) -> Folders:
+    """Open folders for as long as the process lives, in the order of `Folders`."""
+    return Folders(*(os.open(path, _FOLDER) for path in paths))
 
 
 def bring(request: dict[str, Any], folders: Folders) -> None:
@@ -66,9 +71,9 @@ def bring(request: dict[str, Any], folders: Folders) -> None:
             _bring_file(folders, name, digest, size)
         for name, size, seed in request.get("generated", ()):
             try:
-                _copy(folders, _generated(folders, size, seed), name, size)
+                _copy(folders, generated(folders, size, seed), name, size)
             except FileNotFoundError:  # the relay has just removed it for its age
-                _copy(folders, _generated(folders, size, seed), name, size)
+                _copy(folders, generated(folders, size, seed), name, size)
         for name, content in request.get("files", ()):
             with os.fdopen(_new(name, 0o755), "wb") as file:
                 file.write(content)
@@ -83,14 +88,27 @@ def take(names: Sequence[str], folders: Folders) -> list[tuple[bytes, int]]:
     Returns (file digest, size in bytes) in declared order.
     """
     with contextlib.ExitStack() as stack:
-        found = [stack.enter_context(_found(name, folders)) for name in names]
-        hashed = [(_hashed(descriptor), os.fstat(descriptor).st_size) for descriptor, _ in found]
-        for (descriptor, folder), name, (digest, _) in zip(found, names, hashed, strict=True):
-            try:
-                _move(descriptor, folder, name.rpartition("/")[2], digest, folders)
-            except OSError as error:
-                reason = f"could not be kept: {error.strerror or error}"
-                raise NotStaged(name=name, reason=reason) from error
+        return keep(names, open_outputs(names, folders, stack), folders)
+
+
+def open_outputs(
+    names: Sequence[str], folders: Folders, stack: contextlib.ExitStack
+) -> list[tuple[int, int]]:
+    """Open each declared output and its folder. Raises NotStaged unless all are plain files."""
+    return [stack.enter_context(_found(name, folders)) for name in names]
+
+
+def keep(
+    names: Sequence[str], found: Sequence[tuple[int, int]], folders: Folders
+) -> list[tuple[bytes, int]]:
+    """Hash and move outputs that are open. Raises NotStaged."""
+    hashed = [(hashed_file(descriptor), os.fstat(descriptor).st_size) for descriptor, _ in found]
+    for (descriptor, folder), name, (digest, _) in zip(found, names, hashed, strict=True):
+        try:
+            _move(descriptor, folder, name.rpartition("/")[2], digest, folders)
+        except OSError as error:
+            reason = f"could not be kept: {error.strerror or error}"
+            raise NotStaged(name=name, reason=reason) from error
     return hashed
 
 
@@ -165,7 +183,7 @@ def _copy(folders: Folders, source: str, name: str, size: int) -> bytes:
     return running.digest()
 
 
-def _generated(folders: Folders, size: int, seed: int) -> str:
+def generated(folders: Folders, size: int, seed: int) -> str:
     """Return the path in the data folder of a generated input, made once for the spool.
 
     Its content follows from seed and size; it carries no promise, so a file of the wrong size
@@ -187,10 +205,15 @@ def _generated(folders: Folders, size: int, seed: int) -> str:
     return path
 
 
-def _new(name: str, mode: int) -> int:
+def make_folder_of(name: str) -> None:
+    """Make the folders that a file of this name lies in."""
     folder = name.rpartition("/")[0]
     if folder:
         os.makedirs(folder, FOLDER_MODE, exist_ok=True)
+
+
+def _new(name: str, mode: int) -> int:
+    make_folder_of(name)
     return os.open(name, _NEW, mode)
 
 
@@ -221,7 +244,8 @@ def _opened(stack: contextlib.ExitStack, name: str, flags: int, folder: int | No
     return descriptor
 
 
-def _hashed(descriptor: int) -> bytes:
+def hashed_file(descriptor: int) -> bytes:
+    """Return the digest of an open file, from where it stands."""
     running = hashlib.sha256()
     while piece := os.read(descriptor, PIECE_BYTES):
         running.update(piece)
@@ -229,7 +253,6 @@ def _hashed(descriptor: int) -> bytes:
 
 
 def _move(descriptor: int, folder: int, name: str, digest: bytes, folders: Folders) -> None:
-    target = data_path(digest)
     if os.fstat(descriptor).st_nlink != 1:  # another name of it could still change it
         copy = f".pulk-copy-{digest.hex()}"
         os.lseek(descriptor, 0, os.SEEK_SET)
@@ -238,9 +261,15 @@ def _move(descriptor: int, folder: int, name: str, digest: bytes, folders: Folde
                 file.write(piece)
         name = copy
     os.chmod(name, DATA_MODE, dir_fd=folder)
+    move_under(digest, name, folder, folders.data)
+
+
+def move_under(digest: bytes, name: str, folder: int, data: int) -> None:
+    """Move a file to its place among the data."""
+    target = data_path(digest)
     try:
-        os.rename(name, target, src_dir_fd=folder, dst_dir_fd=folders.data)
+        os.rename(name, target, src_dir_fd=folder, dst_dir_fd=data)
     except FileNotFoundError:
         with contextlib.suppress(FileExistsError):
-            os.mkdir(os.path.dirname(target), FOLDER_MODE, dir_fd=folders.data)
-        os.rename(name, target, src_dir_fd=folder, dst_dir_fd=folders.data)
+            os.mkdir(os.path.dirname(target), FOLDER_MODE, dir_fd=data)
+        os.rename(name, target, src_dir_fd=folder, dst_dir_fd=data)

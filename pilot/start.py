@@ -83,7 +83,7 @@ class Modules:
 
 
 def main(arguments: list[str]) -> None:
-    """Run `pulk pilot`, or one of the slots that it starts."""
+    """Run `pulk pilot`, or a slot or stager that it starts."""
     folder = os.path.dirname(os.path.abspath(__file__))
     try:
         modules: Any = Modules(folder)
@@ -97,6 +97,10 @@ def main(arguments: list[str]) -> None:
         from pilot.slot import main as slot
 
         slot(arguments[1:])
+    elif arguments[:1] == ["stager"]:
+        from pilot.staging.stager import main as stager
+
+        stager(arguments[1:])
     else:
         from bundle.cli.main import main as pulk
 

@@ -170,8 +170,16 @@ class TasksSection(_Section):
     ram_bytes: Annotated[int, Field(ge=1 << 20)] = 1 << 30
 
 
+class StagingSection(_Section):
+    """How large files of tasks move beside those that run (docs/pilot.md). Read by the pilot."""
+
+    bytes_per_s: Annotated[int, Field(ge=0)] = 0
+    at_once: Annotated[int, Field(ge=1)] = 2
+    ahead_bytes_max: Annotated[int, Field(ge=0)] = 0
+
+
 class Config(_Section):
-    """The whole file. `tasks` and `task_environment` are the pilot's."""
+    """The whole file. `tasks`, `staging` and `task_environment` are the pilot's."""
 
     site: SiteSection
     central: CentralSection = CentralSection()
@@ -181,6 +189,7 @@ class Config(_Section):
     carry: CarrySection = CarrySection()
     trust: TrustSection = TrustSection()
     tasks: TasksSection = TasksSection()
+    staging: StagingSection = StagingSection()
     task_environment: dict[str, str] = {}
 
     @property

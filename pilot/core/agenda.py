@@ -20,9 +20,11 @@ from bundle.ids import PilotRun
 from bundle.records.lease import Lease
 from bundle.records.rules import UNKNOWN, Maximum
 from bundle.retry import Ended
+from pilot.core.ahead import moves_ahead, with_files
 from pilot.core.lineage import Earlier, Outcome, Outputs, Place, consumed
 from pilot.core.packing import Packing
-from pilot.core.ranks import Plan
+from pilot.core.ranks import Plan, levels_of
+from pilot.core.request import inputs_bytes
 from pilot.core.room import Need, Room
 from pilot.core.tries import HELD_US_MAX, Tries
 
@@ -91,7 +93,7 @@ class Agenda:
         self.outcomes = dict(earlier.outcomes)
         self._tries = Tries(dataset, lease, earlier.tried, node, maximum)
         self._children = graph.children_steps(dataset)
-        self._levels = _levels(dataset)
+        self._levels = levels_of(dataset)
         self._generations = {
             (task.step, task.job): generation for task, generation in lease.tasks()
         }
@@ -156,6 +158,23 @@ class Agenda:
         """Take a running task back that was not begun; nothing happened to it."""
         self._move(place, State.WAITING)
         self._make_ready(place)
+
+    def inputs_bytes(self, place: Place) -> int:
+        """Return the size of what a ready task reads."""
+        return inputs_bytes(self.dataset, place, self.outcomes)
+
+    def is_in_time(self, place: Place, now_us: int, end_us: int) -> bool:
+        """Return whether a ready task can still be started, by lease and end."""
+        latest_us = 1000 * self._tries.request(place).walltime_ms
+        return self._packing.is_in_time(self._key, place[0], latest_us, now_us, end_us)
+
+    def need(self, place: Place) -> Need:
+        """Return what a task needs of the node, its files included."""
+        return self._tries.need(place)
+
+    def arrived(self, place: Place, size: int) -> None:
+        """Let a ready task start that lacked files: so many bytes of them are here."""
+        self._push(place, with_files(self._tries.need(place), size))
 
     def ended(self, place: Place, how: Fate | Ended, outputs: Outputs = ()) -> None:
         """Take note that a running task's attempt ended; its children or a retry become ready.
@@ -233,15 +252,20 @@ class Agenda:
 
     def _make_ready(self, place: Place) -> None:
         self._move(place, State.READY)
-        tries, (step, job) = self._tries, place
+        need, lacks_files = self._tries.need(place), False
+        if self._packing.stages:
+            lacks_files = moves_ahead(need, self.inputs_bytes(place))
+        self._push(place, need, lacks_files=lacks_files)
+
+    def _push(self, place: Place, need: Need, *, lacks_files: bool = False) -> None:
         self._packing.push(
             self._key,
-            step,
-            job,
-            tries.need(place),
-            1000 * tries.request(place).walltime_ms,
-            tries.losses(place),
-            tries.is_suspect(place),
+            *place,
+            need,
+            1000 * self._tries.request(place).walltime_ms,
+            self._tries.losses(place),
+            self._tries.is_suspect(place),
+            lacks_files=lacks_files,
         )
 
     def _back_off(self, place: Place, due_us: int) -> None:
@@ -275,11 +299,3 @@ class Agenda:
         self._states[place] = state
         if state >= State.DONE:
             self._plan.left[place[0]] -= 1
-
-
-def _levels(dataset: Dataset) -> list[int]:
-    """Return for each step how many steps lie above it at most."""
-    levels = [0] * len(dataset.steps)
-    for step in graph.order(dataset):
-        levels[step] = 1 + max((levels[parent] for parent in dataset.steps[step].needs), default=-1)
-    return levels

@@ -59,6 +59,7 @@ class Seen:
     stage_in: str = ""  # what failed before the command started
     not_started: str = ""  # why the command could not be started
     network_class: str = ""  # why it may not have the network that it asks for
+    unkept: bool = False  # it ended well, but was stopped before its outputs were kept
     stage_out: str = ""  # what was wrong with the outputs of a command that exited 0
     no_routes: int = 0
     kernel_oom: bool = False  # the kernel's count of its own kills rose meanwhile
@@ -90,7 +91,7 @@ def _judge(seen: Seen) -> tuple[Fate, str]:
         return Fate.NETWORK_DENIED, seen.network_class
     if seen.not_started:
         return Fate.PAYLOAD_ERROR, seen.not_started
-    if seen.stop is not Stop.NONE and (seen.exit_code or seen.signal):
+    if seen.stop is not Stop.NONE and (seen.exit_code or seen.signal or seen.unkept):
         return _STOPPED[seen.stop], seen.stop_evidence or str(seen.stop)
     if seen.exit_code == 0 and not seen.signal:
         return (Fate.STAGE_OUT, seen.stage_out) if seen.stage_out else (Fate.SUCCESS, "")

@@ -8,68 +8,26 @@ What is best: tasks under which pilots were lost last; then urgent chains, the l
 shard by shard and job by job, depth first. The best one that fits starts, but a better one that
 does not fit has a promise: nothing overtakes it that would still be in its way when, by what is
 known of the running tasks, there is room for it.
+
+A task whose files are brought ahead starts only once they are here (`pilot.core.ahead`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from pilot.core.durations import Durations
 from pilot.core.promises import Promises
 from pilot.core.ranks import LONG_SHARE, Plan, long_us
 from pilot.core.room import Grant, Need, Room
+from pilot.core.shelves import Key, Kind, Shard, Shelf
 
 REFRESH_US = 1_000_000  # and more for many steps: the order is made again at most so often
 REFRESH_US_PER_STEP = 1_000
 
 Chosen = tuple[int, int, int]
 """Shard, step and job of the task to start."""
-
-_Key = tuple[int, int, int, int, int, int, int]
-"""Losses, minus the urgent rank or 0, shard, job, minus the level, step, number of the kind."""
-
-
-@dataclass(slots=True, eq=False)
-class _Kind:
-    """Ready tasks that are alike. `latest_us` is how long one of them may run."""
-
-    number: int
-    shard: _Shard
-    step: int
-    need: Need
-    latest_us: int
-    losses: int
-    suspect: bool
-    jobs: list[int] = field(default_factory=list)
-    urgency: int = 0
-    shelf: _Shelf | None = None
-
-    def key(self) -> _Key:
-        """Return the place of its first task in the order."""
-        shard = self.shard
-        level = shard.plan.levels[self.step]
-        return self.losses, self.urgency, shard.key, self.jobs[0], -level, self.step, self.number
-
-
-@dataclass(slots=True, eq=False)
-class _Shard:
-    """An open shard. No task of it starts from `start_before_us` on, unless that is 0."""
-
-    key: int
-    plan: Plan
-    start_before_us: int
-    kinds: dict[tuple[int, Need, int, int, bool], _Kind] = field(default_factory=dict)
-
-
-@dataclass(slots=True, eq=False)
-class _Shelf:
-    """Kinds that need the same and take about as long, with the best one first."""
-
-    need: Need
-    suspect: bool
-    heap: list[tuple[_Key, _Kind]] = field(default_factory=list)
 
 
 class Packing:
@@ -81,17 +39,21 @@ class Packing:
         durations: Durations | None = None,
         slots: int = 0,
         resumed_us: int = 0,
+        *,
+        stages: bool = False,
     ) -> None:
         """Begin with nothing ready. `slots`: how many tasks run at once; 0 where room decides.
 
         `resumed_us`: tasks that leave checkpoints start up to so long before the end, for others
-        can go on with them; 0: only where they can end in time, as all.
+        can go on with them; 0: only where they can end in time, as all. `stages`: whether
+        somebody brings files ahead.
         """
         self._resumed_us = resumed_us
+        self.stages, self.lacking = stages, 0  # ready tasks whose files are not here
         self.durations = Durations() if durations is None else durations
         self._node, self._slots = node, slots
-        self._shards: dict[int, _Shard] = {}
-        self._shelves: dict[tuple[Need, bool, int], _Shelf] = {}
+        self._shards: dict[int, Shard] = {}
+        self._shelves: dict[tuple[Need, bool, int, bool], Shelf] = {}
         self._promises = Promises()
         self._ready: dict[Need, int] = {}
         self._numbers = 0
@@ -104,13 +66,14 @@ class Packing:
         """Open a shard. Keys ascend with age."""
         plan.estimate(self.durations)
         plan.queue_us = [0.0] * len(plan.left)
-        self._shards[key] = _Shard(key, plan, start_before_us)
+        self._shards[key] = Shard(key, plan, start_before_us)
         self._stale = True
 
     def drop(self, key: int) -> None:
         """Close a shard; what of it is ready starts no more."""
         for kind in self._shards.pop(key).kinds.values():
             self._ready[kind.need] -= len(kind.jobs)
+            self.lacking -= len(kind.jobs) * kind.lacks_files
             kind.jobs.clear()
 
     def close(self, key: int) -> None:
@@ -126,14 +89,17 @@ class Packing:
         walltime_us: int,
         losses: int,
         suspect: bool,
+        *,
+        lacks_files: bool = False,
     ) -> None:
-        """Make a task ready."""
+        """Make a task ready; one that lacks files comes again once they are here."""
         shard = self._shards[key]
-        alike = (step, need, walltime_us, losses, suspect)
+        self.lacking += lacks_files
+        alike = (step, need, walltime_us, losses, suspect, lacks_files)
         kind = shard.kinds.get(alike)
         if kind is None:
             self._numbers += 1
-            kind = _Kind(self._numbers, shard, step, need, walltime_us, losses, suspect)
+            kind = Kind(self._numbers, shard, *alike)
             shard.kinds[alike] = kind
             self._judge(kind)
         heappush(kind.jobs, job)
@@ -155,6 +121,10 @@ class Packing:
         kinds = self._shards[key].kinds.values()
         return any(kind.jobs and self._is_possible(kind, now_us, end_us) for kind in kinds)
 
+    def is_in_time(self, key: int, step: int, latest_us: int, now_us: int, end_us: int) -> bool:
+        """Return whether a task that may run so long can still be started, by lease and end."""
+        return self._is_in_time(self._shards[key], step, latest_us, now_us, end_us)
+
     # -- what is next --------------------------------------------------------------------
 
     def next(
@@ -166,10 +136,10 @@ class Packing:
         `suspect_runs`: a suspect runs on the node, so that none joins it.
         """
         self._put_in_order(now_us, end_us)
-        fitting: list[tuple[bool, _Key, _Kind, _Shelf]] = []
-        first: tuple[bool, _Key, Need] | None = None  # of those without room
+        fitting: list[tuple[bool, Key, Kind, Shelf]] = []
+        first: tuple[bool, Key, Need] | None = None  # of those without room
         for shelf in self._shelves.values():
-            if suspect_runs and shelf.suspect:
+            if shelf.lacks_files or (suspect_runs and shelf.suspect):
                 continue
             head = self._head(shelf, now_us, end_us)
             if head is None:
@@ -198,19 +168,35 @@ class Packing:
 
         None where there is none, or where shard and step of the best are not what `may` allows.
         """
-        best: tuple[_Key, _Kind, _Shelf] | None = None
+        best: tuple[Key, Kind, Shelf] | None = None
         for shelf in self._shelves.values():
-            if shelf.need == need and (head := self._head(shelf, now_us, end_us)):
+            if shelf.lacks_files or shelf.need != need:
+                continue
+            if head := self._head(shelf, now_us, end_us):
                 best = (*head, shelf) if best is None or head[0] < best[0] else best
         if best is None or best[1].losses or not may(best[1].shard.key, best[1].step):
             return None
         return self._taken(best[1], best[2])
 
+    def next_to_bring(
+        self, may: Callable[[Chosen, Need, bool], bool], now_us: int, end_us: int = 0
+    ) -> Chosen | None:
+        """Take the best of those that lack files and may come; `may` hears which one is best."""
+        self._put_in_order(now_us, end_us)
+        shelves = [one for one in self._shelves.values() if one.lacks_files]
+        heads = [(*head, one) for one in shelves if (head := self._head(one, now_us, end_us))]
+        heads.sort(key=lambda head: head[0])
+        for place, (_, kind, shelf) in enumerate(heads):
+            if may((kind.shard.key, kind.step, kind.jobs[0]), kind.need, place == 0):
+                self.lacking -= 1
+                return self._taken(kind, shelf)
+        return None
+
     def ready(self, need: Need) -> int:
         """Return how many tasks with exactly this need are ready."""
         return self._ready.get(need, 0)
 
-    def _taken(self, kind: _Kind, shelf: _Shelf) -> Chosen:
+    def _taken(self, kind: Kind, shelf: Shelf) -> Chosen:
         job = heappop(kind.jobs)
         self._ready[kind.need] -= 1
         if kind.jobs:
@@ -218,7 +204,7 @@ class Packing:
         self._promises.kept(kind.need)
         return kind.shard.key, kind.step, job
 
-    def _head(self, shelf: _Shelf, now_us: int, end_us: int) -> tuple[_Key, _Kind] | None:
+    def _head(self, shelf: Shelf, now_us: int, end_us: int) -> tuple[Key, Kind] | None:
         """Return the best task of a shelf that can end in time; lay aside what cannot."""
         heap = shelf.heap
         while heap:
@@ -230,20 +216,24 @@ class Packing:
             heappop(heap)
         return None
 
-    def _is_possible(self, kind: _Kind, now_us: int, end_us: int) -> bool:
-        if 0 < kind.shard.start_before_us <= now_us:
-            return False
-        if end_us and now_us + self._safe_us(kind) > end_us:
-            resumes = kind.shard.plan.resumes
-            if not (self._resumed_us and resumes and resumes[kind.step]):
-                return False
-            if now_us + self._resumed_us > end_us:
-                return False
-        return self._node.fits(kind.need)
+    def _is_possible(self, kind: Kind, now_us: int, end_us: int) -> bool:
+        started = (kind.shard, kind.step, kind.latest_us)
+        return self._is_in_time(*started, now_us, end_us) and self._node.fits(kind.need)
 
-    def _safe_us(self, kind: _Kind) -> int:
-        safe_s = self.durations.safe_s(kind.shard.plan.kinds[kind.step])
-        latest_us = kind.latest_us
+    def _is_in_time(
+        self, shard: Shard, step: int, latest_us: int, now_us: int, end_us: int
+    ) -> bool:
+        if 0 < shard.start_before_us <= now_us:
+            return False
+        if end_us and now_us + self._safe_us(shard, step, latest_us) > end_us:
+            resumes = shard.plan.resumes
+            if not (self._resumed_us and resumes and resumes[step]):
+                return False
+            return now_us + self._resumed_us <= end_us
+        return True
+
+    def _safe_us(self, shard: Shard, step: int, latest_us: int) -> int:
+        safe_s = self.durations.safe_s(shard.plan.kinds[step])
         return latest_us if safe_s is None else min(latest_us, round(1e6 * safe_s))
 
     # -- the order -----------------------------------------------------------------------
@@ -276,16 +266,16 @@ class Packing:
                 self._judge(kind)
                 self._shelve(kind)
 
-    def _judge(self, kind: _Kind) -> None:
+    def _judge(self, kind: Kind) -> None:
         plan, step = kind.shard.plan, kind.step
         chains = (plan.rank_us[step], plan.queue_us[step])
         kind.urgency = -round(sum(one for one in chains if one >= self._long_us))
 
-    def _shelve(self, kind: _Kind) -> None:
+    def _shelve(self, kind: Kind) -> None:
         took_us = kind.shard.plan.took_us[kind.step]
-        alike = (kind.need, kind.suspect, took_us.bit_length())
+        alike = (kind.need, kind.suspect, took_us.bit_length(), kind.lacks_files)
         shelf = self._shelves.get(alike)
         if shelf is None:
-            shelf = self._shelves[alike] = _Shelf(kind.need, kind.suspect)
+            shelf = self._shelves[alike] = Shelf(kind.need, kind.suspect, kind.lacks_files)
         kind.shelf = shelf
         heappush(shelf.heap, (kind.key(), kind))

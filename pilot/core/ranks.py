@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from bundle.dataset import graph
+from bundle.dataset.spec import Dataset
 from pilot.core.durations import Durations, Kind
 from pilot.core.room import Need, Room
 
@@ -95,3 +97,11 @@ def _queue_us(shares: Sequence[float], lines: Sequence[float]) -> float:
     in_line = [one for share, one in zip(shares, lines, strict=True) if share > _HALF]
     in_line += [lines[_GPU]] if shares[_GPU] else [0.0]
     return max(in_line)
+
+
+def levels_of(dataset: Dataset) -> list[int]:
+    """Return for each step how many steps lie above it at most."""
+    levels = [0] * len(dataset.steps)
+    for step in graph.order(dataset):
+        levels[step] = 1 + max((levels[parent] for parent in dataset.steps[step].needs), default=-1)
+    return levels

@@ -12,6 +12,7 @@ from bundle.dataset.seeds import seed
 from bundle.dataset.spec import Command, Dataset, Per, Request, Step, Synthetic
 from bundle.ids import AttemptKey
 from pilot.core import container
+from pilot.core.ahead import Staging
 from pilot.core.asides import declared
 from pilot.core.container import Containers
 from pilot.core.holding import Holding
@@ -31,6 +32,7 @@ class Site:
     software: tuple[str, ...] = ()  # words of provenance, see pilot.core.provenance
     holding: Holding = field(default_factory=Holding)
     containers: Containers = field(default_factory=Containers)
+    staging: Staging = field(default_factory=Staging)
 
     def variables(self) -> dict[str, str]:
         """Return the environment that every task starts from."""
@@ -81,13 +83,23 @@ def request(
     if step.requires.network:
         message["network"] = step.requires.network
     if step.inputs:
-        message["inputs"] = _inputs(dataset, step, job, outcomes)
+        message["inputs"] = inputs(dataset, step, job, outcomes)
     if step.generated:
         message["generated"] = [[one.name, one.size_bytes, one.seed] for one in step.generated]
     if step.files:
         contents = dict(dataset.files)
         message["files"] = [[name, contents[name]] for name in step.files]
     return message
+
+
+def inputs_bytes(dataset: Dataset, place: Place, outcomes: Mapping[Place, Outcome]) -> int:
+    """Return the size of all files that a task whose parents succeeded reads from the spool."""
+    index, job = place
+    step = dataset.steps[index]
+    if not (step.inputs or step.generated):
+        return 0
+    size = sum(one.size_bytes for one in step.generated)
+    return size + sum(row[2] for row in inputs(dataset, step, job, outcomes))
 
 
 def _environment(
@@ -116,7 +128,7 @@ def _environment(
     return environment
 
 
-def _inputs(
+def inputs(
     dataset: Dataset, step: Step, job: int, outcomes: Mapping[Place, Outcome]
 ) -> list[tuple[str, bytes, int]]:
     """Return (name in the task's directory, file digest, size) for every input."""

@@ -26,15 +26,20 @@ from pilot.discovery.look import look
 from pilot.ending import Plan
 from pilot.run import Pilot
 from pilot.slots import Slots
+from pilot.staging.child import Places
 spool, run = Spool(Path(sys.argv[1])), PilotRun(os.urandom(8))
 folder = spool.claimed(run) / "slots"
 folder.mkdir(mode=0o700, parents=True)
-slots = Slots(folder, spool.folder("data"), 2)
+between = spool.claimed(run) / "brought", spool.claimed(run) / "handed"
+for path in between:
+    path.mkdir()
+slots = Slots(folder, spool.folder("data"), between, 2)
 slots.hold(Site().holding)
 gpus = tuple(Gpu(uuid, "made up") for uuid in sys.argv[2].split(",") if uuid)
 found = dataclasses.replace(look(), gpus=gpus)
 plan = Plan(int(sys.argv[3]), Times(0, 0, 0))
-Pilot(spool, slots, run, "test-1", Site(), 0.0, found, plan).run()
+places = Places(*between, spool.folder("data"))
+Pilot(spool, slots, run, "test-1", Site(), 0.0, found, plan, places).run()
 """
 SEES = "echo $CUDA_VISIBLE_DEVICES/$ROCR_VISIBLE_DEVICES/$PULK_GPUS/$PULK_CPUS/$PULK_MEMORY_MIB"
 

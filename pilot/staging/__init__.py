@@ -1,0 +1,1 @@
+"""Files of tasks that start next, and of tasks that ended, moved beside those that run."""
