@@ -145,6 +145,8 @@ class SlurmAdapter:
                 said = _COMMENT.fullmatch(job.comment)
                 if said is None or said[1] != self._home:
                     continue
+                if remembered.is_forgotten(self._folder, job.name):
+                    continue
                 one = remembered.new(job.name, int(said[2]), int(said[3]))
                 one = replace(one, submitted_us=1, submitter=(0, 0))
                 remembered.begin(self._folder, one)

@@ -7,6 +7,7 @@ name. Where the whole folder is lost, the comment of each batch job brings it ba
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -20,7 +21,8 @@ from bundle.spool import publish
 from site_adapters import process
 from site_adapters.slurm.records import Ended, Submission
 
-SUFFIX = ".submission"
+SUFFIX, FORGOTTEN = ".submission", ".forgotten"
+MARK_S = 7 * 86_400
 
 
 def new(name: str, jobs: int, nodes: int) -> Submission:
@@ -57,9 +59,22 @@ def save(folder: Path, one: Submission) -> None:
 
 
 def drop(folder: Path, name: str) -> None:
-    """Remove the file and the logs of a submission."""
+    """Remove the file and the logs of a submission.
+
+    A mark stays for as long as the queue may still show it, so that nobody finds it again there.
+    """
+    for mark in folder.glob(f"*{FORGOTTEN}"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - mark.stat().st_mtime > MARK_S:
+                mark.unlink()
+    (folder / f"{name}{FORGOTTEN}").touch()
     for path in (*folder.glob(f"{name}.*.log"), _path(folder, name)):
         path.unlink(missing_ok=True)
+
+
+def is_forgotten(folder: Path, name: str) -> bool:
+    """Return whether a submission of this name was dropped of late."""
+    return (folder / f"{name}{FORGOTTEN}").exists()
 
 
 def read(folder: Path, name: str) -> Submission | None:
