@@ -30,6 +30,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _COMMENT = re.compile(r"pulk:([0-9a-f]{16}):(\d{1,7})x(\d{1,7})")
 JOBS_MAX = 1000  # Slurm's MaxArraySize, where nobody changed it, less one
 NODE_GRACE_S = 120  # a node that failed may still run its pilot for so long
+SKEW_S = 3_600  # between the clocks of this machine and the controller
 LIMITS_S, LIMITS_AGAIN_S = 86_400, 3_600
 # What sbatch says where the controller may have taken the job and the answer got lost.
 _DOUBTFUL = ("timed out", "zero bytes", "unexpected message", "communication")
@@ -141,6 +142,8 @@ class SlurmAdapter:
         """Take ids that were never written down, and submissions whose file is lost."""
         for job in seen:
             one = known.get(job.name)
+            if one is not None and not self._is_ours(one, job):
+                continue
             if one is None and _NAME.fullmatch(job.name):
                 said = _COMMENT.fullmatch(job.comment)
                 if said is None or said[1] != self._home:
@@ -156,6 +159,13 @@ class SlurmAdapter:
             if one is not None:
                 known[one.name] = one
 
+    def _is_ours(self, one: Submission, job: Job) -> bool:
+        """Return whether a batch job of a submission's name is that submission."""
+        said = _COMMENT.fullmatch(job.comment)
+        if said is not None:
+            return said[1] == self._home
+        return (job.submitted_s or 0) >= one.submitted_us // 1_000_000 - SKEW_S
+
     def clear(self, batch_id: str, mark: str) -> bool:
         """Say whether nothing is left: Slurm itself ends what belongs to a batch job."""
         del mark
@@ -163,6 +173,8 @@ class SlurmAdapter:
         if found is None:
             return False
         one, job, restart = found
+        if restart < one.again.get(job, 0):
+            return True  # Slurm starts a batch job again once all of its last start has ended
         last = one.ended.get(job)
         if last is None:
             if one.nodes == 1:

@@ -154,7 +154,7 @@ def _from_object(said: Mapping[str, Any], at: int, program: str) -> Job:
     where = f"jobs[{at}]"
     try:
         state, reason = _state_of(said)
-        limit_min = values.number(_inner(said, "time", "limit") or said.get("time_limit"))
+        limit_min = values.number(said.get("time_limit", _inner(said, "time", "limit")))
         return Job(
             id=_id_of(said),
             states=state,

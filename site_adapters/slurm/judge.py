@@ -55,7 +55,7 @@ def missing(one: Submission, look: Look) -> list[int]:
 
 def judge(one: Submission, look: Look) -> tuple[Submission, list[PilotView]]:
     """Return what is to be remembered of a submission, and its pilots."""
-    ended, gone = dict(one.ended), dict(one.missing_us)
+    ended, gone, restarts = dict(one.ended), dict(one.missing_us), dict(one.again)
     views: list[PilotView] = []
     for at in range(one.jobs):
         if at in ended and _is_back(ended[at], (look.queue or {}).get((one.array, at))):
@@ -66,12 +66,14 @@ def judge(one: Submission, look: Look) -> tuple[Submission, list[PilotView]]:
                 ended[at] = over
                 gone.pop(at, None)
             else:
+                again = max(again, restarts.get(at, 0))
+                restarts.update({at: again} if again else {})
                 views += _views(one, at, again, state, None, reason)
         if at in ended:
             last = ended[at]
             ending = ending_of(last.word)
             views += _views(one, at, last.restarts, PilotState.ABSENT, ending, last.word)
-    return replace(one, ended=ended, missing_us=gone), views
+    return replace(one, ended=ended, missing_us=gone, again=restarts), views
 
 
 def ending_of(word: str) -> Ending:

@@ -18,8 +18,17 @@ from site_adapters.slurm.jobs import Job
 from site_adapters.slurm.records import Submission
 from site_adapters.slurm.tables import RECORD, UNIT
 
-QUEUE_COLUMNS = ("JobArrayID", "State", "RestartCnt", "Reason", "EndTime", "Comment", "Name")
-PAST_COLUMNS = ("JobID", "State", "ExitCode", "End", "JobName")
+QUEUE_COLUMNS = (
+    "JobArrayID",
+    "State",
+    "RestartCnt",
+    "Reason",
+    "SubmitTime",
+    "EndTime",
+    "Comment",
+    "Name",
+)
+PAST_COLUMNS = ("JobID", "State", "ExitCode", "Submit", "End", "JobName")
 WAIT_S_MAX = 900.0
 DAY_S = 86_400
 _LAST = "look"

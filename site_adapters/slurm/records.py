@@ -18,7 +18,7 @@ class Ended:
 class Submission:
     """One array of batch jobs. `array` 0: its id is not known (yet).
 
-    `missing_us`: since when an element is neither in the queue nor in accounting.
+    `again`: how often an element was started again. `missing_us`: since when an element is neither in the queue nor in accounting.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Submission:
     array: int = 0
     ended: dict[int, Ended] = field(default_factory=dict)
     missing_us: dict[int, int] = field(default_factory=dict)
+    again: dict[int, int] = field(default_factory=dict)
     forgotten: frozenset[str] = frozenset()
 
     @property

@@ -113,6 +113,7 @@ def _encode(one: Submission) -> bytes:
         "array": one.array,
         "ended": {str(at): [e.restarts, e.word, e.at_s] for at, e in sorted(one.ended.items())},
         "missing_us": {str(at): us for at, us in sorted(one.missing_us.items())},
+        "again": {str(at): times for at, times in sorted(one.again.items())},
         "forgotten": sorted(one.forgotten),
     }
     return json.dumps(value).encode()
@@ -130,5 +131,6 @@ def _decode(name: str, said: dict[str, Any]) -> Submission:
         array=int(said["array"]),
         ended={int(at): Ended(int(r), str(w), int(s)) for at, (r, w, s) in said["ended"].items()},
         missing_us={int(at): int(us) for at, us in said["missing_us"].items()},
+        again={int(at): int(times) for at, times in said["again"].items()},
         forgotten=frozenset(map(str, said["forgotten"])),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -44,12 +45,13 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.name = f"{folder.name}-{os.urandom(4).hex()}"
 
     def adapter(self, batch: Batch = ONE) -> SlurmAdapter:
         return SlurmAdapter(self.folder / "pilots", batch, poll_s=0, limit_s=20)
 
     def submit(self, code: str, *arguments: str, batch: Batch = ONE, jobs: int = 1) -> list[str]:
-        request = PilotRequest("one", python(code, *arguments), self.folder, jobs=jobs)
+        request = PilotRequest(self.name, python(code, *arguments), self.folder, jobs=jobs)
         return list(self.adapter(batch).submit(request))
 
     def array(self) -> str:
@@ -156,7 +158,7 @@ def test_a_submission_whose_answer_was_never_written_down_is_found_by_its_name(
     remembered.save(folder, replace(one, array=0, submitter=(0, 0)))
     assert wait_for(site.adapter(), batch_id, PilotState.RUNNING).job == f"{one.array}_0"
     assert site.array() == str(one.array)
-    assert site.adapter().submit(PilotRequest("one", ("x",), site.folder)) == (batch_id,)
+    assert site.adapter().submit(PilotRequest(site.name, ("x",), site.folder)) == (batch_id,)
 
 
 def test_pilots_are_found_again_where_all_files_are_lost(site: Site) -> None:
