@@ -18,7 +18,8 @@ class Ended:
 class Submission:
     """One array of batch jobs. `array` 0: its id is not known (yet).
 
-    `again`: how often an element was started again. `missing_us`: since when an element is neither in the queue nor in accounting.
+    `again`: how often an element was started again. `missing_us`: since when it is neither in the
+    queue nor in accounting.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What Slurm prints, of 21.08 to 25.05, text and JSON: small outputs in the shapes that sites have."""
+"""What Slurm prints, 21.08 to 25.05, text and JSON: small outputs in the shapes of sites."""
 
 from __future__ import annotations
 
@@ -113,7 +113,8 @@ def test_whatever_stands_for_an_id_is_read_or_a_value_error(text: str) -> None:
         ("RUNNING", "None", "running", None), ("COMPLETING", "", "running", None),
         ("COMPLETED,COMPLETING", "", "running", None), ("SUSPENDED", "", "running", None),
         ("STAGE_OUT", "", "running", None), ("COMPLETED", "", "absent", "completed"),
-        ("CANCELLED by 102216", "", "absent", "cancelled"), ("CANCELLED+", "", "absent", "cancelled"),
+        ("CANCELLED by 102216", "", "absent", "cancelled"),
+        ("CANCELLED+", "", "absent", "cancelled"),
         ("OUT_OF_ME+", "", "absent", "out-of-memory"), ("OOM", "", "absent", "out-of-memory"),
         ("TIMEOUT", "", "absent", "time-limit"), ("DEADLINE", "", "absent", "time-limit"),
         ("NODE_FAIL", "", "absent", "node-failure"), ("BF", "", "absent", "node-failure"),
