@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -196,6 +197,26 @@ def test_while_the_controller_is_down_pilots_are_unknown_not_gone(
     finally:
         slurm.start_controller()
     wait_for(site.adapter(), batch_id, PilotState.RUNNING)
+
+
+def test_a_pilot_whose_node_failed_is_absent_but_not_cleared_while_it_may_still_run(
+    site: Site, slurm: slurms.Cluster
+) -> None:
+    code = (
+        "import os, pathlib, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(90)"
+    )
+    (batch_id,) = site.submit(code)
+    wait_for(site.adapter(), batch_id, PilotState.RUNNING)
+    until((site.folder / "pid").exists)
+    node = slurm.run("squeue", "-h", "-o", "%N", "-j", site.array())
+    slurm.kill_node(node)
+    try:
+        view = wait_for(site.adapter(), batch_id, PilotState.ABSENT)
+        assert view.ending is Ending.NODE_FAILURE
+        assert not site.adapter().clear(batch_id, "")
+    finally:
+        slurm.start_node(node)
+        os.kill(int((site.folder / "pid").read_text()), signal.SIGKILL)
 
 
 def test_limits_and_findings_are_the_clusters(site: Site) -> None:

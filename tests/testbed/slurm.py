@@ -152,6 +152,13 @@ class Cluster:
         """End slurmctld; jobs run on."""
         self._stop("slurmctld")
 
+    def kill_node(self, name: str) -> None:
+        """Kill a node's slurmd as a power cut would; what it started runs on."""
+        for one in [one for one in self._began if list(one.args)[1:] == ["-D", "-N", name]]:  # type: ignore[call-overload]
+            one.kill()
+            one.wait(END_S)
+            self._began.remove(one)
+
     def start_node(self, name: str) -> None:
         self._start("slurmd", "-D", "-N", name)
 
