@@ -151,7 +151,8 @@ class SlurmAdapter:
                 if remembered.is_forgotten(self._folder, job.name):
                     continue
                 one = remembered.new(job.name, int(said[2]), int(said[3]))
-                one = replace(one, submitted_us=1, submitter=(0, 0))
+                began_us = (job.submitted_s or 0) * 1_000_000
+                one = replace(one, submitted_us=began_us or 1, submitter=(0, 0))
                 remembered.begin(self._folder, one)
             if one is not None and not one.array:
                 one = remembered.with_array(one, job.id.job)
