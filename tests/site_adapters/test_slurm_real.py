@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,11 @@ from tests.testbed import slurm as slurms
 pytestmark = pytest.mark.programs
 
 ONE = Batch(exclusive=False, cpus=1, memory_mib=100)
+STAYER = (
+    "import os, pathlib, time\n"
+    "pathlib.Path('part').write_text(str(os.getpid())); os.rename('part', 'pid')\n"
+    "time.sleep(300)"
+)
 HEARER = (
     "import pathlib, signal, sys, time\n"
     "def end(*_): pathlib.Path(sys.argv[1]).write_text('heard')\n"
@@ -68,18 +74,36 @@ def site(tmp_path: Path, slurm: slurms.Cluster) -> Iterator[Site]:
         slurm.said("scancel", str(one.array))
 
 
+@dataclass(frozen=True, slots=True)
+class Early:
+    """Submitted before the first test, for Slurm takes its time with them.
+
+    `overlong` hears of its walltime's end and stays (the shortest is a minute), `failing` ends at
+    once and leaves the queue, the node of `lost` fails.
+    """
+
+    overlong: tuple[Site, str]
+    failing: tuple[Site, str]
+    lost: tuple[Site, str]
+
+
 @pytest.fixture(scope="module", autouse=True)
-def overlong(
-    slurm: slurms.Cluster, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Site, str]]:
-    """A pilot that hears of its end and stays: Slurm's shortest walltime is a minute."""
-    site = Site(tmp_path_factory.mktemp("overlong"))
-    batch = replace(ONE, walltime_s=60, signal_s=15)
+def early(slurm: slurms.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Early]:
+    sites = [Site(tmp_path_factory.mktemp(name)) for name in ("overlong", "failing", "lost")]
+    hearer = replace(ONE, walltime_s=60, signal_s=15, options=("--nodelist=n1",))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLURM_CONF", slurm.environment["SLURM_CONF"])
-        (batch_id,) = site.submit(HEARER, str(site.folder / "said"), batch=batch)
-    yield site, batch_id
-    slurm.said("scancel", site.array())
+        (overlong,) = sites[0].submit(HEARER, str(sites[0].folder / "said"), batch=hearer)
+        (failing,) = sites[1].submit("import sys; sys.exit(3)")
+        (lost,) = sites[2].submit(STAYER, batch=replace(ONE, options=("--nodelist=n4",)))
+        pid = sites[2].folder / "pid"
+        until(pid.exists)
+    slurm.kill_node("n4")
+    yield Early((sites[0], overlong), (sites[1], failing), (sites[2], lost))
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+    slurm.start_node("n4")
+    slurm.said("scancel", *(site.array() for site in sites))
 
 
 class TestSlurm(Conformance):
@@ -172,16 +196,6 @@ def test_pilots_are_found_again_where_all_files_are_lost(site: Site) -> None:
     assert site.array() == array
 
 
-def test_a_pilot_that_left_the_queue_is_confirmed_by_accounting(
-    site: Site, slurm: slurms.Cluster
-) -> None:
-    (batch_id,) = site.submit("import sys; sys.exit(3)")
-    array = site.array()
-    until(lambda: slurm.said("sacct", "-n", "-X", "-P", "-o", "State", "-j", array) == "FAILED")
-    until(lambda: not slurm.said("squeue", "-h", "-t", "all", "-j", array))
-    assert wait_for(site.adapter(), batch_id, PilotState.ABSENT).ending is Ending.FAILED
-
-
 def test_while_the_controller_is_down_pilots_are_unknown_not_gone(
     site: Site, slurm: slurms.Cluster
 ) -> None:
@@ -197,26 +211,6 @@ def test_while_the_controller_is_down_pilots_are_unknown_not_gone(
     finally:
         slurm.start_controller()
     wait_for(site.adapter(), batch_id, PilotState.RUNNING)
-
-
-def test_a_pilot_whose_node_failed_is_absent_but_not_cleared_while_it_may_still_run(
-    site: Site, slurm: slurms.Cluster
-) -> None:
-    code = (
-        "import os, pathlib, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(90)"
-    )
-    (batch_id,) = site.submit(code)
-    wait_for(site.adapter(), batch_id, PilotState.RUNNING)
-    until((site.folder / "pid").exists)
-    node = slurm.run("squeue", "-h", "-o", "%N", "-j", site.array())
-    slurm.kill_node(node)
-    try:
-        view = wait_for(site.adapter(), batch_id, PilotState.ABSENT)
-        assert view.ending is Ending.NODE_FAILURE
-        assert not site.adapter().clear(batch_id, "")
-    finally:
-        slurm.start_node(node)
-        os.kill(int((site.folder / "pid").read_text()), signal.SIGKILL)
 
 
 def test_limits_and_findings_are_the_clusters(site: Site) -> None:
@@ -271,10 +265,27 @@ def test_a_dataset_runs_to_its_end_by_ticks_alone(tmp_path: Path, slurm: slurms.
     world.home.adapter.cancel(world.home.adapter.survey())
 
 
-def test_a_pilot_hears_before_its_walltime_is_over_and_is_told_to_have_been_cut_off(
-    overlong: tuple[Site, str], slurm: slurms.Cluster
+def test_a_pilot_that_left_the_queue_is_confirmed_by_accounting(
+    early: Early, slurm: slurms.Cluster
 ) -> None:
-    site, batch_id = overlong
+    site, batch_id = early.failing
+    until(lambda: not slurm.said("squeue", "-h", "-t", "all", "-j", site.array()))
+    assert wait_for(site.adapter(), batch_id, PilotState.ABSENT).ending is Ending.FAILED
+
+
+def test_a_pilot_whose_node_failed_is_absent_but_not_cleared_while_it_may_still_run(
+    early: Early,
+) -> None:
+    site, batch_id = early.lost
+    assert wait_for(site.adapter(), batch_id, PilotState.ABSENT).ending is Ending.NODE_FAILURE
+    assert not site.adapter().clear(batch_id, "")
+    os.kill(int((site.folder / "pid").read_text()), 0)  # it does still run
+
+
+def test_a_pilot_hears_before_its_walltime_is_over_and_is_told_to_have_been_cut_off(
+    early: Early,
+) -> None:
+    site, batch_id = early.overlong
     deadline = time.monotonic() + 100
     while (view := site.adapter().survey()[batch_id]).state is not PilotState.ABSENT:
         assert time.monotonic() < deadline

@@ -166,7 +166,7 @@ class Cluster:
         """End everything, the newest first, and remove the folder."""
         with contextlib.suppress(Exception):
             self.said("scancel", "--full", "--user=root")
-            _until(lambda: not self.said("squeue", "-h"), "end of jobs", END_S)
+            _until(lambda: not self.said("squeue", "-h"), "end of jobs", 3.0)
         for one in reversed(self._began):
             _end(one)
         shutil.rmtree(self.folder, ignore_errors=True)
