@@ -269,6 +269,12 @@ def _status_words(about: dict[str, Any]) -> str:
         for c in about["claims"]
     ]
     lines += [
+        f"pilot {p['batch_id']}: {', '.join(one for one in (p['state'], p['reason']) if one)}, "
+        f"{p['age_s']} s"
+        for p in about["pilots"]
+        if p["state"] in ("held", "unknown", "waiting")
+    ]
+    lines += [
         f"{place}: {sum(b['kinds'].values())} bundles"
         for place, b in about["bundles"].items()
         if b["kinds"]

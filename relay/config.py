@@ -115,6 +115,32 @@ class PilotsSection(_Section):
     emergency: str = ""  # where seals go when the spool takes no more; relative to relay.toml
 
 
+class BatchSection(_Section):
+    """How pilots get to nodes: as processes of this machine, or as Slurm's batch jobs.
+
+    `nodes`: of each batch job, one pilot on each. `options` are given to sbatch as they are. The
+    walltime is `[site] walltime_hours`.
+    """
+
+    adapter: Literal["local", "slurm"] = "local"
+    nodes: Annotated[int, Field(ge=1, le=10_000)] = 1
+    partition: str = ""
+    account: str = ""
+    qos: str = ""
+    constraint: str = ""
+    gres: str = ""
+    reservation: str = ""
+    cpus: Count = 0
+    memory_mib: Count = 0
+    exclusive: bool = True
+    requeue: bool = False
+    signal_s: Annotated[int, Field(ge=0, le=65535)] = 60
+    canary: bool = True
+    poll_s: Seconds = 60.0
+    command_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    options: tuple[str, ...] = ()
+
+
 class CapacitySection(_Section):
     """How much unfinished work the site wants to hold at once. `bundles` 0: no limit."""
 
@@ -185,12 +211,21 @@ class Config(_Section):
     central: CentralSection = CentralSection()
     spool: SpoolSection = SpoolSection()
     pilots: PilotsSection = PilotsSection()
+    batch: BatchSection = BatchSection()
     capacity: CapacitySection = CapacitySection()
     carry: CarrySection = CarrySection()
     trust: TrustSection = TrustSection()
     tasks: TasksSection = TasksSection()
     staging: StagingSection = StagingSection()
     task_environment: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _fits(self) -> Config:
+        if self.batch.nodes > max(1, self.pilots.count):
+            raise ValueError("[batch] nodes is more than [pilots] count: no batch job would start")
+        if self.batch.adapter == "local" and self.batch.nodes != 1:
+            raise ValueError('[batch] nodes needs an adapter with batch jobs, as "slurm"')
+        return self
 
     @property
     def slots(self) -> int:

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from relay import holding, news, state
 from relay.home import Home, now_us
+from site_adapters.contract import Finding
 
 SHARED = frozenset(
     {"nfs", "nfs4", "lustre", "gpfs", "beegfs", "fuse.sshfs", "ceph", "smb3", "cifs"}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at. `remedy` is empty where it is well."""
-
-    name: str
-    found: str
-    remedy: str = ""
 
 
 def examine(home: Home) -> list[Finding]:
@@ -40,6 +31,7 @@ def examine(home: Home) -> list[Finding]:
         _links(home),
         _tasks(home),
         _news(home),
+        *home.adapter.examine(),
         Finding("trust version", str(home.trust().version)),
     ]
 

@@ -15,6 +15,8 @@ from relay.config import Config
 from relay.errors import NotEnrolled
 from site_adapters.contract import Adapter
 from site_adapters.local import LocalAdapter
+from site_adapters.slurm.adapter import SlurmAdapter
+from site_adapters.slurm.script import Batch
 
 KEY = "site.key"
 CERTIFICATE = "site.certificate"
@@ -43,6 +45,16 @@ class Home:
         """Where unfinished files lie, on the filesystem of the spool."""
         return self.spool.folder("tmp")
 
+    @property
+    def slots(self) -> int:
+        """Slots of one pilot: what relay.toml says, else one for each core of a node."""
+        config = self.config
+        told = config.pilots.slots or config.batch.cpus
+        if told or config.batch.adapter == "local":
+            return told or config.slots
+        limits = self.adapter.limits()
+        return round(config.site.cpus) or (limits.cpus if limits else 0) or config.slots
+
     def trust(self) -> TrustView:
         """Read the trust file as it is now. Raises TrustRefused."""
         return TrustView.load(self.spool.trust)
@@ -61,8 +73,31 @@ def open_home(folder: Path) -> Home:
         spool=spool,
         signer=KeyFile.load(folder / KEY, Role.SITE),
         certificate=(folder / CERTIFICATE).read_bytes(),
-        adapter=LocalAdapter(folder / PILOTS),
+        adapter=_adapter(folder / PILOTS, config),
     )
+
+
+def _adapter(folder: Path, config: Config) -> Adapter:
+    given = config.batch
+    if given.adapter == "local":
+        return LocalAdapter(folder)
+    batch = Batch(
+        nodes=given.nodes,
+        walltime_s=round(config.site.walltime_hours * 3600),
+        partition=given.partition,
+        account=given.account,
+        qos=given.qos,
+        constraint=given.constraint,
+        gres=given.gres,
+        reservation=given.reservation,
+        cpus=given.cpus,
+        memory_mib=given.memory_mib,
+        exclusive=given.exclusive,
+        requeue=given.requeue,
+        signal_s=given.signal_s,
+        options=given.options,
+    )
+    return SlurmAdapter(folder, batch, given.poll_s, given.command_timeout_s)
 
 
 def spool_of(folder: Path, config: Config) -> Spool:

@@ -7,25 +7,30 @@ import platform
 from bundle.dataset import containers
 from bundle.records.profile import Gpu, Profile
 from relay.config import Config
+from site_adapters.contract import Limits
 
 HOUR_MS = 3_600_000
 
 
-def profile(config: Config) -> Profile:
+def profile(config: Config, limits: Limits | None = None) -> Profile:
     """Return what central may know of the nodes and of the site's rules.
 
     Operating system, architecture and libc are this machine's where relay.toml says nothing: pilots
-    run here, or on nodes that share its folders and programs.
+    run here, or on nodes that share its folders and programs. What relay.toml does not say of a
+    node's size is the scheduler's word, where there is one.
     """
+    limits = limits or Limits()
     site = config.site
     gpus = site.gpus
     return Profile(
         nodes=config.pilots.count,
-        cpu_milli=round(site.cpus * 1000),
-        memory_mib=site.memory_mib,
+        cpu_milli=round((site.cpus or config.batch.cpus or limits.cpus) * 1000),
+        memory_mib=site.memory_mib or config.batch.memory_mib or limits.memory_mib,
         disk_bytes=site.disk_bytes,
-        gpus=None if gpus is None else tuple(Gpu(g.model, g.memory_mib, g.count) for g in gpus),
-        walltime_ms=round(site.walltime_hours * HOUR_MS),
+        gpus=_scheduled(limits)
+        if gpus is None
+        else tuple(Gpu(g.model, g.memory_mib, g.count) for g in gpus),
+        walltime_ms=round(site.walltime_hours * HOUR_MS) or limits.walltime_s * 1000,
         os=site.os or _os(),
         arch=site.arch or platform.machine(),
         libc=site.libc or " ".join(platform.libc_ver()).strip(),
@@ -44,6 +49,11 @@ def _software(config: Config) -> tuple[str, ...] | None:
     if config.site.software is None:
         return None
     return (*config.site.software, *containers.words(config.tasks.images))
+
+
+def _scheduled(limits: Limits) -> tuple[Gpu, ...] | None:
+    """Return the GPUs that the scheduler names; None where it names none, for sites may not."""
+    return tuple(Gpu(model, 0, count) for model, count in limits.gpus or ()) or None
 
 
 def _os() -> str:

@@ -63,14 +63,14 @@ def _report(
     return Report(
         at_us=now,
         tasks_wanted=_wanted(home, live),
-        slots=home.config.pilots.count * home.config.slots,
+        slots=home.config.pilots.count * home.slots,
         pilots_running=sum(view.state is PilotState.RUNNING for view in views.values()),
         held=tuple(_held(home, work) for work in live),
         profile=tuple(sorted((_profile(home) | cosign.demand(home.config)).items())),
         refused=tuple(sorted({*refused, *_whole(home)})),
         has=delta.has(home, live),
         trust_version=home.trust().version,
-        site=profiles.profile(home.config),
+        site=profiles.profile(home.config, home.adapter.limits()),
         head=heads.newest(home),
     )
 

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bundle.spool.layout import Spool
 from relay import claims, state, works
@@ -19,7 +19,7 @@ from site_adapters.local import pilot_command
 
 _LOG = logging.getLogger(__name__)
 GONE_KEPT = 10  # folders of ended pilots, with their logs
-ALIVE = frozenset({PilotState.WAITING, PilotState.RUNNING, PilotState.UNKNOWN})
+ALIVE = frozenset(PilotState) - {PilotState.ABSENT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class _Memory:
     offers: bytes = b""
     barren_starts: int = 0
     started_us: int = 0
+    proven: int = 0
 
 
 def staff(home: Home, views: Mapping[str, PilotView]) -> int:
@@ -44,21 +45,28 @@ def staff(home: Home, views: Mapping[str, PilotView]) -> int:
     digest = hashlib.sha256("\n".join(offers).encode()).digest()
     memory = _read(home.spool)
     if memory.offers != digest:
-        memory = _Memory(digest, 0, memory.started_us)
+        memory = replace(memory, offers=digest, barren_starts=0)
     busy, idle = _count(home, views)
+    batch = home.config.batch
+    if busy and not memory.proven:
+        memory = replace(memory, proven=1)
+        _write(home.spool, memory)
     number = plan_starts(
         Staff(
             claimable=len(offers),
             busy=busy,
             idle=idle,
             pilots_max=home.config.pilots.count,
+            pilots_each=home.adapter.pilots_each,
+            is_proven=bool(memory.proven) or batch.adapter == "local" or not batch.canary,
             barren_starts=memory.barren_starts,
             since_start_ms=(now_us() - memory.started_us) // 1000,
         )
     )
     if number:  # before they start: a crash must not let them be started without end
-        _write(home.spool, _Memory(digest, memory.barren_starts + number, now_us()))
-    return sum(_start(home) for _ in range(number))
+        starts = memory.barren_starts + number * home.adapter.pilots_each
+        _write(home.spool, replace(memory, barren_starts=starts, started_us=now_us()))
+    return _start(home, number) if number else 0
 
 
 def drop_gone(home: Home, views: Mapping[str, PilotView]) -> None:
@@ -94,29 +102,34 @@ def _count(home: Home, views: Mapping[str, PilotView]) -> tuple[int, int]:
     return len(busy), len(alive - busy) + by_hand
 
 
-def _start(home: Home) -> bool:
+def _start(home: Home, jobs: int) -> int:
+    """Submit batch jobs at once, as an array where there is one; return how many pilots start."""
     name = f"{home.site}-{now_us() // 1_000_000}-{os.urandom(5).hex()}"
     pilots = home.config.pilots
     program: tuple[str, ...] = ("-I", "-m", "bundle.cli", "pilot")
     if pilots.folder:
         program = ("-I", str(home.folder / pilots.folder))
-    told = {"slots": home.config.slots, "idle-s": pilots.idle_s, "jitter-s": pilots.jitter_s}
+    told = {"slots": home.slots, "idle-s": pilots.idle_s, "jitter-s": pilots.jitter_s}
     command = pilots.command or pilot_command(home.spool.root, program, told)
     argv = (*command, "--config", str(home.folder / configs.NAME))
     try:
-        batch_id = home.adapter.submit(PilotRequest(name, argv, home.folder))
+        batch_ids = home.adapter.submit(PilotRequest(name, argv, home.folder, jobs=jobs))
     except SubmitFailed as error:
         _LOG.error("pilot not started", extra={"reason": error.text()})
-        return False
-    _LOG.info("pilot started", extra={"batch_id": batch_id})
-    return True
+        return 0
+    for batch_id in batch_ids:
+        _LOG.info("pilot started", extra={"batch_id": batch_id})
+    return len(batch_ids)
 
 
 def _read(spool: Spool) -> _Memory:
     value = state.read_map(state.folder(spool) / "staff")
     if value is None:
         return _Memory()
-    return _Memory(value.bytes("offers"), value.count("barren_starts"), value.count("started_us"))
+    proven = value.count("proven") if value.has("proven") else 0
+    return _Memory(
+        value.bytes("offers"), value.count("barren_starts"), value.count("started_us"), proven
+    )
 
 
 def _write(spool: Spool, memory: _Memory) -> None:

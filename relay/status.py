@@ -80,6 +80,9 @@ def _pilot(view: PilotView) -> dict[str, Any]:
         "batch_id": view.batch_id,
         "state": view.state.value,
         "age_s": _age_s(view.submitted_us),
+        "job": view.job or None,
+        "ending": view.ending.value if view.ending else None,
+        "reason": view.reason or None,
     }
 
 

@@ -16,13 +16,21 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bundle.spool import publish
 from site_adapters import process
-from site_adapters.contract import PilotRequest, PilotState, PilotView, SubmitFailed
+from site_adapters.contract import (
+    Ending,
+    Finding,
+    Limits,
+    PilotRequest,
+    PilotState,
+    PilotView,
+    SubmitFailed,
+)
 from site_adapters.process import Process
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
@@ -55,8 +63,27 @@ class LocalAdapter:
         self._folder = folder
         self._started: set[int] = set()  # pids, to be reaped where they die before they wrote
 
-    def submit(self, request: PilotRequest) -> str:
-        """Start the pilot once; see the contract."""
+    @property
+    def pilots_each(self) -> int:
+        """One process is one pilot."""
+        return 1
+
+    def submit(self, request: PilotRequest) -> tuple[str, ...]:
+        """Start the pilots once; see the contract."""
+        if request.jobs == 1:
+            return (self._start(request),)
+        started: list[str] = []
+        for number in range(request.jobs):
+            one = replace(request, name=f"{request.name}.{number}", jobs=1)
+            try:
+                started.append(self._start(one))
+            except SubmitFailed:
+                if not started:
+                    raise
+                break
+        return tuple(started)
+
+    def _start(self, request: PilotRequest) -> str:
         if not _NAME.fullmatch(request.name):
             raise SubmitFailed(name=request.name, reason="the name has characters not allowed")
         home = self._folder / request.name
@@ -84,7 +111,8 @@ class LocalAdapter:
         for one in self._remembered():
             batch_id = _batch_id(one.name)
             state = _state(one, here, self._folder / one.name / "process")
-            views[batch_id] = PilotView(one.name, batch_id, state, one.submitted_us)
+            ending = Ending.UNKNOWN if state is PilotState.ABSENT else None
+            views[batch_id] = PilotView(one.name, batch_id, state, one.submitted_us, ending)
         return views
 
     def clear(self, batch_id: str, mark: str) -> bool:
@@ -117,6 +145,14 @@ class LocalAdapter:
         view = self.survey().get(batch_id)
         if view is not None and view.state is PilotState.ABSENT:
             shutil.rmtree(self._folder / view.name, ignore_errors=True)
+
+    def limits(self) -> Limits | None:
+        """Nobody limits processes."""
+        return None
+
+    def examine(self) -> tuple[Finding, ...]:
+        """Nothing can be wrong with a batch system where there is none."""
+        return ()
 
     def _remembered(self) -> Iterator[_Remembered]:
         homes = sorted(self._folder.iterdir()) if self._folder.is_dir() else []

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.testbed import memory
 from tests.testbed import postgresql as postgresqls
+from tests.testbed import slurm as slurms
 
 settings.register_profile(
     "test", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
@@ -50,6 +51,17 @@ def postgresql() -> Iterator[postgresqls.Server]:
         pytest.skip(str(error))
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[slurms.Cluster]:
+    """A real Slurm for this session; skips by name where there can be none."""
+    try:
+        cluster = slurms.start(min_job_age_s=5)
+    except slurms.Unavailable as error:
+        pytest.skip(str(error))
+    yield cluster
+    cluster.close()
 
 
 @pytest.fixture(scope="session")

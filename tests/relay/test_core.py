@@ -44,6 +44,22 @@ def test_never_more_pilots_than_the_limit_or_than_shards(
     assert busy + idle + starts <= max(pilots_max, busy + idle)
 
 
+@given(*(st.integers(0, 50) for _ in range(4)), st.integers(1, 8))
+def test_batch_jobs_of_several_nodes_stay_within_the_limit_too(
+    claimable: int, busy: int, idle: int, pilots_max: int, each: int
+) -> None:
+    jobs = plan_starts(Staff(claimable, busy, idle, pilots_max, each))
+    assert 0 <= jobs * each < max(0, claimable - idle) + each
+    assert busy + idle + jobs * each <= max(pilots_max, busy + idle)
+    assert jobs or claimable <= idle or pilots_max < busy + idle + each
+
+
+def test_at_a_site_where_none_ever_took_a_shard_one_batch_job_goes_ahead() -> None:
+    assert plan_starts(Staff(50, 0, 0, 20, 4, is_proven=False)) == 1
+    assert plan_starts(Staff(50, 0, 4, 20, 4, is_proven=False)) == 0
+    assert plan_starts(Staff(50, 4, 0, 20, 4)) == 4
+
+
 def test_pilots_that_touch_nothing_are_started_ever_more_rarely() -> None:
     staff = [Staff(5, 0, 0, 2, barren_starts=n, since_start_ms=3000) for n in (0, 2, 4, 6, 60)]
     assert [plan_starts(one) for one in staff] == [2, 2, 2, 0, 0]

@@ -26,7 +26,7 @@ from pilot.claims import Claimed, Claims
 from pilot.core.agenda import Agenda, Start
 from pilot.core.room import Room
 from pilot.seal import Recorded
-from site_adapters.contract import PilotRequest, PilotState, PilotView
+from site_adapters.contract import Finding, Limits, PilotRequest, PilotState, PilotView
 from tests.simulation.faults import Fault
 from tests.simulation.ledger import Key, Said
 from tests.simulation.machine import HOUR_US, SECOND_US
@@ -50,15 +50,23 @@ class Scheduler:
         self.pilots: dict[str, Pilot] = {}
         self.blind = False
 
-    def submit(self, request: PilotRequest) -> str:
-        """Start a pilot once for each name."""
-        if request.name not in self._names:
-            batch = self._names[request.name] = f"{self._site.label}-{len(self._names)}"
+    @property
+    def pilots_each(self) -> int:
+        """One node each."""
+        return 1
+
+    def submit(self, request: PilotRequest) -> tuple[str, ...]:
+        """Start a request's pilots once."""
+        return tuple(self._submit(f"{request.name}.{job}") for job in range(request.jobs))
+
+    def _submit(self, name: str) -> str:
+        if name not in self._names:
+            batch = self._names[name] = f"{self._site.label}-{len(self._names)}"
             pilot = self.pilots[batch] = Pilot(self._site, batch)
             self._site.world.machine.after(
                 self._site.chance.uniform(60, 7200) * SECOND_US, pilot.start
             )
-        return self._names[request.name]
+        return self._names[name]
 
     def survey(self) -> Mapping[str, PilotView]:
         """Return every pilot."""
@@ -77,6 +85,14 @@ class Scheduler:
         for batch in batch_ids:
             if batch in self.pilots:
                 self.pilots[batch].die()
+
+    def limits(self) -> Limits | None:
+        """Nothing is told of the nodes."""
+        return None
+
+    def examine(self) -> tuple[Finding, ...]:
+        """Nothing is looked at."""
+        return ()
 
     def forget(self, batch_id: str) -> None:
         """Drop a pilot that is gone."""

@@ -1,27 +1,25 @@
-"""The contract of `site_adapters.contract`, the same sentences for every adapter."""
+"""The local adapter: the contract of all adapters, and what is its own."""
 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from site_adapters import process
-from site_adapters.contract import Adapter, PilotRequest, PilotState, SubmitFailed
+from site_adapters.contract import PilotRequest, PilotState
 from site_adapters.local import LocalAdapter
+from tests.site_adapters.conformance import SLEEPER, Conformance, Make, python, wait_for
 
-Make = Callable[[], Adapter]
 WAIT_S = 10.0
-SLEEPER = "import time; time.sleep(60)"
 PARENT = (
     "import subprocess, sys, time\n"
     "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
@@ -31,78 +29,30 @@ PARENT = (
 )
 
 
-@pytest.fixture(params=[LocalAdapter])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
-    """Makes an adapter as a new relay process would: from its files alone."""
-    kind: type[LocalAdapter] = request.param
-    folder = tmp_path / "pilots"
-    yield lambda: kind(folder)
-    adapter = kind(folder)
-    for batch_id in adapter.survey():
-        adapter.clear(batch_id, ":feed:")
+class TestLocal(Conformance):
+    """All sentences of the contract."""
 
-
-def python(code: str, *arguments: str) -> tuple[str, ...]:
-    return (sys.executable, "-I", "-c", code, *arguments, "{batch_id}")
-
-
-def wait_for(adapter: Adapter, batch_id: str, state: PilotState) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while adapter.survey()[batch_id].state is not state:
-        assert time.monotonic() < deadline, adapter.survey()
-        time.sleep(0.01)
-
-
-def test_a_pilot_is_seen_running_and_then_absent(make: Make, tmp_path: Path) -> None:
-    code = "import sys, time; open(sys.argv[1], 'w').write(sys.argv[2]); time.sleep(0.3)"
-    said = tmp_path / "said"
-    batch_id = make().submit(PilotRequest("one", python(code, str(said)), tmp_path))
-    wait_for(make(), batch_id, PilotState.RUNNING)
-    wait_for(make(), batch_id, PilotState.ABSENT)
-    assert said.read_text() == batch_id
-
-
-def test_submitting_a_name_again_starts_nothing_and_gives_the_same_id(
-    make: Make, tmp_path: Path
-) -> None:
-    marks = tmp_path / "marks"
-    marks.mkdir()
-    code = "import os, sys; open(sys.argv[1] + '/' + str(os.getpid()), 'w').close()"
-    request = PilotRequest("one", python(code, str(marks)), tmp_path)
-    ids = {make().submit(request) for _ in range(5)}
-    assert len(ids) == 1
-    wait_for(make(), ids.pop(), PilotState.ABSENT)
-    assert len(list(marks.iterdir())) == 1
-
-
-def test_submitting_from_several_processes_at_once_starts_one_pilot(
-    make: Make, tmp_path: Path
-) -> None:
-    marks = tmp_path / "marks"
-    marks.mkdir()
-    code = "import os, sys; open(sys.argv[1] + '/' + str(os.getpid()), 'w').close()"
-    request = PilotRequest("one", python(code, str(marks)), tmp_path)
-    forks = multiprocessing.get_context("fork")
-    others = [forks.Process(target=make().submit, args=(request,)) for _ in range(4)]
-    for other in others:
-        other.start()
-    for other in others:
-        other.join(WAIT_S)
-    (batch_id,) = make().survey()
-    wait_for(make(), batch_id, PilotState.ABSENT)
-    assert len(list(marks.iterdir())) == 1
+    @pytest.fixture
+    def make(self, tmp_path: Path) -> Iterator[Make]:
+        """Makes an adapter as a new relay process would: from its files alone."""
+        folder = tmp_path / "pilots"
+        yield lambda: LocalAdapter(folder)
+        adapter = LocalAdapter(folder)
+        for batch_id in adapter.survey():
+            adapter.clear(batch_id, "")
 
 
 def test_clearing_ends_the_pilot_its_children_and_what_carries_its_mark(
-    make: Make, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
+    adapter = LocalAdapter(tmp_path / "pilots")
     ready = tmp_path / "ready"
-    batch_id = make().submit(PilotRequest("one", python(PARENT, str(ready)), tmp_path))
+    (batch_id,) = adapter.submit(PilotRequest("one", python(PARENT, str(ready)), tmp_path))
     deadline = time.monotonic() + WAIT_S
     while not ready.exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    (view,) = make().survey().values()
+    (view,) = adapter.survey().values()
     of_batch = [p for p in process.every() if batch_id.encode() in process.arguments_of(p.pid)]
     leaders = {p.session for p in of_batch if p.session == p.pid}  # the launcher's, the pilot's
     sessions = [{p.pid for p in process.every() if p.session == s and p.alive} for s in leaders]
@@ -114,62 +64,14 @@ def test_clearing_ends_the_pilot_its_children_and_what_carries_its_mark(
     }
     assert len(session) == 2
     assert len(marked) == 1
-    assert make().clear(view.batch_id, ":feed:")
+    assert adapter.clear(view.batch_id, ":feed:")
     assert not [p for p in process.every() if p.pid in session | marked and p.alive]
-    wait_for(make(), batch_id, PilotState.ABSENT)
-
-
-def test_cancelling_asks_the_pilot_alone(make: Make, tmp_path: Path) -> None:
-    said = tmp_path / "said"
-    code = (
-        "import signal, sys, time\n"
-        "def end(*_): open(sys.argv[1], 'w').close(); sys.exit()\n"
-        "signal.signal(signal.SIGTERM, end); open(sys.argv[1] + '.ready', 'w').close()\n"
-        "time.sleep(60)\n"
-    )
-    batch_id = make().submit(PilotRequest("one", python(code, str(said)), tmp_path))
-    deadline = time.monotonic() + WAIT_S
-    while not said.with_name("said.ready").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    make().cancel([batch_id, "local:nobody", "nonsense"])
-    wait_for(make(), batch_id, PilotState.ABSENT)
-    assert said.exists()
-
-
-def test_only_an_absent_pilot_is_forgotten(make: Make, tmp_path: Path) -> None:
-    batch_id = make().submit(PilotRequest("one", python(SLEEPER), tmp_path))
-    wait_for(make(), batch_id, PilotState.RUNNING)
-    make().forget(batch_id)
-    assert batch_id in make().survey()
-    assert make().clear(batch_id, "")
-    make().forget(batch_id)
-    assert batch_id not in make().survey()
-
-
-def test_an_id_that_is_not_known_clears_nothing(make: Make) -> None:
-    assert not make().clear("local:nobody", "")
-    assert not make().clear("slurm:17", ":feed:")
-    make().forget("local:nobody")
-
-
-def test_a_name_that_could_leave_the_folder_is_refused(make: Make, tmp_path: Path) -> None:
-    for name in ("", "..", "../evil", "a/b", ".hidden", "x" * 200):
-        with pytest.raises(SubmitFailed):
-            make().submit(PilotRequest(name, python(SLEEPER), tmp_path))
-
-
-def test_a_command_that_cannot_start_leaves_an_absent_pilot(make: Make, tmp_path: Path) -> None:
-    batch_id = make().submit(PilotRequest("one", ("/nowhere/program", "{batch_id}"), tmp_path))
-    wait_for(make(), batch_id, PilotState.ABSENT)
-
-
-# ---- what is the local adapter's own
+    wait_for(adapter, batch_id, PilotState.ABSENT)
 
 
 def test_a_reused_pid_is_not_taken_for_the_pilot(tmp_path: Path) -> None:
     adapter = LocalAdapter(tmp_path / "pilots")
-    batch_id = adapter.submit(PilotRequest("one", python("pass"), tmp_path))
+    (batch_id,) = adapter.submit(PilotRequest("one", python("pass"), tmp_path))
     wait_for(adapter, batch_id, PilotState.ABSENT)
     other = subprocess.Popen([sys.executable, "-c", SLEEPER], start_new_session=True)
     try:
@@ -186,7 +88,7 @@ def test_a_reused_pid_is_not_taken_for_the_pilot(tmp_path: Path) -> None:
 
 def test_another_hosts_pilot_is_unknown_and_an_earlier_boots_is_absent(tmp_path: Path) -> None:
     adapter = LocalAdapter(tmp_path / "pilots")
-    batch_id = adapter.submit(PilotRequest("one", python(SLEEPER), tmp_path))
+    (batch_id,) = adapter.submit(PilotRequest("one", python(SLEEPER), tmp_path))
     wait_for(adapter, batch_id, PilotState.RUNNING)
     request = tmp_path / "pilots" / "one" / "request"
     about = json.loads(request.read_text())
@@ -233,7 +135,7 @@ def _submit_with_stuck_launcher(adapter: LocalAdapter, request: PilotRequest, wa
 
     thread = threading.Thread(target=block)
     thread.start()
-    batch_id = adapter.submit(request)
+    (batch_id,) = adapter.submit(request)
     thread.join()
     return batch_id
 
@@ -259,7 +161,7 @@ def test_a_line_of_stat_is_read_whatever_the_name_of_the_program_is() -> None:
 
 def test_the_pilot_leads_a_session_of_its_own(tmp_path: Path) -> None:
     adapter = LocalAdapter(tmp_path / "pilots")
-    batch_id = adapter.submit(PilotRequest("one", python(SLEEPER), tmp_path))
+    (batch_id,) = adapter.submit(PilotRequest("one", python(SLEEPER), tmp_path))
     wait_for(adapter, batch_id, PilotState.RUNNING)
     pid = int((tmp_path / "pilots" / "one" / "process").read_text().split()[0])
     assert os.getsid(pid) == pid

@@ -1,0 +1,38 @@
+"""Why a site's batch system did not do, or did not say, what a relay asked."""
+
+from __future__ import annotations
+
+from bundle.errors import PulkError
+
+
+class SubmitFailed(PulkError):
+    """The site did not take the batch job. Look at the reason; the next tick tries again."""
+
+    code = "submit-failed"
+    transient = True
+    what = "pilot {name} could not be started: {reason}"
+    remedy = "correct the reason; the next tick tries again"
+
+
+class SchedulerFailed(PulkError):
+    """A program of the batch system is missing, failed, or took too long.
+
+    Until it answers again pilots are *unknown*: none is salvaged, none started in its place.
+    """
+
+    code = "scheduler-failed"
+    transient = True
+    what = "{program} failed: {reason}"
+    remedy = "try it by hand on this machine; the next tick asks again"
+
+
+class OutputRefused(PulkError):
+    """A program of the batch system printed what cannot be read as it should be printed.
+
+    Pilots are *unknown* meanwhile. A wrapper around the program, or a version never seen, may be
+    why; the place and what stands there are named.
+    """
+
+    code = "scheduler-output"
+    what = "{program} printed {found} where {expected} was expected"
+    remedy = "run the program by hand, and tell Pulk's maintainers its version and that line"
