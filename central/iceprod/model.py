@@ -93,7 +93,8 @@ class Config:
     top: Values
     options: Values
     parameters: Values
-    system: Values
+    system: Values | None
+    metadata: Values
     data: tuple[Data, ...]
     tasks: tuple[Task, ...]
     remarks: tuple[Remark, ...]

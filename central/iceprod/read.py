@@ -37,14 +37,15 @@ def read(value: Any) -> Config:
         top=_top(value),
         options=top.table("options"),
         parameters=steering.table("parameters"),
-        system=steering.table("system"),
+        system=None if steering.get("system") is None else steering.table("system"),
+        metadata=_metadata(top),
         data=read_by.data(steering),
         tasks=tuple(read_by.task(one, path) for path, one in tasks),
         remarks=(),
     )
     steering.lost("batchsys", "words for a batch system: [site] of relay.toml is the place")
     read_by.old_lists(steering)
-    top.lost("difplus", "metadata have no place in a document")
+    top.lost("difplus", "metadata have no place in a document; macros find them")
     for key in ("parent_id", "categories"):
         if top.get(key):
             words = "it stands in the description"
@@ -197,6 +198,12 @@ def _number(top: Fields) -> int | None:
         number = int(number)
     is_number = isinstance(number, int) and not isinstance(number, bool)
     return number if is_number and 0 <= number < 2**62 else None
+
+
+def _metadata(top: Fields) -> dict[str, Any]:
+    found = top.table("difplus")
+    both = [found.get(key) for key in ("plus", "dif")]
+    return {key: one for row in both if isinstance(row, dict) for key, one in row.items()}
 
 
 def _top(value: dict[str, Any]) -> dict[str, Any]:
