@@ -65,8 +65,12 @@ def evaluated(text: str, holes: Holes) -> str:
 
 def _worked_out(node: ast.expr, holes: Holes) -> Any:
     match node:
-        case ast.Constant(value) if type(value) in (int, float, complex):
+        case ast.Constant(value) if type(value) in (int, float):
             return holes.of_number(value) or value
+        case ast.Constant(value):
+            if is_in(str(value)):
+                raise Unsayable("text in $eval that depends on the job")
+            return value
         case ast.BinOp(left, sign, right) if type(sign) in _BINARY:
             return _joined(_worked_out(left, holes), type(sign), _worked_out(right, holes))
         case ast.UnaryOp(sign, inner) if type(sign) in _UNARY:
@@ -124,9 +128,10 @@ def _is_negative(value: Number) -> bool:
 
 def _check_size(left: Any, word: str, right: Any) -> None:
     """A number too large to be written is none, before minutes are spent on it."""
-    if word != "**" or not isinstance(left, int) or not isinstance(right, int):
-        return
-    if left.bit_length() * max(right, 0) > BITS_MAX:
+    if word == "*" and (isinstance(left, str | bytes) or isinstance(right, str | bytes)):
+        raise Unresolved
+    is_whole_power = word == "**" and isinstance(left, int) and isinstance(right, int)
+    if is_whole_power and left.bit_length() * max(right, 0) > BITS_MAX:
         raise Unresolved
 
 

@@ -25,10 +25,11 @@ DEFAULT_OPTIONS: dict[str, Any] = {
     "resource_url": "http://prod-exe.icecube.wisc.edu/",
     "data_url": "gsiftp://gridftp.icecube.wisc.edu/",
     "svn_repository": "http://code.icecube.wisc.edu/svn/",
-    "site_temp": "gsiftp://gridftp-scratch.icecube.wisc.edu/local/simprod/",
+    "site_temp": "osdf:///icecube/wipac/scratch/simprod",
     "dataset_temp": "$(site_temp)/$(dataset)",
-    "job_temp": "$(site_temp)/$(job)",
+    "job_temp": "$(site_temp)/$(dataset)/$(job)",
 }
+HOME = "HOME=${HOME:-$PWD}"
 OS_ARCH = "OS_ARCH=$(/cvmfs/icecube.opensciencegrid.org/py3-v4.3.0/os_arch.sh)"
 KEPT_VARIABLES = (
     "OPENCL_VENDOR_PATH",
@@ -39,10 +40,16 @@ KEPT_VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
     "COMPUTE",
     "GPU_DEVICE_ORDINAL",
+    "HOME",
+)
+OF_SHELL = re.compile(r"\$\{?(?:OS_ARCH|SROOT|I3_BUILD|I3_SRC)\b")
+FOUND_BY_SHELL = (
+    "sh -c 'export -p' | grep -E ' (OS_ARCH|SROOT|I3_BUILD|I3_SRC)=' > .module_env || :\n"
+    ". ./.module_env"
 )
 LINES_MAX = 20_000
 _MACRO = re.compile(r"\$\w*\([^()]*\)")
-_ADDRESS = re.compile(r"(?i)[a-z][a-z0-9+.-]*://|(?:file|gsiftp|https?|ftp):")
+_ADDRESS = re.compile(r"(?:file|https?|ftps?|gsiftp|pelican|osdf):")
 _WRONG_WORDS = {False: ("n", "no", "not", "f", "false", "0"), True: ("y", "yes", "t", "true", "1")}
 
 
@@ -161,8 +168,8 @@ class _Writer:
         configs = self._expander.object(configs, parameters)
         self._look(configs, f"{module.path}.configs")
         for name, content in configs.items():
-            lines = f"cat > {_quoted(name)} <<'____CONFIG'\n{_json(content)}\n____CONFIG"
-            self._commands.append(lines)
+            file = _quoted(posixpath.basename(name))
+            self._commands.append(f"cat > {file} <<'____CONFIG'\n{_json(content)}\n____CONFIG")
         shell = self._text(module.env_shell, parameters, f"{module.path}.env_shell").split()
         if shell:
             shell[0] = self._fetched(shell[0], f"{module.path}.env_shell", "./")
@@ -172,8 +179,12 @@ class _Writer:
         else:
             args = self._expander.object(args, parameters)
             words = self._class(module, args, parameters)
-        cleared = ["env", "-i", "PYTHONNOUSERSITE=1", *(f"{n}=${n}" for n in KEPT_VARIABLES)]
-        self._commands.append(" ".join([*(cleared if module.env_clear else ()), *shell, *words]))
+        clear = ["env", "-i", "PYTHONNOUSERSITE=1", "SHELL=/bin/sh"]
+        clear += [f"{name}=${name}" for name in KEPT_VARIABLES]
+        before = [*(clear if module.env_clear else ()), *shell]
+        if shell and OF_SHELL.search(" ".join(words)):
+            self._commands.append(" ".join([*before, FOUND_BY_SHELL]))
+        self._commands.append(" ".join([*before, *words]))
 
     def _program(self, source: str) -> list[str]:
         if source.endswith(".py"):

@@ -23,7 +23,7 @@ from central.iceprod.holes import Hole, Holes
 from central.iceprod.model import Config, Remark, Task, Weight
 from central.iceprod.movement import Movement, Movements
 from central.iceprod.requirements import Asked, asked
-from central.iceprod.script import OS_ARCH, Script, options_of, script
+from central.iceprod.script import HOME, OS_ARCH, Script, options_of, script
 
 SAMPLES = (0, 1, 2, 3, 7, 9, 10, 11, 99, 100, 101, 999, 1000, 1001, 12_345, 999_999)
 DESCRIPTION_CHARS_MAX = 8000
@@ -166,7 +166,7 @@ class _Translation:
         self._lose(path, words)
 
     def _step(self, name: str, made: Script, moves: Movement, ask: Asked) -> Step:
-        lines = ["set -e", *movement.before_lines(moves), *made.commands]
+        lines = ["set -e", HOME, *movement.before_lines(moves), *made.commands]
         if any("$OS_ARCH" in one for one in made.commands):
             lines.insert(1, OS_ARCH)
         text = "\n".join([*lines, *movement.after_lines(moves)])
