@@ -15,7 +15,7 @@ from central.iceprod.functions import Unresolved
 from central.iceprod.holes import Hole, Holes, Unsayable, is_in, unescaped
 from central.iceprod.model import Config
 from central.iceprod.phrases import Broken, Kind, parts
-from central.iceprod.refusals import EndlessMacro
+from central.iceprod.refusals import EndlessMacro, UnclosedMacro
 from central.iceprod.types import as_text, typed
 
 DEPTH_MAX = 20
@@ -120,6 +120,8 @@ class Expander:
                 stack.append((Kind.TEXT, self._indexed(stack, inner, parameters, depth)))
             else:
                 stack.append((kind, word))
+        if (Kind.NAME, "") in stack:
+            raise UnclosedMacro(text=text[:80])
         return "".join(word for _, word in stack)
 
     def _phrase(self, name: str, inner: str, parameters: Mapping[str, Any]) -> str:
@@ -188,12 +190,14 @@ class Expander:
         ]
 
     def _chosen(self, expression: str, values: list[Any], parameters: Mapping[str, Any]) -> str:
-        """Return the stand-in of one of several values, each of them expanded."""
+        """Return the stand-in of one of several values, each of them expanded.
+
+        Where some are numbers and some are not it is a text; the comparison with single jobs tells
+        whether that makes a difference.
+        """
         texts = [as_text(self.value(one, parameters)) for one in values]
         kinds = {type(typed(one, self.holes)) for one in texts}
-        if not kinds <= {str} and not kinds <= {int, float}:
-            raise Unsayable("a choice of values of different types")
-        return self.holes.text(Hole(expression, "", tuple(texts), is_number=str not in kinds))
+        return self.holes.text(Hole(expression, "", tuple(texts), is_number=kinds <= {int, float}))
 
     def _choice(self, inner: str) -> str:
         if not inner:
@@ -213,9 +217,15 @@ class Expander:
     ) -> str:
         """`...[inner]`: an entry of the list or object before it, else the text as it stands."""
         if inner.endswith("]"):
-            inner = str(self._any(inner, parameters, depth - 1))
+            again = self._any(inner, parameters, depth - 1)
+            if isinstance(again, list | dict):
+                raise Broken
+            inner = str(again)
         with suppress(Unresolved):
-            inner = as_text(self._bare(inner, parameters))
+            found = self._bare(inner, parameters)
+            if isinstance(found, list | dict):
+                raise Broken  # IceProd stumbles here, and leaves the whole text as it is
+            inner = as_text(found)
         before = ""
         while stack and stack[-1][0] is Kind.TEXT and before[:1] not in ("[", "{"):
             before = stack.pop()[1] + before
@@ -237,7 +247,10 @@ def _gathered(stack: list[tuple[Kind, str]], until: Kind) -> str:
     """Take the text back to what opened it off the stack. Raises LookupError where nothing did."""
     text = ""
     while stack and stack[-1][0] is not until:
-        text = stack.pop()[1] + text
+        kind, word = stack.pop()
+        if kind is Kind.NAME and not word:
+            raise Broken
+        text = word + text
     stack.pop()
     return text
 

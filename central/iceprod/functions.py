@@ -127,12 +127,17 @@ def _is_negative(value: Number) -> bool:
 
 
 def _check_size(left: Any, word: str, right: Any) -> None:
-    """A number too large to be written is none, before minutes are spent on it."""
-    if word == "*" and (isinstance(left, str | bytes) or isinstance(right, str | bytes)):
+    """What is too large to be written is nothing, before minutes are spent on it."""
+    texts = [one for one in (left, right) if isinstance(one, str | bytes)]
+    if texts and (word == "%" or len(texts[0]) * _times(left, right) > EXPRESSION_CHARS_MAX):
         raise Unresolved
     is_whole_power = word == "**" and isinstance(left, int) and isinstance(right, int)
     if is_whole_power and left.bit_length() * max(right, 0) > BITS_MAX:
         raise Unresolved
+
+
+def _times(left: Any, right: Any) -> int:
+    return max([1, *(one for one in (left, right) if isinstance(one, int))])
 
 
 def reduced(word: str, text: str, holes: Holes) -> str:

@@ -25,3 +25,11 @@ class EndlessMacro(IceprodRefused):
     code = "iceprod-endless"
     what = "{text!r} is never expanded to the end: {reason}"
     remedy = "a parameter leads back to itself; break the circle"
+
+
+class UnclosedMacro(IceprodRefused):
+    """A `$(` of an IceProd config is never closed, which stops IceProd as well. Close it."""
+
+    code = "iceprod-unclosed"
+    what = "a $( in {text!r} is never closed"
+    remedy = "close it; IceProd stops there as well"

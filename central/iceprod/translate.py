@@ -78,6 +78,7 @@ class _Translation:
         self._holes = Holes()
         self._parameters: dict[str, str] = {}
         self._choices: dict[str, int] = {}
+        self._unsayable: dict[int, list[str]] = {}
         number = config.number if wanted.number is None else wanted.number
         if number is None:
             stated = config.options.get("dataset")
@@ -137,17 +138,16 @@ class _Translation:
         expander.holes = self._holes
         expander.draw = self._draw
         made = script(self._config, task, expander)
-        for words in dict.fromkeys(expander.unsayable):
-            self._lose(task.path, f"{self._shown(words)}: it stays as it stands")
-        for path, macro in made.unresolved:
-            self._unresolved(path, macro)
+        self._unsayable[index] = list(dict.fromkeys(map(self._shown, expander.unsayable)))
         for path in made.passed_over:
             self._remarks.append(Remark(path, Weight.CHANGED, "transfer says no: left out"))
         return made
 
     def _draw(self, text: str, _count: int) -> str:
         words = "the choice follows the task's seed, so a second try chooses the same"
-        self._remarks.append(Remark("$choice", Weight.CHANGED, f"{text[:100]}: {words}"))
+        self._remarks.append(
+            Remark("$choice", Weight.CHANGED, f"{self._shown(text)[:100]}: {words}")
+        )
         return _draw_expression(self._place(text))
 
     def _place(self, text: str) -> int:
@@ -162,7 +162,7 @@ class _Translation:
         known = {*self._config.parameters, *self._config.options, "job", "jobs_submitted", "iter"}
         by_case = [one for one in known if one.lower() == name.lower()]
         hint = f"did you mean {by_case[0]}?" if by_case else meant(name, known, "define it")
-        words = f"{self._shown(macro)} names nothing and stays as text, as in IceProd: {hint}"
+        words = f"{macro} names nothing and stays as text, as in IceProd: {hint}"
         self._lose(path, words)
 
     def _step(self, name: str, made: Script, moves: Movement, ask: Asked) -> Step:
@@ -192,14 +192,20 @@ class _Translation:
         return f"$(={hole.expression}?{' '.join(names)})"
 
     def _compare(self, dataset: Dataset, index: int, made: Script) -> None:
-        """Remark a task whose commands are not those of IceProd in every job that is tried."""
-        text = self._holes.said("\n".join(made.commands), self._choose)
+        """Remark a task that is not in every job that is tried what IceProd makes of it."""
+        task = self._config.tasks[index]
+        text = self._holes.said(_all_of(made), self._choose)
+        unresolved: dict[str, str] = {}
         for job in dict.fromkeys((*SAMPLES, dataset.jobs - 1)):
-            meant_text = "\n".join(self.of_job(index, job).commands)
-            if macros.expand(text, dataset, index, job) != meant_text:
-                words = f"the commands of job {job} differ from those that IceProd would run"
-                self._lose(self._config.tasks[index].path, words)
-                return
+            single = self.of_job(index, job)
+            unresolved = dict(single.unresolved) | unresolved
+            if macros.expand(text, dataset, index, job) != _all_of(single):
+                why = "; ".join(self._unsayable[index][:5]) or "types that differ from job to job"
+                words = f"what job {job} runs differs from what IceProd would run: {why}"
+                self._lose(task.path, words)
+                break
+        for path, macro in unresolved.items():
+            self._unresolved(path, macro)
 
     def _asked(self, index: int) -> Asked:
         task = self._config.tasks[index]
@@ -228,6 +234,12 @@ class _Translation:
 
     def _lose(self, path: str, words: str) -> None:
         self._remarks.append(Remark(path, Weight.LOST, words))
+
+
+def _all_of(script: Script) -> str:
+    """Return commands and files of a task as one text, to be compared."""
+    moved = (f"{one.url}\n{one.local}\n{one.is_output}" for one in script.moved)
+    return "\n".join((*script.commands, *moved))
 
 
 def _draw_expression(place: int) -> str:
