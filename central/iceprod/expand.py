@@ -16,7 +16,7 @@ from central.iceprod.holes import Hole, Holes, Unsayable, is_in, unescaped
 from central.iceprod.model import Config
 from central.iceprod.phrases import Broken, Kind, parts
 from central.iceprod.refusals import EndlessMacro, UnclosedMacro
-from central.iceprod.types import as_text, typed
+from central.iceprod.types import Doubtful, as_text, typed
 
 DEPTH_MAX = 20
 ROUNDS_MAX = 200
@@ -38,6 +38,7 @@ class Expander:
     draw: Draw
     holes: Holes = field(default_factory=Holes)
     unsayable: list[str] = field(default_factory=list)
+    doubtful: list[str] = field(default_factory=list)
     _work: int = 0
 
     def value(self, value: Any, parameters: Mapping[str, Any]) -> Any:
@@ -102,6 +103,9 @@ class Expander:
     def _typed(self, text: str) -> Any:
         try:
             return typed(text, self.holes)
+        except Doubtful as why:
+            self.doubtful.append(f"{text}: {why}")
+            return text
         except Unsayable as why:
             self.unsayable.append(str(why))
             return text

@@ -8,7 +8,7 @@ chosen text will stand, a character of private use. `said` puts Pulk's macros in
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 _NUMBER = re.compile(r"97077970(\d{4})79707797")
@@ -77,6 +77,12 @@ class Holes:
             yield self._of(match)
             at = match.end()
         yield text[at:]
+
+    def samples(self, text: str, values: Iterable[str]) -> Iterator[str]:
+        """Yield the text with each of some values in the place of all its holes."""
+        pieces = list(self.pieces(text))
+        for value in values:
+            yield "".join(one if isinstance(one, str) else value for one in pieces)
 
     def said(self, text: str, choose: Callable[[Hole], str]) -> str:
         """Return the text as a document says it; `choose` names the parameters of choices."""

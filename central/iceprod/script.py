@@ -163,7 +163,6 @@ class _Writer:
     def _module(self, module: Module, parameters: Values) -> None:
         source = self._text(module.src, parameters, f"{module.path}.src")
         args = self._expander.object(module.args, parameters)
-        self._look(args, f"{module.path}.args")
         configs = self._expander.object(dict(module.configs), parameters)
         configs = self._expander.object(configs, parameters)
         self._look(configs, f"{module.path}.configs")
@@ -178,6 +177,7 @@ class _Writer:
             words = self._program(source) + self._arguments(args, module, parameters)
         else:
             args = self._expander.object(args, parameters)
+            self._look(args, f"{module.path}.args")
             words = self._class(module, args, parameters)
         clear = ["env", "-i", "PYTHONNOUSERSITE=1", "SHELL=/bin/sh"]
         clear += [f"{name}=${name}" for name in KEPT_VARIABLES]
@@ -234,6 +234,8 @@ class _Writer:
                 first, named = [], self._expander.object(args, parameters)
             case _:
                 first, named = [args], {}
+        self._look(first[0] if len(first) == 1 else first, f"{module.path}.args")
+        self._look(named, f"{module.path}.args")
         return [*map(_shown, first), *(_option(key, one) for key, one in named.items())]
 
     def _fetched(self, source: str, path: str, before: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import count
 
 from bundle.dataset import graph, macros, seeds
 from bundle.dataset.asks import Account, Requires
@@ -77,7 +78,6 @@ class _Translation:
         self._config, self._wanted = config, wanted
         self._holes = Holes()
         self._parameters: dict[str, str] = {}
-        self._choices: dict[str, int] = {}
         self._unsayable: dict[int, list[str]] = {}
         number = config.number if wanted.number is None else wanted.number
         if number is None:
@@ -126,7 +126,8 @@ class _Translation:
         """Return what one task of one job does, by IceProd's rules."""
         seed = seeds.seed(self._number, job, index)
         expander = self._expander(index, job, self._wanted.jobs)
-        expander.draw = lambda text, count: _drawn(self._place(text), seed) % count
+        turns = count(1)
+        expander.draw = lambda _text, among: _drawn(next(turns), seed) % among
         return script(self._config, self._config.tasks[index], expander)
 
     def _for_all(self, index: int) -> Script:
@@ -136,22 +137,22 @@ class _Translation:
         jobs = int(self._holes.text(Hole("jobs", is_varying=False)))
         expander = self._expander(index, job, jobs)
         expander.holes = self._holes
-        expander.draw = self._draw
+        turns = count(1)
+        expander.draw = lambda text, _among: self._draw(text, next(turns))
         made = script(self._config, task, expander)
+        for words in dict.fromkeys(expander.doubtful):
+            self._lose(task.path, f"{self._shown(words)} may differ from what IceProd would make")
         self._unsayable[index] = list(dict.fromkeys(map(self._shown, expander.unsayable)))
         for path in made.passed_over:
             self._remarks.append(Remark(path, Weight.CHANGED, "transfer says no: left out"))
         return made
 
-    def _draw(self, text: str, _count: int) -> str:
+    def _draw(self, text: str, turn: int) -> str:
         words = "the choice follows the task's seed, so a second try chooses the same"
         self._remarks.append(
             Remark("$choice", Weight.CHANGED, f"{self._shown(text)[:100]}: {words}")
         )
-        return _draw_expression(self._place(text))
-
-    def _place(self, text: str) -> int:
-        return self._choices.setdefault(text, len(self._choices) + 1)
+        return f"seed*{_factor(turn)}%2147483647//64"
 
     def _expander(self, index: int, job: int, jobs: int) -> Expander:
         options = options_of(self._config, self._config.tasks[index], self._number, job, jobs)
@@ -242,17 +243,13 @@ def _all_of(script: Script) -> str:
     return "\n".join((*script.commands, *moved))
 
 
-def _draw_expression(place: int) -> str:
-    """Return how the seed draws for the choice of a place: each choice by itself."""
-    return f"seed*{_factor(place)}%2147483647//64"
+def _drawn(turn: int, seed: int) -> int:
+    """Return what the seed draws at a turn: each choice of a task by itself."""
+    return seed * _factor(turn) % 2147483647 // 64
 
 
-def _drawn(place: int, seed: int) -> int:
-    return seed * _factor(place) % 2147483647 // 64
-
-
-def _factor(place: int) -> int:
-    return pow(48271, place, 2147483647)
+def _factor(turn: int) -> int:
+    return pow(48271, turn, 2147483647)
 
 
 def _names(tasks: tuple[Task, ...]) -> list[str]:

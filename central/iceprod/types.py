@@ -8,6 +8,13 @@ from typing import Any
 from central.iceprod.holes import Hole, Holes, Unsayable, is_in, unescaped
 
 
+SAMPLES = ("0", "10", "99999999999")
+
+
+class Doubtful(Unsayable):
+    """As Unsayable, where trying single jobs would not tell."""
+
+
 def typed(text: str, holes: Holes) -> Any:
     """Return the value of a text. Raises Unsayable where it differs from job to job."""
     if text.startswith('"') and text.endswith('"'):
@@ -20,6 +27,8 @@ def typed(text: str, holes: Holes) -> Any:
     except (ValueError, RecursionError):
         found = _of_word(text)
     if isinstance(found, float) and is_in(text):
+        if not all(str(float(one)) == one for one in holes.samples(text, SAMPLES)):
+            raise Doubtful("a decimal put together of the job's number and digits")
         return text  # its digits are not known yet; it stays as it is written
     return found
 
