@@ -7,7 +7,6 @@ from typing import Any
 
 from central.iceprod.holes import Hole, Holes, Unsayable, is_in, unescaped
 
-
 SAMPLES = ("0", "10", "99999999999")
 
 
@@ -22,15 +21,27 @@ def typed(text: str, holes: Holes) -> Any:
     hole = holes.only(text)
     if hole is not None and not hole.is_number:
         return _of_hole(hole, text, holes)
+    found = _plain(text)
+    if not is_in(text):
+        return found
+    if hole is None and isinstance(found, str | float):
+        _check_digits(text, holes)
+    return text if isinstance(found, float) else found  # a decimal stays as it is written
+
+
+def _plain(text: str) -> Any:
     try:
-        found = json.loads(text.replace("'", '"'))
+        return json.loads(text.replace("'", '"'))
     except (ValueError, RecursionError):
-        found = _of_word(text)
-    if isinstance(found, float) and is_in(text):
-        if not all(str(float(one)) == one for one in holes.samples(text, SAMPLES)):
-            raise Doubtful("a decimal put together of the job's number and digits")
-        return text  # its digits are not known yet; it stays as it is written
-    return found
+        return _of_word(text)
+
+
+def _check_digits(text: str, holes: Holes) -> None:
+    """Raise Doubtful where a text is a number in some job, and written differently then."""
+    for one in holes.samples(text, SAMPLES):
+        number = _plain(one)
+        if isinstance(number, int | float) and str(number).lower() != one.lower():
+            raise Doubtful("a number put together of the job's and other digits")
 
 
 def _of_word(text: str) -> Any:
