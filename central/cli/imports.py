@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from bundle.dataset.refusals import DatasetRefused
 from bundle.limits import JOBS_MAX
 
 SCALE = click.FloatRange(0.0, 1e6, min_open=True)
@@ -72,11 +73,15 @@ def iceprod(
     from central import document
     from central.iceprod import translate
     from central.iceprod.load import load
+    from central.iceprod.refusals import IceprodRefused
     from central.iceprod.stand_in import stand_in as with_stand_in
 
     config = load(file)
     wanted = translate.Wanted(jobs, name, number)
-    made = translate.translate(config, wanted)
+    try:
+        made = translate.translate(config, wanted)
+    except (IceprodRefused, DatasetRefused) as error:
+        raise type(error)(where=f"{file}: {error.where}", **error.fields) from None
     for one in made.remarks:
         click.echo(f"{one.weight}: {one.path}: {one.words}", err=True)
     if shown is None:

@@ -73,9 +73,10 @@ class Holes:
         """Yield what lies between the holes of a text, and the holes."""
         at = 0
         for match in _EITHER.finditer(text):
-            yield text[at : match.start()]
-            yield self._of(match)
-            at = match.end()
+            if (hole := self._of(match)) is not None:
+                yield text[at : match.start()]
+                yield hole
+                at = match.end()
         yield text[at:]
 
     def samples(self, text: str, values: Iterable[str]) -> Iterator[str]:
@@ -99,9 +100,10 @@ class Holes:
                 made.append(f"$(={piece.expression}{shape})")
         return "".join(made)
 
-    def _of(self, match: re.Match[str]) -> Hole:
+    def _of(self, match: re.Match[str]) -> Hole | None:
+        """What only looks like a stand-in is the config's own text."""
         place = int(match[1]) if match[1] else ord(match[0]) - FIRST
-        return self._made[place]
+        return self._made[place] if place < len(self._made) else None
 
 
 def is_in(text: str) -> bool:

@@ -15,8 +15,9 @@ from typing import Any
 
 from central.iceprod.expand import Expander
 from central.iceprod.fields import refused
-from central.iceprod.holes import Hole, unescaped
+from central.iceprod.holes import unescaped
 from central.iceprod.model import Config, Data, Module, Task, Values
+from central.iceprod.refusals import IceprodRefused
 
 DEFAULT_OPTIONS: dict[str, Any] = {
     "dataset": 0,
@@ -105,15 +106,16 @@ class _Writer:
         self._passed_over: dict[str, None] = {}
 
     def script(self) -> Script:
-        steering = self._scope(self._config.parameters, {}, self._config.data)
-        task = self._scope(self._task.parameters, steering, self._task.data)
+        steering = self._scope("steering", self._config.parameters, {}, self._config.data)
+        task = self._scope(self._task.path, self._task.parameters, steering, self._task.data)
         for place, tray in enumerate(self._task.trays):
             for iteration in range(tray.iterations):
                 self._expander.options["iter"] = iteration
                 self._commands.append(f"# tray {_line(tray.name or place)}, iteration {iteration}")
-                inner = self._scope(tray.parameters, task, tray.data)
+                inner = self._scope(tray.path, tray.parameters, task, tray.data)
                 for module in tray.modules:
-                    self._module(module, self._scope(module.parameters, inner, module.data))
+                    own = self._scope(module.path, module.parameters, inner, module.data)
+                    self._module(module, own)
                     if len(self._commands) > LINES_MAX:
                         raise refused(tray.path, f"more than {LINES_MAX} commands")
         return Script(
@@ -123,11 +125,13 @@ class _Writer:
             tuple(self._passed_over),
         )
 
-    def _scope(self, own: Values, above: Mapping[str, Any], data: tuple[Data, ...]) -> Values:
+    def _scope(
+        self, path: str, own: Values, above: Mapping[str, Any], data: tuple[Data, ...]
+    ) -> Values:
         """Return the parameters that hold inside, and note the files that move."""
         parameters = dict(above) | dict(own)
         for name, value in own.items():
-            parameters[name] = self._expander.value(value, parameters)
+            parameters[name] = self._expanded(value, parameters, f"{path}.parameters.{name}")
         for one in data:
             self._move(one, parameters)
         return parameters
@@ -162,9 +166,10 @@ class _Writer:
 
     def _module(self, module: Module, parameters: Values) -> None:
         source = self._text(module.src, parameters, f"{module.path}.src")
-        args = self._expander.object(module.args, parameters)
-        configs = self._expander.object(dict(module.configs), parameters)
-        configs = self._expander.object(configs, parameters)
+        args = self._expanded(module.args, parameters, f"{module.path}.args")
+        path = f"{module.path}.configs"
+        configs = self._expanded(dict(module.configs), parameters, path)
+        configs = self._expanded(configs, parameters, path)
         self._look(configs, f"{module.path}.configs")
         for name, content in configs.items():
             file = _quoted(posixpath.basename(name))
@@ -247,8 +252,14 @@ class _Writer:
         self._moved.setdefault((source, name, False), moved)
         return before + name
 
+    def _expanded(self, value: Any, parameters: Values, path: str) -> Any:
+        try:
+            return self._expander.object(value, parameters)
+        except IceprodRefused as error:
+            raise type(error)(where=path, **error.fields) from None
+
     def _text(self, value: str, parameters: Values, path: str) -> str:
-        found = self._expander.value(value, parameters)
+        found = self._expanded(value, parameters, path)
         self._look(found, path)
         return _shown(found) if found is not None else ""
 
@@ -290,8 +301,3 @@ def _quoted(text: str) -> str:
 
 def _line(text: Any) -> str:
     return re.sub(r"[\x00-\x1f\x7f]+", " ", str(text))
-
-
-def job_holes() -> tuple[Hole, Hole]:
-    """Return the holes for a job's number and for how many jobs there are."""
-    return Hole("job"), Hole("jobs", is_varying=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bundle.errors import PulkError
@@ -111,6 +111,7 @@ MACROS = st.sampled_from(
 )
 
 
+@example("\ue000$(a)97077970000179707797")  # what the import itself uses
 @given(st.lists(MACROS | st.text(max_size=3), max_size=14).map("".join))
 def test_any_text_is_expanded_or_refused_and_twice_is_once(text: str) -> None:
     try:
