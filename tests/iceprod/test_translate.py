@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from bundle.dataset import macros, seeds
 from bundle.dataset.spec import Dataset, Input, Output
+from bundle.errors import PulkError
 from central import document
 from central.iceprod.model import Weight
 from central.iceprod.read import read
@@ -304,3 +306,33 @@ def test_a_document_says_what_iceprod_runs_or_lists_the_task(text: str, job: int
     meant = commands(read(config), Wanted(50, "", 3), job)["only"]
     assert script_of(imported.dataset, 0, job)[2:] == "\n".join(meant).splitlines()
     assert seeds.seed(3, job, 0) == seeds.seed(imported.dataset.seed, job, 0)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | PIECES | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["name", "local", "k", "0"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+def places(value: Any) -> list[tuple[Any, Any]]:
+    """Return every (container, key) of JSON values."""
+    inside = list(value.items()) if isinstance(value, dict) else []
+    inside = list(enumerate(value)) if isinstance(value, list) else inside
+    return [one for key, inner in inside for one in ((value, key), *places(inner))]
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_a_config_with_anything_anywhere_is_read_or_refused(data: st.DataObject) -> None:
+    config = deepcopy(data.draw(st.sampled_from([showers(), variations(), filters()])))
+    container, key = data.draw(st.sampled_from(places(config)))
+    container[key] = data.draw(JSON)
+    try:
+        dataset = made(config).dataset
+    except PulkError:
+        return
+    assert document.parse(document.render(dataset), None, "again") == dataset
