@@ -1,17 +1,20 @@
 """Macros: `$(name)` in arguments, environment and parameters, the same text on every try.
 
 `$(job)`, `$(jobs)`, `$(step)` (its index), `$(seed)` and `$(dataset_seed)` are built in; every
-other name is a parameter of the dataset, whose value may hold macros itself. `$$` is a literal
-dollar; a dollar before anything but `(` or `$` stays as it is. What does not resolve is an error,
-never text in a command line.
+other name is a parameter of the dataset, whose value may hold macros itself. `$(=...)` is worked
+out (`arithmetic.py`). `$$` is a literal dollar; a dollar before anything but `(` or `$` stays as it
+is. What does not resolve is an error, never text in a command line.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
+from bundle.dataset import arithmetic
 from bundle.dataset.refusals import (
+    BadArithmetic,
     BeyondLimit,
     DuplicateName,
     ParameterCycle,
@@ -26,6 +29,16 @@ TEXT_CHARS_MAX = 128 * 1024  # what Linux allows one argument or variable
 DEPTH_MAX = 20
 
 _MACRO = re.compile(r"\$(?:\$|\(([^()$]*)(\))?)")
+_BRACKETS = re.compile(r"[()$]")
+
+
+class _Found(NamedTuple):
+    """A macro in a text; `name` is None for `$$`, `end` is behind it."""
+
+    start: int
+    end: int
+    name: str | None
+    is_closed: bool
 
 
 def expand(text: str, dataset: Dataset, step: int, job: int) -> str:
@@ -58,10 +71,16 @@ def names_in(text: str, dataset: Dataset) -> frozenset[str]:
     found: set[str] = set()
     todo = [text]
     while todo:
-        for match in _MACRO.finditer(todo.pop()):
-            name = match[1]
-            if name is not None and name not in found:
-                found.add(name)
+        for macro in _macros(todo.pop()):
+            name = macro.name
+            if name is None or name in found:
+                continue
+            found.add(name)
+            if name not in values and name.startswith("="):
+                inner = arithmetic.names_in(name[1:])
+                found |= inner
+                todo.extend(values.get(one, "") for one in inner)
+            else:
                 todo.append(values.get(name, ""))
     return frozenset(found)
 
@@ -98,7 +117,7 @@ def check(dataset: Dataset) -> None:
 def _expand_at(where: str, text: str, dataset: Dataset, step: int) -> None:
     try:
         _limited(expand(text, dataset, step, 0))
-    except (UnresolvedMacro, ParameterCycle, BeyondLimit) as error:
+    except (UnresolvedMacro, ParameterCycle, BeyondLimit, BadArithmetic) as error:
         raise type(error)(where=where, **error.fields) from None
 
 
@@ -106,15 +125,15 @@ def _expand(text: str, values: dict[str, str], done: dict[str, str], path: tuple
     """Replace the macros of `text`; `done` keeps expanded parameters, `path` the names above."""
     pieces: list[str] = []
     size, at = 0, 0
-    for match in _MACRO.finditer(text):
-        piece = text[at : match.start()] + _value(match, values, done, path)
+    for macro in _macros(text):
+        piece = text[at : macro.start] + _value(text, macro, values, done, path)
         size += len(piece)
         if size > TEXT_CHARS_MAX:
             raise BeyondLimit(
                 quantity="the expanded text", found="longer", allowed=f"{TEXT_CHARS_MAX} characters"
             )
         pieces.append(piece)
-        at = match.end()
+        at = macro.end
     pieces.append(text[at:])
     return _limited("".join(pieces))
 
@@ -129,17 +148,53 @@ def _limited(text: str) -> str:
     return text
 
 
+def _macros(text: str) -> Iterator[_Found]:
+    """Yield what a text has of macros, from left to right."""
+    at = 0
+    while match := _MACRO.search(text, at):
+        found = _Found(match.start(), match.end(), match[1], match[1] is None or bool(match[2]))
+        if found.name is not None and found.name.startswith("="):
+            found = _arithmetic(text, found)
+        at = found.end
+        yield found
+
+
+def _arithmetic(text: str, found: _Found) -> _Found:
+    """An expression ends at its own parenthesis: it may hold others, but no other macro."""
+    first, depth = found.start + 2, 1
+    for bracket in _BRACKETS.finditer(text, first):
+        if bracket.group() == "$":
+            break
+        depth += 1 if bracket.group() == "(" else -1
+        if not depth:
+            return _Found(found.start, bracket.end(), text[first : bracket.start()], True)
+    return found._replace(is_closed=False)
+
+
 def _value(
-    match: re.Match[str], values: dict[str, str], done: dict[str, str], path: tuple[str, ...]
+    text: str,
+    macro: _Found,
+    values: dict[str, str],
+    done: dict[str, str],
+    path: tuple[str, ...],
 ) -> str:
-    name = match[1]
+    name = macro.name
     if name is None:
         return "$"
-    if match[2] is None:
-        raise UnresolvedMacro(macro=match[0], hint="close it with ), or write $$( for the text $(")
+    here = text[macro.start : macro.end]
+    if not macro.is_closed:
+        raise UnresolvedMacro(macro=here, hint="close it with ), or write $$( for the text $(")
+    if name not in values and name.startswith("="):
+        return _worked_out(name[1:], values, done, path)
+    return _named(name, here, values, done, path)
+
+
+def _named(
+    name: str, macro: str, values: dict[str, str], done: dict[str, str], path: tuple[str, ...]
+) -> str:
     if name not in values:
         hint = meant(name, values, "define it under [parameters], or write $$( for the text $(")
-        raise UnresolvedMacro(macro=match[0], hint=hint)
+        raise UnresolvedMacro(macro=macro, hint=hint)
     if name in BUILT_IN:
         return values[name]
     if name in path or len(path) >= DEPTH_MAX:
@@ -147,3 +202,26 @@ def _value(
     if name not in done:
         done[name] = _expand(values[name], values, done, (*path, name))
     return done[name]
+
+
+def _worked_out(
+    text: str, values: dict[str, str], done: dict[str, str], path: tuple[str, ...]
+) -> str:
+    """Return what an expression gives: a number, or the parameter that it chooses."""
+    one = arithmetic.written(text)
+    macro = f"$(={text})"
+
+    def plain(name: str) -> str:
+        if "$" in values[name]:  # it might be another number in another job
+            raise BadArithmetic(text=text, reason=f"{name} is not a plain number")
+        return values[name]
+
+    number = arithmetic.evaluate(one.expression, values.keys(), plain)
+    if not one.choices:
+        return arithmetic.shown(number, one.shape)
+    if not isinstance(number, int):
+        raise BadArithmetic(text=text, reason="only a whole number chooses")
+    found = [
+        _named(name, macro, values, done, path) for name in one.choices
+    ]  # all of them: each must resolve in some job
+    return found[number % len(found)]

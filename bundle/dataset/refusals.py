@@ -80,6 +80,14 @@ class UnresolvedMacro(DatasetRefused):
     remedy = "{hint}"
 
 
+class BadArithmetic(DatasetRefused):
+    """A `$(=...)` cannot be worked out for every job. Correct the expression."""
+
+    code = "bad-arithmetic"
+    what = "$(={text}): {reason}"
+    remedy = "correct the expression: docs/dataset-document.md tells what it may hold"
+
+
 class ParameterCycle(DatasetRefused):
     """Parameters expand to each other in a circle. Remove one of the macros."""
 

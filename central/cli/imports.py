@@ -7,6 +7,9 @@ from pathlib import Path
 
 import click
 
+from bundle.dataset.refusals import DatasetRefused
+from bundle.limits import JOBS_MAX
+
 SCALE = click.FloatRange(0.0, 1e6, min_open=True)
 
 
@@ -37,3 +40,82 @@ def wfcommons(file: Path, time_scale: float, size_scale: float, name: str) -> No
     for note in made.notes:
         click.echo(f"note: {note}", err=True)
     click.echo(json.dumps(document.render(made.dataset), indent=1))
+
+
+@group.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, JOBS_MAX),
+    default=1,
+    show_default=True,
+    help="How many jobs; a config does not say it.",
+)
+@click.option("--number", type=click.IntRange(0, 2**62), help="Dataset number, for $(dataset).")
+@click.option("--name", default="", help="Name of the dataset; made of its number by default.")
+@click.option("--job", "shown", help="Print the commands of these jobs instead: 0,1,999.")
+@click.option("--stand-in", is_flag=True, help="Steps that only write down what they would run.")
+@click.option("--json", "as_json", is_flag=True, help="With --job: one JSON document on stdout.")
+def iceprod(
+    file: Path,
+    jobs: int,
+    number: int | None,
+    name: str,
+    shown: str | None,
+    stand_in: bool,
+    as_json: bool,
+) -> int:
+    """Print the dataset document of an IceProd config (schema 3, 3.1 and 3.2).
+
+    What is not simply the same is told on stderr, each with its path in the config. Ends with exit
+    code 1 where something was not carried over.
+    """
+    from central import document
+    from central.iceprod import translate
+    from central.iceprod.load import load
+    from central.iceprod.refusals import IceprodRefused
+    from central.iceprod.stand_in import stand_in as with_stand_in
+
+    config = load(file)
+    wanted = translate.Wanted(jobs, name, number)
+    try:
+        made = translate.translate(config, wanted)
+    except (IceprodRefused, DatasetRefused) as error:
+        raise type(error)(where=f"{file}: {error.where}", **error.fields) from None
+    for one in made.remarks:
+        click.echo(f"{one.weight}: {one.path}: {one.words}", err=True)
+    if shown is None:
+        dataset = with_stand_in(made.dataset) if stand_in else made.dataset
+        click.echo(json.dumps(document.render(dataset), indent=1))
+    else:
+        _show(
+            {job: translate.commands(config, wanted, job) for job in _jobs(shown)},
+            as_json=as_json,
+        )
+    return 1 if made.lost() else 0
+
+
+def _jobs(text: str) -> list[int]:
+    try:
+        found = [int(one) for one in text.split(",")]
+    except ValueError:
+        found = [-1]
+    if not all(0 <= one < JOBS_MAX for one in found):
+        raise click.BadParameter("give numbers of jobs: 0,1,999", param_hint="--job")
+    return found
+
+
+def _show(found: dict[int, dict[str, tuple[str, ...]]], *, as_json: bool) -> None:
+    if as_json:
+        rows = [
+            {"job": job, "task": task, "commands": list(commands)}
+            for job, tasks in found.items()
+            for task, commands in tasks.items()
+        ]
+        click.echo(json.dumps(rows))
+        return
+    for job, tasks in found.items():
+        for task, commands in tasks.items():
+            click.echo(f"## job {job}, task {task}")
+            for one in commands:
+                click.echo(one)

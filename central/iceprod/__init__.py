@@ -1,0 +1,1 @@
+"""IceProd's dataset configs as dataset documents: see docs/from-iceprod.md."""

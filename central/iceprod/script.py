@@ -1,0 +1,303 @@
+"""The commands of one task, as IceProd writes them into the script that a node runs.
+
+Lines are put together without quoting, and the shell reads them: that is IceProd's way, and what
+its users' arguments rely on.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from central.iceprod.expand import Expander
+from central.iceprod.fields import refused
+from central.iceprod.holes import unescaped
+from central.iceprod.model import Config, Data, Module, Task, Values
+from central.iceprod.refusals import IceprodRefused
+
+DEFAULT_OPTIONS: dict[str, Any] = {
+    "dataset": 0,
+    "job": 0,
+    "jobs_submitted": 1,
+    "resource_url": "http://prod-exe.icecube.wisc.edu/",
+    "data_url": "gsiftp://gridftp.icecube.wisc.edu/",
+    "svn_repository": "http://code.icecube.wisc.edu/svn/",
+    "site_temp": "osdf:///icecube/wipac/scratch/simprod",
+    "dataset_temp": "$(site_temp)/$(dataset)",
+    "job_temp": "$(site_temp)/$(dataset)/$(job)",
+}
+HOME = "HOME=${HOME:-$PWD}"
+OS_ARCH = "OS_ARCH=$(/cvmfs/icecube.opensciencegrid.org/py3-v4.3.0/os_arch.sh)"
+KEPT_VARIABLES = (
+    "OPENCL_VENDOR_PATH",
+    "http_proxy",
+    "TMP",
+    "TMPDIR",
+    "_CONDOR_SCRATCH_DIR",
+    "CUDA_VISIBLE_DEVICES",
+    "COMPUTE",
+    "GPU_DEVICE_ORDINAL",
+    "HOME",
+)
+OF_SHELL = re.compile(r"\$\{?(?:OS_ARCH|SROOT|I3_BUILD|I3_SRC)\b")
+FOUND_BY_SHELL = (
+    "sh -c 'export -p' | grep -E ' (OS_ARCH|SROOT|I3_BUILD|I3_SRC)=' > .module_env || :\n"
+    ". ./.module_env"
+)
+LINES_MAX = 20_000
+_MACRO = re.compile(r"\$\w*\([^()]*\)")
+_ADDRESS = re.compile(r"(?:file|https?|ftps?|gsiftp|pelican|osdf):")
+_WRONG_WORDS = {False: ("n", "no", "not", "f", "false", "0"), True: ("y", "yes", "t", "true", "1")}
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A file that the task fetches or delivers; all texts are expanded."""
+
+    path: str
+    url: str
+    local: str
+    kind: str
+    is_output: bool
+    is_optional: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What a task does: its commands in order, files that move, and what stayed a macro."""
+
+    commands: tuple[str, ...]
+    moved: tuple[Moved, ...]
+    unresolved: tuple[tuple[str, str], ...]
+    passed_over: tuple[str, ...]
+
+
+def options_of(
+    config: Config, task: Task, number: int, job: int | str, jobs: int | str
+) -> dict[str, Any]:
+    """Return the options of a task of a job: the config's own, what IceProd adds, its defaults."""
+    own = {"dataset": number, "job": job, "jobs_submitted": jobs, "task": task.name}
+    return DEFAULT_OPTIONS | dict(config.options) | own | {"debug": False}
+
+
+def script(config: Config, task: Task, expander: Expander) -> Script:
+    """Return what one task does. Raises IceprodRefused.
+
+    Args:
+        config: the whole config.
+        task: one of its tasks.
+        expander: made with `options_of` this task; its options change on the way.
+    """
+    return _Writer(config, task, expander).script()
+
+
+class _Writer:
+    """Goes through trays and modules as IceProd does, and keeps what they say."""
+
+    def __init__(self, config: Config, task: Task, expander: Expander) -> None:
+        self._config, self._task, self._expander = config, task, expander
+        self._commands: list[str] = []
+        self._moved: dict[tuple[str, str, bool], Moved] = {}
+        self._unresolved: dict[tuple[str, str], None] = {}
+        self._passed_over: dict[str, None] = {}
+
+    def script(self) -> Script:
+        steering = self._scope("steering", self._config.parameters, {}, self._config.data)
+        task = self._scope(self._task.path, self._task.parameters, steering, self._task.data)
+        for place, tray in enumerate(self._task.trays):
+            for iteration in range(tray.iterations):
+                self._expander.options["iter"] = iteration
+                self._commands.append(f"# tray {_line(tray.name or place)}, iteration {iteration}")
+                inner = self._scope(tray.path, tray.parameters, task, tray.data)
+                for module in tray.modules:
+                    own = self._scope(module.path, module.parameters, inner, module.data)
+                    self._module(module, own)
+                    if len(self._commands) > LINES_MAX:
+                        raise refused(tray.path, f"more than {LINES_MAX} commands")
+        return Script(
+            tuple(self._commands),
+            tuple(self._moved.values()),
+            tuple(self._unresolved),
+            tuple(self._passed_over),
+        )
+
+    def _scope(
+        self, path: str, own: Values, above: Mapping[str, Any], data: tuple[Data, ...]
+    ) -> Values:
+        """Return the parameters that hold inside, and note the files that move."""
+        parameters = dict(above) | dict(own)
+        for name, value in own.items():
+            parameters[name] = self._expanded(value, parameters, f"{path}.parameters.{name}")
+        for one in data:
+            self._move(one, parameters)
+        return parameters
+
+    def _move(self, data: Data, parameters: Values) -> None:
+        def text(value: Any, key: str) -> str:
+            return self._text(value, parameters, f"{data.path}.{key}")
+
+        word = str(self._expander.value(data.transfer, parameters)).lower()
+        if word in _WRONG_WORDS[False]:
+            self._passed_over[data.path] = None
+            return
+        if word not in (*_WRONG_WORDS[True], "maybe", "exists"):
+            raise refused(f"{data.path}.transfer", f"{word!r} is none of true, false and maybe")
+        remote, local = text(data.remote, "remote"), text(data.local, "local")
+        url = remote
+        if not _ADDRESS.match(remote):
+            base = self._base(data.kind, parameters)
+            url = posixpath.join(base, remote or local)
+        local = local or posixpath.basename(remote)
+        if not local:
+            raise refused(data.path, f"{remote!r} names no file")
+        for is_output in (False, True):
+            if data.movement in ("both", "output" if is_output else "input"):
+                moved = Moved(data.path, url, local, data.kind, is_output, word[0] in "me")
+                self._moved.setdefault((url, local, is_output), moved)
+
+    def _base(self, kind: str, parameters: Values) -> str:
+        options = self._expander.options
+        base = options.get(kind, options.get("data_url") if kind == "permanent" else "")
+        return str(self._expander.value(base or "", parameters))
+
+    def _module(self, module: Module, parameters: Values) -> None:
+        source = self._text(module.src, parameters, f"{module.path}.src")
+        args = self._expanded(module.args, parameters, f"{module.path}.args")
+        path = f"{module.path}.configs"
+        configs = self._expanded(dict(module.configs), parameters, path)
+        configs = self._expanded(configs, parameters, path)
+        self._look(configs, f"{module.path}.configs")
+        for name, content in configs.items():
+            file = _quoted(posixpath.basename(name))
+            self._commands.append(f"cat > {file} <<'____CONFIG'\n{_json(content)}\n____CONFIG")
+        shell = self._text(module.env_shell, parameters, f"{module.path}.env_shell").split()
+        if shell:
+            shell[0] = self._fetched(shell[0], f"{module.path}.env_shell", "./")
+        if module.src:
+            source = self._fetched(source, f"{module.path}.src", "")
+            words = self._program(source) + self._arguments(args, module, parameters)
+        else:
+            args = self._expander.object(args, parameters)
+            self._look(args, f"{module.path}.args")
+            words = self._class(module, args, parameters)
+        clear = ["env", "-i", "PYTHONNOUSERSITE=1", "SHELL=/bin/sh"]
+        clear += [f"{name}=${name}" for name in KEPT_VARIABLES]
+        before = [*(clear if module.env_clear else ()), *shell]
+        if shell and OF_SHELL.search(" ".join(words)):
+            self._commands.append(" ".join([*before, FOUND_BY_SHELL]))
+        self._commands.append(" ".join([*before, *words]))
+
+    def _program(self, source: str) -> list[str]:
+        if source.endswith(".py"):
+            return ["python", source]
+        if source.endswith(".sh"):
+            return ["/bin/sh", source]
+        return [source if source.startswith("/") else f"./{source}"]
+
+    def _class(self, module: Module, args: Any, parameters: Values) -> list[str]:
+        """A program that sets the parameters of a class and runs it, as a here-document."""
+        name = self._text(module.running_class, parameters, f"{module.path}.running_class")
+        package, dot, last = name.rpartition(".")
+        if not dot:
+            raise refused(f"{module.path}.running_class", f"{name!r} is not module.Class")
+        lines = (
+            "<<____HERE",
+            "import json",
+            f"from {package} import {last}",
+            f"args = json.loads('''{_json(args)}''')",
+            f"obj = {last}()",
+            "for k,v in args.items():",
+            "    obj.SetParameter(k, v)",
+            "obj.Execute({})",
+            "____HERE\n",
+        )
+        return ["python", "-", "\n".join(lines)]
+
+    def _arguments(self, args: Any, module: Module, parameters: Values) -> list[str]:
+        if isinstance(args, str) and args[:1] in ("{", "["):
+            try:
+                args = json.loads(args)
+            except (ValueError, RecursionError):
+                reason = "it begins like JSON and is none"
+                raise refused(f"{module.path}.args", reason) from None
+        match args:
+            case None | "":
+                return []
+            case {"args": list(first), "kwargs": dict(named)} if len(args) == 2:
+                first = self._expander.object(first, parameters)
+                named = self._expander.object(named, parameters)
+            case str():
+                first = [self._expander.value(one, parameters) for one in args.split()]
+                named = {}
+            case list():
+                first, named = [self._expander.value(one, parameters) for one in args], {}
+            case dict():
+                first, named = [], self._expander.object(args, parameters)
+            case _:
+                first, named = [args], {}
+        self._look(first[0] if len(first) == 1 else first, f"{module.path}.args")
+        self._look(named, f"{module.path}.args")
+        return [*map(_shown, first), *(_option(key, one) for key, one in named.items())]
+
+    def _fetched(self, source: str, path: str, before: str) -> str:
+        """Note a program that is fetched from an address; return how it is called here."""
+        if not _ADDRESS.match(source):
+            return source
+        name = posixpath.basename(source)
+        moved = Moved(path, source, name, "permanent", is_output=False, is_optional=False)
+        self._moved.setdefault((source, name, False), moved)
+        return before + name
+
+    def _expanded(self, value: Any, parameters: Values, path: str) -> Any:
+        try:
+            return self._expander.object(value, parameters)
+        except IceprodRefused as error:
+            raise type(error)(where=path, **error.fields) from None
+
+    def _text(self, value: str, parameters: Values, path: str) -> str:
+        found = self._expanded(value, parameters, path)
+        self._look(found, path)
+        return _shown(found) if found is not None else ""
+
+    def _look(self, value: Any, path: str) -> None:
+        """Note every macro that nothing resolved, with its place."""
+        for where, text in _texts(value, path):
+            for match in _MACRO.finditer(text):
+                self._unresolved[(where, match.group())] = None
+
+
+def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    match value:
+        case str():
+            yield path, value
+        case list():
+            for place, one in enumerate(value):
+                yield from _texts(one, f"{path}[{place}]")
+        case dict():
+            for key, one in value.items():
+                yield from _texts(one, f"{path}.{key}")
+
+
+def _option(key: str, value: Any) -> str:
+    dashed = f"-{key}" if len(key) <= 1 else f"--{key}"
+    return dashed if value is None else f"{dashed}={_shown(value)}"
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else unescaped(str(value))
+
+
+def _json(value: Any) -> str:
+    return unescaped(json.dumps(value, separators=(",", ":"))).replace("</", "<\\/")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def _line(text: Any) -> str:
+    return re.sub(r"[\x00-\x1f\x7f]+", " ", str(text))
