@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import random
 import signal
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,8 @@ JOBS = 6
 KILLS, NOTICES, CUTS = 25, 6, 6  # in `make test`
 MANY_JOBS = 16
 ENOUGH = 500  # distinct points in the campaign
-RUNS_MAX = 1500
+NOTICES_MAX = 1000
+AT_ONCE = 4  # productions side by side: they mostly wait
 KILL, TERM = int(signal.SIGKILL), int(signal.SIGTERM)
 
 
@@ -38,7 +41,11 @@ def struck(production: Production, act: str, *strikes: str) -> Point | None:
     one = production.copy()
     died = one.pilot(*strikes)
     one.note_durable()
-    one.judge()
+    try:
+        one.judge()
+    except Exception as error:
+        error.add_note(f"{act}: {' '.join(strikes)}, {died.calls[-5:]}")
+        raise
     one.drop()
     return died.point(act)
 
@@ -146,15 +153,13 @@ def test_kills_at_five_hundred_points(sqlite_place: Place, draw: random.Random) 
     """Every call in turn, then notices with a kill after them, until there are enough points."""
     production = Production.made(sqlite_place, MANY_JOBS)
     calls = calls_of(production)
+    every = [("kill", (f"{number}:{KILL}",)) for number in range(1, calls + 1)]
+    every += [("notice", notice(draw, calls)) for _ in range(NOTICES_MAX)]
     points: list[Point] = []
-    runs = 0
-    while len(set(points)) < ENOUGH and runs < RUNS_MAX:
-        runs += 1
-        act = "kill" if runs <= calls else "notice"
-        strikes = (f"{runs}:{KILL}",) if act == "kill" else notice(draw, calls)
-        point = struck(production, act, *strikes)
-        points += [] if point is None else [point]
-        if runs % 25 == 0:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        left = iter(every)
+        while len(set(points)) < ENOUGH and (some := list(islice(left, 4 * AT_ONCE))):
+            found = pool.map(lambda one: struck(production, one[0], *one[1]), some)
+            points += [point for point in found if point is not None]
             report("pilot", points)
-    report("pilot", points)
     assert len(set(points)) >= ENOUGH
