@@ -20,7 +20,7 @@ from tests.kills.plant import Place
 from tests.kills.production import Production, frames
 from tests.kills.sweep import Point
 
-pytestmark = pytest.mark.programs
+pytestmark = [pytest.mark.programs, pytest.mark.timeout(1200)]
 
 JOBS = 6
 KILLS, NOTICES, CUTS = 25, 6, 6  # in `make test`
@@ -44,7 +44,7 @@ def struck(production: Production, act: str, *strikes: str) -> Point | None:
     try:
         one.judge()
     except Exception as error:
-        error.add_note(f"{act}: {' '.join(strikes)}, {died.calls[-5:]}")
+        error.add_note(f"{act}: {' '.join(strikes)}, {died.calls[-5:]}, kept in {one.keep()}")
         raise
     one.drop()
     return died.point(act)
@@ -154,7 +154,9 @@ def test_kills_at_five_hundred_points(sqlite_place: Place, draw: random.Random) 
     production = Production.made(sqlite_place, MANY_JOBS)
     calls = calls_of(production)
     every = [("kill", (f"{number}:{KILL}",)) for number in range(1, calls + 1)]
-    every += [("notice", notice(draw, calls)) for _ in range(NOTICES_MAX)]
+    for _ in range(NOTICES_MAX):
+        strikes = notice(draw, calls)
+        every.append((f"notice before {strikes[0].partition(':')[0]}", strikes))
     points: list[Point] = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
         left = iter(every)
