@@ -1,173 +1,174 @@
 """Many short tasks on one node: `/bin/true`, two slots, journal, limits, monitoring and seal on.
 
-Floor: a C loop around posix_spawn. Peers: the same loop in Python, `xargs -P2`.
+Floor: a C loop around posix_spawn. Peers: the same loop in Python, xargs, GNU parallel, HyperQueue,
+Parsl, Ray, Dask. The pilot's figures hold its start and its seal; the peers' do not hold theirs.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
+import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import pilot_watching
-from benchmarks.table import Row, interleaved
-from bundle.dataset import spec
-from bundle.dataset.spec import Command, Dataset, Step
-from bundle.dataset.spec_hash import spec_hash
-from bundle.ids import Epoch, LeaseId, SiteName, StreamId, dataset_id
-from bundle.intervals import IntervalSet
-from bundle.records import lease as leases
-from bundle.records.lease import Block, Lease
-from bundle.spool import shard as shards
-from bundle.spool.layout import FOLDERS, Spool
-from bundle.spool.shard import ShardFile
-from bundle.trust.quickstart import make_authority
-from bundle.wire.manifest import Kind, ManifestDraft
-from bundle.wire.write import ChunkSource, write_bundle
-from central.rehearsal.programs import pulk
+from benchmarks import pilot_many, pilot_spool, pilot_watching
+from benchmarks.peers import systems
+from benchmarks.peers.install import PINNED
+from benchmarks.peers.systems import Ran, System
+from benchmarks.table import Row, below, missing
+from bundle.fates import Fate
 
 TASKS = 10_000
-SLOTS = 2
 ROUNDS = 3
-SITE = SiteName("bench")
-LIMIT_S = 300
+OURS, ISOLATED, FLOOR = "pulk pilot", "pulk pilot, isolated", "C posix_spawn"
+MODULES = {
+    "HyperQueue": ("with_hyperqueue", 2_000),
+    "Parsl HTEX": ("with_parsl", 2_000),
+    "Ray": ("with_ray", 2_000),
+    "Dask": ("with_dask", 1_500),
+}
 
 
 def measure() -> list[Row]:
-    """Return the rows: tasks per second of each, interleaved, medians of three rounds."""
+    """Return the rows: medians of three interleaved rounds."""
     with tempfile.TemporaryDirectory(prefix="pulk-bench-") as folder:
         root = Path(folder)
-        floor = _build_floor(root)
-        measures = {
-            "pulk pilot": lambda: TASKS / _pilot(root),
-            "pulk pilot, isolated": lambda: TASKS / _pilot(root, isolation="required"),
-            "pulk pilot, first task": lambda: _pilot(root, tasks=1),
-            "python posix_spawn": lambda: TASKS / _timed(_python_loop),
-            "xargs -P2": lambda: TASKS / _timed(_xargs),
-        }
-        if floor is not None:
-            measures["C posix_spawn"] = lambda: TASKS / _timed(lambda: _c_loop(floor))
-        found = interleaved(ROUNDS, measures)
-    ours = found["pulk pilot"]
-    rows = []
-    for peer, must, stretch in (
-        ("C posix_spawn", 0.70, 0.90),
-        ("python posix_spawn", None, None),
-        ("xargs -P2", None, None),
-    ):
-        if peer in found:
-            rows.append(Row("pilot", peer, found[peer], "tasks/s"))
-            ratio = ours / found[peer]
-            rows.append(Row("pilot", "pulk pilot run", ours, "tasks/s", peer, ratio, must, stretch))
-    isolated = found["pulk pilot, isolated"]
-    rows.append(Row("pilot", "isolated", isolated, "tasks/s", "plain", isolated / ours, None, None))
-    rows.append(Row("pilot", "one task from start to end", found["pulk pilot, first task"], "s"))
-    return rows + pilot_watching.rows()
+        absent: dict[str, str] = {}
+        runs = _rounds(_systems(root, absent), absent)
+        rows = [row for name, ran in runs.items() for row in _about(name, ran)]
+        rows += _against(runs)
+        rows += [missing("pilot", name, why) for name, why in absent.items()]
+        return rows + pilot_many.rows(root) + pilot_watching.rows()
 
 
-def _timed(run: object) -> float:
-    started = time.monotonic()
-    run()  # type: ignore[operator]
-    return time.monotonic() - started
+class Runs:
+    """What the rounds of one system came to."""
+
+    def __init__(self, system: System) -> None:
+        """Start with nothing. `peak_mib` and `start_cpu_s` come from runs of their own."""
+        self.system = system
+        self.timed: list[Ran] = []
+        self.peak_mib = 0.0
+        self.start_cpu_s = 0.0
+
+    def add(self) -> None:
+        """Run one round."""
+        self.timed.append(self.system.run(self.system.tasks, False))
+
+    def weigh(self) -> None:
+        """Run once with memory looked at, and once for a single task."""
+        self.peak_mib = self.system.run(self.system.tasks, True).peak_mib
+        self.start_cpu_s = self.system.run(1, False).cpu_s
+
+    @property
+    def tasks_s(self) -> float:
+        """Tasks a second."""
+        return self.system.tasks / statistics.median(one.took_s for one in self.timed)
+
+    @property
+    def whole_cpu_ms(self) -> float:
+        """Milliseconds of CPU a task, the start included."""
+        return 1e3 * statistics.median(one.cpu_s for one in self.timed) / self.system.tasks
+
+    @property
+    def cpu_ms(self) -> float:
+        """Milliseconds of CPU that a task more costs."""
+        return self.whole_cpu_ms - 1e3 * self.start_cpu_s / self.system.tasks
+
+    @property
+    def first_s(self) -> float | None:
+        """Seconds from the start of the program to the end of the first task."""
+        known = [one.first_s for one in self.timed if one.first_s is not None]
+        return statistics.median(known) if known else None
 
 
-def _build_floor(root: Path) -> Path | None:
-    binary = root / "floor"
-    source = Path(__file__).with_name("floor.c")
-    try:
-        subprocess.run(["cc", "-O2", "-o", binary, source], check=True, timeout=60)
-    except (OSError, subprocess.CalledProcessError):
-        print("no C compiler: the floor is left out", file=sys.stderr)
-        return None
-    return binary
-
-
-def _c_loop(floor: Path) -> None:
-    subprocess.run([floor, str(TASKS)], check=True, timeout=LIMIT_S)
-
-
-def _python_loop() -> None:
-    alive, left = 0, TASKS
-    while left or alive:
-        while left and alive < SLOTS:
-            os.posix_spawn("/bin/true", ["/bin/true"], os.environ)
-            left, alive = left - 1, alive + 1
-        os.wait()
-        alive -= 1
-
-
-def _xargs() -> None:
-    numbers = "\n".join(map(str, range(TASKS))).encode()
-    subprocess.run(
-        ["xargs", "-P", str(SLOTS), "-n", "1", "/bin/true"],
-        input=numbers,
-        check=True,
-        timeout=LIMIT_S,
-    )
-
-
-def _pilot(root: Path, tasks: int = TASKS, isolation: str = "plain") -> float:
-    """Run one pilot over one shard and return its seconds from start to exit."""
-    with tempfile.TemporaryDirectory(dir=root) as folder:
-        spool = _spool_with(Path(folder), tasks)
-        config = Path(folder) / "pilot.toml"
-        config.write_text(f'[tasks]\nisolation = "{isolation}"\n')
-        started = time.monotonic()
-        subprocess.run(
-            pulk(
-                *("pilot", "run", "--spool", str(spool.root), "--batch-id", "bench"),
-                *("--slots", str(SLOTS), "--idle-s", "0", "--config", str(config)),
-            ),
-            check=True,
-            timeout=LIMIT_S,
-        )
-        took_s = time.monotonic() - started
-        assert any(spool.folder("sealed").iterdir()), "the pilot sealed nothing"
-        return took_s
-
-
-def _spool_with(root: Path, tasks: int) -> Spool:
-    spool = Spool(root / "site")
-    for name in FOLDERS:
-        spool.folder(name).mkdir(parents=True, mode=0o700)
-    authority = make_authority(root / "root", root / "central")
-    spool.trust.write_bytes(authority.trust.raw)
-    dataset = Dataset("true", tasks, 1, (Step("true", Command(("/bin/true",))),))
-    raw = spec.encode(dataset)
-    lease = Lease(
-        lease=LeaseId(os.urandom(16)),
-        dataset=dataset_id(os.urandom(16)),
-        dataset_digest=spec.dataset_digest(raw),
-        shard=0,
-        blocks=(Block(0, IntervalSet(((0, tasks),)), (0,)),),
-        spec_hashes=((0, spec_hash(dataset, 0)),),
-        needs=(),
-        returns=(0,),
-        pins=(),
-        spent=(),
-        duration_ms=86_400_000,
-    )
-    draft = ManifestDraft(
-        kind=Kind.WORK,
-        producer="central",
-        stream=StreamId(os.urandom(16)),
-        sequence=0,
-        created_us=time.time_ns() // 1000,
-        epoch=Epoch(1, os.urandom(16)),
-        commit=1,
-        audience=SITE,
-    )
-    chunks = [
-        ChunkSource("dataset", lease.dataset, 1, raw),
-        ChunkSource("lease", lease.lease.hex(), tasks, leases.encode(lease)),
+def _systems(root: Path, absent: dict[str, str]) -> list[System]:
+    """Return what can be measured here; `absent` is told the rest."""
+    found = [
+        System(OURS, TASKS, lambda tasks, memory: _pilot(root, tasks, memory, "plain")),
+        System(ISOLATED, TASKS, lambda tasks, memory: _pilot(root, tasks, memory, "required")),
     ]
-    staged = spool.folder("tmp") / "bundle"
-    bundle = write_bundle(staged, draft, chunks, authority.central)
-    spool.kept_seals(bundle).mkdir(parents=True)
-    staged.rename(spool.work_bundle(bundle))
-    offer = ShardFile(lease.lease, 1, bundle, 0, 0)
-    spool.claimable(offer.name).write_bytes(shards.encode(offer))
-    return spool
+    with systems.tried(FLOOR, absent):
+        found.append(systems.floor(root / "floor", TASKS))
+    found += [systems.loop(TASKS), systems.xargs(TASKS)]
+    with systems.tried("GNU parallel", absent):
+        found.append(systems.parallel(600))
+    for name in PINNED:
+        with systems.tried(name, absent):
+            found.append(systems.from_pypi(name, *MODULES[name]))
+    return found
+
+
+def _rounds(every: list[System], absent: dict[str, str]) -> dict[str, Runs]:
+    """Run all in turn, round after round; what fails once is left out and told."""
+    runs = {one.name: Runs(one) for one in every}
+    for number in range(ROUNDS + 1):
+        for name, one in list(runs.items()):
+            began_s = time.monotonic()
+            with systems.tried(name, absent):
+                if number < ROUNDS:
+                    one.add()
+                else:
+                    one.weigh()
+            if name in absent:
+                del runs[name]
+                continue
+            word = f"round {number + 1}/{ROUNDS}" if number < ROUNDS else "weighed"
+            took_s = time.monotonic() - began_s
+            print(f"  {word} {name}: {one.tasks_s:.4g} tasks/s ({took_s:.1f} s)", file=sys.stderr)
+    return runs
+
+
+def _about(name: str, one: Runs) -> list[Row]:
+    """Return what a system costs."""
+    rows = [
+        Row("pilot", name, one.tasks_s, "tasks/s"),
+        Row("pilot", f"{name}: CPU a task more", one.cpu_ms, "ms"),
+        Row("pilot", f"{name}: memory at its peak", one.peak_mib, "MiB"),
+    ]
+    if one.first_s is not None:
+        rows.append(Row("pilot", f"{name}: start to end of first task", one.first_s, "s"))
+    return rows
+
+
+def _against(runs: dict[str, Runs]) -> list[Row]:
+    """Return ours against the floor and the peers, with the targets."""
+    rows = []
+    ours, floor = runs[OURS], runs.get(FLOOR)
+    for peer, one in runs.items():
+        targets = {FLOOR: (0.70, 0.90)}.get(peer, (None, None))
+        if peer.startswith("HyperQueue"):
+            targets = (3.5, 5.0)
+            if isolated := runs.get(ISOLATED):
+                ratio = isolated.tasks_s / one.tasks_s
+                rows.append(
+                    Row("pilot", ISOLATED, isolated.tasks_s, "tasks/s", peer, ratio, None, 2.0)
+                )
+        if peer != OURS:
+            ratio = ours.tasks_s / one.tasks_s
+            rows.append(Row("pilot", OURS, ours.tasks_s, "tasks/s", peer, ratio, *targets))
+    if floor is not None:
+        over_ms = ours.whole_cpu_ms - floor.whole_cpu_ms
+        rows.append(
+            below("pilot", "CPU a task over the floor, start included", over_ms, "ms", 0.15, 0.08)
+        )
+    rows.append(
+        below("pilot", "pilot and its two slots, at their peak", ours.peak_mib, "MiB", 40, 25)
+    )
+    assert ours.first_s is not None
+    rows.append(below("pilot", "first task ended", ours.first_s, "s", 0.5, 0.15))
+    return rows
+
+
+def _pilot(root: Path, tasks: int, memory: bool, isolation: str) -> Ran:
+    """Run one pilot over one shard, from its start to its exit."""
+    with tempfile.TemporaryDirectory(dir=root) as folder:
+        spool = pilot_spool.spool_with(Path(folder), tasks)
+        command = pilot_spool.command(spool, isolation)
+        began_us = time.monotonic_ns() // 1000
+        found = systems.watched(command, memory=memory)
+        attempts = list(pilot_spool.sealed(spool))
+        assert [one.fate for one in attempts] == [Fate.SUCCESS] * tasks
+    first_us = min(one.ended_mono_us for one in attempts) - began_us
+    return Ran(found["wall_s"], found["cpu_s"], found["peak_mib"], first_us / 1e6)

@@ -19,11 +19,14 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A figure, and its ratio to a peer or floor measured in the same run."""
+    """A figure, and its ratio to a peer or floor measured in the same run.
+
+    Without a figure `unit` says why it could not be measured.
+    """
 
     bench: str
     what: str
-    figure: float
+    figure: float | None
     unit: str
     against: str = ""
     ratio: float | None = None
@@ -33,11 +36,13 @@ class Row:
 
     def verdict(self) -> str:
         """Return how the ratio stands against its targets."""
-        if self.ratio is None or self.must is None:
+        if self.ratio is None:
             return ""
         sign = -1 if self.lower_is_better else 1
         if self.stretch is not None and sign * self.ratio >= sign * self.stretch:
             return "stretch reached"
+        if self.must is None:
+            return "" if self.stretch is None else "below the stretch"
         return "must reached" if sign * self.ratio >= sign * self.must else "FALLS SHORT"
 
 
@@ -47,6 +52,11 @@ def below(
     """Return a row whose targets are absolute figures; its ratio is a share of the one to reach."""
     share = stretch / must if stretch is not None else None
     return Row(bench, what, figure, unit, f"{must:g} {unit}", figure / must, 1.0, share, True)
+
+
+def missing(bench: str, what: str, why: str) -> Row:
+    """Return a row that says what could not be measured here, and why."""
+    return Row(bench, what, None, f"not measured: {why}")
 
 
 def interleaved(rounds: int, measures: dict[str, Callable[[], float]]) -> dict[str, float]:
@@ -70,12 +80,13 @@ def show(rows: list[Row]) -> None:
     for name in ("bench", "what", "figure", "against", "ratio", "must / stretch", ""):
         table.add_column(name, overflow="fold")
     for row in rows:
-        targets = "" if row.must is None else f"{row.must:g} / {row.stretch or 0:g}"
+        musts = ("-" if one is None else f"{one:g}" for one in (row.must, row.stretch))
+        targets = "" if row.must is row.stretch is None else " / ".join(musts)
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
         table.add_row(
             row.bench,
             row.what,
-            f"{row.figure:,.4g} {row.unit}",
+            row.unit if row.figure is None else f"{row.figure:,.4g} {row.unit}",
             row.against,
             ratio,
             targets,

@@ -69,7 +69,7 @@ def report(name: str, points: Iterable[Point]) -> None:
     every = set(points)
     found = {
         "distinct": len(every),
-        "by act": Counter(act for _, act, _ in every),
+        "by act": Counter(act.partition(" before ")[0] for _, act, _ in every),
         "by call": Counter(call for call, _, _ in every),
     }
     path = REPOSITORY / ".campaign" / f"kills-{name}.json"

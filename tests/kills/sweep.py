@@ -77,11 +77,16 @@ class Started:
 
 def named(act: str, calls: Iterable[Call]) -> list[Point]:
     """Return calls as points."""
+    return named_calls(act, (one.name for one in calls))
+
+
+def named_calls(act: str, names: Iterable[str]) -> list[Point]:
+    """Return calls, by their names, as points."""
     seen: Counter[str] = Counter()
     found = []
-    for one in calls:
-        found.append((one.name, act, seen[one.name]))
-        seen[one.name] += 1
+    for name in names:
+        found.append((name, act, seen[name]))
+        seen[name] += 1
     return found
 
 

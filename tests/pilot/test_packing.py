@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import statistics
 
@@ -10,6 +11,7 @@ import pytest
 from pilot.core.durations import Durations
 from pilot.core.packing import Packing
 from pilot.core.room import Grant, Need, Room
+from tests.conftest import REPOSITORY
 from tests.pilot import worlds
 from tests.pilot.worlds import SECOND_US, heuristics, packed, plan_of
 
@@ -64,7 +66,19 @@ def test_no_node_is_ever_over_and_the_queue_ends_as_soon_as_with_the_best_heuris
 @pytest.mark.campaign
 @pytest.mark.parametrize("first", range(0, 10_000, 500))
 def test_ten_thousand_nodes_and_queues(first: int) -> None:
-    assert statistics.fmean(ratios(range(first, first + 500))) <= 1.05
+    found = ratios(range(first, first + 500))
+    report(first, found)
+    assert statistics.fmean(found) <= 1.05
+
+
+def report(first: int, found: list[float]) -> None:
+    """Add to what a campaign leaves: of each five hundred the mean, the 95th of 100, the worst."""
+    path = REPOSITORY / ".campaign" / "packing.json"
+    path.parent.mkdir(exist_ok=True)
+    known = json.loads(path.read_text()) if path.exists() and first else {}
+    at = (statistics.fmean(found), sorted(found)[len(found) * 95 // 100], max(found))
+    known[str(first)] = [round(value, 4) for value in at]
+    path.write_text(json.dumps(known, indent=1) + "\n")
 
 
 @pytest.mark.parametrize("seed", range(30))
