@@ -47,7 +47,10 @@ def test_a_failing_step_holds_its_children_and_nothing_else(tmp_path: Path) -> N
 
 def test_each_way_to_fail_has_its_fate_and_none_is_called_lost(tmp_path: Path) -> None:
     steps = {
-        "memory": (["python3", "-c", "x = b'x' * 400_000_000; input()"], {"memory": "100MiB"}),
+        "memory": (
+            ["python3", "-c", "import time; x = b'x' * 400_000_000; time.sleep(30)"],
+            {"memory": "100MiB"},
+        ),
         "walltime": (["sleep", "30"], {"walltime": "1s"}),
         "signal": (["sh", "-c", "kill -SEGV $$$$"], {}),
         "error": (["sh", "-c", "exit 3"], {}),
