@@ -10,6 +10,7 @@ from typing import Any
 from bundle import canonical
 from bundle.digest import digest
 from bundle.errors import PulkError
+from bundle.intervals import IntervalSet
 from bundle.wire.errors import BundleRefused
 from bundle.wire.manifest import CENTRALS_OWN
 from bundle.wire.read import open_bundle
@@ -18,7 +19,7 @@ from central import teaching
 from central.absorb import KINDS
 from central.archive import open_archive
 from central.core import state_hash as hashes
-from central.core.changes import UsageSum
+from central.core.changes import UsageSum, implied_row
 from central.core.facts import Verdict
 from central.home import Home, NoCentral
 from central.replay import replayed
@@ -31,6 +32,7 @@ from central.workings import Workings, new_epoch
 PROBLEMS_MAX = 100
 SEGMENTS_AT_ONCE = 10_000
 WORDS = tuple(Verdict)
+NO_JOBS = IntervalSet()
 
 Spans = dict[Verdict, list[tuple[int, int, int]]]
 
@@ -128,14 +130,64 @@ def _compare_dataset(
     if _pins(*has) != _pins(*should):
         found.note(f"{name}: its pins are not those of the archive")
     ours, theirs = _spans(*has), _spans(*should)
-    for word in WORDS:
-        for span in sorted(set(ours[word]) ^ set(theirs[word]))[:PROBLEMS_MAX]:
-            step, first, count = span
-            what = "are" if span in ours[word] else "should be"
-            found.note(f"{name} step {step}: jobs {first} to {first + count - 1} {what} {word}")
+    _compare_verdicts((has, ours), (should, theirs), found)
     _compare_counters(has, should, ours, found)
     for problem in teaching.problems(has[0], should[0], has[1]):
         found.note(problem)
+
+
+def _compare_verdicts(
+    has: tuple[tuple[Workings, DatasetRow], Spans],
+    should: tuple[tuple[Workings, DatasetRow], Spans],
+    found: Examined,
+) -> None:
+    """Compare where tasks stand; one without a trace stands as the config implies.
+
+    A child keeps a trace of having been ready for a moment, and whether it was depends on what came
+    first: here a pin is made with the success that it decides on, a replay reads it after that.
+    What needs nothing must have its trace alike, for the planner looks for those.
+    """
+    (workings, row), ours = has[0], _jobs(has[1])
+    theirs = _jobs(should[1])
+    for step, needs in enumerate(workings.dag(row.digest).needs):
+        one, other = ours.get(step, {}), theirs.get(step, {})
+        if needs:
+            traced, others = _all_of(one), _all_of(other)
+            one = _traced(has[0], step, one, others - traced)
+            other = _traced(should[0], step, other, traced - others)
+        for word in WORDS:
+            mine, its = one.get(word, NO_JOBS), other.get(word, NO_JOBS)
+            for what, jobs in (("are", mine - its), ("should be", its - mine)):
+                for first, past in jobs.spans[:PROBLEMS_MAX]:
+                    found.note(f"{row.id} step {step}: jobs {first} to {past - 1} {what} {word}")
+
+
+def _jobs(spans: Spans) -> dict[int, dict[Verdict, IntervalSet]]:
+    """Return jobs by step and verdict."""
+    found: dict[int, dict[Verdict, list[tuple[int, int]]]] = {}
+    for word, several in spans.items():
+        for step, first, count in several:
+            found.setdefault(step, {}).setdefault(word, []).append((first, first + count))
+    return {
+        step: {word: IntervalSet.spanning(jobs) for word, jobs in by_word.items()}
+        for step, by_word in found.items()
+    }
+
+
+def _all_of(by_word: dict[Verdict, IntervalSet]) -> IntervalSet:
+    return IntervalSet.spanning(span for jobs in by_word.values() for span in jobs.spans)
+
+
+def _traced(
+    of: tuple[Workings, DatasetRow],
+    step: int,
+    by_word: dict[Verdict, IntervalSet],
+    more: IntervalSet,
+) -> dict[Verdict, IntervalSet]:
+    """Return jobs by verdict with those added of which a step has no trace."""
+    workings, row = of
+    word = implied_row(workings.dag(row.digest), workings.controls(row), (step, 0)).verdict
+    return by_word | {word: by_word.get(word, NO_JOBS) | more}
 
 
 def _compare_counters(

@@ -137,8 +137,12 @@ class Agenda:
         return None if chosen is None else self.begin(chosen[1:])
 
     def wake(self, now_us: int) -> None:
-        """Make the tasks ready that have backed off long enough."""
-        while self._later and self._later[0][0] <= now_us:
+        """Make the tasks ready that have backed off long enough.
+
+        One that would wait far longer than any may backs off by a clock that was set back since.
+        """
+        too_far_us = now_us + 2 * HELD_US_MAX
+        while self._later and not now_us < self._later[0][0] <= too_far_us:
             self._make_ready(heappop(self._later)[1])
 
     def begin(self, place: Place) -> Start:

@@ -346,5 +346,5 @@ def test_fsck_names_what_was_altered(central: Central) -> None:
     works = [row.id for row in central.authority._w.store.bundles.merged() if row.kind == "work"]
     central.authority._w.archive.path(works[0]).unlink()  # its results tell of its leases
     problems = "\n".join(fsck(central.home)["problems"])
-    for part in ("step 1: jobs 0 to 2 should be done", "step 0: usage", "archive"):
+    for part in ("step 1: jobs 2 to 2 should be done", "step 0: usage", "archive"):
         assert part in problems

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from bundle.dataset.spec import Dataset, Per
 from bundle.fates import Fate
 from bundle.intervals import IntervalSet
 from central.core.facts import ControlWord
 from central.rebuild import rebuild
 from tests.central.conftest import Central, chain
+from tests.central.scripted_site import Held, ScriptedSite
 
 
 def eventful(central: Central) -> None:
@@ -88,3 +92,32 @@ def test_what_is_out_again_after_a_reset_is_leased_whenever_the_reset_is_merged(
         made = rebuild(home, central.home.archive, central.home.trust, shuffle=seed, repeat=1)
         assert made["ok"], made["problems"]
         assert made["state_hash"] == live["state_hash"]
+
+
+@pytest.mark.parametrize("per", [Per.JOB, Per.DATASET])
+@pytest.mark.parametrize("salts", [("one", "other"), ("other", "one")])
+def test_a_child_that_was_ready_only_while_the_archive_is_read_is_no_problem(
+    central: Central, per: Per, salts: tuple[str, str]
+) -> None:
+    """Of two successes central pins the one that came first; a replay reads that after both."""
+    north, south = central.site("north"), central.site("south")
+    first = chain(jobs=1)
+    last = replace(first.steps[2], per=per)
+    dataset = central.submit(Dataset("late", 1, 1, (*first.steps[:2], last)))
+    held = _leased(central, north)
+    central.clock.pass_hours(49)
+    again = _leased(central, south)
+    for site, work, salt, steps in ((north, held, salts[0], 1), (south, again, salts[1], 2)):
+        assert len(work.leases) == 1
+        played = site.play(work, work.leases[0], salt=salt)
+        kept = replace(played.segment, attempts=played.segment.attempts[:steps])
+        central.authority.absorb(site.result([replace(played, segment=kept)]))
+    assert central.counts(dataset) == [{"done": 1}, {"ready": 1}, {"held": 1}]
+    central.fsck()
+
+
+def _leased(central: Central, site: ScriptedSite) -> Held:
+    """Let a site fetch two tasks."""
+    central.authority.absorb(site.report(2))
+    (held,) = [one for one in site.fetch(central.authority) if one.leases]
+    return held

@@ -84,6 +84,15 @@ def test_a_wait_told_by_a_lease_is_held_but_never_for_long() -> None:
     assert agenda.next(NODE, NOW_US + HELD_US_MAX) is not None
 
 
+def test_a_clock_that_is_set_back_lets_no_task_wait_for_as_long() -> None:
+    agenda = agenda_of(data_of(1, backoff_ms=5000))
+    ahead_us = NOW_US + 10 * 365 * 86_400_000_000
+    assert agenda.next(NODE, ahead_us) is not None
+    agenda.ended((0, 0), Ended(Fate.STAGE_IN, RUN, ended_us=ahead_us))
+    assert agenda.next(NODE, ahead_us) is None
+    assert agenda.next(NODE, NOW_US) is not None
+
+
 def test_an_escalated_request_takes_more_of_the_node_and_never_more_than_it_has() -> None:
     agenda = agenda_of(data_of(1))
     rooms = []
