@@ -244,7 +244,7 @@ class Production:
         self._check_truth(ledger, found)
         # Of a pilot that had no claim yet an empty folder may stay for an hour.
         held = [one.name for one in home.spool.folder("claimed").glob("*/*")]
-        assert set(held) <= {"slots"}, held
+        assert set(held) <= {"slots", "brought", "handed"}, held
         assert not list(home.spool.folder("sealed").iterdir())
         odd = [one.text for one in quarantine.every(home.spool)]
         assert all("inside a record" in text for text in odd), odd
