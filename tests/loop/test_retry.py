@@ -22,6 +22,7 @@ while pid > 1:
     pid = int(open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[1])
 """
 PLAIN = ("--isolation", "plain")  # isolated, no payload could reach its pilot
+# No other task here asks for so much that it could lend this one what it lacks.
 HOLD = "import time; held = b'x' * (300 << 20); time.sleep(0.5)"
 
 
@@ -45,7 +46,7 @@ def test_what_ran_out_of_memory_or_time_gets_more_and_poison_ends_as_failed(
                 {
                     "name": "slow",
                     "command": ["sh", "-c", "sleep 1.5"],
-                    "request": {"walltime": "500ms"},
+                    "request": {"walltime": "500ms", "memory": "64MiB"},
                     "failures_max": 8,
                 },
                 {"name": "poison", "per": "dataset", "command": ["python3", "-I", "-c", KILLER]},
