@@ -11,7 +11,7 @@ from tests.loop.conftest import rehearse
 
 pytestmark = pytest.mark.programs
 
-# Kills the pilot that runs it, whatever stands between: a payload that takes its node down does.
+# Kills the pilot that runs it, whatever stands between, and never ends well itself.
 KILLER = """
 import os, signal
 pid = os.getpid()
@@ -20,6 +20,7 @@ while pid > 1:
     if 'pilot' in words and '--spool' in words:
         os.kill(pid, signal.SIGKILL)
     pid = int(open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[1])
+signal.pause()
 """
 PLAIN = ("--isolation", "plain")  # isolated, no payload could reach its pilot
 # No other task here asks for so much that it could lend this one what it lacks.
@@ -49,8 +50,13 @@ def test_what_ran_out_of_memory_or_time_gets_more_and_poison_ends_as_failed(
                     "request": {"walltime": "500ms", "memory": "64MiB"},
                     "failures_max": 8,
                 },
-                {"name": "poison", "per": "dataset", "command": ["python3", "-I", "-c", KILLER]},
-                {"name": "plain", "command": ["true"]},
+                {
+                    "name": "poison",
+                    "per": "dataset",
+                    "command": ["python3", "-I", "-c", KILLER],
+                    "request": {"memory": "64MiB"},
+                },
+                {"name": "plain", "command": ["true"], "request": {"memory": "64MiB"}},
             ],
         },
     )
