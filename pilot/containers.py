@@ -19,13 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from bundle.dataset.containers import DIGESTS_FOLDER as FOLDER
+from bundle.digest import file_digest
 from pilot import linux
 from pilot.core import container
 from pilot.core.container import Runtime
 from pilot.stage import NotStaged
-
-RAM_FOLDERS = container.RAM_FOLDERS
-_PIECE_BYTES = 1 << 20
 
 
 class Images:
@@ -76,11 +74,11 @@ class Images:
     def _find_ram(self) -> None:
         """Open the memory disks that are seen from inside and not from here."""
         ours = set()
-        for place in RAM_FOLDERS:
+        for place in container.RAM_FOLDERS:
             with contextlib.suppress(OSError):
                 ours.add(os.stat(place).st_dev)
         for pid in linux.descendants(os.getpid()):
-            for place in RAM_FOLDERS:
+            for place in container.RAM_FOLDERS:
                 with contextlib.suppress(OSError):
                     path = f"{pid}/root{place}"
                     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -148,11 +146,9 @@ def note_entry(request: dict[str, Any], reply: dict[str, Any], *, isolated: bool
 
 def digest(image: str) -> str:
     """Return the SHA-256 of an image file, or of all names, modes and contents in a folder."""
-    made = hashlib.sha256()
     if not os.path.isdir(image):
-        for piece in _pieces(image):
-            made.update(piece)
-        return made.hexdigest()
+        return file_digest(Path(image)).hex()
+    made = hashlib.sha256()
     for path in sorted(_tree(image)):
         found = os.lstat(path)
         name = os.path.relpath(path, image)
@@ -160,10 +156,7 @@ def digest(image: str) -> str:
         if stat.S_ISLNK(found.st_mode):
             made.update(os.fsencode(Path(path).readlink()))
         elif stat.S_ISREG(found.st_mode):
-            content = hashlib.sha256()
-            for piece in _pieces(path):
-                content.update(piece)
-            made.update(content.digest())
+            made.update(file_digest(Path(path)))
         made.update(b"\0")
     return made.hexdigest()
 
@@ -172,9 +165,3 @@ def _tree(folder: str) -> Iterator[str]:
     for where, folders, files in os.walk(folder):
         for name in (*folders, *files):
             yield f"{where}/{name}"
-
-
-def _pieces(path: str) -> Iterator[bytes]:
-    with Path(path).open("rb") as file:
-        while piece := file.read(_PIECE_BYTES):
-            yield piece

@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import stat
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+from pilot import linux
+
 _MOVED = ".pulk-moved-"
 
 
@@ -64,7 +65,7 @@ def inodes(top: int) -> frozenset[int]:
 def _unlocked(name: str, parent: int) -> int:
     """Open a folder, readable and writable for its owner."""
     os.chmod(name, stat.S_IRWXU, dir_fd=parent)  # no link: it was looked at, and nobody runs
-    return os.open(name, _FOLDER, dir_fd=parent)
+    return os.open(name, linux.FOLDER, dir_fd=parent)
 
 
 def _move_up(name: str, folder: int, top: int, count: int) -> str:

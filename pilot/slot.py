@@ -24,7 +24,6 @@ from typing import Any, NoReturn
 
 from pilot import asides, containers, emptying, linux, offline, reap, stage
 from pilot.core.fate import NO_GRACE, Stop
-from pilot.core.fingerprints import FULL
 from pilot.core.holding import Holding, from_wire
 from pilot.isolation import hold
 from pilot.messages import Channel
@@ -318,8 +317,8 @@ class Slot:
 
 def _note_full(error: stage.NotStaged, reply: dict[str, Any]) -> None:
     """Say where a filesystem takes no more: no later task will fare better on this node."""
-    if isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL:
-        reply["disk_failed"] = f"the disk takes no more: {error.__cause__.strerror}"
+    if full := stage.disk_failed(error):
+        reply["disk_failed"] = full
 
 
 def _first(stop: Stop, evidence: str, other: tuple[Stop, str]) -> tuple[Stop, str]:

@@ -10,20 +10,16 @@ import contextlib
 import logging
 import os
 import signal
-import socket
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bundle.errors import PulkError
-from pilot import folder, linux
+from pilot import children, folder, linux
 from pilot.core.holding import ISOLATED, Holding, Isolation
 from pilot.messages import Channel
 from pilot.offline import NAMESPACE
-
-GO_S_MAX = 15.0  # a slot that is told to go sweeps its task first
 
 log = logging.getLogger("pulk.pilot")
 
@@ -117,7 +113,7 @@ class Slots:
         """
         old = self.all[number]
         old.channel.socket.close()
-        ending = reaped(old.pid)
+        ending = children.reaped(old.pid)
         others = {slot.pid for slot in self.all.values()} - {old.pid}
         self._kill_strays(except_pids=others | self.spared)
         log.warning("slot ended", extra={"slot": number, "how": ending})
@@ -129,25 +125,12 @@ class Slots:
         for slot in self.all.values():
             slot.channel.socket.close()
         for slot in self.all.values():
-            reaped(slot.pid)
+            children.reaped(slot.pid)
         self._kill_strays(except_pids=set())
 
     def _started(self, number: int) -> Slot:
-        ours, theirs = socket.socketpair()
-        arguments = [
-            *folder.slot_command(),
-            str(theirs.fileno()),
-            str(self._place(number)),
-            str(self._data),
-            *map(str, self._between),
-            str(os.getpid()),
-        ]
-        theirs.set_inheritable(True)
-        try:
-            pid = os.posix_spawn(sys.executable, arguments, os.environ)
-        finally:
-            theirs.close()
-        slot = Slot(number, pid, Channel(ours))
+        told = (self._place(number), self._data, *self._between, os.getpid())
+        slot = Slot(number, *children.start(folder.slot_command(), told))
         if self._holding is not None:
             slot.send({"holding": self._holding.to_wire()})
         return slot
@@ -157,7 +140,7 @@ class Slots:
 
     def _kill_strays(self, except_pids: set[int]) -> None:
         """Kill what a dead slot left to the pilot, which adopts orphans as the slots do."""
-        give_up_s = time.monotonic() + GO_S_MAX
+        give_up_s = time.monotonic() + children.GO_S_MAX
         while time.monotonic() < give_up_s:
             strays = [pid for pid in linux.children(os.getpid()) if pid not in except_pids]
             if not strays:
@@ -169,24 +152,3 @@ class Slots:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(stray, os.WNOHANG)
             time.sleep(0.002)
-
-
-def reaped(pid: int) -> str:
-    """Wait for a process of ours that lost its pilot's end of the socket; at last kill it.
-
-    Returns how it ended.
-    """
-    give_up_s = time.monotonic() + GO_S_MAX
-    while True:
-        try:
-            found, status = os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:
-            return "reaped already"
-        if found:
-            if os.WIFSIGNALED(status):
-                return f"signal {os.WTERMSIG(status)}"
-            return f"exit {os.WEXITSTATUS(status)}"
-        if time.monotonic() > give_up_s:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.002)

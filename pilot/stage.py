@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from bundle.errors import PulkError
+from pilot import linux
+from pilot.core.fingerprints import FULL
 
 PIECE_BYTES = 1 << 20
 FILE_COST_BYTES = 4096  # of any file, an empty one too
@@ -29,7 +31,6 @@ SOFTWARE_FILE = ".pulk-software"
 SOFTWARE_BYTES_MAX = 16 << 10
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class NotStaged(PulkError):
@@ -61,7 +62,7 @@ class Folders:
 
 def open_folders(*paths: Path) -> Folders:
     """Open folders for as long as the process lives, in the order of `Folders`."""
-    return Folders(*(os.open(path, _FOLDER) for path in paths))
+    return Folders(*(os.open(path, linux.FOLDER) for path in paths))
 
 
 def bring(request: dict[str, Any], folders: Folders) -> None:
@@ -110,6 +111,14 @@ def keep(
             reason = f"could not be kept: {error.strerror or error}"
             raise NotStaged(name=name, reason=reason) from error
     return hashed
+
+
+def disk_failed(error: BaseException) -> str:
+    """Return how a filesystem took no more, or nothing where that was not the reason."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if isinstance(cause, OSError) and cause.errno in FULL:
+        return f"the disk takes no more: {cause.strerror}"
+    return ""
 
 
 def software() -> str:
@@ -223,9 +232,9 @@ def _found(name: str, folders: Folders) -> Iterator[tuple[int, int]]:
     *parts, last = name.split("/")
     with contextlib.ExitStack() as stack:
         try:
-            folder = _opened(stack, ".", _FOLDER, folders.here)
+            folder = _opened(stack, ".", linux.FOLDER, folders.here)
             for part in parts:
-                folder = _opened(stack, part, _FOLDER, folder)
+                folder = _opened(stack, part, linux.FOLDER, folder)
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             descriptor = _opened(stack, last, flags, folder)
         except FileNotFoundError:

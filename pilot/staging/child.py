@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pilot import folder
+from pilot import children, folder
 from pilot.core.ahead import Staging
 from pilot.messages import Channel
-from pilot.slots import reaped
 
 log = logging.getLogger("pulk.pilot")
 
@@ -38,23 +35,10 @@ class Child:
 
     def start(self) -> Channel:
         """Start the process and return this end of its channel."""
-        ours, theirs = socket.socketpair()
-        arguments = [
-            *folder.stager_command(),
-            str(theirs.fileno()),
-            str(self._places.data),
-            str(self._places.brought),
-            str(self._places.handed),
-            str(os.getpid()),
-            str(self._staging.bytes_per_s),
-            str(self._staging.threads),
-        ]
-        theirs.set_inheritable(True)
-        try:
-            self.pid = os.posix_spawn(sys.executable, arguments, os.environ)
-        finally:
-            theirs.close()
-        self.channel = Channel(ours)
+        places, staging = self._places, self._staging
+        folders = (places.data, places.brought, places.handed)
+        told = (*folders, os.getpid(), staging.bytes_per_s, staging.threads)
+        self.pid, self.channel = children.start(folder.stager_command(), told)
         return self.channel
 
     def send(self, order: dict[str, Any]) -> None:
@@ -71,5 +55,5 @@ class Child:
             return ""
         self.channel.socket.close()
         self.channel = None
-        how, self.pid = reaped(self.pid), 0
+        how, self.pid = children.reaped(self.pid), 0
         return how

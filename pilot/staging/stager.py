@@ -19,7 +19,7 @@ from bundle.errors import PulkError
 from pilot import linux, stage
 from pilot.isolation import kernel
 from pilot.messages import Channel
-from pilot.staging.transfers import GivenUp, Mover, Pace, disk_failed
+from pilot.staging.transfers import GivenUp, Mover, Pace
 
 Order = dict[str, Any]
 
@@ -86,7 +86,7 @@ class Stager:
             reply["late"] = True
         except OSError as error:
             reply["why"] = f"could not be kept: {_told(error)}"
-            if full := disk_failed(error):
+            if full := stage.disk_failed(error):
                 reply["disk_failed"] = full
         self._send(reply, began_s)
         mover.forget(local)

@@ -20,10 +20,8 @@ from typing import Any
 
 import msgpack
 
-from pilot import stage
-from pilot.core.fingerprints import FULL
+from pilot import linux, stage
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _GROW = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIGESTS = "digests"
@@ -81,7 +79,7 @@ class Mover:
         part = f"{name}.part"
         with contextlib.suppress(FileExistsError):
             os.mkdir(part, stage.FOLDER_MODE, dir_fd=self._brought)
-        folder = os.open(part, _FOLDER, dir_fd=self._brought)
+        folder = os.open(part, linux.FOLDER, dir_fd=self._brought)
         try:
             _remove_unfinished(folder)
             place = 0
@@ -108,7 +106,7 @@ class Mover:
         Returns (file digest, size in bytes) of each. What is done twice changes nothing, as long
         as `forget` was not called. Raises GivenUp, OSError.
         """
-        folder = os.open(str(local), _FOLDER, dir_fd=self._handed)
+        folder = os.open(str(local), linux.FOLDER, dir_fd=self._handed)
         try:
             rows = _read_digests(folder)
             if rows is None:
@@ -199,18 +197,10 @@ class Mover:
         return piece
 
 
-def disk_failed(error: BaseException) -> str:
-    """Return how a filesystem took no more, or nothing where that was not the reason."""
-    cause = error if isinstance(error, OSError) else error.__cause__
-    if isinstance(cause, OSError) and cause.errno in FULL:
-        return f"the disk takes no more: {cause.strerror}"
-    return ""
-
-
 def remove(name: str, parent: int) -> None:
     """Remove a folder of plain files, where it exists."""
     try:
-        folder = os.open(name, _FOLDER, dir_fd=parent)
+        folder = os.open(name, linux.FOLDER, dir_fd=parent)
     except FileNotFoundError:
         return
     try:
@@ -271,7 +261,7 @@ def _read_digests(folder: int) -> list[tuple[bytes, int]] | None:
 
 
 def _sync_folder(path: str, parent: int) -> None:
-    descriptor = os.open(path, _FOLDER, dir_fd=parent)
+    descriptor = os.open(path, linux.FOLDER, dir_fd=parent)
     try:
         os.fsync(descriptor)
     finally:

@@ -23,9 +23,7 @@ def test_an_emergency_seal_counts_in_place_of_the_journal(away: World) -> None:
     lease = away.lease(0, range(4))
     away.deliver(away.pack(lease))
     tick(away.home)
-    pilot = dead_pilot(away)
-    header = pilot.take()
-    assert header is not None
+    pilot, header = dead_pilot(away)
     held = away.spool.held_shard(pilot.run, ShardName(lease.lease, 1)).read_bytes()
     journal, attempts = pilot.journal(header, [0, 1, 2])
     raw = journal.read_bytes()
@@ -49,9 +47,7 @@ def test_one_that_comes_after_its_journal_was_salvaged_is_kept_aside(away: World
     lease = away.lease(0, range(4))
     away.deliver(away.pack(lease))
     tick(away.home)
-    pilot = dead_pilot(away)
-    header = pilot.take()
-    assert header is not None
+    pilot, header = dead_pilot(away)
     name = away.spool.seal(pilot.name(header)).name
     pilot.journal(header, [0])
     tick(away.home)

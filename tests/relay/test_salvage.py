@@ -15,7 +15,7 @@ from bundle.fates import Fate
 from bundle.ids import PilotRun
 from bundle.records import seal as seals
 from bundle.records.attempt import Attempt
-from bundle.records.segment import Segment
+from bundle.records.segment import Segment, SegmentHeader
 from bundle.spool import publish, records
 from bundle.spool.journal import frame_of, read_journal
 from bundle.spool.layout import ShardName
@@ -29,9 +29,12 @@ from site_adapters.contract import PilotState
 from tests.relay.world import Pilot, World, make_world
 
 
-def dead_pilot(world: World) -> Pilot:
-    """Return a pilot whose process is gone, as this machine can tell."""
-    return world.pilot(host=platform.node(), boot_id="an earlier boot")
+def dead_pilot(world: World) -> tuple[Pilot, SegmentHeader]:
+    """Return a pilot that took a shard, and whose process is gone, as this machine can tell."""
+    pilot = world.pilot(host=platform.node(), boot_id="an earlier boot")
+    header = pilot.take()
+    assert header is not None
+    return pilot, header
 
 
 def salvaged(world: World) -> list[Segment]:
@@ -43,9 +46,7 @@ def test_a_killed_pilots_tasks_count_and_the_rest_is_offered_again(world: World)
     lease = world.lease(0, range(4))
     world.deliver(world.pack(lease))
     tick(world.home)
-    pilot = dead_pilot(world)
-    header = pilot.take()
-    assert header is not None
+    pilot, header = dead_pilot(world)
     path, attempts = pilot.journal(header, [0, 1])
     size = path.stat().st_size
     assert tick(world.home).salvaged == 1
@@ -67,9 +68,7 @@ def begun(job: int, local: int) -> Begun:
 def test_what_had_begun_and_not_ended_is_stated_as_lost(world: World) -> None:
     world.deliver(world.pack(world.lease(0, range(4))))
     tick(world.home)
-    pilot = dead_pilot(world)
-    header = pilot.take()
-    assert header is not None
+    pilot, header = dead_pilot(world)
     path, (ended,) = pilot.journal(header, [0], begun=[begun(0, 0), begun(1, 1), begun(2, 2)])
     with path.open("ab") as journal:
         journal.write(frame_of(records.begun_record([begun(3, 3)], back=[2])))
@@ -89,9 +88,7 @@ def test_what_had_begun_and_not_ended_is_stated_as_lost(world: World) -> None:
 def test_a_pilot_that_died_under_its_first_task_is_told_of(world: World) -> None:
     world.deliver(world.pack(world.lease(0, [0])))
     tick(world.home)
-    pilot = dead_pilot(world)
-    header = pilot.take()
-    assert header is not None
+    pilot, header = dead_pilot(world)
     pilot.journal(header, [], begun=[begun(0, 0)])
     tick(world.home)
     (segment,) = salvaged(world)
@@ -120,9 +117,7 @@ def test_a_journal_cut_at_every_byte_of_its_last_record_loses_that_record_only(
     tick(world.home)
     expected, torn = {}, set()
     for cut in cuts:
-        pilot = dead_pilot(world)
-        header = pilot.take()
-        assert header is not None
+        pilot, header = dead_pilot(world)
         path, attempts = pilot.journal(header, [0, 1])
         last = len(frame_of(records.attempt_record(attempts[1], b"log 1")))
         assert last == len(probe)
@@ -144,9 +139,7 @@ def _ended(job: int) -> Attempt:
 def test_a_pilot_killed_between_seal_and_clean_up_is_not_counted_twice(world: World) -> None:
     world.deliver(world.pack(world.lease(0, range(2))))
     tick(world.home)
-    pilot = dead_pilot(world)
-    header = pilot.take()
-    assert header is not None
+    pilot, header = dead_pilot(world)
     journal, attempts = pilot.journal(header, [0, 1])
     held = world.spool.held_shard(pilot.run, pilot.name(header).shard)
     kept = {path: path.read_bytes() for path in (journal, held)}
@@ -164,9 +157,7 @@ def test_a_pilot_that_died_before_its_first_task_ended_leaves_no_seal(world: Wor
     lease = world.lease(0, range(2))
     world.deliver(world.pack(lease))
     tick(world.home)
-    pilot = dead_pilot(world)
-    header = pilot.take()
-    assert header is not None
+    pilot, header = dead_pilot(world)
     pilot.journal(header, [])
     tick(world.home)
     assert not salvaged(world)
@@ -187,9 +178,7 @@ def test_a_folder_left_by_a_pilot_that_never_claimed_goes_after_a_while(world: W
 def test_an_unreadable_journal_goes_to_quarantine_whole(world: World) -> None:
     world.deliver(world.pack(world.lease(0, range(2))))
     tick(world.home)
-    pilot = dead_pilot(world)
-    header = pilot.take()
-    assert header is not None
+    pilot, header = dead_pilot(world)
     path, _ = pilot.journal(header, [0])
     path.write_bytes(frame_of({"kind": "header", "header": {}}))
     raw = path.read_bytes()
@@ -205,7 +194,7 @@ def test_a_shard_that_kills_every_pilot_is_given_up_after_its_turns(tmp_path: Pa
     tick(world.home)
     turns = 0
     while world.out("claimable"):
-        assert dead_pilot(world).take() is not None
+        dead_pilot(world)
         turns += 1
         tick(world.home)
     assert turns == 3
@@ -259,9 +248,7 @@ def test_a_bad_seal_is_set_aside_and_its_shard_offered_again(world: World, harm:
 def test_a_salvaged_log_travels(world: World) -> None:
     world.deliver(world.pack(world.lease(0, [0])))
     tick(world.home)
-    pilot = dead_pilot(world)
-    header = pilot.take()
-    assert header is not None
+    pilot, header = dead_pilot(world)
     path, _ = pilot.journal(header, [0])
     assert read_journal(path).records[1]["log"] == b"log 0"
     tick(world.home)
@@ -276,9 +263,7 @@ def test_the_late_seal_of_a_pilot_that_was_thought_dead_travels_too(
 ) -> None:
     world.deliver(world.pack(world.lease(0, range(4))))
     tick(world.home)
-    pilot = dead_pilot(world)
-    header = pilot.take()
-    assert header is not None
+    pilot, header = dead_pilot(world)
     _, attempts = pilot.journal(header, range(4))
     journal = world.spool.journal(pilot.run, pilot.name(header).shard)
     journal.write_bytes(journal.read_bytes()[:-10])  # the last one is recorded after the salvage
