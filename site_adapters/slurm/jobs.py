@@ -189,10 +189,9 @@ def _state_of(said: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
 
 def _id_of(said: Mapping[str, Any]) -> JobId:
     job = values.number(said.get("job_id"))
-    array_of = said.get("array") if isinstance(said.get("array"), Mapping) else {}
-    array = values.number(said.get("array_job_id", array_of.get("job_id")))  # type: ignore[union-attr]
-    task = values.number(said.get("array_task_id", array_of.get("task_id")))  # type: ignore[union-attr]
-    waiting = said.get("array_task_string") or array_of.get("task") or ""  # type: ignore[union-attr]
+    array = values.number(said.get("array_job_id", _inner(said, "array", "job_id")))
+    task = values.number(said.get("array_task_id", _inner(said, "array", "task_id")))
+    waiting = said.get("array_task_string") or _inner(said, "array", "task") or ""
     if job is None or job <= 0:
         raise ValueError(f"{said.get('job_id')!r} is no id")
     if array and waiting:

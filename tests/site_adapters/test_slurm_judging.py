@@ -22,6 +22,7 @@ from site_adapters.slurm.jobs import Job
 from site_adapters.slurm.judge import GONE_US, Look
 from site_adapters.slurm.records import Ended, Submission
 from site_adapters.slurm.script import Batch, batch_id, options, parse_batch_id, script
+from tests.site_adapters.conformance import until
 
 ONE = Submission("one", jobs=1, nodes=1, submitted_us=10, array=7)
 FIRST = "slurm:one:0:0:0"
@@ -280,7 +281,7 @@ def test_a_program_that_takes_too_long_is_ended_with_its_children(
     with pytest.raises(SchedulerFailed, match="no answer within 1 s"):
         commands.run(["slow"], 1.0)
     child = Path(f"/proc/{(tmp_path / 'child').read_text().strip()}/stat")
-    assert not child.exists() or child.read_text().split(") ")[1][0] in "ZX"
+    until(lambda: not child.exists() or child.read_text().split(") ")[1][0] in "ZX")
     with pytest.raises(SchedulerFailed, match="No such file"):
         commands.run(["no-such-program"], 1.0)
 
