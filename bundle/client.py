@@ -16,6 +16,8 @@ from typing import Any
 from bundle.errors import PulkError
 from bundle.patience import Patience
 
+V1 = "/v1"
+UNVERSIONED = ("/health", "/exchange/")
 TIMEOUT_S = 30.0
 BACKUP_S = 3600.0  # a large database is copied while others are served
 PATIENCE_S = 30.0  # how long a busy central is waited for, all calls of a client together
@@ -162,7 +164,7 @@ class Client:
         headers: dict[str, str] | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> bytes:
-        url = self.base.rstrip("/") + path
+        url = self.base.rstrip("/") + (path if path.startswith(UNVERSIONED) else V1 + path)
         if not url.startswith(("http://", "https://")):
             raise NoAnswer(where=url, reason="the address is neither http:// nor https://")
         request = urllib.request.Request(  # noqa: S310  the scheme is checked above

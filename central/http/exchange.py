@@ -10,11 +10,12 @@ from aiohttp import web
 
 from bundle.ids import BundleId
 from central.authority import Disposition, OutBundle
+from central.core.authorise import Action
 from central.errors import UnknownBundle
 from central.home import upload_place
 from central.http import body
 from central.http.answer import as_json
-from central.http.route import Access, Asked, Route
+from central.http.route import Asked, Of, Policy, Route
 
 _LOG = logging.getLogger(__name__)
 
@@ -75,10 +76,11 @@ def rows_of(bundles: Iterable[OutBundle]) -> list[dict[str, Any]]:
     return [{"id": b.id, "bytes": b.size_bytes, "sequence": b.sequence} for b in bundles]
 
 
+SIGNED = Policy(Action.EXCHANGE, Of.SITE)
 BUNDLE = "/exchange/{site}/{bundle:[0-9a-f]{64}}"
 ROUTES = (
-    Route("PUT", BUNDLE, Access.SITE, lambda b: b.completions, bring),
-    Route("GET", f"{BUNDLE}/disposition", Access.SITE, lambda b: b.completions, disposition),
-    Route("GET", "/exchange/{site}/outbox", Access.SITE, lambda b: b.work, outbox),
-    Route("GET", BUNDLE, Access.SITE, lambda b: b.work, fetch),
+    Route("PUT", BUNDLE, SIGNED, lambda b: b.completions, bring),
+    Route("GET", f"{BUNDLE}/disposition", SIGNED, lambda b: b.completions, disposition),
+    Route("GET", "/exchange/{site}/outbox", SIGNED, lambda b: b.work, outbox),
+    Route("GET", BUNDLE, SIGNED, lambda b: b.work, fetch),
 )

@@ -83,6 +83,10 @@ class StoredDatasets:
         row = self._db.one(_SQL["submitter"], (no,))
         return bytes(row[0]) if row else b""
 
+    def submitters(self) -> dict[int, bytes]:
+        """See `protocol.Datasets`."""
+        return {no: bytes(key) for no, key in self._db.all(_SQL["submitters"])}
+
     def set_submitter(self, no: int, key: bytes) -> None:
         """See `protocol.Datasets`."""
         self._db.run(_SQL["set_submitter"], (no, key))
