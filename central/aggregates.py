@@ -142,4 +142,3 @@ def _finished(one: dict[str, Any]) -> dict[str, Any]:
 
 def _share(part: int, whole: int) -> float | None:
     return round(part / whole, 4) if whole else None
-

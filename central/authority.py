@@ -45,8 +45,8 @@ from central.core.receipts import Outcome
 from central.errors import UnknownBundle
 from central.home import Home
 from central.pack import OutBundle
-from central.persons import OPERATOR
 from central.people import People
+from central.persons import OPERATOR
 from central.requests import Submitted
 from central.standing import Standing
 from central.store.opening import open_store
@@ -263,9 +263,7 @@ class Authority(People):
             self._heed_trust()
             return self._packer.pack(site, tasks)
 
-    def enrol(
-        self, request: bytes, fingerprint_words: str, by: Principal = OPERATOR
-    ) -> bytes:
+    def enrol(self, request: bytes, fingerprint_words: str, by: Principal = OPERATOR) -> bytes:
         """Certify a site whose fingerprint was compared by phone; return the answer file.
 
         Raises EnrolmentRefused, WrongFingerprint, WeakKey, CertificateRefused, MalformedTrust,

@@ -109,7 +109,7 @@ class People(Questions):
 
     @contextmanager
     def _acting(self, by: Principal, action: Action) -> Iterator[Act]:
-        """Hold the lock and a transaction for one commit of a principal's; audit it if it is made."""
+        """Hold the lock and a transaction for a principal's commit; audit it if it is made."""
         with self._changing(), self._w.transaction():
             act = Act(self._w)
             yield act

@@ -16,7 +16,6 @@ from central.store.rows import UserRow
 from central.workings import Workings
 
 
-
 def add(workings: Workings, name: str, key: bytes) -> UserRow:
     """Let a key sign submissions; the same name and key again change nothing.
 

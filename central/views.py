@@ -10,7 +10,18 @@ from bundle.fates import Fate
 from bundle.ids import DatasetId, Task
 from bundle.intervals import IntervalSet
 from bundle.records import report as reports
-from central import access, aggregates, auditing, disputes, epochs, histories, persons, provenance, silence, teaching
+from central import (
+    access,
+    aggregates,
+    auditing,
+    disputes,
+    epochs,
+    histories,
+    persons,
+    provenance,
+    silence,
+    teaching,
+)
 from central import document as documents
 from central import users as keys
 from central.attempts import Wanted, attempt_row, page

@@ -157,12 +157,14 @@ RULES: Mapping[Action, Rule] = {
     Action.BACKUP: Rule(Scope.ADMIN, _ADMIN),
     Action.EXCHANGE: Rule(Scope.EXCHANGE, {Role.SITE: _HERE}),
 }
-_OF_DATASETS = frozenset({
-    Action.DATASET_READ,
-    Action.DATASET_CONTROL,
-    Action.DATASET_EDIT,
-    Action.DATASET_SHARE,
-})
+_OF_DATASETS = frozenset(
+    {
+        Action.DATASET_READ,
+        Action.DATASET_CONTROL,
+        Action.DATASET_EDIT,
+        Action.DATASET_SHARE,
+    }
+)
 
 
 def decide(principal: Principal, action: Action, resource: Resource | None = None) -> Decision:

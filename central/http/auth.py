@@ -26,9 +26,7 @@ async def admitted(asked: Asked, policy: Policy) -> Asked:
     """
     if policy.action is None:
         return asked
-    asked = replace(
-        asked, principal=await (_site(asked) if policy.is_signed else _person(asked))
-    )
+    asked = replace(asked, principal=await (_site(asked) if policy.is_signed else _person(asked)))
     if decide(asked.by, policy.action) is not Decision.ALLOWED:
         raise Forbidden(where=asked.request.path, reason=denial(asked.by, policy.action))
     if policy.of is Of.NOTHING:

@@ -58,7 +58,9 @@ def chosen(row: Row, query: Paged) -> dict[str, Any]:
     unknown = [one for one in names if one not in row]
     if unknown:
         has = ", ".join(row)
-        raise RequestMalformed(where="query.fields", reason=f"there is no {unknown[0]}; it has {has}")
+        raise RequestMalformed(
+            where="query.fields", reason=f"there is no {unknown[0]}; it has {has}"
+        )
     return {one: row[one] for one in names}
 
 

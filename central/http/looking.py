@@ -29,7 +29,8 @@ from central.listed import BEFORE, PIECE_ROWS, Chosen
 Job = Annotated[int, Field(ge=0, le=JOB_MAX)]
 Searched = Annotated[str, Field(min_length=1, max_length=200)]
 DATASET_FIELDS = frozenset(shapes.DatasetRow.model_fields)
-BY = r"^(dataset|name|owner|group|visibility|step)(,(dataset|name|owner|group|visibility|step)){0,5}$"
+_BY = "(dataset|name|owner|group|visibility|step)"
+BY = rf"^{_BY}(,{_BY}){{0,5}}$"
 PERCENTILES = r"^[0-9]{1,2}(,[0-9]{1,2}){0,9}$"
 
 
@@ -81,9 +82,7 @@ class JobsQuery(Paged):
 class GroupsQuery(DatasetsQuery):
     """How all datasets are grouped: by some of dataset, name, owner, group, visibility, step."""
 
-    by: Annotated[
-        str, Field(pattern=BY)
-    ] = "dataset"
+    by: Annotated[str, Field(pattern=BY)] = "dataset"
 
 
 class AttemptGroupsQuery(Query):
@@ -97,9 +96,7 @@ async def every(asked: Asked) -> web.StreamResponse:
     """List the datasets that who asks may see."""
     query = asked.query(DatasetsQuery)
     rows = await asked.budget.run(_rows, asked, query)
-    listed = page(
-        rows, query, key="datasets", of="id", sortable=DATASET_FIELDS, first="submitted"
-    )
+    listed = page(rows, query, key="datasets", of="id", sortable=DATASET_FIELDS, first="submitted")
     return as_json(listed)
 
 

@@ -1,4 +1,4 @@
-"""People, tokens, access, audit, users, idempotency keys, and values by name: see `protocol.People`."""
+"""People, tokens, access, audit, keys of users and of requests, values: see `protocol.People`."""
 
 from __future__ import annotations
 

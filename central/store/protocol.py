@@ -34,9 +34,7 @@ class Bundles(Protocol):
     def bundle(self, bundle: BundleId) -> BundleRow | None:
         """Return a bundle that was seen."""
 
-    def page(
-        self, before: int, limit: int, site: str, kind: str, outcome: str
-    ) -> list[BundleRow]:
+    def page(self, before: int, limit: int, site: str, kind: str, outcome: str) -> list[BundleRow]:
         """Return bundles below a number, the newest first, that a site made or is to get.
 
         An empty text asks for all of it.
