@@ -121,11 +121,7 @@ class People(Questions):
 
         Raises UserRefused, WeakKey.
         """
-        with self._changing():
-            with self._w.transaction():
-                users.add(self._w, name, key)
-                auditing.note(self._w, by, Action.USER_CHANGE, name, key=key.hex())
-            return absorb.retry_strangers(self._w)
+        return int(self.save_user(name, by, key=key)["merged"])
 
     def save_user(
         self,
@@ -136,20 +132,33 @@ class People(Questions):
         groups: list[str] | None = None,
         site: str | None = None,
         limits: dict[str, Any] | None = None,
+        key: bytes | None = None,
     ) -> dict[str, Any]:
-        """Make a user or change one; None leaves what there is. Raises UserRefused."""
-        with self._changing(), self._w.transaction():
-            row = persons.save(
-                self._w,
-                name,
-                role=None if role is None else Role(role),
-                groups=groups,
-                site=site,
-                limits=None if limits is None else Limits(**limits),
-            )
-            said = {"role": role, "groups": groups, "site": site, "limits": limits}
-            auditing.note(self._w, by, Action.USER_CHANGE, name, **said)
-            return persons.shown(row)
+        """Make a user or change one; None leaves what there is; `key` may sign submissions.
+
+        Says how many parked bundles the key brought in. Raises UserRefused, WeakKey.
+        """
+        with self._changing():
+            with self._w.transaction():
+                row = persons.save(
+                    self._w,
+                    name,
+                    role=None if role is None else Role(role),
+                    groups=groups,
+                    site=site,
+                    limits=None if limits is None else Limits(**limits),
+                )
+                if key is not None:
+                    users.add(self._w, name, key)
+                said = {"role": role, "groups": groups, "site": site, "limits": limits}
+                shown = None if key is None else key.hex()
+                auditing.note(self._w, by, Action.USER_CHANGE, name, **said, key=shown)
+            merged = 0 if key is None else absorb.retry_strangers(self._w)
+        return persons.shown(row) | {"merged": merged}
+
+    def save_user_as(self, name: str, about: dict[str, Any]) -> dict[str, Any]:
+        """Make a user or change one as whoever works in the folder. Raises UserRefused."""
+        return self.save_user(name, **about)
 
     def remove_user(self, name: str, by: Principal = OPERATOR) -> None:
         """Take nothing more that a user signs, and no token of theirs. Raises UserRefused."""

@@ -41,7 +41,8 @@ def _add(workings: Workings, name: str, key: bytes) -> UserRow:
         raise UserRefused(where=name, reason=f"the key is a {role.value} key of the trust file")
     if any(site.key == key for site in workings.store.bundles.sites()):
         raise UserRefused(where=name, reason="the key is a site's")
-    persons.save(workings, name)
+    if (person := persons.find(workings.store, name)) is None or person.closed_us:
+        persons.save(workings, name)
     row = UserRow(key, name, workings.clock_us())
     workings.save_user(row)
     return row

@@ -71,7 +71,7 @@ class AuditQuery(Paged):
 async def save(asked: Asked) -> web.StreamResponse:
     """Add a user or change one; answers how many parked bundles the key brought in."""
     given = await read_body(asked.request, UserBody)
-    about = await asked.budget.run(
+    made = await asked.budget.run(
         asked.authority.save_user,
         given.name,
         asked.by,
@@ -79,12 +79,9 @@ async def save(asked: Asked) -> web.StreamResponse:
         groups=given.groups,
         site=given.site,
         limits=None if given.limits is None else given.limits.model_dump(),
+        key=None if given.key is None else bytes.fromhex(given.key),
     )
-    merged = 0
-    if given.key is not None:
-        key = bytes.fromhex(given.key)
-        merged = await asked.budget.run(asked.authority.add_user, given.name, key, asked.by)
-    return as_json(about | {"merged": merged})
+    return as_json(made)
 
 
 async def remove(asked: Asked) -> web.StreamResponse:

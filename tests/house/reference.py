@@ -28,6 +28,7 @@ CLICK_GROUPS = {
     "import": "central.cli.imports:group",
     "rehearse": "central.cli.rehearse:command",
     "relay": "relay.cli:group",
+    "token": "central.cli.token:group",
     "why": "central.cli.why:command",
     "simulate": "central.cli.simulate:command",
 }
