@@ -60,10 +60,11 @@ def shown(row: AccessRow) -> dict[str, Any]:
 
 
 def claim(workings: Workings, dataset: DatasetId, by: Principal, asked: AccessRow | None) -> None:
-    """Note whose a new dataset is; nobody's where central's operator submits in the folder."""
-    if by.no and workings.store.people.access(dataset) is None:
+    """Note whose a new dataset is: nobody's where who works in central's folder submits it."""
+    if (by.no or asked) and workings.store.people.access(dataset) is None:
         row = asked or AccessRow(dataset, by.name, "", Visibility.PRIVATE.value)
-        workings.store.people.save_access(row._replace(dataset=dataset, owner=by.name))
+        owner = by.name if by.no else ""
+        workings.store.people.save_access(row._replace(dataset=dataset, owner=owner))
 
 
 def share(

@@ -92,6 +92,18 @@ class Questions(Identity):
         with self._readers.views() as views:
             return views.aggregate(about, by)
 
+    def changes(self, principal: Principal, version: int) -> tuple[int, list[dict[str, Any]]]:
+        """Return a number that changes raise, and sums of each dataset that a principal may read.
+
+        No sums where the number is the one given: nothing changed.
+        """
+        with self._readers.views() as views:
+            now = views.newest()
+            if now == version:
+                return version, []
+            about = {row["id"]: {"dataset": row["id"]} for row in views.datasets(principal)}
+            return now, views.aggregate(about, ["dataset"])
+
     def aggregate_attempts(
         self, dataset: DatasetId, by: list[str], percentiles: list[int]
     ) -> tuple[list[dict[str, Any]], bool]:

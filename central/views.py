@@ -86,6 +86,12 @@ class Views:
         """Return what lists the tasks of a dataset. Raises UnknownDataset."""
         return Lister(self._w, self._w.dataset(dataset))
 
+    def newest(self) -> int:
+        """Return a number that every merge, commit and audited change raises."""
+        bundles = self._w.store.bundles.page(auditing.NEWEST, 1, "", "", "")
+        changes = self._w.store.people.audit(auditing.NEWEST, 1)
+        return sum(one.no for one in (*bundles, *changes))
+
     def aggregate(self, about: dict[str, dict[str, Any]], by: list[str]) -> list[dict[str, Any]]:
         """Return sums over datasets, each said something of by its id, in groups."""
         rows = [one for one in self._w.store.datasets.datasets() if one.id in about]

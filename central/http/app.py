@@ -15,10 +15,12 @@ from central.http import (
     body,
     bundles,
     datasets,
+    events,
     exchange,
     files,
     health,
     looking,
+    openapi,
     people,
     sites,
 )
@@ -40,6 +42,8 @@ ROUTES: tuple[Route, ...] = (
     *bundles.ROUTES,
     *people.ROUTES,
     *backups.ROUTES,
+    *events.ROUTES,
+    *openapi.ROUTES,
     *health.ROUTES,
 )
 

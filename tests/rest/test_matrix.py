@@ -72,6 +72,9 @@ EXPECTED = {
     ("POST", "/v1/tokens"): ALL,
     ("DELETE", "/v1/tokens/{number:[0-9]{1,18}}"): REVOKES,
     ("GET", "/v1/audit"): ALL,
+    ("GET", "/v1/openapi.json"): OPEN,
+    ("GET", "/v1/docs"): OPEN,
+    ("GET", "/v1/events"): ALL,
     ("POST", "/v1/backups/snapshot"): ADMINS,
     ("POST", "/v1/backups"): ADMINS,
 }

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiohttp.test_utils import TestClient, TestServer
+from multidict import CIMultiDict
 
 from bundle.dataset import spec
 from bundle.ids import DatasetId
@@ -34,7 +35,7 @@ class Answer(NamedTuple):
     """What came back."""
 
     status: int
-    headers: dict[str, str]
+    headers: CIMultiDict[str]
     body: bytes
 
     @property
@@ -124,7 +125,9 @@ class Ask:
             data = json.dumps(content).encode()
             given.setdefault("Content-Type", "application/json")
         async with self._client.request(method, path, data=data, headers=given) as answer:
-            return Answer(answer.status, dict(answer.headers), await answer.read())
+            goes_on = answer.content_type == "text/event-stream"
+            body = b"" if goes_on else await answer.read()
+            return Answer(answer.status, answer.headers.copy(), body)
 
 
 @contextmanager
