@@ -9,7 +9,7 @@ from pydantic import Field
 
 from bundle.ids import parse_dataset_id
 from central.core.authorise import Action, Resource
-from central.http import shapes
+from central.http import shapes_people as shapes
 from central.http.answer import as_json
 from central.http.datasets import NAME, Name
 from central.http.listing import chosen, number_of_cursor, page, to_cursor

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,13 +22,15 @@ from central.authority import Authority
 from central.config import Config
 from central.core.authorise import Principal, Visibility
 from central.home import now_us
-from central.http.app import make_app
+from central.http import shapes
+from central.http.app import ROUTES, make_app
 from central.http.budget import Budgets
 from central.persons import OPERATOR
 from central.store.rows import AccessRow
 from tests.central.conftest import chain
 from tests.central.site import SITE, Site, enrolled
 
+_BOUND = re.compile(r"\{[a-z0-9]+:((?:[^{}]|\{[0-9,]+\})*)\}")
 EVERY = ("read", "submit", "control", "admin")
 
 
@@ -127,7 +130,26 @@ class Ask:
         async with self._client.request(method, path, data=data, headers=given) as answer:
             goes_on = answer.content_type == "text/event-stream"
             body = b"" if goes_on else await answer.read()
-            return Answer(answer.status, answer.headers.copy(), body)
+            found = Answer(answer.status, answer.headers.copy(), body)
+            _check_shape(method, path, found)
+            return found
+
+
+def _check_shape(method: str, path: str, answer: Answer) -> None:
+    """Hold an answer to the shape that its route declares."""
+    place = path.partition("?")[0]
+    if answer.status >= 400:
+        shapes.Problem.model_validate(answer.json)
+        return
+    if answer.status != 200 or not answer.headers["Content-Type"].startswith("application/json"):
+        return
+    for route in ROUTES:
+        pattern = re.sub(r"\{([a-z0-9]+)\}", r"[^/]+", re.sub(_BOUND, r"(\1)", route.path))
+        if route.method == method and re.fullmatch(pattern, place):
+            if isinstance(route.gives, type) and "fields=" not in path:
+                route.gives.model_validate(answer.json)
+            return
+    raise AssertionError(f"{method} {path} has no route")
 
 
 @contextmanager
