@@ -9,7 +9,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -118,6 +118,27 @@ class HttpSection(_Section):
     site_asks_per_s_max: Annotated[int, Field(ge=1, le=100_000)] = 50
 
 
+RoleName = Literal["admin", "production", "user", "read-only"]
+
+
+class OidcSection(_Section):
+    """Which identity provider vouches for people; an empty `issuer`: none.
+
+    `roles` says what the provider's roles are here; `role` is that of people who have none of them,
+    and empty refuses those. `*_claim` name the claims, `a.b` one inside another.
+    """
+
+    issuer: Annotated[str, Field(max_length=1000, pattern=r"^(https?://.+)?$")] = ""
+    client_id: Annotated[str, Field(max_length=255)] = ""
+    scope: Annotated[str, Field(max_length=1000)] = "openid profile"
+    name_claim: Annotated[str, Field(min_length=1, max_length=255)] = "preferred_username"
+    roles_claim: Annotated[str, Field(min_length=1, max_length=255)] = "roles"
+    groups_claim: Annotated[str, Field(min_length=1, max_length=255)] = "groups"
+    roles: dict[str, RoleName] = {}
+    role: RoleName | Literal[""] = ""
+    token_hours: Annotated[float, Field(gt=0, le=24 * 366)] = 12.0
+
+
 class Config(_Section):
     """The whole file."""
 
@@ -127,6 +148,7 @@ class Config(_Section):
     http: HttpSection = HttpSection()
     shares: SharesSection = SharesSection()
     quotas: QuotasSection = QuotasSection()
+    oidc: OidcSection = OidcSection()
 
 
 def load(path: Path, environment: Mapping[str, str] | None = None) -> Config:

@@ -13,13 +13,24 @@ from typing import Any
 from bundle.ids import DatasetId
 from central import absorb, access, auditing, etags, persons, requests, tokens, users
 from central.core.allowance import Limits
-from central.core.authorise import Action, Principal, Role, Scope, Visibility
+from central.core.authorise import (
+    TOKEN_SCOPES,
+    Action,
+    Principal,
+    Role,
+    Scope,
+    Visibility,
+)
+from central.core.claims import Vouched
 from central.errors import ChangedMeanwhile
 from central.marks import Marks, Word
+from central.oidc import Issuer
 from central.persons import OPERATOR
 from central.questions import Questions
 from central.views import Views
 from central.workings import Workings
+
+LOGIN = "login"  # the name of tokens that an identity provider's were exchanged for
 
 
 class Act:
@@ -47,6 +58,7 @@ class People(Questions):
         """Take over workings that nobody else uses."""
         self._lock = threading.RLock()
         self._marks = Marks()
+        self.issuer = Issuer(workings.config.oidc)
         super().__init__(workings)
 
     def mark_changes(self, marks: Marks) -> None:
@@ -188,6 +200,22 @@ class People(Questions):
             said = tokens.shown(made, person, self._w.clock_us())
             detail = {"name": name, "scopes": said["scopes"], "expires": said["expires"]}
             auditing.note(self._w, by, Action.TOKEN_MAKE, f"{person}/{made.no}", **detail)
+            return said | {"token": text}
+
+    def login(self, vouched: Vouched) -> dict[str, Any]:
+        """Take somebody for whom an issuer vouches; return a token that ends by itself.
+
+        Role and groups are what the issuer says now. Raises LoginRefused, UserRefused.
+        """
+        with self._changing(), self._w.transaction():
+            row = persons.vouched(self._w, vouched)
+            lifetime_s = int(self._w.config.oidc.token_hours * 3600)
+            expires_us = self._w.clock_us() + lifetime_s * 1_000_000
+            made, text = tokens.make(self._w, OPERATOR, row, LOGIN, TOKEN_SCOPES, expires_us)
+            said = tokens.shown(made, row.name, self._w.clock_us())
+            by = tokens.principal_of(row, made)
+            detail = {"issuer": vouched.issuer, "role": row.role, "expires": said["expires"]}
+            auditing.note(self._w, by, Action.TOKEN_MAKE, f"{row.name}/{made.no}", **detail)
             return said | {"token": text}
 
     def revoke_token(self, no: int, by: Principal = OPERATOR) -> dict[str, Any]:

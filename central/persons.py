@@ -13,6 +13,7 @@ from typing import Any
 
 from central.core.allowance import Limits
 from central.core.authorise import TOKEN_SCOPES, Principal, Role
+from central.core.claims import Vouched
 from central.errors import UserRefused
 from central.provenance import iso
 from central.store.protocol import Store
@@ -71,6 +72,35 @@ def save(
         _keep_an_admin(workings.store, before, row)
         workings.store.people.change_person(row)
         return row
+
+
+def vouched(workings: Workings, said: Vouched) -> PersonRow:
+    """Make a person for whom an issuer vouches, or bring one up to date.
+
+    The name belongs to the issuer's subject that first came with it. Raises UserRefused.
+    """
+    store = workings.store
+    with workings.transaction():
+        its = (said.issuer, said.subject)
+        known = next((p for p in store.people.persons() if (p.issuer, p.subject) == its), None)
+        if known is not None and known.closed_us:
+            raise UserRefused(where=known.name, reason="the user was removed here")
+        if known is None:
+            check_name(said.name)
+            if find(store, said.name) is not None:
+                raise UserRefused(where=said.name, reason="the name is somebody else's here")
+            row = PersonRow(
+                0,
+                said.name,
+                said.role.value,
+                issuer=said.issuer,
+                subject=said.subject,
+                made_us=workings.clock_us(),
+            )
+            store.people.add_person(row)
+        name = said.name if known is None else known.name
+        groups = [one for one in said.groups if _NAME.fullmatch(one)][:GROUPS_MAX]
+        return save(workings, name, role=said.role, groups=groups)
 
 
 def close(workings: Workings, name: str) -> None:

@@ -90,7 +90,7 @@ class Views:
         """Return a number that every merge, commit and audited change raises."""
         bundles = self._w.store.bundles.page(auditing.NEWEST, 1, "", "", "")
         changes = self._w.store.people.audit(auditing.NEWEST, 1)
-        return sum(one.no for one in (*bundles, *changes))
+        return sum(one.no for one in bundles) + sum(one.no for one in changes)
 
     def aggregate(self, about: dict[str, dict[str, Any]], by: list[str]) -> list[dict[str, Any]]:
         """Return sums over datasets, each said something of by its id, in groups."""

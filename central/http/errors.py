@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 
 from bundle.errors import PulkError
 from bundle.trust import errors as trust_errors
-from central import errors, etags, tokens
+from central import errors, etags, oidc, tokens
 from central.http.media import PROBLEM
 from central.store.sqlite.library import sqlite3
 
@@ -166,6 +166,8 @@ STATUS: tuple[tuple[type[PulkError], int], ...] = (
     (trust_errors.UnknownRegistrar, 401),
     (trust_errors.CertificateRefused, 401),
     (trust_errors.WeakKey, 401),
+    (oidc.LoginRefused, 401),
+    (oidc.LoginOff, 404),
     (errors.Forbidden, 403),
     (errors.AccessRefused, 403),
     (errors.UnknownSite, 404),

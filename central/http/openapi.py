@@ -43,7 +43,7 @@ Send a token as `Authorization: Bearer TOKEN`. Lists come a page at a time: give
 def document(routes: Iterable[Route]) -> dict[str, Any]:
     """Return the document of some routes."""
     routes = list(routes)
-    models = {shapes.Problem, DatasetForm}
+    models: set[type[BaseModel]] = {shapes.Problem, DatasetForm}
     for route in routes:
         given = (route.query, route.body, route.gives)
         models |= {one for one in given if isinstance(one, type)}

@@ -21,7 +21,7 @@ class UserRow(Shape):
 
     name: str = ""
     role: str = ""
-    groups: list[str] = []
+    groups: tuple[str, ...] = ()
     site: Text = None
     limits: UserLimits | None = None
     issuer: Text = None
@@ -58,7 +58,7 @@ class TokenRow(Shape):
     no: int = 0
     name: str = ""
     user: str = ""
-    scopes: list[str] = []
+    scopes: tuple[str, ...] = ()
     made: Text = None
     expires: Text = None
     revoked: Text = None
@@ -76,6 +76,16 @@ class NewToken(TokenRow):
     """A token that was made, with its text: keep it, it is shown this once."""
 
     token: str
+
+
+class LoginAbout(Shape):
+    """Where to log in: the identity provider, and what central is called there."""
+
+    issuer: str
+    client_id: str
+    scope: str
+    device_authorization_endpoint: Text
+    token_endpoint: Text
 
 
 class Me(Shape):

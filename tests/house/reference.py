@@ -25,6 +25,7 @@ CLICK_GROUPS = {
     "central": "central.cli.central:group",
     "dataset": "central.cli.dataset:group",
     "demo": "central.cli.demo:command",
+    "login": "central.cli.login:command",
     "import": "central.cli.imports:group",
     "rehearse": "central.cli.rehearse:command",
     "relay": "relay.cli:group",

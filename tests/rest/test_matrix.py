@@ -72,6 +72,8 @@ EXPECTED = {
     ("POST", "/v1/tokens"): ALL,
     ("DELETE", "/v1/tokens/{number:[0-9]{1,18}}"): REVOKES,
     ("GET", "/v1/audit"): ALL,
+    ("GET", "/v1/login"): OPEN,
+    ("POST", "/v1/login"): OPEN,
     ("GET", "/v1/openapi.json"): OPEN,
     ("GET", "/v1/docs"): OPEN,
     ("GET", "/v1/events"): ALL,
