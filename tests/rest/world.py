@@ -153,10 +153,10 @@ def _check_shape(method: str, path: str, answer: Answer) -> None:
 
 
 @contextmanager
-def opened(root: Path) -> Iterator[World]:
+def opened(root: Path, config: Config | None = None) -> Iterator[World]:
     """Open a world without people but the administrator."""
     site = enrolled(root)
-    authority = Authority.open(site.home, Config(), clock_us=now_us)
+    authority = Authority.open(site.home, config or Config(), clock_us=now_us)
     try:
         world = World(site, authority, {"admin": site.token})
         yield world
