@@ -331,7 +331,8 @@ def test_a_dump_is_restored_whole(
     copy = PostgresqlStore(Address(url))
     assert list(copy.tasks.every_block(1)) == list(store.tasks.every_block(1))
     with copy.transaction():
-        copy.people.add_token(TokenRow(0, b"another", "name", 1, ""))  # numbers go on where they were
+        # numbers go on where they were
+        copy.people.add_token(TokenRow(0, b"another", "name", 1, ""))
     assert [one.no for one in copy.people.tokens()] == [1, 2]
     copy.close()
     postgresql.drop("pulk_restored")
