@@ -15,11 +15,12 @@ from central.core.facts import Place, Verdict
 from central.core.state_byte import BLOCK_JOBS, IN_ROW, VERDICTS, Bytes, Jobs
 from central.state.blocks import Blocks
 from central.state.judge import Judge
-from central.store.rows import DatasetRow
+from central.store.rows import BlockKey, DatasetRow
 from central.workings import Workings
 
 PIECE_ROWS = 8192  # of a stream, made at once
 JOBS_AT_ONCE = 4096
+BLOCKS_AT_ONCE = 1000
 BEFORE: Place = (0, -1)
 
 
@@ -96,13 +97,18 @@ class Lister:
     def _parts(self, chosen: Chosen, after: Place) -> Iterator[tuple[int, Jobs, Bytes, Bytes]]:
         """Yield (step, jobs, codes of verdicts, failures) of what is asked for; none is empty."""
         code = None if chosen.verdict is None else VERDICTS.index(chosen.verdict)
+        failed = self._with_failed() if chosen.verdict is Verdict.FAILED else None
         for step in range(after[0], len(self._dag.whole)):
             if chosen.step is not None and step != chosen.step:
                 continue
             first = max(chosen.first, after[1] + 1 if step == after[0] else 0)
             past = min(chosen.last + 1, self._dag.dataset.tasks_of(step))
             while first < past:
-                end = min(past, (first // BLOCK_JOBS + 1) * BLOCK_JOBS)
+                block = first // BLOCK_JOBS
+                end = min(past, (block + 1) * BLOCK_JOBS)
+                if failed is not None and (step, block) not in failed and not self._dag.whole[step]:
+                    first = end
+                    continue
                 jobs = np.arange(first, end)
                 codes, failures = self._codes(self._judge(), step, jobs)
                 if code is not None:
@@ -111,6 +117,19 @@ class Lister:
                 if len(jobs):
                     yield step, jobs, codes, failures
                 first = end
+
+    def _with_failed(self) -> set[BlockKey]:
+        """Return the blocks that have failed tasks: what did not fail is not looked at."""
+        found: set[BlockKey] = set()
+        last: BlockKey = (-1, -1)
+        while True:
+            keys = self._w.store.tasks.blocks_with(
+                self._row.no, Verdict.FAILED, BLOCKS_AT_ONCE, last
+            )
+            found.update(keys)
+            if len(keys) < BLOCKS_AT_ONCE:
+                return found
+            last = keys[-1]
 
     def _judge(self) -> Judge:
         self._blocks = Blocks(self._w.store.tasks, self._row.no)  # kept no longer than looked at
