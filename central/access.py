@@ -90,6 +90,7 @@ def share(
             row = row._replace(visibility=visibility.value)
         check(by, row)
         workings.store.people.save_access(row)
+        workings.stir(workings.dataset(dataset).no)  # its owner may be charged for it
         return row
 
 

@@ -81,7 +81,7 @@ def make(
             expires_us = min(expires_us or by.expires_us, by.expires_us)
         text = PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
         row = TokenRow(
-            0, token_digest(text), name, person.no, _words(scopes), now_us, expires_us, 0
+            0, token_digest(text), name, person.no, _words(scopes), now_us, expires_us, 0, by.token
         )
         return row._replace(no=workings.store.people.add_token(row)), text
 
@@ -103,15 +103,23 @@ def _check(
 
 
 def revoke(workings: Workings, no: int) -> TokenRow:
-    """Make a token worth nothing; one that is revoked stays so. Raises UnknownToken."""
+    """Make a token worth nothing, and all that were made with it; a revoked one stays so.
+
+    Else who stole it would keep what was made meanwhile. Raises UnknownToken.
+    """
     with workings.transaction():
-        row = next((one for one in workings.store.people.tokens() if one.no == no), None)
-        if row is None:
+        every = {one.no: one for one in workings.store.people.tokens()}
+        if no not in every:
             raise UnknownToken(number=no)
-        if not row.revoked_us:
-            row = row._replace(revoked_us=workings.clock_us())
-            workings.store.people.revoke_token(no, row.revoked_us)
-        return row
+        now_us, gone = workings.clock_us(), {no}
+        for one in every.values():  # ascending: a token is younger than what made it
+            if one.made_by in gone:
+                gone.add(one.no)
+        for each in sorted(gone):
+            if not every[each].revoked_us:
+                workings.store.people.revoke_token(each, now_us)
+        row = every[no]
+        return row if row.revoked_us else row._replace(revoked_us=now_us)
 
 
 def holds(row: TokenRow, now_us: int) -> bool:

@@ -184,7 +184,10 @@ class PersonRow(NamedTuple):
 
 
 class TokenRow(NamedTuple):
-    """A token by its digest. `scopes`: words with spaces between; `expires_us` 0: never."""
+    """A token by its digest. `scopes`: words with spaces between; `expires_us` 0: never.
+
+    `made_by`: the number of the token that it was made with; 0: with none.
+    """
 
     no: int
     digest: bytes
@@ -194,6 +197,7 @@ class TokenRow(NamedTuple):
     made_us: int = 0
     expires_us: int = 0
     revoked_us: int = 0
+    made_by: int = 0
 
 
 class AccessRow(NamedTuple):

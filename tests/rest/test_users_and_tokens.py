@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from bundle.dataset import spec
+from bundle.dataset.asks import Account
+from central.board import user_of
 from central.core.facts import ControlWord
 from central.errors import AccessRefused, QuotaExceeded, Unauthorised, UserRefused
 from central.store.sqlite.library import sqlite3
@@ -50,6 +52,32 @@ def test_a_token_is_worth_no_more_than_what_made_it(world: World) -> None:
             world.authority.make_token("anna", name, scopes, None, anna)
     with pytest.raises(TokenRefused):
         world.authority.make_token("anna", "site's", ["exchange"], None)
+
+
+def test_what_was_made_with_a_token_goes_with_it(world: World) -> None:
+    world.person("anna", "user")
+    anna = world.who("anna")
+    made = world.authority.make_token("anna", "stolen's", ["read"], None, anna)
+    world.tokens["child"] = made["token"]
+    grand = world.authority.make_token("anna", "third", ["read"], None, world.who("child"))
+    world.token("apart", "anna")
+    world.authority.revoke_token(world.numbers["anna"], anna)
+    world.authority._askers = (0, {})
+    for text in (world.tokens["anna"], made["token"], grand["token"]):
+        with pytest.raises(Unauthorised):
+            world.authority.who(text)
+    assert world.who("apart").name == "anna"
+
+
+def test_the_owner_is_charged_unless_the_document_says_otherwise(world: World) -> None:
+    world.person("anna", "user")
+    dataset = world.submit("anna")
+    workings = world.authority._w
+    row = workings.dataset(dataset)
+    assert user_of(workings, row, Account()) == "anna"
+    assert user_of(workings, row, Account(user="bela")) == "bela"
+    nobodys = workings.dataset(world.submit(""))
+    assert user_of(workings, nobodys, Account()) == ""
 
 
 def test_who_is_closed_comes_back_under_the_same_name_and_number_alone(world: World) -> None:

@@ -10,17 +10,17 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING no
 UPDATE person SET role = ?, member_of = ?, site = ?, limits = ?, closed_us = ? WHERE no = ?
 
 -- name: add_token
-INSERT INTO token (digest, name, person, scopes, made_us, expires_us, revoked_us)
-VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING no
+INSERT INTO token (digest, name, person, scopes, made_us, expires_us, revoked_us, made_by)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING no
 
 -- name: revoke_token
 UPDATE token SET revoked_us = ? WHERE no = ?
 
 -- name: tokens
-SELECT no, digest, name, person, scopes, made_us, expires_us, revoked_us FROM token ORDER BY no
+SELECT no, digest, name, person, scopes, made_us, expires_us, revoked_us, made_by FROM token ORDER BY no
 
 -- name: token_by_digest
-SELECT no, digest, name, person, scopes, made_us, expires_us, revoked_us FROM token
+SELECT no, digest, name, person, scopes, made_us, expires_us, revoked_us, made_by FROM token
 WHERE digest = ?
 
 -- name: access

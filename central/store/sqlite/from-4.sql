@@ -10,7 +10,7 @@ CREATE UNIQUE INDEX person_of_issuer ON person (issuer, subject) WHERE issuer <>
 CREATE TABLE token (
     no INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, name TEXT NOT NULL,
     person INTEGER NOT NULL, scopes TEXT NOT NULL, made_us INTEGER NOT NULL,
-    expires_us INTEGER NOT NULL, revoked_us INTEGER NOT NULL
+    expires_us INTEGER NOT NULL, revoked_us INTEGER NOT NULL, made_by INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX token_of_person ON token (person);
 
@@ -27,7 +27,8 @@ CREATE INDEX audit_of_resource ON audit (resource, no);
 
 INSERT INTO person SELECT 1, 'admin', 'admin', '[]', '', '{}', '', '', 0, 0
 WHERE EXISTS (SELECT 1 FROM token_4);
-INSERT INTO token SELECT no, digest, name, 1, 'admin control read submit', 0, 0, 0 FROM token_4;
+INSERT INTO token SELECT no, digest, name, 1, 'admin control read submit', 0, 0, 0, 0
+FROM token_4;
 DROP TABLE token_4;
 INSERT INTO person (name, role, member_of, site, limits, issuer, subject, made_us, closed_us)
 SELECT name, 'user', '[]', '', '{}', '', '', added_us, 0 FROM "user" WHERE removed_us = 0

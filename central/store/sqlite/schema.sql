@@ -13,7 +13,7 @@ CREATE UNIQUE INDEX person_of_issuer ON person (issuer, subject) WHERE issuer <>
 CREATE TABLE token (
     no INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, name TEXT NOT NULL,
     person INTEGER NOT NULL, scopes TEXT NOT NULL, made_us INTEGER NOT NULL,
-    expires_us INTEGER NOT NULL, revoked_us INTEGER NOT NULL
+    expires_us INTEGER NOT NULL, revoked_us INTEGER NOT NULL, made_by INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX token_of_person ON token (person);
 
