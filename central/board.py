@@ -256,7 +256,7 @@ class Board:
 
 
 def user_of(workings: Workings, row: DatasetRow, account: Account) -> str:
-    """Return who is charged: who signed its submission, else the document's user, else its owner."""
+    """Return who is charged: the signer, else the user of the document, else the owner."""
     key = workings.store.datasets.submitter(row.no)
     if key:
         return users.name_of(workings, key)
