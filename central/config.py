@@ -167,11 +167,12 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Config:
 
 def text_of(copies: int) -> str:
     """Return the text of a first central.toml."""
-    planner, http, shares, quotas = (
+    planner, http, shares, quotas, oidc = (
         PlannerSection(),
         HttpSection(),
         SharesSection(),
         QuotasSection(),
+        OidcSection(),
     )
     return f"""\
 # What is commented out is the default. Variables win: PULK_<SECTION>_<KEY>.
@@ -212,6 +213,17 @@ copies = {copies}  # devices that must hold a bundle before a site may delete it
 # group = {{ tasks_out = 0, core_hours = 0 }}
 # users = {{ }}  # {{ alice = {{ tasks_out = 10000 }} }}
 # groups = {{ }}
+
+[oidc]
+# issuer = ""  # "https://id.example.org/realms/physics": `pulk login` is possible
+# client_id = ""
+# scope = "{oidc.scope}"
+# name_claim = "{oidc.name_claim}"
+# roles_claim = "{oidc.roles_claim}"  # a.b: b inside a
+# groups_claim = "{oidc.groups_claim}"
+# roles = {{ }}  # {{ "production-managers" = "production" }}
+# role = ""  # of whoever has none of those; empty: they are refused
+# token_hours = {oidc.token_hours}
 
 [http]
 # host = "{http.host}"  # put a TLS proxy in front before you open it to a network
