@@ -16,6 +16,10 @@ OVER = {
     47: Ending.TIME_LIMIT,  # allowed_execute_duration
 }
 
+# Our own policy's hold at the walltime's end: HTCondor does not enforce allowed_execute_duration
+# for a job that began to execute in the second in which its shadow did.
+POLICY, WALLTIME_SUBCODE = 3, 4747
+
 _LETTERS = {
     "U": UNEXPANDED,
     "I": IDLE,
@@ -40,6 +44,13 @@ def status(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     return value if value in KNOWN else None
+
+
+def over(hold_code: int, hold_subcode: int) -> Ending | None:
+    """Return how a job ended that is held and has no use any more; None where a person decides."""
+    if (hold_code, hold_subcode) == (POLICY, WALLTIME_SUBCODE):
+        return Ending.TIME_LIMIT
+    return OVER.get(hold_code)
 
 
 def has_process(state: int) -> bool:

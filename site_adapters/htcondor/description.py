@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from site_adapters.contract import PilotRequest
+from site_adapters.htcondor import codes
 
 BATCH_ID = "{batch_id}"
 PARCEL = "parcel.tar"
@@ -73,12 +74,12 @@ def describe(
         "notification": "never",
         "want_graceful_removal": "true",
         "job_max_vacate_time": str(batch.vacate_s) if batch.vacate_s else "",
-        "allowed_execute_duration": str(batch.walltime_s) if batch.walltime_s else "",
         "accounting_group": batch.account,
         "request_disk": f"{batch.disk_mib}M" if batch.disk_mib else "",
         "request_gpus": str(batch.gpus) if batch.gpus else "",
         "requirements": " && ".join(_requirements(batch)),
         **_size(batch),
+        **_walltime(batch.walltime_s),
         **(_carried(places) if batch.carries else _shared(request, places)),
     }
     told |= {f"My.{name}": value for name, value in attributes.items()}
@@ -95,6 +96,18 @@ def _size(batch: Batch) -> dict[str, str]:
         cpus = cpus or "TotalSlotCpus"
         memory = memory or "TotalSlotMemory"
     return {"request_cpus": cpus, "request_memory": memory}
+
+
+def _walltime(walltime_s: int) -> dict[str, str]:
+    if not walltime_s:
+        return {}
+    ran = "time() - JobCurrentStartExecutingDate"
+    return {
+        "allowed_execute_duration": str(walltime_s),
+        "periodic_hold": f"JobStatus == 2 && {ran} > {walltime_s}",
+        "periodic_hold_reason": '"its walltime is over"',
+        "periodic_hold_subcode": str(codes.WALLTIME_SUBCODE),
+    }
 
 
 def _requirements(batch: Batch) -> list[str]:
@@ -152,6 +165,8 @@ def script(
     lines += [
         f"export {name}={shlex.quote(value)}" for name, value in (*environment, *request.environment)
     ]
+    if batch.walltime_s:
+        lines.append(f"export PULK_ALLOCATION_END=$(($(date +%s) + {batch.walltime_s}))")
     pilot = _command(request.argv)
     if not batch.carries:
         return "\n".join([*lines, f"exec {pilot}", ""])

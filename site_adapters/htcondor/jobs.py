@@ -35,6 +35,7 @@ class Job:
     starts: int = 0
     is_placed: bool = False
     hold_code: int = 0
+    hold_subcode: int = 0
     hold_reason: str = ""
     remove_reason: str = ""
     exit_code: int | None = None
@@ -76,6 +77,7 @@ def from_ad(ad: Mapping[str, object], program: str = "condor_q") -> Job:
         starts=count("numjobstarts"),
         is_placed=isinstance(low.get("remotehost"), str),
         hold_code=count("holdreasoncode"),
+        hold_subcode=count("holdreasonsubcode"),
         hold_reason=_text(low.get("holdreason")),
         remove_reason=_text(low.get("removereason")),
         exit_code=None if by_signal else _whole(low.get("exitcode")),

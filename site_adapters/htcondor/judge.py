@@ -123,7 +123,7 @@ def in_queue(job: Job, again: int, now_s: int, *, requeue: bool) -> _Standing:
         return _Standing(PilotState.RUNNING, _running_reason(job), again)
     if job.status in (codes.COMPLETED, codes.REMOVED):
         return _Standing(PilotState.ABSENT, over=_ended(job, again))
-    if job.status == codes.HELD and job.hold_code in codes.OVER:
+    if job.status == codes.HELD and codes.over(job.hold_code, job.hold_subcode):
         return _Standing(PilotState.ABSENT, over=_ended(job, again))
     again = max(again, job.starts)
     if job.status == codes.HELD:
@@ -157,16 +157,17 @@ def _ended(job: Job, again: int) -> Ended:
     start = max(again, job.starts - 1, 0)
     at_s = job.completed_s or job.entered_s
     if job.status == codes.HELD:
-        return Ended(start, codes.OVER[job.hold_code], hold_text(job), at_s)
+        ending = codes.over(job.hold_code, job.hold_subcode) or Ending.UNKNOWN
+        return Ended(start, ending, hold_text(job), at_s)
+    # A finished job that was fetched and removed is a removed one, but it did end by itself.
+    if job.status == codes.REMOVED and not job.completed_s:
+        word = job.remove_reason or "removed"
+        return Ended(start, Ending.CANCELLED, word, at_s, _alone_s(job))
     if job.exit_signal is not None:
         return Ended(start, Ending.FAILED, f"signal {job.exit_signal}", at_s)
-    # A finished job that was fetched and removed is a removed one, but it did end by itself.
-    if job.exit_code is not None and (job.status == codes.COMPLETED or job.completed_s):
-        ending = Ending.FAILED if job.exit_code else Ending.COMPLETED
-        return Ended(start, ending, f"exit status {job.exit_code}", at_s)
-    if job.status == codes.COMPLETED:
-        return Ended(start, Ending.COMPLETED, "completed", at_s)
-    return Ended(start, Ending.CANCELLED, job.remove_reason or "removed", at_s, _alone_s(job))
+    ending = Ending.FAILED if job.exit_code else Ending.COMPLETED
+    word = "completed" if job.exit_code is None else f"exit status {job.exit_code}"
+    return Ended(start, ending, word, at_s)
 
 
 def _evicted(job: Job, start: int) -> Ended:
