@@ -21,6 +21,7 @@ from bundle.ids import BundleId
 from bundle.limits import SEAL_LIMITS
 from bundle.records import seal as seals
 from bundle.records import segment as segments
+from bundle.spool import publish
 from bundle.spool.bounded import read_bounded
 from bundle.spool.layout import FOLDERS, ShardName, Spool
 from relay import config as configs
@@ -30,6 +31,7 @@ from relay.sources import Sources
 from relay.works import Work
 
 _LOG = logging.getLogger(__name__)
+NAME = "parcel.tar"  # as site_adapters call it
 SPOOL, PILOT, INPUTS = "spool", "pilot", "inputs"
 COMMAND = ("-I", PILOT, "run", "--spool", SPOOL, "--batch-id", "{batch_id}")
 _SENT = Spool(Path(SPOOL))
@@ -115,9 +117,10 @@ def _add_bytes(tar: tarfile.TarFile, name: str, raw: bytes) -> None:
 @contextlib.contextmanager
 def written(home: Home, live: Iterable[Work], held: Path, shards: Iterable[ShardName]) -> Iterator[Path]:
     """Write a parcel for as long as the body lasts. Raises PulkError, OSError."""
-    path = home.tmp / f"parcel-{held.name}.tar"
+    folder = home.tmp / f"parcel-{held.name}"
+    publish.make_folder(folder)
     try:
-        write(home, live, held, shards, path)
-        yield path
+        write(home, live, held, shards, folder / NAME)
+        yield folder / NAME
     finally:
-        path.unlink(missing_ok=True)
+        publish.remove(folder)

@@ -43,7 +43,7 @@ def staff(home: Home, views: Mapping[str, PilotView], live: Sequence[Work]) -> i
     offers = sorted(str(shard) for shard in works.shards_in(home.spool.folder("claimable")))
     if not offers:
         return 0
-    digest = hashlib.sha256("\n".join(offers).encode()).digest()
+    digest = hashlib.sha256("\n".join(_changing(home, offers, live)).encode()).digest()
     memory = _read(home.spool)
     if memory.offers != digest:
         memory = replace(memory, offers=digest, barren_starts=0)
@@ -72,6 +72,17 @@ def staff(home: Home, views: Mapping[str, PilotView], live: Sequence[Work]) -> i
     if not batch.shared_filesystem:
         return handing.hand(home, live, number)
     return _start(home, number)
+
+
+def _changing(home: Home, offers: Sequence[str], live: Sequence[Work]) -> list[str]:
+    """Return what changes when pilots get on: the offers; where they are handed out, the seals.
+
+    A shard that was handed out in vain is offered again as its next turn, and that is no progress.
+    """
+    if home.config.batch.shared_filesystem:
+        return list(offers)
+    seals = {str(one) for work in live for one in works.seals(home.spool, work.id)}
+    return sorted({offer.partition("-")[0] for offer in offers} | seals)
 
 
 def _is_proof(home: Home, busy: int, views: Mapping[str, PilotView]) -> bool:

@@ -279,6 +279,7 @@ class HTCondorAdapter:
                 if rows[0].get("JobStatus") not in (judge.codes.REMOVED, judge.codes.COMPLETED):
                     return False  # it is being removed
                 self._fetching.of_schedd("retrieve", jobs=[id_])
+                self._keep_log(one, job)
             remembered.save(self._folder, replace(one, fetched=one.fetched | {job}))
             if rows:
                 self._bindings.of_schedd("let-go", jobs=[id_])
@@ -287,6 +288,11 @@ class HTCondorAdapter:
             now = remembered.read(self._folder, one.name)
             return now is not None and job in now.fetched
         return True
+
+    def _keep_log(self, one: Submission, job: int) -> None:
+        back = remembered.path(self._folder, one.name, remembered.BACK)
+        with contextlib.suppress(OSError):
+            os.replace(back / "log", self._folder / f"{one.name}.{job}.log")
 
     def forget(self, batch_id: str) -> None:
         """Drop a pilot; the submission's files go with its last one."""
