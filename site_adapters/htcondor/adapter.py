@@ -24,7 +24,7 @@ from site_adapters.contract import Finding, Limits, PilotRequest, PilotView
 from site_adapters.errors import SchedulerFailed, SubmitFailed
 from site_adapters.htcondor import judge, looking, remembered, slots
 from site_adapters.htcondor.bindings import Bindings, environment
-from site_adapters.htcondor.description import Batch, Places, describe, script
+from site_adapters.htcondor.description import LOG, Batch, Places, describe, script
 from site_adapters.htcondor.jobs import Job
 from site_adapters.htcondor.judge import Look
 from site_adapters.htcondor.looking import Troubles
@@ -33,6 +33,7 @@ from site_adapters.htcondor.records import Submission, batch_id, parse_batch_id
 _LOG = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 JOBS_MAX = 1000
+GIVE_UP_S = 6 * 3_600  # after its end; what then is not here runs again
 FETCH_S = 300.0  # what comes back may be large
 LIMITS_S, LIMITS_AGAIN_S = 86_400, 3_600
 _REASON = "its relay has no use for it any more"
@@ -278,8 +279,7 @@ class HTCondorAdapter:
             if rows and one.ended[job].ending is not judge.Ending.NEVER_BEGAN:
                 if rows[0].get("JobStatus") not in (judge.codes.REMOVED, judge.codes.COMPLETED):
                     return False  # it is being removed
-                self._fetching.of_schedd("retrieve", jobs=[id_])
-                self._keep_log(one, job)
+                self._retrieve(one, job, id_)
             remembered.save(self._folder, replace(one, fetched=one.fetched | {job}))
             if rows:
                 self._bindings.of_schedd("let-go", jobs=[id_])
@@ -289,10 +289,18 @@ class HTCondorAdapter:
             return now is not None and job in now.fetched
         return True
 
-    def _keep_log(self, one: Submission, job: int) -> None:
+    def _retrieve(self, one: Submission, job: int, id_: str) -> None:
+        try:
+            self._fetching.of_schedd("retrieve", jobs=[id_])
+        except SchedulerFailed as error:
+            # A pilot that was killed at once, or whose node was lost, left nothing to fetch.
+            is_nothing = "errno 2" in str(error.fields["reason"])
+            if not is_nothing and time.time() - one.ended[job].at_s < GIVE_UP_S:
+                raise
+            _LOG.warning("nothing came back", extra={"job": id_, "reason": error.text()})
         back = remembered.path(self._folder, one.name, remembered.BACK)
         with contextlib.suppress(OSError):
-            os.replace(back / "log", self._folder / f"{one.name}.{job}.log")
+            os.replace(back / LOG, self._folder / f"{one.name}.{job}.log")
 
     def forget(self, batch_id: str) -> None:
         """Drop a pilot; the submission's files go with its last one."""

@@ -18,6 +18,7 @@ PARCEL = "parcel.tar"
 INPUTS = "inputs"  # in a parcel: names of files that need not come back, a line each
 SPOOL = "spool"  # in a parcel: the spool that the pilot works on
 BACK = ("sealed", "claimed", "data")  # folders of that spool that come back, by these names
+LOG = "claimed/log"  # in that spool
 EVER_S = 7 * 86_400  # so long an ended job stays in the queue, until what it made is fetched
 
 
@@ -139,8 +140,9 @@ def _carried(places: Places) -> dict[str, str]:
         "initialdir": _path(places.back),
         "transfer_input_files": _path(places.parcel),
         "transfer_output_files": ",".join(f"{SPOOL}/{one}" for one in BACK),
-        "output": "log",
-        "error": "log.err",
+        # Not here: an eviction does not bring them, and then nothing could be fetched.
+        "output": "/dev/null",
+        "error": "/dev/null",
         "leave_in_queue": "(JobStatus == 3 || JobStatus == 4) && "
         f"time() - EnteredCurrentStatus < {EVER_S}",
     }
@@ -177,6 +179,7 @@ def script(
 _UNPACK = (
     'export HOME="$PWD"',
     f"mkdir -p {' '.join(f'{SPOOL}/{one}' for one in BACK)}",
+    f"exec >{SPOOL}/{LOG} 2>&1",
     f"tar -xf {PARCEL} && rm -f {PARCEL} || exit 3",
     "pilot=; trap '[ -z \"$pilot\" ] || kill -TERM \"$pilot\" 2>/dev/null' TERM",
 )

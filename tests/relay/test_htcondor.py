@@ -1,47 +1,76 @@
-"""A dataset through a real HTCondor pool by real relays and pilots, with and without shared files."""
+"""A real central's datasets through a real pool, with and without files that nodes share.
+
+Truth comes from a ledger that the payloads append to and from central's own fsck.
+"""
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from bundle.dataset.spec import Command, Dataset, Input, Output, Step
+from bundle.dataset.spec import Command, Dataset, Input, Output, Request, Step
 from bundle.fates import Fate
+from bundle.ids import SiteName
+from bundle.records.attempt import Attempt
+from bundle.trust import fingerprint
 from bundle.wire.manifest import Kind
-from relay import pilot_folder
+from bundle.wire.read import open_bundle
+from bundle.records import segment as segments
+from central.home import now_us
+from relay import enrol, pilot_folder
+from relay.home import Home, open_home
 from relay.tick import tick
-from tests.relay.world import Arrived, World, make_world
+from site_adapters.contract import PilotState
+from tests.kills.plant import Place, Plant
+from tests.kills.production import Ledger
 from tests.testbed import htcondor as htcondors
 
 pytestmark = pytest.mark.programs
 
+SITE = SiteName("north")
+LIMIT_S = 200.0
+CENTRAL = "[archive]\ncopies = 1\n[planner]\nshard_tasks_max = 10\n"
 CONFIG = """
+[site]
+name = "north"
+[spool]
+free_bytes_min = 0
+free_inodes_min = 0
+[capacity]
+tasks_wanted = 1000
 [pilots]
 count = 4
-slots = 1
-idle_s = 3
+slots = 2
+idle_s = 2
+stop_s = 5
 {pilots}
 [batch]
 adapter = "htcondor"
 exclusive = false
 cpus = 1
-memory_mib = 200
+memory_mib = 500
 poll_s = 0
-canary = false
-signal_s = 10
+signal_s = 20
 {batch}
 [tasks]
 path = "/usr/bin:/bin"
+writable = ["{ledger}"]
+[task_environment]
+LEDGER = "{ledger}/ledger"
 """
-WAIT_S = 120.0
+PAYLOAD = """
+echo "begin $$PULK_ATTEMPT $$PULK_STEP $$PULK_JOB" >> $$LEDGER
+sleep 0.3; {body}
+echo "end $$PULK_ATTEMPT $$PULK_STEP $$PULK_JOB" >> $$LEDGER
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -58,52 +87,164 @@ def unseen() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def carrying(folder: Path, shards: int = 1) -> World:
-    """Make a world whose pilots get what they need by file transfer."""
-    python = Path(sys.base_prefix) / "bin" / "python3"
-    batch = f'shared_filesystem = false\nshards = {shards}\npython = "{python}"'
-    world = make_world(folder, CONFIG.format(pilots='folder = "pilot"', batch=batch))
-    pilot_folder.make(world.home.folder / "pilot")
-    return world
+def dataset(jobs: int) -> Dataset:
+    """Two steps a job, the second reads what the first wrote."""
+    request = Request(memory_mib=64, walltime_ms=60_000, disk_bytes=1 << 20)
 
+    def ran(body: str) -> Command:
+        return Command(("/bin/sh", "-ec", PAYLOAD.format(body=body)))
 
-def attempts(world: World) -> list[Arrived]:
-    arrived = [world.read(path) for path in world.out("out", "sent")]
-    return [one for one in arrived if one.manifest.kind is Kind.RESULT]
-
-
-def succeeded(world: World) -> Counter[tuple[int, int]]:
-    """How often each (job, step) came home as a success."""
-    return Counter(
-        (attempt.job, attempt.step)
-        for one in attempts(world)
-        for segment in one.segments
-        for attempt in segment.attempts
-        if attempt.fate is Fate.SUCCESS
+    first = Step("make", ran("echo $$PULK_JOB > g"), outputs=(Output("g"),), request=request)
+    second = Step(
+        "read",
+        ran("cat g > w"),
+        needs=(0,),
+        inputs=(Input(0, 0, "g"),),
+        outputs=(Output("w"),),
+        request=request,
     )
+    return Dataset("condor", jobs, 7, (first, second))
 
 
-def until_done(
-    world: World, tasks: int, meanwhile: Callable[[], None] = lambda: None
-) -> Counter[tuple[int, int]]:
-    deadline = time.monotonic() + WAIT_S
-    while len(found := succeeded(world)) < tasks:
-        assert time.monotonic() < deadline, (len(found), dict(world.home.adapter.survey()))
-        tick(world.home)
-        meanwhile()
-        time.sleep(0.5)
-    return found
+@dataclass
+class Loop:
+    """One central with one site whose pilots are jobs of a pool."""
+
+    plant: Plant
+    site: Path
+    ledger: Path
+    jobs: int
+    brought: set[str] = field(default_factory=set)
+
+    @classmethod
+    def made(cls, folder: Path, ledger: Path, jobs: int, pilots: str, batch: str) -> Loop:
+        plant = Place(folder, None).plant()
+        plant.close()
+        plant.home.config.write_text(CENTRAL)
+        plant.open()
+        plant.clock.now_us = now_us()
+        site = folder / "site"
+        made = enrol.init(site, SITE, "")
+        answer = site / "answer"
+        answer.write_bytes(plant.authority.enrol(made.request.read_bytes(), made.fingerprint))
+        enrol.accept(site, answer, fingerprint.of_roots(plant.authority._w.trust.trust))
+        facts = {"pilots": pilots, "batch": batch, "ledger": ledger}
+        (site / "relay.toml").write_text(CONFIG.format(**facts))
+        plant.submit(dataset(jobs))
+        return cls(plant, site, ledger / "ledger", jobs)
+
+    def relay(self) -> Home:
+        return open_home(self.site)
+
+    def lines(self, word: str) -> int:
+        text = self.ledger.read_text() if self.ledger.exists() else ""
+        return sum(line.startswith(word) for line in text.splitlines())
+
+    def exchange(self, home: Home) -> None:
+        """Bring what is ready to central, and what central has back."""
+        self.plant.clock.now_us = now_us()
+        for path in sorted(home.spool.folder("out").iterdir()):
+            if path.name not in self.brought:
+                self.brought.add(path.name)
+                kept = shutil.copy(path, self.ledger.parent / path.name)
+                assert self.plant.bring(kept) == "merged"
+        known = home.spool.folder("in")
+        for row in self.plant.authority.outbox(SITE):
+            if row.id not in self.brought:
+                self.brought.add(row.id)
+                shutil.copy(self.plant.authority.outgoing(SITE, row.id), known / f"{row.id}.pulk")
+
+    def run(self, meanwhile: Callable[[Home], object] = lambda home: None) -> None:
+        """Tick and exchange until central has everything."""
+        done = [[{"done": self.jobs}, {"done": self.jobs}]]
+        deadline = time.monotonic() + LIMIT_S
+        while self.plant.counts() != done:
+            home = self.relay()
+            views = home.adapter.survey()
+            assert time.monotonic() < deadline, (self.plant.counts(), dict(views))
+            tick(home)
+            self.exchange(home)
+            meanwhile(home)
+            time.sleep(0.3)
+
+    def judge(self) -> list[tuple[str, Attempt]]:
+        """Nothing is lost, nothing counts twice; return all attempts that came."""
+        home = self.relay()
+        tick(home)
+        self.exchange(home)
+        found = self.arrived(home)
+        for path in self.ledger.parent.glob("*.pulk"):
+            assert self.plant.bring(path) == "merged"  # again: nothing is counted twice
+        assert self.plant.counts() == [[{"done": self.jobs}, {"done": self.jobs}]]
+        self.plant.close()
+        every = Counter((run, one.local) for run, one in found)
+        assert max(every.values()) == 1, "one attempt came twice"
+        examined = self.plant.examine()
+        assert examined["attempts"] == len(found)
+        assert examined["wall_ms"] == sum(one.usage.wall_ms for _, one in found)
+        succeeded = {(r, a.local): (a.step, a.job) for r, a in found if a.fate is Fate.SUCCESS}
+        times = Counter(succeeded.values())
+        assert len(times) == 2 * self.jobs and max(times.values()) == 1, "a task succeeded twice"
+        ended = Ledger.read(self.ledger).ended
+        assert all(ended[one] == task for one, task in succeeded.items())
+        assert not list(home.spool.folder("quarantine").iterdir())
+        return found
+
+    def arrived(self, home: Home) -> list[tuple[str, Attempt]]:
+        found = []
+        for path in self.ledger.parent.glob("*.pulk"):
+            with open_bundle(path, home.trust(), audience="central", kinds=frozenset(Kind)) as one:
+                for at in one.find("segment"):
+                    segment = segments.decode(one.chunk(at))
+                    run = segment.header.pilot_run.hex()
+                    found += [(run, attempt) for attempt in segment.attempts]
+        return found
 
 
-def through(world: World, jobs: int, shards: int, script: str = "") -> None:
-    argv = ("/bin/sh", "-c", f'{script}echo "$PULK_JOB" > out')
-    world.dataset = Dataset("condor", jobs, 1, (Step("say", Command(argv), outputs=(Output("out"),)),))
-    each = jobs // shards
-    world.deliver(world.pack(*(world.lease(at, range(each * at, each * at + each)) for at in range(shards))))
+class Once:
+    """Does something to the jobs of pilots that run, one after the other, in the middle."""
+
+    def __init__(self, pool: htcondors.Pool, loop: Loop, *deeds: tuple[str, ...]) -> None:
+        self.pool, self.loop, self.left = pool, loop, list(deeds)
+        self.done: list[str] = []
+        self._next = 6
+
+    def __call__(self, home: Home) -> None:
+        if not self.left or self.loop.lines("end") < self._next:
+            return
+        for view in home.adapter.survey().values():
+            if view.state is PilotState.RUNNING and view.job not in self.done:
+                self.pool.run(*self.left.pop(0), view.job)
+                self.done.append(view.job)
+                self._next = self.loop.lines("end") + 10
+                return
 
 
-def test_a_dataset_runs_to_its_end_where_nodes_see_nothing_of_the_relay(unseen: Path) -> None:
-    world = carrying(unseen)
-    through(world, 40, 4)
-    found = until_done(world, 40)
-    assert set(found.values()) == {1}
+RM, VACATE, KILL = ("condor_rm",), ("condor_vacate_job",), ("condor_vacate_job", "-fast")
+
+
+def test_a_dataset_ends_whole_though_pilots_are_removed_and_evicted(
+    tmp_path: Path, htcondor: htcondors.Pool
+) -> None:
+    ledger = tmp_path / "ledger"
+    ledger.mkdir()
+    loop = Loop.made(tmp_path, ledger, 60, "", "")
+    deeds = Once(htcondor, loop, RM, VACATE, KILL)
+    loop.run(deeds)
+    assert len(deeds.done) == 3
+    loop.judge()
+
+
+def test_the_same_where_nodes_see_nothing_of_the_relay(
+    tmp_path: Path, unseen: Path, htcondor: htcondors.Pool
+) -> None:
+    ledger = tmp_path / "ledger"
+    ledger.mkdir()
+    python = Path(sys.base_prefix) / "bin" / "python3"
+    batch = f'shared_filesystem = false\nshards = 2\npython = "{python}"'
+    loop = Loop.made(unseen, ledger, 60, 'folder = "pilot"', batch)
+    pilot_folder.make(loop.site / "pilot")
+    deeds = Once(htcondor, loop, RM, VACATE, KILL)
+    loop.run(deeds)
+    assert len(deeds.done) == 3
+    loop.judge()
