@@ -14,7 +14,6 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from bundle.errors import PulkError
 from bundle.ids import PILOT_RUN_BYTES, PilotRun
@@ -27,7 +26,7 @@ from relay import config as configs
 from relay.home import Home, now_us
 from relay.works import Work
 from site_adapters import process
-from site_adapters.contract import PilotRequest, PilotView, SubmitFailed
+from site_adapters.contract import PilotRequest, PilotView
 
 _LOG = logging.getLogger(__name__)
 _PREFIX = "handing:"

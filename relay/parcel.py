@@ -25,7 +25,6 @@ from bundle.spool import publish
 from bundle.spool.bounded import read_bounded
 from bundle.spool.layout import FOLDERS, ShardName, Spool
 from relay import config as configs
-from relay import works
 from relay.home import Home
 from relay.sources import Sources
 from relay.works import Work
@@ -37,7 +36,9 @@ COMMAND = ("-I", PILOT, "run", "--spool", SPOOL, "--batch-id", "{batch_id}")
 _SENT = Spool(Path(SPOOL))
 
 
-def write(home: Home, live: Iterable[Work], held: Path, shards: Iterable[ShardName], to: Path) -> None:
+def write(
+    home: Home, live: Iterable[Work], held: Path, shards: Iterable[ShardName], to: Path
+) -> None:
     """Write the parcel of shards whose files lie in `held`. Raises PulkError, OSError."""
     by_lease = {plan.lease: (work, plan) for work in live for plan in work.plans}
     bundles: set[BundleId] = set()
@@ -60,7 +61,9 @@ def write(home: Home, live: Iterable[Work], held: Path, shards: Iterable[ShardNa
             lease = sources.lease(work.id, shard.lease)
             files.update(file for pin in lease.pins for file, _ in pin.outputs)
             leases = {one.lease for one in work.plans if one.shard in plan.needs} | {plan.lease}
-            for path in (one for each in sorted(leases) for one in home.spool.seals_of(work.id, each)):
+            for path in (
+                one for each in sorted(leases) for one in home.spool.seals_of(work.id, each)
+            ):
                 name = str(_SENT.kept_seals(work.id) / path.name)
                 if name not in tar.getnames():
                     tar.add(path, name)
@@ -115,7 +118,9 @@ def _add_bytes(tar: tarfile.TarFile, name: str, raw: bytes) -> None:
 
 
 @contextlib.contextmanager
-def written(home: Home, live: Iterable[Work], held: Path, shards: Iterable[ShardName]) -> Iterator[Path]:
+def written(
+    home: Home, live: Iterable[Work], held: Path, shards: Iterable[ShardName]
+) -> Iterator[Path]:
     """Write a parcel for as long as the body lasts. Raises PulkError, OSError."""
     folder = home.tmp / f"parcel-{held.name}"
     publish.make_folder(folder)

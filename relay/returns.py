@@ -67,9 +67,9 @@ def take(home: Home, batch_id: str, folder: Path) -> int:
             _take_data(home, path)
     for name in names(folder / "claimed"):
         _take_claimed(home, batch_id, folder / "claimed" / name)
-    found = [(name, one) for one in names(folder / "sealed") if (name := SealName.parse(one))]
-    for name, file in sorted(found, key=lambda one: -one[0].shard.turn):
-        _take_seal(home, name, folder / "sealed" / file)
+    found = [seal for one in names(folder / "sealed") if (seal := SealName.parse(one))]
+    for seal in sorted(found, key=lambda one: -one.shard.turn):
+        _take_seal(home, seal, folder / "sealed" / str(seal))
     publish.remove(folder)
     return len(found)
 

@@ -1,6 +1,7 @@
 """One tick: everything a relay does, once. State is files; after a kill anywhere, tick again.
 
-Order: lock, recover, bring back, collect, salvage, results, offer, report, carry, accept, offer, staff, retire.
+Order: lock, recover, bring back, collect, salvage, results, offer, report, carry, accept, offer,
+staff, retire.
 Trouble on the way to central (CarryFailed) is only told: the rest of a tick needs no network.
 """
 

@@ -20,9 +20,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from bundle.spool import publish
-from site_adapters.contract import Finding, Limits, PilotRequest, PilotView
-from site_adapters.errors import SchedulerFailed, SubmitFailed
-from site_adapters.htcondor import judge, looking, remembered, slots
+from site_adapters.contract import Ending, Finding, Limits, PilotRequest, PilotView
+from site_adapters.errors import BindingsMissing, SchedulerFailed, SubmitFailed
+from site_adapters.htcondor import codes, judge, looking, remembered, slots
 from site_adapters.htcondor.bindings import Bindings, environment
 from site_adapters.htcondor.description import LOG, Batch, Places, describe, script
 from site_adapters.htcondor.jobs import Job
@@ -110,7 +110,9 @@ class HTCondorAdapter:
             return remembered.path(self._folder, one.name, suffix)
 
         passed = () if one.carries else tuple(environment().items())
-        text = script(request, self._batch, [(name, value) for name, value in passed if name in _PASSED])
+        text = script(
+            request, self._batch, [(name, value) for name, value in passed if name in _PASSED]
+        )
         publish.write_file(self._folder, place(remembered.SCRIPT), text.encode(), mode=0o700)
         if one.carries:
             publish.make_folder(place(remembered.BACK))
@@ -145,7 +147,7 @@ class HTCondorAdapter:
                 "query", constraint=self._named(one), attributes=attributes
             )
         except SchedulerFailed as error:
-            return error.fields["code"] == -1
+            return bool(error.fields["code"] == -1)
         except Troubles:
             return False
         return bool(found)
@@ -276,8 +278,8 @@ class HTCondorAdapter:
         here = f"ClusterId == {one.cluster} && ProcId == {job}"
         try:
             rows = self._bindings.of_schedd("query", constraint=here, attributes=attributes)
-            if rows and one.ended[job].ending is not judge.Ending.NEVER_BEGAN:
-                if rows[0].get("JobStatus") not in (judge.codes.REMOVED, judge.codes.COMPLETED):
+            if rows and one.ended[job].ending is not Ending.NEVER_BEGAN:
+                if rows[0].get("JobStatus") not in (codes.REMOVED, codes.COMPLETED):
                     return False  # it is being removed
                 self._retrieve(one, job, id_)
             remembered.save(self._folder, replace(one, fetched=one.fetched | {job}))
@@ -356,7 +358,7 @@ class HTCondorAdapter:
         try:
             said = self._bindings.of_schedd("versions")
         except Troubles as error:
-            remedy = error.remedy if isinstance(error, looking.BindingsMissing) else _REACH
+            remedy = error.remedy if isinstance(error, BindingsMissing) else _REACH
             return Finding("htcondor", error.text(), remedy)
         versions = [slots.version(said.get(one)) for one in ("schedd", "bindings")]
         return Finding("htcondor", f"schedd {versions[0]}, bindings {versions[1]}")

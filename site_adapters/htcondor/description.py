@@ -1,4 +1,4 @@
-"""What HTCondor is given: the description of a submission, and the script that starts a pilot. Pure.
+"""What HTCondor is given: the description of a submission, and a pilot's script. Pure.
 
 Everything that holds a person's text stands in the script, quoted for a shell; the description
 holds names that were checked, and paths. An attribute of the job carries the submission's name.
@@ -55,9 +55,7 @@ class Places:
     parcel: str = ""
 
 
-def describe(
-    request: PilotRequest, batch: Batch, home: str, places: Places
-) -> dict[str, str]:
+def describe(request: PilotRequest, batch: Batch, home: str, places: Places) -> dict[str, str]:
     """Return the submit description; `home` tells whose submissions these are."""
     attributes = {
         "PulkName": _quoted(request.name),
@@ -148,9 +146,7 @@ def _carried(places: Places) -> dict[str, str]:
     }
 
 
-def script(
-    request: PilotRequest, batch: Batch, environment: Sequence[tuple[str, str]] = ()
-) -> str:
+def script(request: PilotRequest, batch: Batch, environment: Sequence[tuple[str, str]] = ()) -> str:
     """Return the script of a pilot, for any POSIX shell; its argument is the job's number.
 
     `environment` is what a pilot that shares the relay's filesystem has from the relay.
@@ -165,7 +161,8 @@ def script(
         'export PATH="${PATH:-/usr/local/bin:/usr/bin:/bin}"',
     ]
     lines += [
-        f"export {name}={shlex.quote(value)}" for name, value in (*environment, *request.environment)
+        f"export {name}={shlex.quote(value)}"
+        for name, value in (*environment, *request.environment)
     ]
     if batch.walltime_s:
         lines.append(f"export PULK_ALLOCATION_END=$(($(date +%s) + {batch.walltime_s}))")
@@ -181,7 +178,7 @@ _UNPACK = (
     f"mkdir -p {' '.join(f'{SPOOL}/{one}' for one in BACK)}",
     f"exec >{SPOOL}/{LOG} 2>&1",
     f"tar -xf {PARCEL} && rm -f {PARCEL} || exit 3",
-    "pilot=; trap '[ -z \"$pilot\" ] || kill -TERM \"$pilot\" 2>/dev/null' TERM",
+    'pilot=; trap \'[ -z "$pilot" ] || kill -TERM "$pilot" 2>/dev/null\' TERM',
 )
 _END = (
     "pilot=$!",

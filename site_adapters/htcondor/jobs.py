@@ -105,10 +105,14 @@ def _whole(value: object) -> int | None:
         return None
     if isinstance(value, int):
         return value
-    if isinstance(value, float) and value == value and abs(value) < 1 << 53:
+    if isinstance(value, float) and abs(value) < 1 << 53:
         return int(value)
     return None
 
 
 def _text(value: object) -> str:
-    return "".join(one if one.isprintable() else " " for one in value) if isinstance(value, str) else ""
+    return (
+        "".join(one if one.isprintable() else " " for one in value)
+        if isinstance(value, str)
+        else ""
+    )

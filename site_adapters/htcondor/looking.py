@@ -63,9 +63,7 @@ def queue(folder: Path, bindings: Bindings, home: str, poll_s: float) -> Queue:
 def _ask(last: _Last, bindings: Bindings, home: str, now_us: int, poll_s: float) -> _Last:
     try:
         constraint = f'PulkHome == "{home}"'
-        ads = bindings.of_schedd(
-            "query", constraint=constraint, attributes=list(jobs.ATTRIBUTES)
-        )
+        ads = bindings.of_schedd("query", constraint=constraint, attributes=list(jobs.ATTRIBUTES))
         trouble, failures = "", 0
     except Troubles as error:
         ads, trouble, failures = None, error.text(), last.failures + 1
@@ -74,9 +72,7 @@ def _ask(last: _Last, bindings: Bindings, home: str, now_us: int, poll_s: float)
     return _Last(now_us, until_us, failures, trouble, ads)
 
 
-def past(
-    bindings: Bindings, home: str, missing: Sequence[Submission]
-) -> list[Job]:
+def past(bindings: Bindings, home: str, missing: Sequence[Submission]) -> list[Job]:
     """Return what the history knows of submissions. Raises SchedulerFailed and the like."""
     names = " || ".join(f'PulkName == "{one.name}"' for one in missing)
     since_s = min(one.submitted_us for one in missing) // 1_000_000 - DAY_S

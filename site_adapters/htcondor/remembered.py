@@ -65,7 +65,11 @@ def drop(folder: Path, name: str) -> None:
             if time.time() - mark.stat().st_mtime > MARK_S:
                 mark.unlink()
     path(folder, name, FORGOTTEN).touch()
-    for one in (*folder.glob(f"{name}.*.log"), path(folder, name, EVENTS), path(folder, name, SCRIPT)):
+    for one in (
+        *folder.glob(f"{name}.*.log"),
+        path(folder, name, EVENTS),
+        path(folder, name, SCRIPT),
+    ):
         one.unlink(missing_ok=True)
     publish.remove(path(folder, name, BACK))
     path(folder, name, SUFFIX).unlink(missing_ok=True)

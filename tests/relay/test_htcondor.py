@@ -19,11 +19,11 @@ import pytest
 from bundle.dataset.spec import Command, Dataset, Input, Output, Request, Step
 from bundle.fates import Fate
 from bundle.ids import SiteName
+from bundle.records import segment as segments
 from bundle.records.attempt import Attempt
 from bundle.trust import fingerprint
 from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
-from bundle.records import segment as segments
 from central.home import now_us
 from relay import enrol, pilot_folder
 from relay.home import Home, open_home
@@ -154,7 +154,7 @@ class Loop:
                 self.brought.add(row.id)
                 shutil.copy(self.plant.authority.outgoing(SITE, row.id), known / f"{row.id}.pulk")
 
-    def run(self, meanwhile: Callable[[Home], object] = lambda home: None) -> None:
+    def run(self, meanwhile: Callable[[Home], object]) -> None:
         """Tick and exchange until central has everything."""
         done = [[{"done": self.jobs}, {"done": self.jobs}]]
         deadline = time.monotonic() + LIMIT_S

@@ -119,9 +119,7 @@ def test_an_evicted_pilot_is_over_and_its_job_leaves_the_queue(
     until(lambda: not htcondor.said("condor_q", "-af", "ProcId", "-constraint", mine(site)))
 
 
-def test_what_htcondor_starts_again_is_another_pilot(
-    site: Site, htcondor: htcondors.Pool
-) -> None:
+def test_what_htcondor_starts_again_is_another_pilot(site: Site, htcondor: htcondors.Pool) -> None:
     code = (
         "import pathlib, sys, time; pathlib.Path(sys.argv[1].replace(':', '-')).touch()\n"
         "time.sleep(60)"
@@ -152,9 +150,7 @@ def test_a_pilot_is_cut_off_at_the_end_of_its_walltime(
     until(lambda: not htcondor.said("condor_q", "-af", "ProcId", "-constraint", mine(site)))
 
 
-def test_a_restart_of_the_schedd_makes_nothing_gone(
-    site: Site, htcondor: htcondors.Pool
-) -> None:
+def test_a_restart_of_the_schedd_makes_nothing_gone(site: Site, htcondor: htcondors.Pool) -> None:
     (batch_id,) = site.submit(SLEEPER, batch=replace(ONE, requeue=True))
     wait_for(site.adapter(), batch_id, PilotState.RUNNING)
     os.kill(htcondor.pid_of("condor_schedd"), signal.SIGKILL)

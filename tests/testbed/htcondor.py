@@ -154,9 +154,7 @@ class Pool:
         self._master: subprocess.Popen[bytes] | None = None
         try:
             self.start()
-            token = self.run(
-                "condor_token_create", "-identity", f"{USER}@testbed", "-key", "POOL"
-            )
+            token = self.run("condor_token_create", "-identity", f"{USER}@testbed", "-key", "POOL")
             (folder / "tokens.d" / USER).write_text(token + "\n")
             (folder / "tokens.d" / USER).chmod(0o600)
         except BaseException:
@@ -224,8 +222,9 @@ class Pool:
                 str(self.root), str(len(shared)), *map(str, shared), *argv]  # fmt: skip
 
     def _inside(self) -> dict[str, str]:
+        config = str(self.folder / "condor_config")
         return {"PATH": _PATH, "HOME": str(self.folder / "home"), "LANG": "C.UTF-8",
-                "MAPPED": str(UID), "CONDOR_CONFIG": str(self.folder / "condor_config")}  # fmt: skip
+                "MAPPED": str(UID), "CONDOR_CONFIG": config}  # fmt: skip
 
     def _run(self, argv: tuple[str, ...]) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
