@@ -32,13 +32,14 @@ class Expression(str):
 def parse(raw: bytes) -> list[Ad]:
     """Return the ads of an output, whatever its form. Raises OutputRefused."""
     text = raw.decode(errors="replace").lstrip("\ufeff").strip()
-    if text.startswith("<"):
-        return from_xml(text)
-    if text.startswith(("[", "{")):
-        if (found := _from_json(text)) is not None:
+    try:
+        if text.startswith("<"):
+            return from_xml(text)
+        if text.startswith(("[", "{")) and (found := _from_json(text)) is not None:
             return found
-        return list(from_new(text))
-    return list(from_long(text))
+        return list(from_new(text) if text.startswith("[") else from_long(text))
+    except RecursionError:
+        raise _refused(text, "lists that are not so deep") from None
 
 
 def from_long(text: str) -> Iterator[Ad]:
@@ -65,13 +66,31 @@ def _from_json(text: str) -> list[Ad] | None:
         found = json.loads(text)
     except (ValueError, RecursionError):
         try:
-            found = ast.literal_eval(text)
+            found = _of_python(ast.parse(text, mode="eval").body)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             return None
     rows = found if isinstance(found, list) else [found]
     if not all(isinstance(one, dict) for one in rows):
         raise _refused(text, "ads")
-    return [{str(name): _of_json(value) for name, value in one.items()} for one in rows]
+    plain = [{str(name): _of_json(value) for name, value in one.items()} for one in rows]
+    return [{name: value for name, value in one.items() if value is not None} for one in plain]
+
+
+def _of_python(node: ast.expr) -> object:
+    """Return the value of what Python prints; the bindings' own values stand for nothing."""
+    match node:
+        case ast.Dict(keys=keys, values=values):
+            pairs = zip(keys, values, strict=True)
+            return {str(_of_python(key)): _of_python(value) for key, value in pairs if key}
+        case ast.List(elts=values) | ast.Tuple(elts=values):
+            return [_of_python(value) for value in values]
+        case ast.Attribute():  # classad.Value.Error, classad2.Value.Undefined
+            return None
+        case ast.Call(args=[ast.Constant(value=str(text))]):  # classad.ExprTree("...")
+            return Expression(text)
+        case _:
+            value: object = ast.literal_eval(node)
+            return value
 
 
 def _of_json(value: object) -> object:

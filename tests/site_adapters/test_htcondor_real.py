@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
+import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -235,3 +238,73 @@ def test_who_has_no_token_is_told_so(
         site.submit(SLEEPER)
     assert "a token" in site.adapter().examine()[0].remedy
     assert not list(remembered.every(site.folder / "pilots"))
+
+
+SEALER = (
+    "import os, signal, sys, time\n"
+    "def seal(*_): open('spool/sealed/x', 'w').write(sys.argv[1]); sys.exit(0)\n"
+    "signal.signal(signal.SIGTERM, seal)\n"
+    "open('spool/claimed/begun', 'w').write(open('spool/data/given').read())\n"
+    "open('spool/data/made', 'w').close(); time.sleep(float(sys.argv[2])); seal()\n"
+)
+CARRIED = replace(ONE, carries=True, vacate_s=10)
+
+
+def send(site: Site, batch: Batch, lasts_s: float) -> str:
+    parcel = site.folder / "parcel.tar"
+    with tarfile.open(parcel, "w") as tar:
+        for name, text in (("inputs", "given\n"), ("spool/data/given", "hello")):
+            about = tarfile.TarInfo(name)
+            about.size = len(text)
+            tar.addfile(about, io.BytesIO(text.encode()))
+    argv = (sys.executable, "-I", "-c", SEALER, "{batch_id}", str(lasts_s))
+    request = PilotRequest(site.name, argv, site.folder, parcel=parcel)
+    (batch_id,) = site.adapter(batch).submit(request)
+    parcel.unlink()
+    return batch_id
+
+
+@pytest.mark.parametrize(
+    ("deed", "walltime_s", "ending"),
+    [
+        ((), 0, Ending.COMPLETED),
+        ((), 3, Ending.TIME_LIMIT),
+        (("condor_rm",), 0, Ending.CANCELLED),
+        (("condor_vacate_job",), 0, Ending.PREEMPTED),
+    ],
+)
+def test_what_a_pilot_made_comes_back_without_a_shared_filesystem(
+    site: Site, htcondor: htcondors.Pool, deed: tuple[str, ...], walltime_s: int, ending: Ending
+) -> None:
+    batch = replace(CARRIED, walltime_s=walltime_s)
+    batch_id = send(site, batch, 60 if deed or walltime_s else 0.5)
+    assert site.adapter(batch).survey()[batch_id].state in (PilotState.WAITING, PilotState.RUNNING)
+    if deed:
+        wait_for(site.adapter(batch), batch_id, PilotState.RUNNING)
+        time.sleep(1.5)
+        htcondor.run(*deed, site.cluster())
+    assert site.adapter(batch).returned(batch_id) is None
+    assert wait_for(site.adapter(batch), batch_id, PilotState.ABSENT).ending is ending
+    assert not site.adapter(batch).clear(batch_id, "")
+    back: list[Path] = []
+    until(lambda: back.extend(filter(None, [site.adapter(batch).returned(batch_id)])) or back)
+    files = {str(one.relative_to(back[0])): one for one in back[0].rglob("*") if one.is_file()}
+    assert set(files) == {"sealed/x", "claimed/begun", "data/made"}
+    assert files["sealed/x"].read_text() == batch_id
+    assert files["claimed/begun"].read_text() == "hello"
+    assert site.adapter(batch).clear(batch_id, "")
+    until(lambda: not htcondor.said("condor_q", "-af", "ProcId", "-constraint", mine(site)))
+    site.adapter(batch).forget(batch_id)
+    assert not site.adapter(batch).survey()
+
+
+def test_a_pilot_that_was_killed_at_once_has_nothing_to_bring(
+    site: Site, htcondor: htcondors.Pool
+) -> None:
+    batch_id = send(site, CARRIED, 60)
+    wait_for(site.adapter(CARRIED), batch_id, PilotState.RUNNING)
+    htcondor.run("condor_vacate_job", "-fast", site.cluster())
+    wait_for(site.adapter(CARRIED), batch_id, PilotState.ABSENT)
+    until(lambda: site.adapter(CARRIED).returned(batch_id))
+    until(lambda: site.adapter(CARRIED).clear(batch_id, ""))
+    assert not list((site.folder / "pilots").glob("*.back/*"))
