@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -58,7 +59,8 @@ XML = b"""<?xml version="1.0"?>
 <a n="HoldReason"><s>it said "no"; twice</s></a><a n="HoldReasonCode"><i>13</i></a>
 <a n="RemoteWallClockTime"><r>1.5E+00</r></a><a n="ExitBySignal"><b v="f"/></a>
 <a n="HoldReasonSubCode"><un/></a>
-<a n="Requirements"><e>(TARGET.Arch == "X86_64") &amp;&amp; (TARGET.Memory &gt;= RequestMemory)</e></a>
+<a n="Requirements">
+<e>(TARGET.Arch == "X86_64") &amp;&amp; (TARGET.Memory &gt;= RequestMemory)</e></a>
 <a n="StringListed"><l><s>a</s><s>b;c</s></l></a></c>
 <c><a n="ClusterId"><i>12</i></a><a n="ProcId"><i>4</i></a><a n="JobStatus"><i>2</i></a>
 <a n="RemoteHost"><s>slot1@node</s></a></c>
@@ -105,10 +107,8 @@ def test_what_is_no_ad_is_refused(raw: bytes) -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_give_ads_or_a_refusal(raw: bytes) -> None:
     for read in (ads.parse, lambda one: list(event_log.events(one))):
-        try:
+        with contextlib.suppress(OutputRefused):
             read(raw)
-        except OutputRefused:
-            pass
 
 
 def test_an_ad_without_a_job_in_it_is_no_job() -> None:
@@ -218,7 +218,7 @@ def test_ads_of_real_sites_are_read(theirs: Path) -> None:
     queued = jobs.from_ads(found["glideinwms--cq.fixture.xml"])
     assert {job.status for job in queued} == {codes.IDLE, codes.RUNNING}
     assert jobs.from_ads(found["htcondor--jobad_old_syntax.ad"])[0].id == "15.0"
-    assert [one.id for one in jobs.from_ads(found["hepcloud--cq.fixture.pyrepr.txt"])][0] == "4.0"
+    assert jobs.from_ads(found["hepcloud--cq.fixture.pyrepr.txt"])[0].id == "4.0"
     machines = slots.from_ads(found["htcondor--condor_status_long_first.ads"])
     assert slots.limits(machines, 0).nodes == 8
 
