@@ -5,7 +5,9 @@ Truth comes from a ledger that the payloads append to and from central's own fsc
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -28,7 +30,8 @@ from central.home import now_us
 from relay import enrol, pilot_folder
 from relay.home import Home, open_home
 from relay.tick import tick
-from site_adapters.contract import PilotState
+from site_adapters import process
+from site_adapters.contract import PilotState, PilotView
 from tests.kills.plant import Place, Plant
 from tests.kills.production import Ledger
 from tests.testbed import htcondor as htcondors
@@ -59,6 +62,7 @@ cpus = 1
 memory_mib = 500
 poll_s = 0
 signal_s = 20
+canary = false
 {batch}
 [tasks]
 path = "/usr/bin:/bin"
@@ -68,7 +72,7 @@ LEDGER = "{ledger}/ledger"
 """
 PAYLOAD = """
 echo "begin $$PULK_ATTEMPT $$PULK_STEP $$PULK_JOB" >> $$LEDGER
-sleep 0.3; {body}
+sleep 0.2; {body}
 echo "end $$PULK_ATTEMPT $$PULK_STEP $$PULK_JOB" >> $$LEDGER
 """
 
@@ -202,34 +206,53 @@ class Loop:
 
 
 class Once:
-    """Does something to the jobs of pilots that run, one after the other, in the middle."""
+    """Does something to pilots that run, to one after the other, in the middle."""
 
-    def __init__(self, pool: htcondors.Pool, loop: Loop, *deeds: tuple[str, ...]) -> None:
-        self.pool, self.loop, self.left = pool, loop, list(deeds)
+    def __init__(self, loop: Loop, *deeds: Callable[[PilotView], bool]) -> None:
+        self.loop, self.left = loop, list(deeds)
         self.done: list[str] = []
-        self._next = 6
+        self._next = 3
 
     def __call__(self, home: Home) -> None:
         if not self.left or self.loop.lines("end") < self._next:
             return
         for view in home.adapter.survey().values():
-            if view.state is PilotState.RUNNING and view.job not in self.done:
-                self.pool.run(*self.left.pop(0), view.job)
+            runs = view.state is PilotState.RUNNING and view.job not in self.done
+            if runs and self.left[0](view):
+                self.left.pop(0)
                 self.done.append(view.job)
-                self._next = self.loop.lines("end") + 10
+                self._next = self.loop.lines("end") + 4
                 return
 
 
-RM, VACATE, KILL = ("condor_rm",), ("condor_vacate_job",), ("condor_vacate_job", "-fast")
+def by(pool: htcondors.Pool, *argv: str) -> Callable[[PilotView], bool]:
+    """Return what one of HTCondor's programs does to a pilot's job."""
+
+    def act(view: PilotView) -> bool:
+        pool.run(*argv, view.job)
+        return True
+
+    return act
 
 
-def test_a_dataset_ends_whole_though_pilots_are_removed_and_evicted(
+def kill(view: PilotView) -> bool:
+    """Kill a pilot's process; False where it has none yet that writes a journal."""
+    for one in process.every():
+        words = process.arguments_of(one.pid).split(b"\0")
+        if view.batch_id.encode() in words and b"--spool" in words and words[0][-2:] != b"sh":
+            os.kill(one.pid, signal.SIGKILL)
+            return True
+    return False
+
+
+def test_a_dataset_ends_whole_though_pilots_are_removed_evicted_and_killed(
     tmp_path: Path, htcondor: htcondors.Pool
 ) -> None:
     ledger = tmp_path / "ledger"
     ledger.mkdir()
-    loop = Loop.made(tmp_path, ledger, 60, "", "")
-    deeds = Once(htcondor, loop, RM, VACATE, KILL)
+    loop = Loop.made(tmp_path, ledger, 52, "", "")
+    rm, vacate = by(htcondor, "condor_rm"), by(htcondor, "condor_vacate_job", "-fast")
+    deeds = Once(loop, rm, vacate, kill)
     loop.run(deeds)
     assert len(deeds.done) == 3
     loop.judge()
@@ -242,9 +265,12 @@ def test_the_same_where_nodes_see_nothing_of_the_relay(
     ledger.mkdir()
     python = Path(sys.base_prefix) / "bin" / "python3"
     batch = f'shared_filesystem = false\nshards = 2\npython = "{python}"'
-    loop = Loop.made(unseen, ledger, 60, 'folder = "pilot"', batch)
+    loop = Loop.made(unseen, ledger, 52, 'folder = "pilot"', batch)
     pilot_folder.make(loop.site / "pilot")
-    deeds = Once(htcondor, loop, RM, VACATE, KILL)
+    rm, vacate = by(htcondor, "condor_rm"), by(htcondor, "condor_vacate_job")
+    deeds = Once(loop, rm, kill, vacate)
     loop.run(deeds)
     assert len(deeds.done) == 3
-    loop.judge()
+    found = loop.judge()
+    begun = Ledger.read(loop.ledger).begun
+    assert len(begun) == len(found)  # what these three had in hand came back, to the last
