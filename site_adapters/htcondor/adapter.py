@@ -156,9 +156,9 @@ class HTCondorAdapter:
         """Return every pilot not yet forgotten, by batch id."""
         known = {one.name: one for one in remembered.every(self._folder)}
         if known and all(one.is_over for one in known.values()):
-            look = Look(0, {})
+            look, is_new = Look(0, {}), False
         else:
-            look = self._look(known)
+            look, is_new = self._look(known)
         views: dict[str, PilotView] = {}
         useless: list[str] = []
         for one in known.values():
@@ -167,15 +167,19 @@ class HTCondorAdapter:
                 remembered.save(self._folder, judged.one)
             useless += judged.useless
             views.update((view.batch_id, view) for view in judged.views)
-        self._act("Remove", useless)
+        if is_new:  # else it was done when that was seen
+            self._act("Remove", useless)
         return views
 
-    def _look(self, known: dict[str, Submission]) -> Look:
-        """Look at the queue, then at the history for what it misses; updates `known`."""
+    def _look(self, known: dict[str, Submission]) -> tuple[Look, bool]:
+        """Look at the queue, then at the history for what it misses; updates `known`.
+
+        Returns also whether the queue was asked just now.
+        """
         queue = looking.queue(self._folder, self._bindings, self._home, self._poll_s)
         if queue.jobs is None:
             _LOG.warning("queue not seen", extra={"reason": queue.trouble})
-            return Look(queue.at_us, None, trouble=queue.trouble)
+            return Look(queue.at_us, None, trouble=queue.trouble), False
         self._learn(known, queue.jobs)
         look = Look(queue.at_us, judge.by_id(queue.jobs))
         asked = [
@@ -184,7 +188,7 @@ class HTCondorAdapter:
             if judge.missing(one, look) and (one.cluster or not remembered.is_being_submitted(one))
         ]
         if not asked:
-            return look
+            return look, queue.is_new
         found: list[Job] = []
         try:
             found = looking.past(self._bindings, self._home, asked)
@@ -195,7 +199,7 @@ class HTCondorAdapter:
         for one in asked:
             if any((known[one.name].cluster, at) not in past for at in judge.missing(one, look)):
                 past = looking.logged(self._folder, one) | past
-        return replace(look, past=past)
+        return replace(look, past=past), queue.is_new
 
     def _learn(self, known: dict[str, Submission], seen: Iterable[Job]) -> None:
         """Take numbers that were never written down, and submissions whose file is lost."""
@@ -292,6 +296,8 @@ class HTCondorAdapter:
         return True
 
     def _retrieve(self, one: Submission, job: int, id_: str) -> None:
+        back = remembered.path(self._folder, one.name, remembered.BACK)
+        publish.make_folder(back)
         try:
             self._fetching.of_schedd("retrieve", jobs=[id_])
         except SchedulerFailed as error:
@@ -300,7 +306,6 @@ class HTCondorAdapter:
             if not is_nothing and time.time() - one.ended[job].at_s < GIVE_UP_S:
                 raise
             _LOG.warning("nothing came back", extra={"job": id_, "reason": error.text()})
-        back = remembered.path(self._folder, one.name, remembered.BACK)
         with contextlib.suppress(OSError):
             os.replace(back / LOG, self._folder / f"{one.name}.{job}.log")
 

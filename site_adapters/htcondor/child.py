@@ -59,7 +59,7 @@ def _plain(ads: Any, attributes: list[str]) -> list[dict[str, Any]]:
         plain = {}
         for name in attributes:
             if name in ad:
-                value = ad.eval(name)
+                value = ad.eval(name)  # undefined and error are members of an enumeration
                 if isinstance(value, (bool, int, float, str)) and not hasattr(value, "name"):
                     plain[name] = value
         found.append(plain)
@@ -81,7 +81,11 @@ def _submit(
         return {"cluster": int(ad["ClusterId"]), "found": True}
     made = where.submit(htcondor.Submit(description), count=count, spool=spool)
     if spool:
-        where.spool(made)
+        try:
+            where.spool(made)
+        except Exception:  # without its input it is nothing
+            where.act(htcondor.JobAction.Remove, [f"{made.cluster()}.{at}" for at in range(count)])
+            raise
     return {"cluster": int(made.cluster()), "found": False}
 
 

@@ -26,11 +26,15 @@ Troubles = (SchedulerFailed, OutputRefused, BindingsMissing)
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """What the queue said last, and when. `jobs` None: nothing, and `trouble` says why."""
+    """What the queue said last, and when. `jobs` None: nothing, and `trouble` says why.
+
+    `is_new`: it was asked just now.
+    """
 
     at_us: int
     jobs: tuple[Job, ...] | None
     trouble: str = ""
+    is_new: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +52,15 @@ def queue(folder: Path, bindings: Bindings, home: str, poll_s: float) -> Queue:
     In between the last look counts, whoever made it.
     """
     last, now_us = _read(folder), time.time_ns() // 1000
-    if last is None or not last.at_us <= now_us < last.until_us:
+    is_new = last is None or not last.at_us <= now_us < last.until_us
+    if last is None or is_new:
         last = _ask(last or _Last(), bindings, home, now_us, poll_s)
         if poll_s:
             _write(folder, last)
     if last.ads is None:
         return Queue(last.at_us, None, last.trouble)
     try:
-        return Queue(last.at_us, tuple(jobs.from_ads(last.ads)))
+        return Queue(last.at_us, tuple(jobs.from_ads(last.ads)), is_new=is_new)
     except OutputRefused as error:
         return Queue(last.at_us, None, error.text())
 

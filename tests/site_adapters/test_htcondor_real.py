@@ -158,7 +158,7 @@ def test_a_restart_of_the_schedd_makes_nothing_gone(site: Site, htcondor: htcond
     wait_for(site.adapter(), batch_id, PilotState.RUNNING)
     os.kill(htcondor.pid_of("condor_schedd"), signal.SIGKILL)
     seen: set[PilotState] = set()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         view = site.adapter().survey()[batch_id]
         seen.add(view.state)
@@ -220,13 +220,20 @@ def test_whole_slots_are_asked_for_where_nothing_else_is_said(
     until(lambda: "Dynamic 2 2048" in htcondor.said(*shown).splitlines())
 
 
-def test_limits_and_findings_are_the_pools(site: Site, tmp_path: Path) -> None:
+def test_limits_and_findings_are_the_pools(
+    site: Site, tmp_path: Path, htcondor: htcondors.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     limits = site.adapter().limits()
     assert limits is not None
     assert (limits.nodes, limits.cpus, limits.memory_mib, limits.gpus) == (2, 2, 2048, ())
     assert not [one for one in site.adapter().examine() if one.remedy]
     wrong = HTCondorAdapter(tmp_path / "other", ONE, schedd="nobody@", limit_s=20).examine()
     assert [one.name for one in wrong if one.remedy] == ["htcondor"]
+    for name in ("COLLECTOR_HOST", "SCHEDD_HOST", "CONDOR_HOST"):
+        monkeypatch.setenv(f"_CONDOR_{name}", "")
+    where = (f"127.0.0.1:{htcondor.port}", "testbed@")
+    named = HTCondorAdapter(tmp_path / "other", ONE, *where, limit_s=20).examine()
+    assert not [one for one in named if one.remedy], named
 
 
 def test_who_has_no_token_is_told_so(
