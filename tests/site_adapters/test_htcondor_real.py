@@ -23,6 +23,9 @@ from tests.testbed import htcondor as htcondors
 
 pytestmark = pytest.mark.programs
 
+STAYER = (
+    "import pathlib, sys, time; pathlib.Path(sys.argv[1].replace(':', '-')).touch()\ntime.sleep(60)"
+)
 ONE = Batch(exclusive=False, cpus=1, memory_mib=100, vacate_s=5)
 
 
@@ -123,11 +126,7 @@ def test_an_evicted_pilot_is_over_and_its_job_leaves_the_queue(
 
 
 def test_what_htcondor_starts_again_is_another_pilot(site: Site, htcondor: htcondors.Pool) -> None:
-    code = (
-        "import pathlib, sys, time; pathlib.Path(sys.argv[1].replace(':', '-')).touch()\n"
-        "time.sleep(60)"
-    )
-    (first,) = site.submit(code, batch=replace(ONE, requeue=True))
+    (first,) = site.submit(STAYER, batch=replace(ONE, requeue=True))
     until((site.folder / first.replace(":", "-")).exists)
     htcondor.run("condor_vacate_job", site.cluster())
     assert wait_for(site.adapter(), first, PilotState.ABSENT).ending is Ending.REQUEUED
@@ -202,8 +201,8 @@ def test_a_submission_whose_answer_was_never_written_down_is_found_by_its_name(
 
 
 def test_pilots_are_found_again_where_all_files_are_lost(site: Site) -> None:
-    ids = site.submit(SLEEPER, jobs=2)
-    wait_for(site.adapter(), ids[0], PilotState.RUNNING)
+    ids = site.submit(STAYER, jobs=2)
+    until(lambda: len(list(site.folder.glob("htcondor-*"))) == 2)  # their script was read
     cluster = site.cluster()
     for path in (site.folder / "pilots").iterdir():
         path.unlink()
