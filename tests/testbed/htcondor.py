@@ -170,7 +170,7 @@ class Pool:
         """Start the pool, also again after `stop`."""
         with (self.folder / "log" / "master.out").open("ab") as log:
             self._master = subprocess.Popen(
-                self._entering("condor_master", "-f"),
+                self._entering("setpriv", "--pdeathsig", "QUIT", "condor_master", "-f"),
                 env=self._inside(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
