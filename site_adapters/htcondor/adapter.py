@@ -23,7 +23,7 @@ from bundle.spool import publish
 from site_adapters.contract import Ending, Finding, Limits, PilotRequest, PilotView
 from site_adapters.errors import BindingsMissing, SchedulerFailed, SubmitFailed
 from site_adapters.htcondor import codes, judge, looking, remembered, slots
-from site_adapters.htcondor.bindings import Bindings, environment
+from site_adapters.htcondor.bindings import IN_DOUBT, Bindings, environment
 from site_adapters.htcondor.description import LOG, Batch, Places, describe, script
 from site_adapters.htcondor.jobs import Job
 from site_adapters.htcondor.judge import Look
@@ -63,7 +63,6 @@ class HTCondorAdapter:
         """
         self._folder, self._batch, self._poll_s = folder.absolute(), batch, poll_s
         self._bindings = Bindings(pool, schedd, limit_s)
-        self._fetching = Bindings(pool, schedd, max(limit_s, FETCH_S))
         self._home = hashlib.sha256(str(self._folder).encode()).hexdigest()[:16]
 
     @property
@@ -89,11 +88,13 @@ class HTCondorAdapter:
                 return ids
             description = self._describe(request, one)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                remembered.drop(self._folder, one.name)
             raise SubmitFailed(name=one.name, reason=error.strerror or str(error)) from error
         try:
             cluster = self._submit(description, one)
         except Troubles as error:
-            if isinstance(error, SchedulerFailed) and error.fields["code"] == -1:
+            if isinstance(error, SchedulerFailed) and error.fields["code"] == IN_DOUBT:
                 _LOG.warning("submission in doubt", extra={"reason": error.text()})
                 return ids  # a later look finds it by its name, or not at all
             if not self._is_there(one):
@@ -127,8 +128,9 @@ class HTCondorAdapter:
         return describe(request, batch, self._home, places)
 
     def _submit(self, description: dict[str, str], one: Submission) -> int:
-        said = (self._fetching if one.carries else self._bindings).of_schedd(
+        said = self._bindings.of_schedd(
             "submit",
+            within_s=FETCH_S if one.carries else 0.0,
             constraint=self._named(one),
             description=description,
             count=one.jobs,
@@ -147,7 +149,7 @@ class HTCondorAdapter:
                 "query", constraint=self._named(one), attributes=attributes
             )
         except SchedulerFailed as error:
-            return bool(error.fields["code"] == -1)
+            return bool(error.fields["code"] == IN_DOUBT)
         except Troubles:
             return False
         return bool(found)
@@ -299,7 +301,7 @@ class HTCondorAdapter:
         back = remembered.path(self._folder, one.name, remembered.BACK)
         publish.make_folder(back)
         try:
-            self._fetching.of_schedd("retrieve", jobs=[id_])
+            self._bindings.of_schedd("retrieve", within_s=FETCH_S, jobs=[id_])
         except SchedulerFailed as error:
             # A pilot that was killed at once, or whose node was lost, left nothing to fetch.
             is_nothing = "errno 2" in str(error.fields["reason"])

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from site_adapters.errors import BindingsMissing, OutputRefused, SchedulerFailed
 
 ANSWER_BYTES_MAX = 64 << 20
 MISSING = 3  # child.MISSING
+IN_DOUBT, NOT_ASKED = -1, -2  # codes of SchedulerFailed: it may have obeyed; it can't have
+SILENT_S = 60.0
 _CHILD = Path(__file__).with_name("child.py")
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "TMPDIR")
 PROGRAM = "htcondor"
@@ -30,16 +33,24 @@ class Bindings:
     def __init__(self, pool: str = "", schedd: str = "", limit_s: float = 30.0) -> None:
         """`limit_s`: how long one order may take."""
         self._pool, self._schedd, self._limit_s = pool, schedd, limit_s
+        self._silent_until_s = 0.0
 
-    def of_schedd(self, order: str, **told: Any) -> Any:
-        """Give an order to the schedd. Raises SchedulerFailed, BindingsMissing, OutputRefused."""
-        return self._call({"order": order, "pool": self._pool, "schedd": self._schedd, **told})
+    def of_schedd(self, order: str, *, within_s: float = 0.0, **told: Any) -> Any:
+        """Give an order to the schedd; `within_s`: it may take longer than others.
+
+        Raises SchedulerFailed, BindingsMissing, OutputRefused.
+        """
+        where = {"pool": self._pool, "schedd": self._schedd}
+        return self._call({"order": order, **where, **told}, max(within_s, self._limit_s))
 
     def of_pool(self, order: str, **told: Any) -> Any:
         """Give an order to the collector. Raises as `of_schedd`."""
-        return self._call({"order": order, "pool": self._pool, **told})
+        return self._call({"order": order, "pool": self._pool, **told}, self._limit_s)
 
-    def _call(self, order: dict[str, Any]) -> Any:
+    def _call(self, order: dict[str, Any], limit_s: float) -> Any:
+        if time.monotonic() < self._silent_until_s:  # each order of a tick would wait as long
+            reason = "it did not answer a moment ago"
+            raise SchedulerFailed(program=PROGRAM, reason=reason, code=NOT_ASKED)
         process = subprocess.Popen(
             [sys.executable, "-I", "-W", "ignore", str(_CHILD)],
             env=environment(),
@@ -50,12 +61,13 @@ class Bindings:
         )
         with process:
             try:
-                answer, said = process.communicate(json.dumps(order).encode(), self._limit_s)
+                answer, said = process.communicate(json.dumps(order).encode(), limit_s)
             except subprocess.TimeoutExpired as error:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.communicate()
-                reason = f"no answer within {self._limit_s:g} s"
-                raise SchedulerFailed(program=PROGRAM, reason=reason, code=-1) from error
+                self._silent_until_s = time.monotonic() + SILENT_S
+                reason = f"no answer within {limit_s:g} s"
+                raise SchedulerFailed(program=PROGRAM, reason=reason, code=IN_DOUBT) from error
         if process.returncode == MISSING:
             raise BindingsMissing(python=sys.executable)
         if process.returncode:

@@ -200,6 +200,7 @@ class Loop:
             with open_bundle(path, home.trust(), audience="central", kinds=frozenset(Kind)) as one:
                 for at in one.find("segment"):
                     segment = segments.decode(one.chunk(at))
+                    assert segment.header.host.isolation == "isolated"
                     run = segment.header.pilot_run.hex()
                     found += [(run, attempt) for attempt in segment.attempts]
         return found
