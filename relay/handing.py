@@ -35,8 +35,10 @@ _PREFIX = "handing:"
 def hand(home: Home, live: Sequence[Work], pilots: int) -> int:
     """Start up to so many pilots, each with shards of its own; return how many."""
     started = 0
+    leases = {plan.lease for work in live for plan in work.plans}
     for _ in range(pilots):
-        offered = sorted(works.shards_in(home.spool.folder("claimable")), key=str)
+        lying = works.shards_in(home.spool.folder("claimable"))
+        offered = sorted((one for one in lying if one.lease in leases), key=str)
         some = offered[: home.config.batch.shards]
         if not some or not _hand(home, live, some):
             break
@@ -52,6 +54,9 @@ def _hand(home: Home, live: Sequence[Work], shards: Sequence[ShardName]) -> bool
     _write(home, claim)
     held = [one for one in shards if _take(home, claim.pilot_run, one)]
     publish.fsync_folder(folder)
+    if not held:  # another tick was first
+        publish.remove(folder)
+        return False
     try:
         with parcel.written(home, live, folder, held) as path:
             request = PilotRequest(name, _argv(home), home.folder, parcel=path)
@@ -63,7 +68,7 @@ def _hand(home: Home, live: Sequence[Work], shards: Sequence[ShardName]) -> bool
         return False
     _write(home, replace(claim, batch_id=batch_id, host="", pid=0))
     _LOG.info("pilot started", extra={"batch_id": batch_id, "shards": len(held)})
-    return bool(held)
+    return True
 
 
 def _stand_in(name: str) -> Claim:

@@ -49,7 +49,7 @@ def staff(home: Home, views: Mapping[str, PilotView], live: Sequence[Work]) -> i
         memory = replace(memory, offers=digest, barren_starts=0)
     busy, idle = _count(home, views)
     batch = home.config.batch
-    if not memory.proven and _is_proof(home, busy, views):
+    if not memory.proven and _is_proof(home, busy, views, live):
         memory = replace(memory, proven=1)
         _write(home.spool, memory)
     number = plan_starts(
@@ -85,11 +85,13 @@ def _changing(home: Home, offers: Sequence[str], live: Sequence[Work]) -> list[s
     return sorted({offer.partition("-")[0] for offer in offers} | seals)
 
 
-def _is_proof(home: Home, busy: int, views: Mapping[str, PilotView]) -> bool:
-    """Return whether pilots work here: one took a shard, or, being handed it, ended well."""
+def _is_proof(home: Home, busy: int, views: Mapping[str, PilotView], live: Sequence[Work]) -> bool:
+    """Return whether pilots work here: one took a shard, or, being handed it, sealed it."""
     if home.config.batch.shared_filesystem:
         return bool(busy)
-    return any(view.ending is Ending.COMPLETED for view in views.values())
+    if any(view.ending is Ending.COMPLETED for view in views.values()):
+        return True
+    return any(one for work in live for one in works.seals(home.spool, work.id))
 
 
 def drop_gone(home: Home, views: Mapping[str, PilotView]) -> None:

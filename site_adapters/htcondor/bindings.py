@@ -2,7 +2,8 @@
 
 A call of the bindings can't be interrupted: it waits in C++ for a network, with the interpreter's
 lock. A thread that waits for it would stay, and could not be ended; a process can be killed. It
-costs a quarter of a second, a few times a tick.
+costs a twentieth of a second, a few times a tick. Whom an order found silent is not asked again at
+once.
 """
 
 from __future__ import annotations
