@@ -227,10 +227,13 @@ class Once:
 
 
 def by(pool: htcondors.Pool, *argv: str) -> Callable[[PilotView], bool]:
-    """Return what one of HTCondor's programs does to a pilot's job."""
+    """Return what one of HTCondor's programs does to a pilot's job, unless it has just ended."""
 
     def act(view: PilotView) -> bool:
-        pool.run(*argv, view.job)
+        try:
+            pool.run(*argv, view.job)
+        except RuntimeError:
+            return False
         return True
 
     return act
