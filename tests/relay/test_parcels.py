@@ -15,8 +15,8 @@ from bundle.digest import file_digest
 from bundle.ids import PilotRun
 from bundle.records import seal as seals
 from bundle.spool.layout import Spool
-from relay import claims, handing, returns, works
-from relay.home import Home
+from relay import claims, handing, returns, staff, works
+from relay.home import Home, now_us, open_home
 from relay.tick import tick
 from site_adapters.contract import (
     Ending,
@@ -70,8 +70,9 @@ class Post:
         return self.folder / batch_id.partition(":")[2]
 
     def survey(self) -> Mapping[str, PilotView]:
+        ending = {PilotState.ABSENT: Ending.FAILED}
         return {
-            one: PilotView(one.partition(":")[2], one, state, 1, Ending.COMPLETED)
+            one: PilotView(one.partition(":")[2], one, state, 1, ending.get(state))
             for one, state in self.states.items()
         }
 
@@ -295,6 +296,34 @@ def test_a_refused_submission_leaves_its_shards_on_offer(world: World, post: Pos
     assert tick(world.home).started == 0
     assert len(list(world.spool.folder("claimable").iterdir())) == 1
     assert not list(world.spool.folder("claimed").iterdir())
+
+
+def test_one_pilot_goes_ahead_until_a_seal_came_home(world: World, post: Post) -> None:
+    relay = world.home.folder / "relay.toml"
+    relay.write_text(relay.read_text().replace("canary = false", "canary = true"))
+    world.home = replace(open_home(world.home.folder), adapter=post)
+    world.deliver(world.pack(*(world.lease(at, [at]) for at in range(6))))
+    assert tick(world.home).started == 1
+    assert tick(world.home).started == 0
+    first = only(post)
+    pilot = pilot_at(post, first)
+    assert pilot.work_through() == 2
+    pilot.end()
+    post.cancel([first])
+    assert tick(world.home).started == 2
+
+
+def test_pilots_that_bring_nothing_are_not_started_again_and_again(
+    world: World, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stands_still = now_us()
+    monkeypatch.setattr(staff, "now_us", lambda: stands_still)
+    world.deliver(world.pack(world.lease(0, [0])))
+    started = 0
+    for _ in range(6):
+        started += tick(world.home).started
+        post.cancel(list(post.states))
+    assert started == 2  # as many as the site may have at once
 
 
 def killed(world: World, monkeypatch: pytest.MonkeyPatch, *, submitted: bool) -> None:
