@@ -92,6 +92,22 @@ def is_known(home: Home, bundle: BundleId) -> bool:
     return (home.spool.folder("quarantine") / f"3.{bundle}.pulk").exists()
 
 
+def has_room(home: Home, bundle: BundleId, size_bytes: int) -> bool:
+    """Return whether a bundle may be fetched: what is to be kept free stays free beside it.
+
+    Where not, the next report says so. Nothing is known of it but its size: it needs that for the
+    file, and more is looked at when it is opened.
+    """
+    disk, keep = os.statvfs(home.spool.root), home.config.spool
+    free = disk.f_bavail * disk.f_frsize
+    few_inodes = disk.f_files and disk.f_favail - INODES_SPARE < keep.free_inodes_min
+    if free - size_bytes >= keep.free_bytes_min and not few_inodes:
+        return True
+    _LOG.warning("no space to fetch a bundle", extra={"bundle": bundle, "size_bytes": size_bytes})
+    state.note_refusal(home.spool, bundle, NoSpace.code)
+    return False
+
+
 def _pass(home: Home) -> Accepted:
     total = Accepted()
     files = [name for name in names(home.spool.folder("in")) if name.endswith(".pulk")]

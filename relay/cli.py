@@ -15,6 +15,7 @@ from bundle.intervals import IntervalSet
 from bundle.media.gaps import numbers
 
 FOLDER = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+EXIT_TRY_AGAIN = 75
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 
 
@@ -76,15 +77,17 @@ def accept(folder: Path, answer: Path, root_words: str, as_json: bool) -> None:
 
 @group.command()
 @FOLDER
+@click.option("--now", is_flag=True, help="Try to reach central though it failed of late.")
 @AS_JSON
-def tick(folder: Path, as_json: bool) -> None:
-    """Do everything once: collect, send, fetch, offer, start pilots."""
+def tick(folder: Path, now: bool, as_json: bool) -> int:
+    """Do everything once: collect, send, fetch, offer, start pilots; 75: central not reached."""
     from relay.home import open_home
     from relay.tick import tick as once
 
-    done = once(open_home(folder)).document()
+    done = once(open_home(folder), at_once=now).document()
     words = ", ".join(f"{name} {value}" for name, value in done.items() if value)
     _say(done, words or "nothing to do", as_json)
+    return EXIT_TRY_AGAIN if done["trouble"] else 0
 
 
 @group.command()

@@ -56,6 +56,70 @@ class CarryFailed(PulkError):
     remedy = "check the network, the proxy and the address; the next tick tries again"
 
 
+class NotCentral(CarryFailed):
+    """Something on the way answered in central's place: a login page, a portal, another server.
+
+    Nothing that it said counts. Log in where it asks for that, or correct `[central] url`.
+    """
+
+    code = "not-central"
+    what = "{method} was not answered by central: {reason}"
+    remedy = "log in to the network if it wants that, or correct [central] url"
+
+
+class ProxyRefused(CarryFailed):
+    """The proxy of HTTPS_PROXY lets nothing through: it wants a login (407) or forbids the address.
+
+    Name it with `user:password@` in the variable if it wants that, or ask the site's network people.
+    """
+
+    code = "proxy-refused"
+    what = "{method} was stopped by the proxy: {reason}"
+    remedy = "check HTTPS_PROXY (http://USER:PASSWORD@HOST:PORT) and NO_PROXY"
+
+
+class CentralNotProven(CarryFailed):
+    """Central's TLS certificate does not count here: expired, for another name, of another authority.
+
+    If central has an authority of its own, name its certificates with `[central] ca`. If it expired,
+    tell central's operator; if it is not valid yet, look after this machine's clock.
+    """
+
+    code = "central-not-proven"
+    what = "the certificate of what answers is not accepted: {reason}"
+    remedy = "name the authority's certificates with [central] ca, or have central's renewed"
+
+
+class LoginNeeded(CarryFailed):
+    """The connection over ssh that a person opened is gone, and only a person can open it again.
+
+    Nothing tries to log in meanwhile; work goes on, and the next tick after the login carries.
+    """
+
+    code = "login-needed"
+    what = "nobody is logged in to {host}: {reason}"
+    remedy = "log in again: {command}"
+
+
+class FarSideRefused(CarryFailed):
+    """What lies at the other end of ssh is not what an exchange folder holds, or too much of it."""
+
+    code = "far-side-refused"
+    what = "the folder at the other end is refused: {reason}"
+    remedy = "look at it there; nothing of it was used"
+
+
+class NotYet(CarryFailed):
+    """Central could not be reached several times in a row, so it is not tried at every tick.
+
+    `pulk relay tick --now` tries at once.
+    """
+
+    code = "not-yet"
+    what = "it is tried again in {wait_s} s, after {failures} failures; the last: {last}"
+    remedy = "mend that, then run `pulk relay tick --now` or wait"
+
+
 class SealRefused(PulkError):
     """A seal in the spool is not what its pilot signed, or belongs to no lease held here."""
 

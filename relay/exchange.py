@@ -19,7 +19,8 @@ from relay.carrier.directory import DirectoryCarrier
 from relay.core.custody import Place
 from relay.home import Home, make_spool
 from relay.report import report
-from relay.tick import fetch, gather
+from relay.carrying import fetch
+from relay.tick import gather
 
 PARTS = "parts"  # a folder of the spool: parts of central's bundles that wait for the rest
 
