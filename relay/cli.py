@@ -220,6 +220,46 @@ def doctor(folder: Path, as_json: bool) -> None:
     _say({"ok": not any(f.remedy for f in findings), "findings": rows}, words, as_json)
 
 
+@group.command("pass")
+@FOLDER
+@click.argument("key")
+@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--days", default=90, show_default=True, type=click.IntRange(1, 400))
+@AS_JSON
+def pass_command(folder: Path, key: str, target: Path, days: int, as_json: bool) -> None:
+    """Write to OUT what lets the courier of public key KEY carry for this site to central."""
+    from relay.home import open_home
+    from relay.passing import give
+
+    given = give(open_home(folder), key, target, days)
+    about = {"site": given.site, "key": given.key.hex(), "ends_us": given.ends_us}
+    _say(about, f"{target}: for {days} days; give it to the courier of that key", as_json)
+
+
+@group.command("hop-init")
+@FOLDER
+@click.option("--name", required=True, help="The hop's, in custody records.")
+@AS_JSON
+def hop_init(folder: Path, name: str, as_json: bool) -> None:
+    """Make a hop in DIR: it carries between a site and central and holds no site's key."""
+    from relay.hop.opening import make
+
+    key = make(folder, name)
+    words = f"key: {key}\nHave the site run `pulk relay pass DIR {key} OUT`; then edit hop.toml."
+    _say({"key": key}, words, as_json)
+
+
+@group.command()
+@FOLDER
+@click.option("--interval", default=0.0, help="Walk again after so many seconds [default: once].")
+@AS_JSON
+def hop(folder: Path, interval: float, as_json: bool) -> int:
+    """Carry once between the two ends of the hop in DIR, or on and on; 75: one was not reached."""
+    from relay.hop.loop import run
+
+    return run(folder, interval, lambda about, words: _say(about, words, as_json))
+
+
 @group.command("pilot-folder")
 @FOLDER
 @AS_JSON

@@ -92,8 +92,8 @@ class CentralSection(_Section):
     """Where central is; without `url` bundles travel by `export` and `import`.
 
     `url`: https://HOST, file:///FOLDER or ssh://USER@HOST/FOLDER; the folder is an exchange folder.
-    `ca`: certificates to trust instead of this machine's, relative to relay.toml. `wait_s`: how long
-    `relay run` lets central hold an answer until it has news; 0: not at all.
+    `ca`: certificates to trust instead of this machine's, relative to relay.toml. `wait_s`: how
+    long `relay run` lets central hold an answer until it has news; 0: not at all.
     """
 
     url: Annotated[str, AfterValidator(_address)] = ""

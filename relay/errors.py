@@ -68,9 +68,10 @@ class NotCentral(CarryFailed):
 
 
 class ProxyRefused(CarryFailed):
-    """The proxy of HTTPS_PROXY lets nothing through: it wants a login (407) or forbids the address.
+    """The proxy of HTTPS_PROXY lets nothing through: it wants a login (407) or forbids that.
 
-    Name it with `user:password@` in the variable if it wants that, or ask the site's network people.
+    Name it with `user:password@` in the variable if it wants that, or ask the site's network
+    people.
     """
 
     code = "proxy-refused"
@@ -79,10 +80,10 @@ class ProxyRefused(CarryFailed):
 
 
 class CentralNotProven(CarryFailed):
-    """Central's TLS certificate does not count here: expired, for another name, of another authority.
+    """Central's TLS certificate does not count here: expired, for another name or authority.
 
-    If central has an authority of its own, name its certificates with `[central] ca`. If it expired,
-    tell central's operator; if it is not valid yet, look after this machine's clock.
+    If central has an authority of its own, name its certificates with `[central] ca`. If it is too
+    old, tell central's operator; if it is not valid yet, look after this machine's clock.
     """
 
     code = "central-not-proven"

@@ -16,10 +16,10 @@ from bundle.wire.manifest import SITES_OWN
 from relay import accept, custody, delta, lock, offer, resync, state, stream, works
 from relay.carrier.contract import Outgoing
 from relay.carrier.directory import DirectoryCarrier
+from relay.carrying import fetch
 from relay.core.custody import Place
 from relay.home import Home, make_spool
 from relay.report import report
-from relay.carrying import fetch
 from relay.tick import gather
 
 PARTS = "parts"  # a folder of the spool: parts of central's bundles that wait for the rest

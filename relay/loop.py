@@ -55,7 +55,7 @@ def run(home: Home, interval_s: float, *, until_idle: bool) -> int:
 
 
 def _listener(home: Home, interval_s: float) -> Listener | None:
-    """Return what hears of news; None where there is nobody to ask, or ticks come as soon anyway."""
+    """Return what hears of news; None where nobody is to be asked, or ticks come as soon anyway."""
     central = home.config.central
     if not central.url or parse(central.url).scheme is not Scheme.HTTP:
         return None

@@ -1,7 +1,7 @@
 """Those who were told all there is for them and wait for news: looked after from memory alone.
 
 A site's relay that runs as a daemon holds one such connection, so that work comes within a second
-and nobody asks over and over. Each ends after a time of its own, with nothing new if there was none.
+and nobody asks over and over. Each ends after a time of its own, with nothing new if need be.
 """
 
 from __future__ import annotations

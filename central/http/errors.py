@@ -154,7 +154,7 @@ class BodyBroken(PulkError):
 
 
 class UploadMoved(PulkError):
-    """A transfer goes on from another byte than the one where it broke off here. Ask, then go on."""
+    """A transfer goes on from another byte than the one where it broke off here. Ask first."""
 
     code = "upload-moved"
     what = "it goes on at byte {at}, and {held_bytes} bytes are here"

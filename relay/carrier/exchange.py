@@ -12,7 +12,7 @@ from bundle.limits import BUNDLE_BYTES_MAX
 from bundle.media.sight import is_sound, look
 from bundle.spool import publish
 from relay.carrier.contract import Answer, Outgoing, Passing
-from relay.carrier.folder import SUFFIX, TO_CENTRAL, TO_SITE, Entry, Folder, bundle_of
+from relay.carrier.folder import CUSTODY, SUFFIX, TO_CENTRAL, TO_SITE, Entry, Folder, bundle_of
 from relay.carrier.laid import Laid
 
 _LOG = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class ExchangeCarrier:
             if bundle is None or not 0 < entry.size_bytes <= BUNDLE_BYTES_MAX:
                 continue
             if self._is_done(bundle):
-                done.append(entry.name)
+                done += [entry.name, f"{bundle}{CUSTODY}"]
             elif not is_known(bundle, entry.size_bytes):
                 yield self._take(bundle, entry, into)
         self._tidy(done)

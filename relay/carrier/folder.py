@@ -19,7 +19,7 @@ from bundle.media.copy import failing, lay_checked, must_be_folder, pieces_of, s
 from bundle.spool import publish
 
 TO_CENTRAL, TO_SITE = "to-central", "to-site"
-SUFFIX = ".pulk"
+SUFFIX, CUSTODY = ".pulk", ".custody"  # a bundle, and who carried it
 ENTRIES_MAX = 100_000
 BUNDLE_NAME = re.compile(r"([0-9a-f]{64})\.pulk")
 
@@ -98,7 +98,8 @@ class NearFolder:
                 left -= min(left, len(piece))
 
     def put(self, path: Path, side: str, name: str, *, fresh: bool = False) -> None:
-        """See `Folder`; it is read back. Raises MediumFailed."""
+        """See `Folder`; it is read back, so nothing needs to be fresh. Raises MediumFailed."""
+        del fresh
         lay_checked(path, self._folder(side), name)
 
     def remove(self, side: str, names: list[str]) -> None:

@@ -50,11 +50,12 @@ class Standing:
     site: str
     signer: Signer
     certificate: bytes
+    courier_pass: bytes = b""
 
     def signed(self, method: str, path: str) -> str:
         """Return the value of `Authorization` for a request made now."""
         now_us = time.time_ns() // 1000
-        return sign_request(self.signer, self.certificate, method, path, now_us)
+        return sign_request(self.signer, self.certificate, method, path, now_us, self.courier_pass)
 
 
 class HttpCarrier:
@@ -242,7 +243,7 @@ class _Taking:
         self.at = 0  # where the body was put
 
     def sink(self, status: int, headers: Mapping[str, str]) -> IO[bytes]:
-        """Open the file. Raises _OtherCopy. A busy central may have been asked before: then it is opened anew."""
+        """Open the file, anew where central was busy before. Raises _OtherCopy."""
         self._drop()
         tag = {name.lower(): value for name, value in headers.items()}.get("etag", "")
         if self._parts is None or not tag or tag.startswith("W/"):

@@ -1,4 +1,4 @@
-"""Which bundles this relay laid into an exchange folder, so that it removes its own and no others."""
+"""Which bundles this relay laid into an exchange folder: it removes its own and no others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running a program of the system's with limits on its time, its words, its memory and its files."""
+"""Running a program of the system's with limits on its time, words, memory and files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How a program ended. `code` is its exit status; `excess` what it took too much of, or none."""
+    """How a program ended. `code`: its exit status; `excess`: what it took too much of."""
 
     code: int
     out: str
@@ -39,7 +39,7 @@ class Done:
 
 
 def run(argv: Sequence[str], said: str, limits: Limits) -> Done:
-    """Run a program with this standard input, in a session of its own, so that nothing asks a person.
+    """Run a program with this standard input, in a session of its own: nothing asks a person.
 
     Raises OSError where it can't be started.
     """
@@ -64,7 +64,7 @@ def run(argv: Sequence[str], said: str, limits: Limits) -> Done:
     finally:
         _end(process)
     words = [raw.decode(errors="replace") for raw in (out, error)]
-    return Done(process.returncode, *words, excess)
+    return Done(process.returncode, words[0], words[1], excess)
 
 
 def _limit(pid: int, limits: Limits) -> None:

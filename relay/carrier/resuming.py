@@ -1,9 +1,9 @@
 """Files that come in pieces: what came of a transfer that broke off waits for the rest.
 
 A file's name holds the bundle's id and a tag of the very copy that it is a part of, so that two
-copies of one bundle, with different chunks absent, are never mixed. Two ticks at once write the same
-bytes to the same places. A kill or a power cut may leave a part whose end was never written: what
-was put together is read before it counts.
+copies of one bundle, with different chunks absent, are never mixed. Two ticks at once write the
+same bytes to the same places. A kill or a power cut may leave a part whose end was never written:
+what was put together is read before it counts.
 """
 
 from __future__ import annotations

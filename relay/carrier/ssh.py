@@ -33,8 +33,8 @@ _DENIED = ("permission denied", "too many authentication failures", "no more aut
 class Reach:
     """How to get there. `path`: of the exchange folder, in characters that need no quoting.
 
-    `by_person`: only over a connection that a person opened; else by keys too. `control`: where that
-    connection's socket lies, `config`: an ssh_config; where empty, as the person's own files say.
+    `by_person`: only over a connection that a person opened; else by keys too. `control`: where
+    that connection's socket lies, `config`: an ssh_config; empty: as the person's own files say.
     """
 
     host: str
@@ -128,7 +128,10 @@ class FarFolder:
         begun = there.get(f".{name}.part", 0)
         is_on = 0 < begun < size and not fresh
         lines = [] if is_on or not begun else [f"-rm {part}"]
-        lines += [f"put -f {'-a ' if is_on else ''}{_local(path)} {part}", f"rename {part} {target}"]
+        lines += [
+            f"put -f {'-a ' if is_on else ''}{_local(path)} {part}",
+            f"rename {part} {target}",
+        ]
         self._sftp("\n".join(lines), size)
         if {one.name: one.size_bytes for one in self._listed(f"ls -ln {target}")}.get(name) != size:
             raise FarSideRefused(where=self.where, reason=f"{name} is not as long as it was sent")
@@ -159,7 +162,10 @@ class FarFolder:
         return found
 
     def _sftp(self, batch: str, size_bytes: int) -> str:
-        """Run commands; return what they printed. Raises LoginNeeded, FarSideRefused, CarryFailed."""
+        """Run commands; return what they printed.
+
+        Raises LoginNeeded, FarSideRefused, CarryFailed.
+        """
         self.check()
         argv = ["sftp", *self._reach.options(), "-b", "-", self._reach.target]
         done = self._run(argv, f"{batch}\n", size_bytes)
