@@ -14,6 +14,7 @@ from bundle.spool import publish
 from relay.carrier.contract import Answer, Outgoing, Passing
 from relay.carrier.folder import CUSTODY, SUFFIX, TO_CENTRAL, TO_SITE, Entry, Folder, bundle_of
 from relay.carrier.laid import Laid
+from relay.errors import FarSideRefused
 
 _LOG = logging.getLogger(__name__)
 
@@ -59,7 +60,12 @@ class ExchangeCarrier:
             if self._is_done(bundle):
                 done += [entry.name, f"{bundle}{CUSTODY}"]
             elif not is_known(bundle, entry.size_bytes):
-                yield self._take(bundle, entry, into)
+                try:
+                    path = self._take(bundle, entry, into)
+                except FarSideRefused as error:  # one planted file must not keep others away
+                    _LOG.warning("bundle not given", extra={"reason": error.text()})
+                    continue
+                yield path
         self._tidy(done)
 
     def _take(self, bundle: BundleId, entry: Entry, into: Path) -> Path:

@@ -7,6 +7,7 @@ Where it is gone nothing tries to log in; that is told, and the next tick looks 
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ CHECK_S = 20.0
 NOTHING = "the other end said nothing"
 # mode, links, owner, group, size, three words of a date, name
 _ROW = re.compile(r"-[-rwxsStT]{9}[.+@]?\s+\S+\s+\S+\s+\S+\s+([0-9]{1,15})(?:\s+\S+){3}\s+(\S+)")
+_GONE = ("not found", "no such file", "not a regular file")
+_TOO_LONG = -signal.SIGXFSZ
 _DENIED = ("permission denied", "too many authentication failures", "no more authentication")
 
 
@@ -110,7 +113,7 @@ class FarFolder:
             here = 0
         if here < entry.size_bytes:
             option = "-a" if here else ""
-            self._sftp(f"get {option} {source} {_local(part)}", entry.size_bytes)
+            self._sftp(f"get {option} {source} {_local(part)}", entry.size_bytes, entry.name)
         if part.is_symlink() or not part.is_file():
             raise FarSideRefused(where=self.where, reason=f"{entry.name} is no plain file")
         part.chmod(publish.FILE_MODE)
@@ -161,8 +164,8 @@ class FarFolder:
                 found.append(Entry(row[2].rsplit("/", 1)[-1], int(row[1])))
         return found
 
-    def _sftp(self, batch: str, size_bytes: int) -> str:
-        """Run commands; return what they printed.
+    def _sftp(self, batch: str, size_bytes: int, name: str = "") -> str:
+        """Run commands; return what they printed. `name`: of the one file that is asked for.
 
         Raises LoginNeeded, FarSideRefused, CarryFailed.
         """
@@ -177,6 +180,9 @@ class FarFolder:
             )
         if done.code != 0:
             self.check()  # the connection may have ended in the middle
+            if name and (done.code == _TOO_LONG or any(w in done.error.lower() for w in _GONE)):
+                reason = f"{name} is not what the listing said"
+                raise FarSideRefused(where=self.where, reason=reason)
             raise self._failure(done)
         return done.out
 

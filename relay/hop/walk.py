@@ -24,7 +24,7 @@ from relay.carrier.contract import Outgoing
 from relay.carrier.exchange import is_whole, taken
 from relay.carrier.folder import CUSTODY, TO_CENTRAL, TO_SITE, Entry, Folder, bundle_of
 from relay.carrier.http import HttpCarrier
-from relay.errors import CarryFailed
+from relay.errors import CarryFailed, FarSideRefused
 from relay.hop.given import Given
 from relay.hop.hold import SIDECAR_BYTES_MAX, Hold
 from relay.hop.refused import Refusals
@@ -92,16 +92,29 @@ def _take(hop: Hop, walked: Walked, folder: Folder, side: str) -> None:
         if not hop.hold.path(side, bundle).exists():
             if refusals.knows(entry) or not _has_room(hop, entry.size_bytes):
                 continue
-            file = taken(folder, side, entry, hop.hold.tmp)
-            if not _is_sound(file, bundle):
+            file = _brought(hop, folder, side, entry)
+            if file is None:
                 walked.refused += 1
                 refusals.note(entry)
-                file.unlink(missing_ok=True)
                 continue
             earlier = _sidecar(hop, folder, side, sidecars.get(f"{bundle}{CUSTODY}"))
             hop.hold.took(side, file, bundle, folder.where, earlier)
             walked.took[side] += 1
         folder.remove(side, [entry.name, f"{bundle}{CUSTODY}"])
+
+
+def _brought(hop: Hop, folder: Folder, side: str, entry: Entry) -> Path | None:
+    """Bring a file here; None where it is not the whole bundle that it is named for."""
+    bundle = bundle_of(entry)
+    try:
+        file = taken(folder, side, entry, hop.hold.tmp)
+    except FarSideRefused as error:
+        _LOG.warning("not carried", extra={"reason": error.text()})
+        return None
+    if bundle is not None and _is_sound(file, bundle):
+        return file
+    file.unlink(missing_ok=True)
+    return None
 
 
 def _give(hop: Hop, walked: Walked, folder: Folder, side: str) -> None:
