@@ -16,12 +16,13 @@ from bundle.media.gaps import numbers
 from bundle.media.goods import goods_of
 from bundle.media.take import Became, Reception, take
 from bundle.media.take import Came as Taken
-from bundle.wire.manifest import CENTRAL, CENTRALS_OWN
+from bundle.wire.manifest import CENTRAL, CENTRALS_OWN, SITES_OWN
 from central.authority import Authority
 from central.home import Home
 from central.parking import Disposition
 
 SUFFIX = ".pulk"
+ANSWERED = (Became.LANDED, Became.KNOWN)
 PARTS = "parts"  # a folder of central's: parts of sites' bundles that wait for the rest
 CARRIED = "carried"  # what went out on media, so that the next one goes on
 
@@ -57,11 +58,17 @@ def absorb_all(
 ) -> list[Came]:
     """Take every bundle below a directory, whatever it is called; nothing there is changed.
 
-    Raises MediumFailed.
+    Each site that brought anything is to have an answer: without it what it brought comes again
+    with every trip. Raises MediumFailed.
     """
     came: list[Came] = []
+    owed: set[SiteName] = set()
     for one in take(source, _reception(authority, home, progress)):
         came += _absorb(authority, one)
+        if one.became in ANSWERED and one.facts is not None and one.facts.kind in SITES_OWN:
+            owed.add(SiteName(one.facts.producer))
+    if owed:
+        authority.owe(owed)
     return came
 
 

@@ -292,6 +292,13 @@ def _status_words(about: dict[str, Any]) -> str:
     lines.append(
         "nothing has come from central yet" if heard is None else f"central heard {heard} s ago"
     )
+    if trouble := about["central"]["trouble"]:
+        lines.append(
+            f"! central not reached for {trouble['since_s']} s, {trouble['failures']} failures: "
+            f"{trouble['text']}"
+        )
+    if about["purge"]:
+        lines.append(f"! {about['purge']}")
     if about["central"]["alarm"]:
         lines.append(f"! {about['central']['alarm']}")
     if about["central"]["forked"]:

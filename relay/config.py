@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -114,11 +115,21 @@ class SshSection(_Section):
 
 
 class SpoolSection(_Section):
-    """Where the spool lies (relative to relay.toml) and how much of its disk is kept free."""
+    """Where the spool lies (relative to relay.toml), how much room there is and for how long.
+
+    `bytes_max`, `inodes_max`: the account's quota, as far as it is for the spool; 0: none.
+    `purge_after_days`: the site removes what was not touched for so long; `purge_at`: everything,
+    then (UTC, unless it says otherwise); `purge_warn_days`: so long before it is told.
+    """
 
     path: str = "."
     free_bytes_min: Count = 1 << 30
     free_inodes_min: Count = 10_000
+    bytes_max: Count = 0
+    inodes_max: Count = 0
+    purge_after_days: Annotated[float, Field(ge=0, le=3650)] = 0
+    purge_at: datetime | None = None
+    purge_warn_days: Annotated[float, Field(ge=0, le=3650)] = 3
 
 
 class PilotsSection(_Section):

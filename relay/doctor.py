@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from relay import holding, news, state
+from relay import holding, news, purging, state
 from relay.home import Home, now_us
 from site_adapters.contract import Finding
 
@@ -31,6 +31,7 @@ def examine(home: Home) -> list[Finding]:
         _links(home),
         _tasks(home),
         _news(home),
+        _purge(home),
         *home.adapter.examine(),
         Finding("trust version", str(home.trust().version)),
     ]
@@ -42,6 +43,13 @@ def _tasks(home: Home) -> Finding:
     word = holding.known(home.spool)
     remedy = "let nodes allow user namespaces, or run only what you trust; see docs/pilot.md"
     return Finding("tasks are held", holding.in_words(word), remedy if word[:5] == "plain" else "")
+
+
+def _purge(home: Home) -> Finding:
+    """Tell what the site's purge would take."""
+    found = purging.words(home)
+    remedy = "carry what waits to central, or move the spool; nothing is touched to look newer"
+    return Finding("purge", found or "not near", remedy if found else "")
 
 
 def _news(home: Home) -> Finding:

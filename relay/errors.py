@@ -39,12 +39,15 @@ class OtherTick(PulkError):
 
 
 class NoSpace(PulkError):
-    """A work bundle would not leave the free bytes or inodes that the configuration keeps."""
+    """A work bundle would use up bytes or inodes that are kept free, or more than the quota.
+
+    Free space, or raise what [spool] allows. Central hears of it in the next report.
+    """
 
     code = "no-space"
     transient = True
-    what = "it needs {need} more {unit}, {free} are free and {kept} are kept"
-    remedy = "free space or lower [spool] in relay.toml; it is tried again at every tick"
+    what = "it needs {need} {unit}, and there is room for {room}"
+    remedy = "free space or change [spool] in relay.toml; it is tried again at every tick"
 
 
 class CarryFailed(PulkError):

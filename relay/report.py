@@ -15,7 +15,7 @@ from bundle.records.report import HeldWork, Report
 from bundle.wire.errors import AbsentChunk
 from bundle.wire.manifest import Kind
 from bundle.wire.write import ChunkSource, write_bundle
-from relay import cosign, custody, delta, heads, holding, state, stream, works
+from relay import cosign, custody, delta, heads, holding, purging, state, stream, works
 from relay import profile as profiles
 from relay.core.custody import Place
 from relay.core.shards import tasks_open
@@ -82,7 +82,9 @@ def _whole(home: Home) -> set[tuple[str, str]]:
 def _wanted(home: Home, live: list[Work]) -> int:
     capacity = home.config.capacity
     is_full = 0 < capacity.bundles <= len(live)
-    return 0 if is_full or home.spool.drain.exists() else capacity.tasks_wanted
+    if is_full or home.spool.drain.exists() or not purging.outlook(home).takes_work:
+        return 0
+    return capacity.tasks_wanted
 
 
 def _held(home: Home, work: Work) -> HeldWork:

@@ -7,7 +7,19 @@ from collections import Counter
 from typing import Any
 
 from bundle.intervals import IntervalSet
-from relay import chains, claims, custody, news, quarantine, state, stream, works
+from relay import (
+    carrying,
+    chains,
+    claims,
+    custody,
+    news,
+    purging,
+    quarantine,
+    state,
+    stream,
+    works,
+)
+from relay.core import backoff
 from relay.core.custody import Held, Place
 from relay.exchange import parts_folder
 from relay.home import Home, make_spool, now_us
@@ -30,6 +42,7 @@ def status(home: Home) -> dict[str, Any]:
         "draining": spool.drain.exists(),
         "central": {
             "url": home.config.central.url or None,
+            "trouble": _trouble(home),
             "heard_s": _age_s(central.at_us),
             "alarm": news.alarm(central.at_us, now_us()) or None,
             "commit": central.commit,
@@ -56,8 +69,24 @@ def status(home: Home) -> dict[str, Any]:
             {"file": one.path.name, "code": one.code, "reason": one.text}
             for one in quarantine.every(spool)
         ],
+        "purge": purging.words(home) or None,
         "free_bytes": disk.f_bavail * disk.f_frsize,
         "free_inodes": disk.f_favail if disk.f_files else None,
+    }
+
+
+def _trouble(home: Home) -> dict[str, Any] | None:
+    """Return why central is not reached, since when and when it is tried again."""
+    found = carrying.read(home)
+    if found is None:
+        return None
+    return {
+        "code": found.code,
+        "text": found.text,
+        "failures": found.failures,
+        "since_s": _age_s(found.since_us),
+        "tried_s": _age_s(found.at_us),
+        "again_in_s": round(backoff.waits_s(found, now_us())),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -313,7 +314,9 @@ def _site_words(row: dict[str, Any]) -> Iterator[str]:
     if demand:
         yield f"demands {demand.split()[0]} co-signatures"
     if report["refused"]:
-        yield f"refused {len(report['refused'])} bundles"
+        codes = Counter(code for _, code in report["refused"])
+        why = ", ".join(f"{code} {count}" for code, count in sorted(codes.items()))
+        yield f"refused {len(report['refused'])} bundles ({why})"
 
 
 def _lines(about: dict[str, Any]) -> Iterator[str]:
