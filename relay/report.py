@@ -62,7 +62,7 @@ def _report(
 ) -> Report:
     return Report(
         at_us=now,
-        tasks_wanted=_wanted(home, live),
+        tasks_wanted=wanted(home, live),
         slots=home.config.pilots.count * home.slots,
         pilots_running=sum(view.state is PilotState.RUNNING for view in views.values()),
         held=tuple(_held(home, work) for work in live),
@@ -79,7 +79,8 @@ def _whole(home: Home) -> set[tuple[str, str]]:
     return {(one, AbsentChunk.code) for one in delta.wanted_whole(home.spool)}
 
 
-def _wanted(home: Home, live: list[Work]) -> int:
+def wanted(home: Home, live: list[Work]) -> int:
+    """Return how many unfinished tasks the site wants to hold now."""
     capacity = home.config.capacity
     is_full = 0 < capacity.bundles <= len(live)
     if is_full or home.spool.drain.exists() or not purging.outlook(home).takes_work:

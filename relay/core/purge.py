@@ -1,7 +1,7 @@
 """When a site clears its scratch: what is warned of, and when no more work is taken. Pure.
 
-Files are never touched to look newer. What must be out before the day is told in time; what can't be
-back in time is not begun.
+Files are never touched to look newer. What must be out before the day is told in time; what
+cannot be back in time is not begun.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Far]:
 
 @pytest.fixture
 def https(far: Far, tmp_path: Path) -> Iterator[HttpsLine]:
-    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts").mkdir(exist_ok=True)
     certifier = Certifier(tmp_path)
     with wired(*far.place, tls=certifier.server()) as wire:
         yield HttpsLine(far, tmp_path / "parts", wire, certifier)
@@ -51,13 +51,13 @@ def https(far: Far, tmp_path: Path) -> Iterator[HttpsLine]:
 
 @pytest.fixture
 def folder(far: Far, tmp_path: Path) -> FolderLine:
-    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts").mkdir(exist_ok=True)
     return FolderLine(far, tmp_path / "parts", tmp_path / "exchange")
 
 
 @pytest.fixture
 def ssh(far: Far, sshd: Sshd, tmp_path: Path) -> Iterator[SshLine]:
-    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts").mkdir(exist_ok=True)
     sshd.allow()
     with wired("127.0.0.1", sshd.port) as wire:
         made = SshLine(far, tmp_path / "parts", tmp_path / "exchange", wire, sshd=sshd)
