@@ -30,8 +30,9 @@ NOW_US = 1_700_000_000_000_000
 
 def configure(world: World, **keys: object) -> None:
     path = world.home.folder / "relay.toml"
-    lines = "".join(f"{name} = {value}\n" for name, value in keys.items())
-    path.write_text(path.read_text().replace("[spool]\n", f"[spool]\n{lines}"))
+    kept = [one for one in path.read_text().splitlines() if one.split(" ")[0] not in keys]
+    kept.insert(kept.index("[spool]") + 1, "\n".join(f"{k} = {v}" for k, v in keys.items()))
+    path.write_text("\n".join(kept) + "\n")
     world.home = open_home(world.home.folder)
 
 
