@@ -161,6 +161,8 @@ def pack(
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--size", "size_text", help="How much of OUT to use [default: what is free].")
 @click.option("--part-size", help="Of a file, at most [default: what the oldest FAT takes].")
+@click.option("--site", "only", help="Fill OUT for this site alone.")
+@click.option("--remove", is_flag=True, help="Remove from IN what is central's now.")
 @AS_JSON
 @click.pass_obj
 def exchange(
@@ -170,19 +172,22 @@ def exchange(
     target: Path,
     size_text: str | None,
     part_size: str | None,
+    only: str | None,
+    remove: bool,
     as_json: bool,
 ) -> int:
     """Take every bundle below IN, then fill OUT with what the sites are to have."""
     from bundle.cli.progress import progress
-    from bundle.ids import SiteName
+    from bundle.ids import SiteName, parse_site
     from bundle.media import said
     from bundle.media.choose import PART_BYTES_MAX
     from central import stick
 
     size_bytes, part_bytes = _size(size_text), _size(part_size) or PART_BYTES_MAX
     with opened(folder, config_file, "exchange") as (home, authority):
-        came = stick.absorb_all(authority, home, source, progress=progress)
+        came = stick.absorb_all(authority, home, source, remove=remove, progress=progress)
         sites = [SiteName(str(row["site"])) for row in authority.sites()]
+        sites = [parse_site(only)] if only else sites
         left, filled = stick.leave_outboxes(
             authority,
             home,

@@ -12,6 +12,9 @@ from bundle.ids import BundleId, SiteName
 from bundle.trust import courier
 from bundle.trust.courier import Pass
 from bundle.trust.keys import KeyFile, MemoryKey, Role
+from bundle.wire.manifest import Kind
+from bundle.wire.read import open_bundle
+from central import stick
 from central.home import now_us
 from relay.carrier.exchange import is_whole
 from relay.carrier.folder import TO_CENTRAL, TO_SITE
@@ -19,7 +22,7 @@ from relay.errors import ConfigRefused
 from relay.hop import opening
 from relay.hop.opening import open_hop
 from relay.hop.walk import walk
-from tests.central.site import SITE
+from tests.central.site import SITE, enrolled
 from tests.relay.carriers.far import LARGE_BYTES, Far
 from tests.relay.carriers.lines import HttpsLine, SshLine
 
@@ -198,3 +201,29 @@ def test_custody_records_that_are_planted_stay_small_and_harmless(far: Far, tmp_
 
 def lines(path: Path) -> list[dict[str, object]]:
     return [json.loads(one) for one in path.read_bytes().splitlines()]
+
+
+def test_central_takes_over_an_exchange_folder_answers_once_and_leaves_it_tidy(
+    tmp_path: Path,
+) -> None:
+    site = enrolled(tmp_path)
+    folder = exchange(tmp_path / "exchange")
+    report = site.report(tmp_path, 0)
+    shutil.copy(report, folder / TO_CENTRAL / report.name)
+    (folder / TO_CENTRAL / f"{report.stem}.custody").write_bytes(b"{}\n")
+    (folder / TO_CENTRAL / "notes.txt").write_bytes(b"mine")
+    authority = site.authority()
+    try:
+        (came,) = stick.absorb_all(authority, site.home, folder / TO_CENTRAL, remove=True)
+        assert came.outcome == "merged"
+        assert [one.name for one in (folder / TO_CENTRAL).iterdir()] == ["notes.txt"]
+        (answer,) = authority.outbox(SiteName(SITE))
+        path = authority.outgoing(SiteName(SITE), answer.id)
+        with open_bundle(path, site.trust(), audience=SITE, kinds=frozenset({Kind.WORK})) as said:
+            (receipt,) = said.manifest.receipts
+        assert 0 in receipt.merged
+        shutil.copy(report, folder / TO_CENTRAL / report.name)  # it has not heard yet: once more
+        stick.absorb_all(authority, site.home, folder / TO_CENTRAL, remove=True)
+        assert len(authority.outbox(SiteName(SITE))) == 1
+    finally:
+        authority.close()
