@@ -1,7 +1,7 @@
 """Uploads that broke off: what came of them waits, so that the site sends the rest alone.
 
-`uploads/partial/<site>/<bundle>` holds the beginning of a file; while a transfer is under way it
-lies there with a suffix of its own, so that two never write to one file. Nothing here is verified:
+`partial/<site>/<bundle>` holds the beginning of a file; while a transfer is under way it lies in
+`uploads` under a name of its own, so that two never write to one file. Nothing here is verified:
 what was put together is read before it counts, and judged then like any other file.
 """
 
@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from bundle.ids import BundleId, SiteName
 from central.home import Home
 
-FOLDER = "partial"
 KEPT_BYTES_MIN = 1 << 20  # what is shorter comes again as fast
 KEPT_S = 3 * 86_400.0
 PER_SITE_MAX = 4
-_UNDER_WAY = "."  # between a bundle's id and what tells transfers apart
+_UNDER_WAY = re.compile(r"([0-9a-f]{64})\.(.{1,63})\.[0-9]+-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +29,6 @@ class Partials:
 
     home: Home
     bytes_max: int
-
-    @property
-    def root(self) -> Path:
-        """Where all of it lies."""
-        return self.home.uploads / FOLDER
 
     def held(self, site: SiteName, bundle: BundleId) -> int:
         """Return how many bytes of a bundle wait for the rest."""
@@ -45,9 +39,7 @@ class Partials:
 
     def begin(self, site: SiteName, bundle: BundleId, at: int) -> Path | None:
         """Return a file of one's own to write from `at` on; None where other bytes wait here."""
-        folder = self.root / site
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        own = folder / f"{bundle}{_UNDER_WAY}{os.getpid()}-{os.urandom(6).hex()}"
+        own = self.home.uploads / f"{bundle}.{site}.{os.getpid()}-{os.urandom(6).hex()}"
         if not at:
             return own
         with contextlib.suppress(FileNotFoundError):
@@ -64,7 +56,9 @@ class Partials:
             if size < max(KEPT_BYTES_MIN, self.held(site, bundle) + 1) or size > self.bytes_max:
                 own.unlink()
             else:
-                os.replace(own, self._kept(site, bundle))
+                kept = self._kept(site, bundle)
+                kept.parent.mkdir(mode=0o700, exist_ok=True)
+                os.replace(own, kept)
                 self.sweep()
 
     def drop(self, site: SiteName, bundle: BundleId) -> None:
@@ -73,20 +67,18 @@ class Partials:
 
     def recover(self) -> None:
         """Let what a killed server was receiving wait too; call it before anything is received."""
-        for path in self._files():
-            bundle, is_under_way, _ = path.name.partition(_UNDER_WAY)
-            if is_under_way:
-                self.keep(SiteName(path.parent.name), BundleId(bundle), path)
+        for path in sorted(self.home.uploads.iterdir()):
+            if found := _UNDER_WAY.fullmatch(path.name):
+                self.keep(SiteName(found[2]), BundleId(found[1]), path)
         self.sweep()
 
     def sweep(self) -> None:
         """Remove what is old, what is too much of one site, and the oldest of what is too much."""
         rows = []
-        for path in self._files():
+        for path in self.home.partial.glob("*/*"):
             with contextlib.suppress(FileNotFoundError):
-                if _UNDER_WAY not in path.name:
-                    found = path.stat()
-                    rows.append((found.st_mtime, found.st_size, path))
+                found = path.stat()
+                rows.append((found.st_mtime, found.st_size, path))
         limit, total = time.time() - KEPT_S, 0
         of_site: dict[str, int] = {}
         for made, size, path in sorted(rows, reverse=True):
@@ -99,7 +91,4 @@ class Partials:
                 of_site[path.parent.name] -= 1
 
     def _kept(self, site: SiteName, bundle: BundleId) -> Path:
-        return self.root / site / bundle
-
-    def _files(self) -> Iterator[Path]:
-        yield from sorted(self.root.glob("*/*"))
+        return self.home.partial / site / bundle

@@ -90,7 +90,7 @@ def test_what_central_holds_of_a_broken_upload_is_bounded_and_outlives_its_resta
         until(partial(held, far, one.id))
     kept = [one for one in bundles if held(far, one.id)]
     assert len(kept) == 4  # of one site; the oldest went
-    folder = far.served.site.home.uploads / "partial" / SITE
+    folder = far.served.site.home.partial / SITE
     assert sum(one.stat().st_size for one in folder.iterdir()) < 4 * LARGE_BYTES
     for one in bundles:
         assert https.carrier().send(one) is not None
