@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import stat
@@ -119,9 +120,12 @@ def strangers(workings: Workings) -> list[Path]:
 
 def _is_full(workings: Workings, path: Path) -> bool:
     """Return whether no more is kept of signers that are not known; anybody can bring that."""
-    sizes = [one.stat().st_size for one in strangers(workings)]
-    total = sum(sizes) + path.lstat().st_size
-    return len(sizes) >= STRANGERS_MAX or total > STRANGERS_BYTES_MAX
+    count, total = 0, path.lstat().st_size
+    for one in strangers(workings):
+        with contextlib.suppress(FileNotFoundError):  # another process took it
+            total += one.lstat().st_size
+            count += 1
+    return count >= STRANGERS_MAX or total > STRANGERS_BYTES_MAX
 
 
 def _told_apart(path: Path) -> str:
