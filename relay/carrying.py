@@ -7,7 +7,7 @@ when it is over; between the two it stands in `pulk relay status`.
 from __future__ import annotations
 
 import logging
-import random
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from relay.errors import CarryFailed, LoginNeeded, NotYet
 from relay.home import Home, now_us
 
 _LOG = logging.getLogger(__name__)
+CHANCE_BYTES = 6
 _FILE = "trouble"
 
 
@@ -85,7 +86,7 @@ def _remember(home: Home, old: Trouble | None, error: PulkError) -> None:
     new = backoff.after_failure(
         old,
         now_us(),
-        random.random(),  # noqa: S311  no secret
+        int.from_bytes(os.urandom(CHANCE_BYTES)) / 256**CHANCE_BYTES,
         Pace(carry.retry_s, carry.retry_s_max),
         error.code,
         error.text(),

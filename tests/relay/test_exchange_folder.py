@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from relay import enrol
 from relay.carrier import address
 from relay.carrier.address import Scheme
 from relay.config import load
@@ -120,3 +121,16 @@ def test_what_is_no_address_is_refused_when_the_file_is_read(world: World, text:
     path.write_text(path.read_text() + f'[central]\nurl = "{text}"\n')
     with pytest.raises(ConfigRefused, match=r"central\.url"):
         load(path)
+
+
+@pytest.mark.parametrize("url", ["file:///scratch/x", "ssh://me@host/x", "https://host/x"])
+def test_a_relay_is_made_for_every_kind_of_address(tmp_path: Path, url: str) -> None:
+    enrol.init(tmp_path / "new", "north", url)
+    assert load(tmp_path / "new" / "relay.toml").central.url == url
+
+
+@pytest.mark.parametrize("url", ["ftp://host/x", 'file:///x"y', "https://host/a?b"])
+def test_an_address_that_is_none_makes_no_relay(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigRefused):
+        enrol.init(tmp_path / "new", "north", url)
+    assert not (tmp_path / "new").exists()
