@@ -25,8 +25,10 @@ class Forward:
     def close(self) -> None:
         async def end() -> None:
             self._server.close()
-            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in left:
                 task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
             await asyncio.sleep(0.05)
 
         asyncio.run_coroutine_threadsafe(end(), self._loop).result(10)

@@ -39,8 +39,11 @@ class Wire:
             for one in list(self._open):
                 one.transport.abort()
             await asyncio.sleep(0.05)
-            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in left:
                 task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+            await asyncio.sleep(0)  # what was aborted is closed by the loop
 
         self._do(end()).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -63,8 +66,8 @@ class Wire:
             await asyncio.gather(
                 self._pump(reader, there, is_up=True), self._pump(back, writer, is_up=False)
             )
-        except (OSError, asyncio.CancelledError):
-            pass
+        except (OSError, RuntimeError, asyncio.CancelledError):
+            pass  # it was cut
         finally:
             for one in (writer, there):
                 if one is not None:

@@ -19,7 +19,7 @@ from relay.carrier.http import Standing
 from tests.central.site import SITE
 from tests.central.test_http import Served
 
-LARGE_BYTES = 3 << 20
+LARGE_BYTES = 6 << 20
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class Far:
 
     def prepare(self) -> None:
         """Have central pack a large work bundle for the site."""
-        files = tuple((f"f{n}", os.urandom(LARGE_BYTES // 4)) for n in range(4))
+        files = tuple((f"f{n}", os.urandom(LARGE_BYTES // 8)) for n in range(8))
         step = Step("make", Command(("true",)), files=tuple(name for name, _ in files))
         raw = spec.encode(Dataset("large", 3, 1, (step,), files=files))
         self.served.client.submit(raw, os.urandom(8).hex())
