@@ -37,6 +37,7 @@ class Forward:
         self._loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there: asyncio.StreamWriter | None = None
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             method, place, _ = head.split(" ", 2)
@@ -47,6 +48,8 @@ class Forward:
                     b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
                 )
                 await writer.drain()
+                writer.close()
+                await writer.wait_closed()
                 return
             host, _, port = place.rpartition(":")
             back, there = await asyncio.open_connection(host, int(port))
@@ -55,7 +58,9 @@ class Forward:
         except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
-            writer.close()
+            for one in (writer, there):
+                if one is not None:
+                    one.transport.abort()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
