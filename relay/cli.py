@@ -200,21 +200,36 @@ def heed(folder: Path, epoch: str, as_json: bool) -> None:
 
 @group.command()
 @FOLDER
+@click.option("--rebuild", is_flag=True, help="First make lost memory again from the spool.")
 @AS_JSON
-def doctor(folder: Path, as_json: bool) -> None:
+def doctor(folder: Path, rebuild: bool, as_json: bool) -> None:
     """Look at what may go wrong here."""
     from relay.doctor import examine
     from relay.home import make_spool, open_home
 
     home = open_home(folder)
     make_spool(home.spool)
+    again = _rebuilt(home) if rebuild else {}
     findings = examine(home)
     rows = [{"name": f.name, "found": f.found, "remedy": f.remedy} for f in findings]
     words = "\n".join(
         f"{'!' if f.remedy else ' '} {f.name}: {f.found}{f'; {f.remedy}' if f.remedy else ''}"
         for f in findings
     )
-    _say({"ok": not any(f.remedy for f in findings), "findings": rows}, words, as_json)
+    about = {"ok": not any(f.remedy for f in findings), "findings": rows} | again
+    if again:
+        words = f"made again: {', '.join(f'{k} {v}' for k, v in again.items())}\n{words}"
+    _say(about, words, as_json)
+
+
+def _rebuilt(home: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from relay import lock
+    from relay.rebuild import rebuild
+
+    with lock.held(home):
+        return asdict(rebuild(home))
 
 
 @group.command("pilot-folder")

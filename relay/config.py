@@ -93,6 +93,15 @@ class SpoolSection(_Section):
     path: str = "."
     free_bytes_min: Count = 1 << 30
     free_inodes_min: Count = 10_000
+    purge_days: Annotated[float, Field(ge=0, le=10_000)] = 0  # files untouched so long are deleted
+
+
+class StatusSection(_Section):
+    """Where ticks write the status page (relative to relay.toml), how often, who may read it."""
+
+    folder: str = "status"
+    every_s: Seconds = 60.0
+    public: bool = False
 
 
 class PilotsSection(_Section):
@@ -210,6 +219,7 @@ class Config(_Section):
     site: SiteSection
     central: CentralSection = CentralSection()
     spool: SpoolSection = SpoolSection()
+    status: StatusSection = StatusSection()
     pilots: PilotsSection = PilotsSection()
     batch: BatchSection = BatchSection()
     capacity: CapacitySection = CapacitySection()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from relay import holding, news, state
+from relay import holding, news, state, status
+from relay.core import overdue
 from relay.home import Home, now_us
 from site_adapters.contract import Finding
 
@@ -27,6 +28,7 @@ def examine(home: Home) -> list[Finding]:
             "" if free > keep.free_bytes_min else "free space, or lower [spool] free_bytes_min",
         ),
         Finding("filesystem", f"{kind}{' (shared)' if kind in SHARED else ''}"),
+        _purge(home),
         Finding("folder mode", f"{mode:03o}", "run chmod 700 on it" if mode & 0o077 else ""),
         _links(home),
         _tasks(home),
@@ -34,6 +36,18 @@ def examine(home: Home) -> list[Finding]:
         *home.adapter.examine(),
         Finding("trust version", str(home.trust().version)),
     ]
+
+
+def _purge(home: Home) -> Finding:
+    """Tell when the site deletes the oldest file that matters here."""
+    purge = status.purge(home)
+    days, left_s = purge["days"], purge["left_s"]
+    if not days:
+        return Finding("purge", "not told; say [spool] purge_days where the site deletes old files")
+    if left_s is None:
+        return Finding("purge", f"after {days:g} days; nothing lies here")
+    remedy = "carry results home, or ask for more time" if left_s < overdue.PURGE_S else ""
+    return Finding("purge", f"{purge['of']} in {overdue.age(left_s)}", remedy)
 
 
 def _tasks(home: Home) -> Finding:

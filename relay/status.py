@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from bundle.intervals import IntervalSet
+from bundle.spool.layout import Spool
 from relay import chains, claims, custody, news, quarantine, state, stream, works
+from relay.core import overdue
 from relay.core.custody import Held, Place
 from relay.exchange import parts_folder
 from relay.home import Home, make_spool, now_us
@@ -17,16 +21,37 @@ from relay.works import Work
 from site_adapters.contract import PilotView
 
 
-def status(home: Home) -> dict[str, Any]:
-    """Return the whole status as plain values; ages are seconds, from this clock."""
+TICKED = "ticked"  # in state/: touched at the end of every tick
+DAY_S = 86_400
+
+
+def status(home: Home, views: Mapping[str, PilotView] | None = None) -> dict[str, Any]:
+    """Return the whole status as plain values; ages are seconds, from this clock.
+
+    `views`: what the adapter just said; else it is asked.
+    """
     make_spool(home.spool)
-    spool, views = home.spool, home.adapter.survey()
+    about = _about(home, home.adapter.survey() if views is None else views)
+    return about | {"alarms": overdue.alarms(_signs(home, about))}
+
+
+def note_tick(spool: Spool) -> None:
+    """Remember that a tick came to its end now; lost at worst, so not synced."""
+    path = state.folder(spool) / TICKED
+    path.touch()
+    os.utime(path)
+
+
+def _about(home: Home, views: Mapping[str, PilotView]) -> dict[str, Any]:
+    spool = home.spool
     central, chain = state.read_central(spool), chains.read(spool)
     disk = os.statvfs(spool.root)
     held = list(custody.every_held(spool))
     withdrawn = state.read_withdrawn(spool)
     return {
         "site": home.site,
+        "at_us": now_us(),
+        "ticked_s": _ticked_s(spool),
         "draining": spool.drain.exists(),
         "central": {
             "url": home.config.central.url or None,
@@ -58,11 +83,80 @@ def status(home: Home) -> dict[str, Any]:
         ],
         "free_bytes": disk.f_bavail * disk.f_frsize,
         "free_inodes": disk.f_favail if disk.f_files else None,
+        "purge": purge(home),
     }
+
+
+def _signs(home: Home, about: Mapping[str, Any]) -> overdue.Signs:
+    """Return what of a status alarms rest on."""
+    central, keep, purge = about["central"], home.config.spool, about["purge"]
+    sent = about["bundles"][Place.SENT.value]["oldest_s"]
+    return overdue.Signs(
+        silence=central["alarm"] or "",
+        forked=bool(central["forked"]),
+        batch=[
+            overdue.Batch(
+                one["job"] or one["batch_id"], one["state"], one["reason"] or "", one["age_s"]
+            )
+            for one in about["pilots"]
+        ],
+        unanswered_s=sent,
+        late_tasks=sum(one["late_tasks"] for one in about["work"]),
+        free_bytes=about["free_bytes"],
+        free_bytes_min=keep.free_bytes_min,
+        free_inodes=about["free_inodes"],
+        free_inodes_min=keep.free_inodes_min,
+        purge_s=purge["left_s"],
+        purge_of=purge["of"],
+        quarantined=len(about["quarantine"]),
+        ticked_s=about["ticked_s"],
+    )
+
+
+def _ticked_s(spool: Spool) -> int | None:
+    try:
+        at_s = (state.folder(spool) / TICKED).stat().st_mtime
+    except OSError:
+        return None
+    return max(0, now_us() // 1_000_000 - int(at_s))
+
+
+def purge(home: Home) -> dict[str, Any]:
+    """Return when the site deletes the oldest file that matters: bundles to send, work to end.
+
+    Of each folder the files themselves are looked at, no tree is walked.
+    """
+    days = home.config.spool.purge_days
+    found = {"days": days, "left_s": None, "of": ""}
+    if not days:
+        return found
+    spool = home.spool
+    oldest = min(_dated(_that_matter(spool)), default=None)
+    if oldest is None:
+        return found
+    left_s = round(oldest[0] + days * DAY_S - now_us() / 1_000_000)
+    return found | {"left_s": left_s, "of": str(oldest[1].relative_to(spool.root))}
+
+
+def _that_matter(spool: Spool) -> Iterable[Path]:
+    for place in ("in", *(one.value for one in Place), "sealed"):
+        yield from (spool.folder(place) / name for name in names(spool.folder(place)))
+    yield from (spool.work_bundle(one) for one in works.ids(spool))
+
+
+def _dated(paths: Iterable[Path]) -> Iterable[tuple[float, Path]]:
+    for path in paths:
+        try:
+            about = path.stat()
+        except OSError:
+            continue  # it has just moved
+        yield about.st_mtime, path  # a purge may go by the last access, which is never earlier
 
 
 def _work(home: Home, work: Work) -> dict[str, Any]:
     ended = works.ended(home.spool, work.id)
+    open_ = [plan for plan in work.plans if plan.lease not in ended.all()]
+    now = now_us()
     return {
         "id": work.id,
         "age_s": _age_s(work.accepted_us),
@@ -71,7 +165,8 @@ def _work(home: Home, work: Work) -> dict[str, Any]:
         "given_up": len(ended.up - ended.complete),
         "waiting": len(works.waiting(home.spool, work.id)),
         "tasks": sum(plan.tasks for plan in work.plans),
-        "open_tasks": sum(p.tasks for p in work.plans if p.lease not in ended.all()),
+        "open_tasks": sum(plan.tasks for plan in open_),
+        "late_tasks": sum(p.tasks for p in open_ if 0 < p.start_before_us < now),
     }
 
 

@@ -19,8 +19,10 @@ from relay import (
     holding,
     lock,
     offer,
+    page,
     resync,
     retire,
+    status,
     stream,
     works,
 )
@@ -95,6 +97,8 @@ def tick(home: Home, carrier: Carrier | None = None) -> Ticked:
         started = staff(home, views)
         retired = retire.retire(home, live)
         _tidy(home, views)
+        status.note_tick(home.spool)
+        page.write(home, home.adapter.survey() if started else views)
         return Ticked(
             collected=collected,
             salvaged=salvaged,
