@@ -91,12 +91,12 @@ class _Gathered:
     def _leases(self, found: Iterable[Found]) -> list[LeaseRow]:
         """Return the leases that its attempts answer, and others that cover it, by number."""
         step, job = self._place
-        answered = {one.segment.lease.no: one.segment.lease for one in found}
+        answered = {one.segment.lease.no for one in found}
         for lease in self._store.datasets.unanswered_on(self._row.no):
-            if lease.no not in answered:
-                if self._w.lease(lease).generation_of(job, step) is not None:
-                    answered[lease.no] = lease
-        return [answered[no] for no in sorted(answered)]
+            if lease.no in answered or self._w.lease(lease).generation_of(job, step) is None:
+                continue
+            answered.add(lease.no)
+        return self._store.datasets.leases_by_no(answered)  # as they are now
 
     def _lease(self, one: LeaseRow) -> Lease:
         step, job = self._place

@@ -264,13 +264,9 @@ def _status_words(about: dict[str, Any]) -> str:
     lines.append(
         "nothing has come from central yet" if heard is None else f"central heard {heard} s ago"
     )
-    if about["central"]["alarm"]:
-        lines.append(f"! {about['central']['alarm']}")
+    lines += [f"! {one}" for one in about["alarms"]]
     if about["central"]["forked"]:
-        lines.append(
-            f"! central contradicts itself, epochs {', '.join(about['central']['forked'])}: nothing"
-            " is taken until its operator runs `pulk central take-over`, or you `pulk relay heed`"
-        )
+        lines.append(f"! epochs that came: {', '.join(about['central']['forked'])}")
     lines += [
         f"work {w['id'][:12]}: {w['complete']} of {w['shards']} shards complete, "
         f"{w['open_tasks']} of {w['tasks']} tasks open, {w['age_s']} s old"
@@ -299,6 +295,13 @@ def _status_words(about: dict[str, Any]) -> str:
         for number, runs in about["central"]["gaps"].items()
         if runs
     ]
+    lines.append(
+        f"free: {about['free_bytes']} bytes, {about['free_inodes'] or 'any number of'} inodes"
+    )
+    if about["purge"]["left_s"] is not None:
+        lines.append(f"{about['purge']['of']} is purged in {about['purge']['left_s']} s")
+    if about["ticked_s"] is not None:
+        lines.append(f"last tick {about['ticked_s']} s ago")
     if about["parts"]:
         lines.append(f"{about['parts']} bundles wait in parts for the rest")
     lines += [f"quarantine: {q['file']}: {q['reason']}" for q in about["quarantine"]]

@@ -20,7 +20,6 @@ from relay.salvage import state_of
 from relay.works import Work
 from site_adapters.contract import PilotView
 
-
 TICKED = "ticked"  # in state/: touched at the end of every tick
 DAY_S = 86_400
 

@@ -19,7 +19,7 @@ from central.core import retry
 from central.core.controls import Standing
 from central.core.facts import AttemptFact, Control, ControlWord, Pin, Place, Verdict
 
-__all__ = ["Event", "Lease", "Order", "Result", "Tried", "Task", "What", "tell"]
+__all__ = ["Event", "Lease", "Order", "Result", "Task", "Tried", "What", "tell"]
 
 Order = int  # central's number of the bundle that told it; 0 where that is not known
 CENTRAL = "central"
@@ -133,7 +133,7 @@ def tell(task: Task) -> tuple[Event, ...]:
         *(_control(*one) for one in task.controls if one[2].covers(task.place)),
         *(_lease(task, one) for one in task.leases),
         *(_attempt(task, one, at) for at, one in enumerate(task.attempts)),
-        *(_result(task, one) for one in task.results),
+        *(_result(one) for one in task.results),
         *_decisions(task),
         *(_pin(*one) for one in task.pins),
     ]
@@ -270,7 +270,7 @@ def _canonical(task: Task) -> Tried | None:
     )
 
 
-def _result(task: Task, one: Result) -> Event:
+def _result(one: Result) -> Event:
     safe = "it is safe" if one.safe else "it is not safe yet"
     text = (
         f"{one.site} brought result bundle {short(one.id)}, number {one.number}, signed by its key"

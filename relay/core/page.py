@@ -16,7 +16,7 @@ from relay.core.overdue import age
 ROWS_MAX = 200  # of a table; how many more there are is said
 _STYLE = """
 body{font:16px/1.45 system-ui,sans-serif;margin:0 auto;max-width:60rem;padding:0 .8rem 3rem;
-color:#1c1c1c;background:#fff}
+color:#1c1c1c;background:#fff;overflow-wrap:anywhere}
 h1{font-size:1.35rem;margin:.9rem 0 .2rem}h2{font-size:1.05rem;margin:1.5rem 0 .3rem}
 p{margin:.2rem 0}.alarm{background:#fde7e2;border-left:.3rem solid #b3261e;padding:.45rem .6rem;
 margin:.35rem 0}.well{background:#e6f3e8;border-left:.3rem solid #22783a;padding:.45rem .6rem}

@@ -20,12 +20,6 @@ from tests.conftest import REPOSITORY
 PULK = (sys.executable, "-I", "-m", "bundle.cli")
 COMMAND_S = 60.0
 END_S = 20.0
-PAYLOAD = """
-import os, sys
-size = int(sys.argv[1])
-with open(sys.argv[2], "wb") as out:
-    out.write(os.urandom(size))
-"""
 
 
 @dataclass(slots=True)
@@ -141,7 +135,9 @@ class Outpost:
     program: Program
 
     @classmethod
-    def made(cls, folder: Path, program: Program, name: str, center: Center, config: str) -> Outpost:
+    def made(
+        cls, folder: Path, program: Program, name: str, center: Center, config: str
+    ) -> Outpost:
         """Enrol it; `config` follows `[site]` in relay.toml."""
         one = cls(folder, program)
         made = program.ask("relay", "init", folder, "--site", name)
@@ -166,13 +162,18 @@ class Outpost:
 
     @property
     def ledger(self) -> Path:
-        """What payloads say outside of all that Pulk knows: a line for each that came to its end."""
+        """What payloads say outside of all that Pulk knows: a line for each that ended."""
         return self.folder.with_name(f"{self.folder.name}-ledger") / "ends"
 
     def ended(self) -> Counter[tuple[int, int]]:
         """How often the payload of each (step, job) came to its end."""
         lines = self.ledger.read_text().splitlines() if self.ledger.exists() else []
-        return Counter((int(step), int(job)) for step, job in (one.split() for one in lines))
+        return Counter((int(step), int(job)) for _, step, job in map(str.split, lines))
+
+    def ends(self) -> Counter[str]:
+        """How often each attempt, by its key, came to its end."""
+        lines = self.ledger.read_text().splitlines() if self.ledger.exists() else []
+        return Counter(one.split()[0] for one in lines)
 
     def tick(self, code: int | None = 0) -> Any:
         return self.program.ask("relay", "tick", self.folder, code=code)
@@ -181,11 +182,15 @@ class Outpost:
         return self.program.ask("relay", "status", self.folder)
 
 
-def chain(name: str, jobs: int, size_bytes: int = 200, sleep_s: float = 0) -> dict[str, Any]:
-    """Two steps a job, and one that reads what all of them made."""
-    end = 'echo "$$PULK_STEP $$PULK_JOB" >> $$LEDGER'
-    pause = f"sleep {sleep_s}; " if sleep_s else ""
-    make = f"head -c {size_bytes} /dev/urandom > made"
+def chain(
+    name: str, jobs: int, size_bytes: int = 200, before: str = ":", **more: Any
+) -> dict[str, Any]:
+    """Two steps a job, and one that reads what all of them made.
+
+    `before`: what the first begins with. `more` is for the document.
+    """
+    end = 'echo "$$PULK_ATTEMPT $$PULK_STEP $$PULK_JOB" >> $$LEDGER'
+    make = f"{before}; head -c {size_bytes} /dev/urandom > made"
     request = {"cpu": 1, "memory": "64MiB", "disk": "64MiB", "walltime": "1min"}
 
     def step(name: str, words: str, output: str, **more: Any) -> dict[str, Any]:
@@ -193,11 +198,11 @@ def chain(name: str, jobs: int, size_bytes: int = 200, sleep_s: float = 0) -> di
         return {"name": name, "command": command, "outputs": [output], "request": request, **more}
 
     steps = [
-        step("make", pause + make, "made"),
+        step("make", make, "made"),
         step("weigh", "wc -c < made > weight; cat made >> weight", "weight", needs=["make"]),
         step("sum", "cat */weight | sha256sum > sum", "sum", needs=["weigh"], per="dataset"),
     ]
-    return {"schema": 1, "name": name, "jobs": jobs, "seed": 7, "steps": steps}
+    return {"schema": 1, "name": name, "jobs": jobs, "seed": 7, "steps": steps, **more}
 
 
 def tasks(jobs: int) -> dict[tuple[int, int], int]:
