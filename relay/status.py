@@ -13,7 +13,6 @@ from bundle.spool.layout import Spool
 from relay import chains, claims, custody, news, quarantine, state, stream, works
 from relay.core import overdue
 from relay.core.custody import Held, Place
-from relay.exchange import parts_folder
 from relay.home import Home, make_spool, now_us
 from relay.listing import names
 from relay.salvage import state_of
@@ -75,7 +74,7 @@ def _about(home: Home, views: Mapping[str, PilotView]) -> dict[str, Any]:
         "claims": _claims(home, views),
         "bundles": {place.value: _bundles(held, place) for place in Place},
         "incoming": len(names(spool.folder("in"))),
-        "parts": len(names(parts_folder(home))),
+        "parts": len(names(home.parts)),
         "quarantine": [
             {"file": one.path.name, "code": one.code, "reason": one.text}
             for one in quarantine.every(spool)

@@ -81,8 +81,7 @@ class Center:
     def made(cls, folder: Path, program: Program, config: str = "") -> Center:
         one = cls(folder, program)
         one.root_words = one.program.ask("central", "init", folder)["root_fingerprint"]
-        with (folder / "central.toml").open("a") as file:
-            file.write(config)
+        (folder / "central.toml").write_text(f"[archive]\ncopies = 1\n{config}")
         return one
 
     @contextlib.contextmanager
@@ -195,7 +194,8 @@ def chain(
 
     def step(name: str, words: str, output: str, **more: Any) -> dict[str, Any]:
         command = ["sh", "-c", f"set -e; {words}; {end}"]
-        return {"name": name, "command": command, "outputs": [output], "request": request, **more}
+        outputs = [{"name": output, "keep": output == "weight"}]
+        return {"name": name, "command": command, "outputs": outputs, "request": request, **more}
 
     steps = [
         step("make", make, "made"),

@@ -80,7 +80,7 @@ def test_the_firewall_lets_out_and_not_in(
             process.stdout.close()
 
 
-def cut_a_transfer(network: Network, log: Path) -> None:
+def cut_a_transfer(network: Network, relay: subprocess.Popen[bytes], log: Path) -> None:
     """Wait until results are under way, then let nothing pass for a while."""
     before, at = network.sent_bytes(), time.monotonic()
     deadline = at + DONE_S
@@ -91,7 +91,7 @@ def cut_a_transfer(network: Network, log: Path) -> None:
             break
         if time.monotonic() - at > 0.5:
             before, at = now, time.monotonic()
-        assert time.monotonic() < deadline, log.read_text()
+        assert time.monotonic() < deadline and relay.poll() is None, log.read_text()
     with network.closed():
         time.sleep(CUT_S)
     assert "central not reached" in log.read_text()
@@ -107,8 +107,8 @@ def test_a_dataset_through_slurm_and_a_firewall_that_drops_everything_in_the_mid
         site = Outpost.made(tmp_path / "site", login_node, "north", center, config)
         dataset = center.submit(chain("through", JOBS, 60_000))
         run = ("relay", "-v", "run", site.folder, "--interval", "0.5")
-        with login_node.serving(log, *run):
-            cut_a_transfer(network, log)
+        with login_node.serving(log, *run) as relay:
+            cut_a_transfer(network, relay, log)
             until(lambda: center.counts(dataset)["done"] == 2 * JOBS + 1, "done", DONE_S, 1)
             until(lambda: _is_safe(center.tell(dataset, 0, "sum")), "its receipt", DONE_S, 1)
         assert site.ended() == tasks(JOBS)

@@ -70,6 +70,7 @@ NodeName=n[1-{nodes}] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[3]}-{l
 CPUs={cpus} RealMemory={memory} State=UNKNOWN
 PartitionName=debug Nodes=n[1-{nodes}] Default=YES MaxTime=60 OverSubscribe=NO State=UP \
 PriorityTier=10
+PartitionName=standard Nodes=n[1-{nodes}] MaxTime=1440 OverSubscribe=NO State=UP PriorityTier=10
 PartitionName=low Nodes=n[1-{nodes}] MaxTime=60 OverSubscribe=NO State=UP PriorityTier=1 \
 PreemptMode=REQUEUE
 """
