@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bundle.client import Client
+from relay import enrol
 from tests.conftest import REPOSITORY
 
 PULK = (sys.executable, "-I", "-m", "bundle.cli")
@@ -119,11 +121,21 @@ class Center:
     def tell(self, dataset: str, job: int, step: object) -> Any:
         return self.asking("tell", f"{dataset}/{job}/{step}")
 
-    def sound(self) -> Any:
-        """What fsck says of the folder, which nobody serves; nothing is lost, nothing double."""
+    @property
+    def client(self) -> Client:
+        """What asks it from this process, where its server is near."""
+        token = (self.folder / "admin.token").read_text().strip()
+        return Client(self.url, token, direct=True)
+
+    def sound(self) -> tuple[int, int]:
+        """Have fsck compare database and archive of the folder, which nobody serves.
+
+        Return how many tasks are done by both, and how many attempts count.
+        """
         found = self.program.ask("central", "fsck", self.folder)
-        assert (found["ok"], found["lost"], found["double"]) == (True, 0, 0), found
-        return found
+        assert found["ok"] and not found["problems"], found
+        spans = [one for steps in found["done"].values() for runs in steps.values() for one in runs]
+        return sum(count for _, count in spans), found["attempts"]
 
 
 @dataclass(slots=True)
@@ -147,6 +159,19 @@ class Outpost:
             "--out", answer,
         )  # fmt: skip
         program.ask("relay", "accept", folder, answer, "--root", center.root_words)
+        one.configure(name, config)
+        return one
+
+    @classmethod
+    def near(
+        cls, folder: Path, program: Program, name: str, center: Center, config: str
+    ) -> Outpost:
+        """The same without a process for each step."""
+        one = cls(folder, program)
+        made = enrol.init(folder, name, "")
+        answer = folder.with_name(f"{name}.answer")
+        answer.write_bytes(center.client.enrol(made.request.read_bytes(), made.fingerprint))
+        enrol.accept(folder, answer, center.root_words)
         one.configure(name, config)
         return one
 

@@ -114,7 +114,7 @@ def test_a_dataset_through_slurm_and_a_firewall_that_drops_everything_in_the_mid
         assert site.ended() == tasks(JOBS)
         told = center.tell(dataset, 0, "sum")
         _check_story(told)
-    center.sound()
+    assert center.sound() == (2 * JOBS + 1, 2 * JOBS + 1)  # nothing lost, nothing twice
 
 
 def _is_safe(told: object) -> bool:
@@ -172,4 +172,4 @@ def test_a_dataset_through_slurm_with_no_network_at_all(
         _check_story(center.tell(dataset, 0, "sum"))
     assert site.ended() == tasks(BY_HAND_JOBS)
     assert not site.status()["work"]
-    center.sound()
+    assert center.sound() == (2 * BY_HAND_JOBS + 1, 2 * BY_HAND_JOBS + 1)
