@@ -288,7 +288,7 @@ def start(min_job_age_s: int = 300, inside: tuple[str, ...] = ()) -> Cluster:
 
 
 def _argv(one: subprocess.Popen[bytes]) -> list[str]:
-    return list(one.args)  # type: ignore[call-overload]
+    return list(one.args)  # type: ignore[arg-type]
 
 
 def _name(word: str) -> str:
