@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bundle.dataset.spec import Step
@@ -80,9 +80,16 @@ def begun(running: Running, slot: int) -> Begun:
     return Begun(running.local, job, step, generation, slot, *at)
 
 
-def ended(running: Running, reply: Mapping[str, Any], slot: int, provenance: Provenance) -> Attempt:
+def ended(
+    running: Running,
+    reply: Mapping[str, Any],
+    slot: int,
+    provenance: Provenance,
+    *,
+    pilot_told: bool = False,
+) -> Attempt:
     """Return the record of an attempt that a slot reported."""
-    fate, evidence = judge(seen_from_wire(reply))
+    fate, evidence = judge(replace(seen_from_wire(reply), pilot_told=pilot_told))
     outputs = tuple((file, size) for file, size in reply.get("outputs", ()))
     return Attempt(
         job=running.start.place[1],

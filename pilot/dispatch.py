@@ -58,6 +58,7 @@ class Dispatch:
     ) -> None:
         """Start with slots that have not said yet how they settled in."""
         self.end_us = 0  # when tasks are stopped: nothing starts that can't end before; 0: never
+        self.pilot_told = False  # to end, by a signal
         self.beside = Beside(checkpoints, Stretching(holdings, slots), packing, pilot_run)
         self.running: dict[int, Running] = {}
         self._suspects: set[int] = set()  # of those that run; see `retry.is_suspect`
@@ -272,7 +273,8 @@ class Dispatch:
         """End an attempt that a slot reported, and whose outputs are kept."""
         if "stage_out" in reply:
             self._flow.forget(running.local)
-        attempt = ended(running, reply, number, self._provenance)
+        told = self.pilot_told
+        attempt = ended(running, reply, number, self._provenance, pilot_told=told)
         if attempt.fate is Fate.SUCCESS:
             took_us = attempt.ended_mono_us - attempt.started_mono_us
             self._packing.durations.note(running.kind, took_us / 1_000_000)

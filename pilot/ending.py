@@ -72,6 +72,7 @@ class Ending:
 
         def on_signal(_number: int, _frame: object) -> None:
             self._signals += 1
+            self._dispatch.pilot_told = True  # at once: a task that it reached too may report now
 
         signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):

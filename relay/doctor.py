@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from bundle.age import age
 from relay import holding, news, state, status
 from relay.core import overdue
 from relay.home import Home, now_us
@@ -47,7 +48,7 @@ def _purge(home: Home) -> Finding:
     if left_s is None:
         return Finding("purge", f"after {days:g} days; nothing lies here")
     remedy = "carry results home, or ask for more time" if left_s < overdue.PURGE_S else ""
-    return Finding("purge", f"{purge['of']} in {overdue.age(left_s)}", remedy)
+    return Finding("purge", f"{purge['of']} in {age(left_s)}", remedy)
 
 
 def _tasks(home: Home) -> Finding:

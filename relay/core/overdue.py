@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-HOUR_S, DAY_S = 3600, 86_400
+from bundle.age import age
+
+DAY_S = 86_400
 WAITING_S = 2 * DAY_S  # in the scheduler's queue
 UNANSWERED_S = 3 * DAY_S  # since a bundle was handed over
 STALE_S = 3600  # since the last tick
@@ -108,11 +110,3 @@ def _batch(jobs: Iterable[Batch]) -> list[str]:
     if unknown:
         found.append(f"of {unknown} pilots nothing is known: does the scheduler answer?")
     return found
-
-
-def age(seconds: int) -> str:
-    """Return a time span in words."""
-    for size, word in ((DAY_S, "days"), (HOUR_S, "hours"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {word}"
-    return f"{max(0, seconds)} s"

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
-from relay.core.overdue import age
+from bundle.age import age
 
 ROWS_MAX = 200  # of a table; how many more there are is said
 _STYLE = """

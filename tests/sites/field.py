@@ -215,7 +215,7 @@ def chain(
     """
     end = 'echo "$$PULK_ATTEMPT $$PULK_STEP $$PULK_JOB" >> $$LEDGER'
     make = f"{before}; head -c {size_bytes} /dev/urandom > made"
-    request = {"cpu": 1, "memory": "64MiB", "disk": "64MiB", "walltime": "1min"}
+    request = {"cpu": 1, "memory": "64MiB", "disk": "64MiB", "walltime": "5min"}
 
     def step(name: str, words: str, output: str, **more: Any) -> dict[str, Any]:
         command = ["sh", "-c", f"set -e; {words}; {end}"]

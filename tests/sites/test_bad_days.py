@@ -241,8 +241,7 @@ PLANS: dict[str, tuple[Callable[[Day], Plan], dict[str, str]]] = {
     "overlong": (
         overlong,
         {
-            "site": "walltime_hours = 0.016667",
-            "batch": 'signal_s = 0\noptions = ["--nodelist=n1"]',
+            "batch": 'signal_s = 0\noptions = ["--time=1", "--nodelist=n1"]',
             "pilots": "last_starts_s = 1\ncheckpoint_s = 0\nstop_s = 0",
         },
     ),
@@ -355,7 +354,7 @@ def test_a_pilot_cancelled_and_killed_is_told_of(days: Days) -> None:
 
 
 def test_a_pilot_that_is_told_to_go_says_so_itself(days: Days) -> None:
-    assert "SIGTERM" in days.told("told-to-go", "preempted")
+    assert "the pilot was told to end" in days.told("told-to-go", "preempted")
 
 
 def test_a_held_batch_job_is_shown_with_its_reason_and_an_alarm(days: Days) -> None:
