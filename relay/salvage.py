@@ -84,12 +84,11 @@ def _over(home: Home, claim: Claim, views: Mapping[str, PilotView]) -> Over:
     So that every tick makes the same seal of the same journal, whatever the scheduler says later.
     """
     view = views.get(claim.batch_id)
-    if view is None or view.ending is None:
-        return Over()
     path = home.spool.claimed(claim.pilot_run) / ENDING
-    said = {"ending": view.ending.value, "job": view.job, "word": view.reason}
-    with contextlib.suppress(publish.AlreadyThere):
-        publish.write_new_file(home.tmp, path, canonical.encode(said))
+    if view is not None and view.ending is not None:
+        said = {"ending": view.ending.value, "job": view.job, "word": view.reason}
+        with contextlib.suppress(publish.AlreadyThere):
+            publish.write_new_file(home.tmp, path, canonical.encode(said))
     value = state.read_map(path)
     if value is None or value.text("ending") not in set(Ending):
         return Over()
