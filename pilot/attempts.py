@@ -15,7 +15,7 @@ from bundle.spool.records import Begun
 from pilot.claims import Claimed
 from pilot.core.agenda import Agenda, Start
 from pilot.core.asides import recorded
-from pilot.core.fate import judge, seen_from_wire
+from pilot.core.fate import Stop, judge, seen_from_wire
 from pilot.core.provenance import Provenance
 from pilot.recorder import GROUP_ATTEMPTS_MAX, Group
 
@@ -86,7 +86,7 @@ def ended(
     slot: int,
     provenance: Provenance,
     *,
-    pilot_told: bool = False,
+    pilot_told: Stop = Stop.NONE,
 ) -> Attempt:
     """Return the record of an attempt that a slot reported."""
     fate, evidence = judge(replace(seen_from_wire(reply), pilot_told=pilot_told))

@@ -58,7 +58,7 @@ class Dispatch:
     ) -> None:
         """Start with slots that have not said yet how they settled in."""
         self.end_us = 0  # when tasks are stopped: nothing starts that can't end before; 0: never
-        self.pilot_told = False  # to end, by a signal
+        self.pilot_told = Stop.NONE  # why a signal told the pilot to end
         self.beside = Beside(checkpoints, Stretching(holdings, slots), packing, pilot_run)
         self.running: dict[int, Running] = {}
         self._suspects: set[int] = set()  # of those that run; see `retry.is_suspect`

@@ -66,7 +66,7 @@ class Seen:
     kernel_oom: bool = False  # the kernel's count of its own kills rose meanwhile
     full_file: int = 0  # bytes of a file that reached the limit, under a failed command
     last_line: str = ""  # of the log
-    pilot_told: bool = False  # the pilot itself was told to end: schedulers tell all processes
+    pilot_told: Stop = Stop.NONE  # why the pilot itself was told to end: all processes are told
 
 
 _FIELDS = Seen.__slots__
@@ -107,8 +107,8 @@ def _judge(seen: Seen) -> tuple[Fate, str]:
         return Fate.TIME_LIMIT, _with_line("a process used up the cpu time that it may use", seen)
     if seen.signal == SIGKILL and seen.kernel_oom:
         return Fate.OOM, "killed while the kernel ran out of memory"
-    if seen.signal in (SIGTERM, SIGKILL) and seen.pilot_told:
-        return Fate.PREEMPTED, f"{_ending(seen)}, as the pilot was told to end"
+    if seen.signal in (SIGTERM, SIGKILL) and seen.pilot_told is not Stop.NONE:
+        return _STOPPED[seen.pilot_told], f"{_ending(seen)}, as the pilot was told to end"
     if seen.signal:
         return Fate.SIGNAL, _with_line(_ending(seen), seen)
     return Fate.PAYLOAD_ERROR, _with_line(_ending(seen), seen)

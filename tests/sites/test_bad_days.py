@@ -143,8 +143,13 @@ def _never() -> bool:
 
 
 def cancelled(day: Day) -> Plan:
+    """A pilot that hangs, as in a filesystem that does not answer, hears nothing before the end."""
     yield day.began
-    day.slurm.run("scancel", "--signal=KILL", "--full", day.array())
+    for one in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if _is_of(one, day.array(), str(day.site.folder)) and "pilot" in one.cmdline():
+                one.suspend()
+    day.slurm.run("scancel", day.array())
 
 
 def told_to_go(day: Day) -> Plan:
@@ -265,7 +270,9 @@ class Days:
 
     def told(self, name: str, fate: str) -> str:
         """What `pulk tell` says of the first attempt that ended so."""
-        row = next(one for one in self.attempts(name) if one["fate"] == fate)
+        every = self.attempts(name)
+        row = next((one for one in every if one["fate"] == fate), None)
+        assert row is not None, {(one["fate"], one["job"], one["step"]) for one in every}
         story = self.center.tell(self.by_name[name].dataset, row["job"], row["step"])["story"]
         assert story[-1]["verdict"] == "done"
         return next(one["text"] for one in story if one.get("attempt") == row["attempt"])
