@@ -13,6 +13,7 @@ SIGXCPU = 24
 SIGXFSZ = 25
 SIGKILL = 9
 SIGTERM = 15
+SCHEDULERS = frozenset({SIGTERM, SIGKILL})  # what they end batch jobs with
 EVIDENCE_CHARS_MAX = 300
 
 
@@ -107,7 +108,7 @@ def _judge(seen: Seen) -> tuple[Fate, str]:
         return Fate.TIME_LIMIT, _with_line("a process used up the cpu time that it may use", seen)
     if seen.signal == SIGKILL and seen.kernel_oom:
         return Fate.OOM, "killed while the kernel ran out of memory"
-    if seen.signal in (SIGTERM, SIGKILL) and seen.pilot_told is not Stop.NONE:
+    if seen.signal in SCHEDULERS and seen.pilot_told is not Stop.NONE:
         return _STOPPED[seen.pilot_told], f"{_ending(seen)}, as the pilot was told to end"
     if seen.signal:
         return Fate.SIGNAL, _with_line(_ending(seen), seen)

@@ -207,7 +207,12 @@ class Outpost:
 
 
 def chain(
-    name: str, jobs: int, size_bytes: int = 200, before: str = ":", **more: Any
+    name: str,
+    jobs: int,
+    size_bytes: int = 200,
+    before: str = ":",
+    walltime: str = "5min",
+    **more: Any,
 ) -> dict[str, Any]:
     """Two steps a job, and one that reads what all of them made.
 
@@ -215,7 +220,7 @@ def chain(
     """
     end = 'echo "$$PULK_ATTEMPT $$PULK_STEP $$PULK_JOB" >> $$LEDGER'
     make = f"{before}; head -c {size_bytes} /dev/urandom > made"
-    request = {"cpu": 1, "memory": "64MiB", "disk": "64MiB", "walltime": "5min"}
+    request = {"cpu": 1, "memory": "64MiB", "disk": "64MiB", "walltime": walltime}
 
     def step(name: str, words: str, output: str, **more: Any) -> dict[str, Any]:
         command = ["sh", "-c", f"set -e; {words}; {end}"]

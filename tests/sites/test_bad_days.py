@@ -143,13 +143,18 @@ def _never() -> bool:
 
 
 def cancelled(day: Day) -> Plan:
-    """A pilot that hangs, as in a filesystem that does not answer, hears nothing before the end."""
+    """The pilot hangs, as in a filesystem that does not answer, and hears nothing any more."""
     yield day.began
+    pilots = []
     for one in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if _is_of(one, day.array(), str(day.site.folder)) and "pilot" in one.cmdline():
+            if _is_of(one, "none", str(day.site.folder)):
+                pilots.append(one)
                 one.suspend()
     day.slurm.run("scancel", day.array())
+    for one in pilots:
+        with contextlib.suppress(psutil.Error):
+            one.kill()
 
 
 def told_to_go(day: Day) -> Plan:
@@ -246,7 +251,8 @@ PLANS: dict[str, tuple[Callable[[Day], Plan], dict[str, str]]] = {
     "overlong": (
         overlong,
         {
-            "batch": 'signal_s = 0\noptions = ["--time=1", "--nodelist=n1"]',
+            "site": "walltime_hours = 0.016667",
+            "batch": 'signal_s = 0\noptions = ["--nodelist=n1"]',
             "pilots": "last_starts_s = 1\ncheckpoint_s = 0\nstop_s = 0",
         },
     ),
@@ -272,7 +278,7 @@ class Days:
         """What `pulk tell` says of the first attempt that ended so."""
         every = self.attempts(name)
         row = next((one for one in every if one["fate"] == fate), None)
-        assert row is not None, {(one["fate"], one["job"], one["step"]) for one in every}
+        assert row is not None, {one["fate"] for one in every}
         story = self.center.tell(self.by_name[name].dataset, row["job"], row["step"])["story"]
         assert story[-1]["verdict"] == "done"
         return next(one["text"] for one in story if one.get("attempt") == row["attempt"])
@@ -312,8 +318,8 @@ def begun(
     words = {"site": "", "batch": "", "pilots": "", "free": "0"} | said
     config = CONFIG.format(url=center.url, emergency=root / f"{name}-emergency", **words)
     site = Outpost.near(folder, Program(environment=slurm.environment), name, center, config)
-    jobs = 1 if name == "overlong" else JOBS
-    document = chain(name, jobs, before=WAITS, sites={"allow": [name]})
+    jobs, walltime = (1, "1min") if name == "overlong" else (JOBS, "5min")
+    document = chain(name, jobs, before=WAITS, walltime=walltime, sites={"allow": [name]})
     raw = spec.encode(parse(document, None, name))
     day = Day(name, site, slurm, str(center.client.submit(raw, name)["id"]), jobs)
     day.plan = plan(day)

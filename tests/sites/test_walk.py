@@ -23,11 +23,11 @@ from tests.conftest import REPOSITORY
 from tests.sites.field import Center, Program, chain, until
 from tests.testbed import slurm as slurms
 
-pytestmark = [pytest.mark.programs, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.programs, pytest.mark.timeout(700)]
 
 PAGE = REPOSITORY / "docs" / "operate-site.md"
 JOBS = 8
-DONE_S = 120.0
+DONE_S = 400.0  # on a machine that does much else
 SCHEDULE = re.compile(r"^(?:[*/0-9]+ +){5}")
 
 
