@@ -201,7 +201,8 @@ def controller_down(day: Day) -> Plan:
 
 
 def overlong(day: Day) -> Plan:
-    yield lambda: day.began() and "TIMEOUT" in day.state()
+    """Whoever is first, Slurm or the pilot's own clock, ends it."""
+    yield lambda: day.began() and day.state() and "RUNNING" not in day.state()
 
 
 def preempted(day: Day) -> Plan:
