@@ -211,7 +211,6 @@ def chain(
     jobs: int,
     size_bytes: int = 200,
     before: str = ":",
-    walltime: str = "5min",
     **more: Any,
 ) -> dict[str, Any]:
     """Two steps a job, and one that reads what all of them made.
@@ -220,7 +219,7 @@ def chain(
     """
     end = 'echo "$$PULK_ATTEMPT $$PULK_STEP $$PULK_JOB" >> $$LEDGER'
     make = f"{before}; head -c {size_bytes} /dev/urandom > made"
-    request = {"cpu": 1, "memory": "64MiB", "disk": "64MiB", "walltime": walltime}
+    request = {"cpu": 1, "memory": "64MiB", "disk": "64MiB", "walltime": "5min"}
 
     def step(name: str, words: str, output: str, **more: Any) -> dict[str, Any]:
         command = ["sh", "-c", f"set -e; {words}; {end}"]
