@@ -89,10 +89,10 @@ class _Gathered:
         )
 
     def _leases(self, found: Iterable[Found]) -> list[LeaseRow]:
-        """Return the leases that its attempts answer, and others that cover it, by number."""
+        """Return the leases that its attempts answer, and live ones that cover it, by number."""
         step, job = self._place
         answered = {one.segment.lease.no for one in found}
-        for lease in self._store.datasets.unanswered_on(self._row.no):
+        for lease in self._store.datasets.live_on(self._row.no):
             if lease.no in answered or self._w.lease(lease).generation_of(job, step) is None:
                 continue
             answered.add(lease.no)

@@ -155,10 +155,6 @@ class StoredDatasets:
         """See `protocol.Datasets`."""
         return [_lease(row) for row in self._db.all(_SQL["live_on"], (dataset,))]
 
-    def unanswered_on(self, dataset: int) -> list[LeaseRow]:
-        """See `protocol.Datasets`."""
-        return [_lease(row) for row in self._db.all(_SQL["unanswered_on"], (dataset,))]
-
     def add_leases(self, rows: Sequence[LeaseRow]) -> list[int]:
         """See `protocol.Datasets`."""
         works = {one: self._db.value(_SQL["work_number"], (one,)) for one in {r.work for r in rows}}

@@ -104,9 +104,6 @@ class Datasets(Protocol):
     def live_on(self, dataset: int) -> list[LeaseRow]:
         """Return the live leases of a dataset by number."""
 
-    def unanswered_on(self, dataset: int) -> list[LeaseRow]:
-        """Return the leases of a dataset, live or ended, that no result answered whole."""
-
     def add_leases(self, rows: Sequence[LeaseRow]) -> list[int]:
         """Add live leases, whose works are known; return their numbers."""
 

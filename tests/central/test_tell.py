@@ -119,10 +119,12 @@ def test_a_second_success_is_told_to_be_a_spare(central: Central) -> None:
     assert [one["state"] for one in found if one["what"] == "leased"].count("expired") <= 1
 
 
-def test_a_lease_that_nobody_answered_is_told_too(central: Central) -> None:
+def test_a_lease_that_was_given_up_and_answered_late_is_told_too(central: Central) -> None:
     dataset, site = central.submit(one()), central.site()
-    fetched(central, site)
+    held = fetched(central, site)
     central.authority.presume_lost(site.name)
+    played = [site.play(held, lease, complete=False) for lease in held.leases]
+    assert central.authority.absorb(site.result(played)).outcome == "merged"
     found = [one for one in story(central, dataset) if one["what"] == "leased"]
     assert [one["state"] for one in found] == ["gone"]
     assert "the site holds it no more" in found[0]["text"]

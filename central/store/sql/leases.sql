@@ -33,13 +33,6 @@ FROM lease AS l JOIN work AS o ON o.no = l.work
     LEFT JOIN lease AS p ON p.no = l.alike
 WHERE l.state = 'live' AND l.dataset = ? ORDER BY l.no
 
--- name: unanswered_on
-SELECT l.no, l.id, l.dataset, l.digest, o.id, l.site, l.deadline_us, l.state, l.raw, l.tasks,
-    l.answered, l.alike, p.raw
-FROM lease AS l JOIN work AS o ON o.no = l.work
-    LEFT JOIN lease AS p ON p.no = l.alike
-WHERE l.dataset = ? AND (l.state = 'live' OR l.answered < l.tasks) ORDER BY l.no
-
 -- name: work_number
 SELECT no FROM work WHERE id = ?
 
