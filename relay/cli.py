@@ -204,21 +204,36 @@ def heed(folder: Path, epoch: str, as_json: bool) -> None:
 
 @group.command()
 @FOLDER
+@click.option("--rebuild", is_flag=True, help="First make lost memory again from the spool.")
 @AS_JSON
-def doctor(folder: Path, as_json: bool) -> None:
+def doctor(folder: Path, rebuild: bool, as_json: bool) -> None:
     """Look at what may go wrong here."""
     from relay.doctor import examine
     from relay.home import make_spool, open_home
 
     home = open_home(folder)
     make_spool(home.spool)
+    again = _rebuilt(home) if rebuild else {}
     findings = examine(home)
     rows = [{"name": f.name, "found": f.found, "remedy": f.remedy} for f in findings]
     words = "\n".join(
         f"{'!' if f.remedy else ' '} {f.name}: {f.found}{f'; {f.remedy}' if f.remedy else ''}"
         for f in findings
     )
-    _say({"ok": not any(f.remedy for f in findings), "findings": rows}, words, as_json)
+    about = {"ok": not any(f.remedy for f in findings), "findings": rows} | again
+    if again:
+        words = f"made again: {', '.join(f'{k} {v}' for k, v in again.items())}\n{words}"
+    _say(about, words, as_json)
+
+
+def _rebuilt(home: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from relay import lock
+    from relay.rebuild import rebuild
+
+    with lock.held(home):
+        return asdict(rebuild(home))
 
 
 @group.command("pass")
@@ -293,20 +308,9 @@ def _status_words(about: dict[str, Any]) -> str:
     lines.append(
         "nothing has come from central yet" if heard is None else f"central heard {heard} s ago"
     )
-    if trouble := about["central"]["trouble"]:
-        lines.append(
-            f"! central not reached for {trouble['since_s']} s, {trouble['failures']} failures: "
-            f"{trouble['text']}"
-        )
-    if about["purge"]:
-        lines.append(f"! {about['purge']}")
-    if about["central"]["alarm"]:
-        lines.append(f"! {about['central']['alarm']}")
+    lines += [f"! {one}" for one in about["alarms"]]
     if about["central"]["forked"]:
-        lines.append(
-            f"! central contradicts itself, epochs {', '.join(about['central']['forked'])}: nothing"
-            " is taken until its operator runs `pulk central take-over`, or you `pulk relay heed`"
-        )
+        lines.append(f"! epochs that came: {', '.join(about['central']['forked'])}")
     lines += [
         f"work {w['id'][:12]}: {w['complete']} of {w['shards']} shards complete, "
         f"{w['open_tasks']} of {w['tasks']} tasks open, {w['age_s']} s old"
@@ -335,6 +339,11 @@ def _status_words(about: dict[str, Any]) -> str:
         for number, runs in about["central"]["gaps"].items()
         if runs
     ]
+    lines.append(
+        f"free: {about['free_bytes']} bytes, {about['free_inodes'] or 'any number of'} inodes"
+    )
+    if about["ticked_s"] is not None:
+        lines.append(f"last tick {about['ticked_s']} s ago")
     if about["parts"]:
         lines.append(f"{about['parts']} bundles wait in parts for the rest")
     lines += [f"quarantine: {q['file']}: {q['reason']}" for q in about["quarantine"]]

@@ -132,6 +132,14 @@ class SpoolSection(_Section):
     purge_warn_days: Annotated[float, Field(ge=0, le=3650)] = 3
 
 
+class StatusSection(_Section):
+    """Where ticks write the status page (relative to relay.toml), how often, who may read it."""
+
+    folder: str = "status"
+    every_s: Seconds = 60.0
+    public: bool = False
+
+
 class PilotsSection(_Section):
     """How many pilots at once, and what each is told. `slots` 0: one for each core.
 
@@ -263,6 +271,7 @@ class Config(_Section):
     central: CentralSection = CentralSection()
     ssh: SshSection = SshSection()
     spool: SpoolSection = SpoolSection()
+    status: StatusSection = StatusSection()
     pilots: PilotsSection = PilotsSection()
     batch: BatchSection = BatchSection()
     capacity: CapacitySection = CapacitySection()

@@ -22,8 +22,6 @@ from relay.home import Home, make_spool
 from relay.report import report
 from relay.tick import gather
 
-PARTS = "parts"  # a folder of the spool: parts of central's bundles that wait for the rest
-
 
 @dataclass(frozen=True, slots=True)
 class Exported:
@@ -107,11 +105,6 @@ def import_from(home: Home, source: Path, *, progress: Progress = silent) -> Imp
         return Imported(taken.bundles, taken.shards, taken.refused + refused, tuple(carrier.came))
 
 
-def parts_folder(home: Home) -> Path:
-    """Return where parts wait."""
-    return home.spool.root / PARTS
-
-
 def _reception(home: Home, progress: Progress) -> Reception:
     def known(bundle: BundleId) -> bool:
         return accept.is_known(home, bundle)
@@ -134,7 +127,7 @@ def _reception(home: Home, progress: Progress) -> Reception:
 
     return Reception(
         into=home.spool.folder("in"),
-        parts=parts_folder(home),
+        parts=home.parts,
         quarantine=home.spool.folder("quarantine"),
         known=known,
         meant=meant,

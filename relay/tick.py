@@ -19,9 +19,11 @@ from relay import (
     holding,
     lock,
     offer,
+    page,
     resync,
     retire,
     returns,
+    status,
     stream,
     works,
 )
@@ -96,6 +98,8 @@ def tick(home: Home, carrier: Carrier | None = None, *, at_once: bool = False) -
         started = staff(home, views, live)
         retired = retire.retire(home, live)
         _tidy(home, views)
+        status.note_tick(home.spool)
+        page.write(home, home.adapter.survey() if started else views)
         return Ticked(
             collected=collected,
             salvaged=salvaged,

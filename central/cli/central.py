@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from bundle.age import age
 from central.cli import backups, user
 from central.cli.reaching import config_of, enroller, opened
 
@@ -307,11 +308,15 @@ def _site_words(row: dict[str, Any]) -> Iterator[str]:
     yield f"site {row['site']}"
     yield f"key {row['key'][:16]}" if row["key"] else "not enrolled"
     yield f"{row['tasks_leased']} tasks leased"
+    heard_s = row["heard_s"]
+    yield "never heard" if heard_s is None else f"heard {age(heard_s)} ago"
+    if row["silent"]:
+        yield "! SILENT: ask its operator, cron may be off or a courier late"
     if report is None:
         yield "never reported, so it is given no work (`pulk central pack` makes some)"
         return
     at = datetime.fromtimestamp(report["at_us"] / 1_000_000, UTC)
-    yield f"reported {at:%Y-%m-%d %H:%M} UTC"
+    yield f"reported {at:%Y-%m-%d %H:%M} UTC by its clock"
     yield f"wants {report['tasks_wanted']} tasks"
     yield f"{report['slots']} slots, {report['pilots_running']} pilots running"
     yield f"trust version {report['trust_version']}"

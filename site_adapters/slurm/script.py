@@ -86,6 +86,9 @@ def script(request: PilotRequest, batch: Batch) -> str:
         f"# {request.name}: one pilot on each node of this allocation",
         "umask 077",
     ]
+    if batch.walltime_s:  # Slurm tells a batch job its end from 23.02 on
+        end = f"${{SLURM_JOB_END_TIME:-$(($(date +%s) + {batch.walltime_s}))}}"
+        lines.append(f'export SLURM_JOB_END_TIME="{end}"')
     lines += [f"export {name}={shlex.quote(value)}" for name, value in request.environment]
     pilot = (
         f'PULK_BATCH_ID="slurm:{request.name}:$SLURM_ARRAY_TASK_ID:'
