@@ -106,7 +106,6 @@ def _run(given: argparse.Namespace) -> None:
     from pilot.staging.child import Places
 
     os.umask(0o077)
-    kernel.hide_memory()  # it will hold the pilot's key
     spool = Spool(given.spool.resolve())
     pilot_run = PilotRun(os.urandom(PILOT_RUN_BYTES))
     own = spool.claimed(pilot_run)
@@ -115,8 +114,9 @@ def _run(given: argparse.Namespace) -> None:
         path.mkdir(mode=0o700, parents=True)
     places = Places(brought, handed, spool.folder("data"))
     slots = Slots(folder, places.data, (brought, handed), given.slots)
+    kernel.hide_memory()  # it will hold the pilot's key
 
-    # What takes long to import comes after: the slots settle in meanwhile.
+    # What takes long to import comes after, the code that signs too: the slots settle in meanwhile.
     from pilot.config import load
 
     site = load(given.config)

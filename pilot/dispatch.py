@@ -39,10 +39,14 @@ DEATHS_MAX = 5  # of one slot in a row, without an attempt that ended in between
 log = logging.getLogger("pulk.pilot")
 
 OnEnd = Callable[[OpenShard, Attempt, bytes, bytes], None]  # log, time series
+OnBegin = Callable[[Started], None]
 
 
 class Dispatch:
-    """The attempts of one pilot. `on_end` is called with every attempt that ended."""
+    """The attempts of one pilot.
+
+    `on_begin` is called with attempts before a slot hears of them, `on_end` with each that ended.
+    """
 
     def __init__(
         self,
@@ -52,6 +56,7 @@ class Dispatch:
         site: Site,
         holdings: Holdings,
         packing: Packing,
+        on_begin: OnBegin,
         on_end: OnEnd,
         checkpoints: Checkpoints,
         flow: Flow,
@@ -69,7 +74,7 @@ class Dispatch:
         self._variables = site.variables()
         self._provenance = Provenance(site.words())
         self._holding, self._containers = site.holding, site.containers
-        self._on_end = on_end
+        self._on_begin, self._on_end = on_begin, on_end
         memory_bytes, free = holdings.node.memory_mib * MIB, FreeMemory(memory_groups())
         self.watch = NodeWatch(memory_bytes, free, Gpus(), self._tell)
         self._free: list[int] = []
@@ -131,12 +136,11 @@ class Dispatch:
         self._send(number, given, self._hold(number, given[0], now_us))
         return True
 
-    def take_started(self) -> Started | None:
-        """Return what began, and what was handed back, since the last call; None for nothing."""
-        if not (self._started.begun or self._started.back):
-            return None
-        news, self._started = self._started, Started()
-        return news
+    def tell_news(self) -> None:
+        """Tell what began, and what was handed back, since the last call."""
+        if self._started.begun or self._started.back:
+            news, self._started = self._started, Started()
+            self._on_begin(news)
 
     def stop(self, stop: Stop, evidence: str, shard: OpenShard | None = None) -> None:
         """Stop whatever runs, or what runs of one shard."""
@@ -243,6 +247,7 @@ class Dispatch:
                 self.beside.settle(number, running, message, held)
             self._flow.asked(running.local, message)
             messages.append(message)
+        self.tell_news()
         if messages:
             self._slots.all[number].send({"tasks": messages})  # a dead slot shows by its end
         else:

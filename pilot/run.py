@@ -34,7 +34,7 @@ from pilot.discovery import disk
 from pilot.dispatch import Dispatch
 from pilot.ending import Ending, Plan
 from pilot.holdings import Holdings
-from pilot.recorder import Recorder
+from pilot.recorder import Recorder, Started
 from pilot.slots import Slots
 from pilot.staging.child import Places
 from pilot.staging.flow import Flow
@@ -88,8 +88,8 @@ class Pilot:
         holdings = Holdings(self._node, found)
         self._flow = Flow(places, site.staging, slots, holdings, self._packing, self._selector)
         self._dispatch = Dispatch(
-            *(slots, self._selector, pilot_run, site, holdings, self._packing, self._on_end),
-            *(Checkpoints(spool), self._flow),
+            *(slots, self._selector, pilot_run, site, holdings, self._packing),
+            *(self._on_begin, self._on_end, Checkpoints(spool), self._flow),
         )
         self._ending = Ending(plan, spool, pilot_run, self._dispatch, self._packing)
         self._emergency = plan.emergency
@@ -186,8 +186,7 @@ class Pilot:
             if not has_some and (self._dispatch.awaits_files or not self._claim_one()):
                 break
             self._dispatch.look_ahead(self._shards)
-        if (started := self._dispatch.take_started()) is not None:
-            self._recorder.begin(started)
+        self._dispatch.tell_news()
 
     def _pause_s(self) -> float:
         """Return how long the loop may sleep."""
@@ -274,6 +273,9 @@ class Pilot:
         return True
 
     # -- recording -----------------------------------------------------------------------
+
+    def _on_begin(self, news: Started) -> None:
+        self._recorder.begin(news)
 
     def _on_end(self, shard: OpenShard, attempt: Attempt, text: bytes, series: bytes) -> None:
         self._ended += 1

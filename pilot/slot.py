@@ -1,8 +1,8 @@
 """A slot: a small process that runs one task at a time, with nothing but loopback.
 
-It is started, not forked, so that no task ever descends from a process that held the pilot's key.
-It adopts and kills whatever a task leaves behind; when the pilot ends, it
-kills its task and ends too.
+It is forked off a pilot that has no key yet, or started by one that has: so nothing that a slot, or
+a fork of it, ever held knows the key. It adopts and kills whatever a task leaves behind; when the
+pilot ends, it kills its task and ends too.
 """
 
 # Descriptors and plain names here, not Path: this runs for every task.
@@ -325,13 +325,18 @@ def _first(stop: Stop, evidence: str, other: tuple[Stop, str]) -> tuple[Stop, st
     return (stop, evidence) if stop is not Stop.NONE else other
 
 
+def serve(folder: Path, others: list[Path], pilot: int, channel: Channel) -> NoReturn:
+    """Serve as a slot in this process. `others` as in Folders, `pilot`: the pilot's pid."""
+    _close_inherited(channel.socket.fileno())
+    Slot(channel, folder, others, pilot).serve()
+
+
 def main(arguments: list[str]) -> NoReturn:
     """Serve as a slot in a fresh interpreter: socket, folder, others as in Folders, pilot's pid."""
     descriptor, folder, *others, pilot = arguments
     end = socket.socket(fileno=int(descriptor))
     end.set_inheritable(False)
-    _close_inherited(int(descriptor))
-    Slot(Channel(end), Path(folder), [*map(Path, others)], int(pilot)).serve()
+    serve(Path(folder), [*map(Path, others)], int(pilot), Channel(end))
 
 
 def _close_inherited(channel: int) -> None:

@@ -268,3 +268,35 @@ def test_no_task_sees_what_was_brought_for_another(site: SiteFolder) -> None:
     lease = site.offered(dataset(step, jobs=4))
     site.run(config=configured(site, isolation="required"))
     assert fates(site.attempts(lease)) == [Fate.SUCCESS] * 4
+
+
+def test_what_lies_ahead_takes_no_more_of_the_disk_than_is_allowed(site: SiteFolder) -> None:
+    """With and without a bound of two tasks' files: four tasks may be ahead of two slots."""
+    size, most = 2 * MIB, {}
+    for name, text in (("bounded", f"ahead_bytes_max = {2 * size}"), ("free", "")):
+        step = Step(
+            "work",
+            instant(wall_ms=400),
+            generated=(Generated("noise", size, 3),),
+            request=small(),
+        )
+        lease = site.offered(dataset(step, jobs=8))
+        seen = [0]
+        with site.start(config=configured(site, text)) as pilot:
+            while pilot.poll() is None:
+                seen.append(ahead_bytes(site))
+                time.sleep(0.01)
+        assert pilot.returncode == 0 and fates(site.attempts(lease)) == [Fate.SUCCESS] * 8
+        most[name] = max(seen)
+    assert size <= most["bounded"] <= 2 * size < most["free"]
+
+
+def ahead_bytes(site: SiteFolder) -> int:
+    """The bytes of whole inputs that lie ready for tasks which did not start yet."""
+    total = 0
+    for path in site.spool.folder("claimed").glob("*/brought/*/*"):
+        try:
+            total += path.stat().st_size * path.parent.name.isdecimal()
+        except FileNotFoundError:
+            continue
+    return total
