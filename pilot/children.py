@@ -8,7 +8,6 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
 
@@ -36,7 +35,7 @@ def fork(serve: Callable[[Channel], NoReturn], others: Iterable[Channel]) -> tup
             end.close()
         serve(Channel(theirs))
     except BaseException:  # a fork must never return into the pilot's code
-        traceback.print_exc()
+        sys.excepthook(*sys.exc_info())
     finally:
         os._exit(1)
 

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 SLOTS_MAX = 1024
@@ -163,6 +162,8 @@ def _moment(text: str) -> int:
     """UTC microseconds."""
     if text.isascii() and text.isdecimal():
         return int(text) * 1_000_000
+    from datetime import datetime
+
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         raise argparse.ArgumentTypeError(f"{text} has no offset: write it with Z")

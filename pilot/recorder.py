@@ -34,7 +34,7 @@ from pilot import linux, seal
 from pilot.seal import Recorded
 
 GROUP_ATTEMPTS_MAX = 1_000  # the loop hands over a group before it is larger
-ATTEMPTS_FULL = 4_000  # of ATTEMPTS_PER_SEGMENT_MAX: what is unsealed is held in memory
+ATTEMPTS_FULL = 2_000  # of ATTEMPTS_PER_SEGMENT_MAX: what is unsealed is held in memory
 LOG_BYTES_PER_SEGMENT_MAX = 16 * MIB
 CONSUMED_PER_SEGMENT_MAX = 1_000_000
 
