@@ -54,9 +54,7 @@ def look(
     )
 
 
-def _gpus(
-    root: Path, told: Mapping[str, str]
-) -> tuple[tuple[facts.Gpu, ...], tuple[str, ...]]:
+def _gpus(root: Path, told: Mapping[str, str]) -> tuple[tuple[facts.Gpu, ...], tuple[str, ...]]:
     """Return every GPU of the node, and what is to be said of them."""
     if not system.has_gpus(root):
         return (), ()
