@@ -30,7 +30,7 @@ class SlotLog:
         self._seen_bytes = 0
 
     def size(self) -> int:
-        """Return how many bytes were written; to be asked once all of a task is dead."""
+        """Return how many bytes were written; asked last when all of a task is dead."""
         self._seen_bytes = os.fstat(self._descriptor).st_size
         return self._seen_bytes
 
