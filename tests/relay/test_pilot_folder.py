@@ -14,8 +14,8 @@ import pytest
 
 from bundle.dataset.spec import Output, Step
 from bundle.fates import Fate
-from pilot import start
 from bundle.version import VERSION
+from pilot import start
 from relay import pilot_folder
 from relay.errors import FolderTaken
 from relay.pilot_folder import make
