@@ -227,7 +227,7 @@ def _note_full(error: stage.NotStaged, reply: dict[str, Any]) -> None:
 def serve(folder: Path, others: list[Path], pilot: int, channel: Channel) -> NoReturn:
     """Serve as a slot in this process. `others` as in Folders, `pilot`: the pilot's pid."""
     _close_inherited(channel.socket.fileno())
-    linux.call_this(f"pulk slot {folder.name}")
+    linux.call_this(f"pilot-slot-{folder.name}")
     Slot(channel, folder, others, pilot).serve()
 
 

@@ -66,7 +66,7 @@ def test_slots_share_a_pilots_memory_and_hold_nothing_that_signs(site: SiteFolde
         names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in slots]
         assert pilot.wait(60) == 0
     assert SIGNING in maps[pilot.pid]
-    assert sorted(names) == ["pulk slot 0", "pulk slot 1"]
+    assert sorted(names) == ["pilot-slot-0", "pilot-slot-1"]
     assert not any(SIGNING in maps[pid] for pid in slots)
     assert family <= FAMILY_MIB << 10
     assert fates(site.attempts(lease)) == [Fate.SUCCESS] * 2
