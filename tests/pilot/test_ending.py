@@ -228,7 +228,7 @@ def test_periodic_checkpoints_are_there_when_the_end_comes_without_warning(
 ) -> None:
     bundle, (lease,) = site.work(dataset(counting(1000, every_ms=300)))
     site.offer(bundle, lease)
-    site.run(*ends_in(6, checkpoint_s=0, stop_s=2), slots=1)
+    site.run(*ends_in(10, checkpoint_s=0, stop_s=2), slots=1)
     assert site.only(lease).fate is Fate.ALLOCATION_END
     assert list((site.spool.folder("data") / checkpoints.FOLDER).iterdir())
 
@@ -247,5 +247,5 @@ def test_the_end_may_be_told_as_a_moment(site: SiteFolder, tmp_path: Path) -> No
     config.write_text("[pilots]\nlast_starts_s = 2\ncheckpoint_s = 2\nstop_s = 1\n")
     bundle, (lease,) = site.work(dataset(counting(1000)))
     site.offer(bundle, lease)
-    site.run("--ends-at", str(int(time.time()) + 6), slots=1, config=config)
+    site.run("--ends-at", str(int(time.time()) + 10), slots=1, config=config)
     assert site.only(lease).fate is Fate.ALLOCATION_END
