@@ -226,7 +226,7 @@ def test_a_drain_file_lets_what_runs_end_and_starts_nothing_more(site: SiteFolde
 def test_periodic_checkpoints_are_there_when_the_end_comes_without_warning(
     site: SiteFolder,
 ) -> None:
-    bundle, (lease,) = site.work(dataset(counting(1000, every_ms=300)))
+    bundle, (lease,) = site.work(dataset(counting(1000, every_ms=2_000)))
     site.offer(bundle, lease)
     site.run(*ends_in(10, checkpoint_s=0, stop_s=2), slots=1)
     assert site.only(lease).fate is Fate.ALLOCATION_END
