@@ -89,7 +89,10 @@ def ended(
     pilot_told: Stop = Stop.NONE,
 ) -> Attempt:
     """Return the record of an attempt that a slot reported."""
-    fate, evidence = judge(replace(seen_from_wire(reply), pilot_told=pilot_told))
+    seen = seen_from_wire(reply)
+    if pilot_told is not Stop.NONE:  # told apart: a copy costs more than the rest of this
+        seen = replace(seen, pilot_told=pilot_told)
+    fate, evidence = judge(seen)
     outputs = tuple((file, size) for file, size in reply.get("outputs", ()))
     return Attempt(
         job=running.start.place[1],

@@ -87,7 +87,7 @@ class Ending:
         """Look whether the end has come nearer, and act on it."""
         if self._signals != self._heard:
             self._heard = self._signals
-            keepers = self._dispatch.keepers()
+            keepers = self._dispatch.flight.keepers()
             self._ladder = self._ladder.told(now_s, any_checkpoints=bool(keepers))
             self.starts_no_more = True
         self._dispatch.end_us = self._stop_at_us()

@@ -7,7 +7,6 @@ line with their code; with `--json` on the command, as one JSON object.
 from __future__ import annotations
 
 import importlib
-import json
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -131,16 +130,15 @@ def _help() -> str:
 
 
 def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
+    from bundle.version import VERSION
 
-    try:
-        return f"pulk {version('pulk')}"
-    except PackageNotFoundError:
-        return "pulk from an unpacked tree"
+    return f"pulk {VERSION}"
 
 
 def _say(error: PulkError, given: Sequence[str]) -> None:
     if "--json" in given:
+        import json
+
         body: dict[str, Any] = {"error": error.diagnostics()}
         _print(json.dumps(body))
     from bundle.cli.table import printable
