@@ -16,7 +16,7 @@ from pilot.attempts import OpenShard, Running, ended, lost
 from pilot.beside import Beside
 from pilot.checkpoints import Checkpoints
 from pilot.core.batching import Batching
-from pilot.core.fate import SCHEDULERS, Stop
+from pilot.core.fate import Stop, may_be_a_schedulers
 from pilot.core.lineage import ended as ended_of
 from pilot.core.packing import Packing
 from pilot.core.provenance import Provenance
@@ -257,8 +257,10 @@ class Dispatch:
         A scheduler signals all processes of a batch job in an order of its own. Waited for now and
         then only: tasks that kill themselves must not hold the pilot up.
         """
+        if reply.get("stop") or not may_be_a_schedulers(reply["exit_code"], reply["signal"]):
+            return self.pilot_told
         now_s = time.monotonic()
-        if reply["signal"] in SCHEDULERS and not reply.get("stop") and now_s >= self._listen_at_s:
+        if now_s >= self._listen_at_s:
             self._listen_at_s = now_s + LISTEN_AGAIN_S
             while self.pilot_told is Stop.NONE and time.monotonic() < now_s + LISTEN_S:
                 time.sleep(LISTEN_S / 20)

@@ -21,6 +21,8 @@ CASES = [
     (Seen(-1, 15, pilot_told=Stop.ALLOCATION_END), Fate.ALLOCATION_END, "told to end"),
     (Seen(-1, 11, pilot_told=Stop.PREEMPTED), Fate.SIGNAL, "signal 11"),
     (Seen(1, 0, pilot_told=Stop.PREEMPTED), Fate.PAYLOAD_ERROR, "exit 1"),
+    (Seen(143, 0, pilot_told=Stop.PREEMPTED), Fate.PREEMPTED, "told to end"),
+    (Seen(143, 0), Fate.PAYLOAD_ERROR, "exit 143"),
     (Seen(-1, 9), Fate.SIGNAL, "signal 9"),
     (Seen(-1, 9, Stop.MEMORY, "used 900 MiB"), Fate.OOM, "used 900 MiB"),
     (Seen(-1, 9, Stop.NODE_MEMORY, "the node has"), Fate.NODE_FAILURE, "the node has"),
