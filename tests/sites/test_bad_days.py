@@ -32,7 +32,7 @@ from site_adapters.slurm import adapter, remembered
 from tests.sites.field import Center, Outpost, Program, chain
 from tests.testbed import slurm as slurms
 
-pytestmark = [pytest.mark.programs, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.programs, pytest.mark.campaign, pytest.mark.timeout(900)]
 
 JOBS = 6
 ROUND_S = 0.4

@@ -15,7 +15,7 @@ import pytest
 from tests.sites.field import Center, Outpost, Program, chain, end, tasks, until
 from tests.testbed.network import CENTRAL_ADDRESS, SITE_ADDRESS, Network
 
-pytestmark = [pytest.mark.programs, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.programs, pytest.mark.campaign, pytest.mark.timeout(400)]
 
 JOBS, BY_HAND_JOBS = 120, 40
 CUT_S = 6.0

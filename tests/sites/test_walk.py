@@ -23,7 +23,7 @@ from tests.conftest import REPOSITORY
 from tests.sites.field import Center, Program, chain, until
 from tests.testbed import slurm as slurms
 
-pytestmark = [pytest.mark.programs, pytest.mark.timeout(700)]
+pytestmark = [pytest.mark.programs, pytest.mark.campaign, pytest.mark.timeout(700)]
 
 PAGE = REPOSITORY / "docs" / "operate-site.md"
 JOBS = 8
