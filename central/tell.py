@@ -17,7 +17,6 @@ from central.core.changes import implied_row
 from central.core.dag import Dag
 from central.core.facts import Place
 from central.core.telling import Lease, Order, Result, Tried
-from central.errors import UnknownTask
 from central.provenance import iso
 from central.state.reading import Reading
 from central.store.rows import BundleRow, DatasetRow, LeaseRow
@@ -28,11 +27,7 @@ ATTEMPTS_MAX = 1000
 
 def tell(workings: Workings, task: TaskId) -> dict[str, Any]:
     """Return a task's story as plain values. Raises UnknownDataset, UnknownTask."""
-    row = workings.dataset(task.dataset)
-    dag = workings.dag(row.digest)
-    place = (task.step, task.job)
-    if not dag.holds(place):
-        raise UnknownTask(task=str(task))
+    row, dag, place = workings.task(task)
     events = telling.tell(_Gathered(workings, row, dag, place).task())
     return {
         "task": str(task),

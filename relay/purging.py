@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from relay import custody
@@ -16,20 +17,32 @@ HOUR_US = 3_600_000_000
 
 def outlook(home: Home) -> Outlook:
     """Return when the first of what is not safe goes, and whether more work may be taken."""
-    rules = _rules(home)
-    oldest_us = _oldest_us(home) if rules.after_us else 0
-    return purge.outlook(rules, oldest_us, now_us())
+    by_age = home.config.spool.purge_after_days
+    return _outlook(home, _only_here(home) if by_age else ())
 
 
 def words(home: Home) -> str:
     """Return what is to be said of the purge, or nothing."""
-    found = outlook(home)
+    told = home.config.spool
+    if not told.purge_after_days and told.purge_at is None:
+        return ""
+    waiting = _only_here(home)
+    found = _outlook(home, waiting)
     if found.goes_us == NEVER_US or not found.is_near:
         return ""
     day = datetime.fromtimestamp(found.goes_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    waiting = sum(_is_only_here(one) for one in custody.every_held(home.spool))
     more = "" if found.takes_work else ", and no more work is taken"
-    return f"the site's purge comes {day}: {waiting} bundles are not safe elsewhere yet{more}"
+    return f"the site's purge comes {day}: {len(waiting)} bundles are not safe elsewhere yet{more}"
+
+
+def _outlook(home: Home, waiting: Iterable[Held]) -> Outlook:
+    rules = _rules(home)
+    return purge.outlook(rules, _oldest_us(home, waiting) if rules.after_us else 0, now_us())
+
+
+def _only_here(home: Home) -> list[Held]:
+    """Return the bundles that only this site has."""
+    return [one for one in custody.every_held(home.spool) if one.kind not in LOSSY]
 
 
 def _rules(home: Home) -> Rules:
@@ -47,16 +60,11 @@ def _rules(home: Home) -> Rules:
     )
 
 
-def _is_only_here(held: Held) -> bool:
-    return held.kind not in LOSSY
-
-
-def _oldest_us(home: Home) -> int:
-    """Return when the oldest bundle that only this site has was written; 0: there is none."""
+def _oldest_us(home: Home, waiting: Iterable[Held]) -> int:
+    """Return when the oldest of some bundles was written; 0: there is none."""
     found = []
-    for one in custody.every_held(home.spool):
-        if _is_only_here(one):
-            with contextlib.suppress(FileNotFoundError):
-                path = home.spool.folder(one.place) / custody.file_name(one)
-                found.append(path.stat().st_mtime_ns // 1000)
+    for one in waiting:
+        with contextlib.suppress(FileNotFoundError):
+            path = home.spool.folder(one.place) / custody.file_name(one)
+            found.append(path.stat().st_mtime_ns // 1000)
     return min(found, default=0)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+from site_adapters import shell
 from site_adapters.contract import PilotRequest
-
-BATCH_ID = "{batch_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +91,7 @@ def script(request: PilotRequest, batch: Batch) -> str:
     pilot = (
         f'PULK_BATCH_ID="slurm:{request.name}:$SLURM_ARRAY_TASK_ID:'
         '${SLURM_PROCID:-0}:${SLURM_RESTART_COUNT:-0}"\n'
-        f"exec {_command(request.argv)}"
+        f"exec {shell.command(request.argv, 'PULK_BATCH_ID')}"
     )
     if batch.nodes == 1:
         return "\n".join([*lines, "SLURM_PROCID=0", pilot, ""])
@@ -113,11 +111,3 @@ _WAIT = (
     'while kill -0 "$step" 2>/dev/null; do wait "$step"; status=$?; done',
     'exit "$status"',
 )
-
-
-def _command(argv: Sequence[str]) -> str:
-    return " ".join(
-        '"$PULK_BATCH_ID"'.join(shlex.quote(part) if part else "" for part in word.split(BATCH_ID))
-        or "''"
-        for word in argv
-    )

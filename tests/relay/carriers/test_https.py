@@ -6,11 +6,10 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from tests.relay.carriers.far import LARGE_BYTES, Far
 from tests.relay.carriers.lines import HttpsLine
 from tests.relay.carriers.test_conformance import CUT_AT, nothing_known
 from tests.testbed.forward import forwarding
+from tests.testbed.loopback import listening
 from tests.testbed.tls import Certifier
 from tests.testbed.wire import wired
 
@@ -145,7 +145,7 @@ def test_central_answers_one_who_waits_when_there_is_news_and_asks_nothing_meanw
 
 
 def test_a_login_page_is_not_central(far: Far, tmp_path: Path) -> None:
-    with portal() as url:
+    with listening(LoginPage) as url:
         carrier = HttpCarrier(url, far.standing, 5.0, patience=Patience(0, time.sleep))
         with pytest.raises(NotCentral, match="login"):
             list(carrier.fetch(nothing_known, tmp_path))
@@ -178,16 +178,3 @@ class LoginPage(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         pass
-
-
-@contextmanager
-def portal() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), LoginPage)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
