@@ -28,15 +28,6 @@ REPOSITORY = Path(__file__).parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together, where tests run side by side, what shares a service or a folder's fixtures."""
-    for item in items:
-        names = getattr(item, "fixturenames", ())
-        is_batch = "slurm" in names or item.path.parent.name == "sites"
-        item.add_marker(pytest.mark.xdist_group("slurm" if is_batch else str(item.path)))
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
