@@ -19,9 +19,10 @@ HTML, JSON = "index.html", "status.json"
 PUBLIC_FOLDER, PUBLIC_FILE = 0o755, 0o644
 
 
-def write(home: Home, views: Mapping[str, PilotView]) -> bool:
+def write(home: Home, views: Mapping[str, PilotView] | None) -> bool:
     """Write the page where relay.toml wants one and the last is old; return whether it was.
 
+    `views`: what the adapter said; None: it is asked, if there is something to write.
     A page that can't be written is told and stops nothing: the tick has done its work.
     """
     wanted = home.config.status

@@ -99,7 +99,7 @@ def tick(home: Home, carrier: Carrier | None = None, *, at_once: bool = False) -
         retired = retire.retire(home, live)
         _tidy(home, views)
         status.note_tick(home.spool)
-        page.write(home, home.adapter.survey() if started else views)
+        page.write(home, None if started else views)
         return Ticked(
             collected=collected,
             salvaged=salvaged,

@@ -14,6 +14,8 @@ from typing import Protocol
 
 from bundle.ids import BundleId
 
+SLOWEST_BYTES_PER_S = 2_000  # a transfer slower than this on the whole is given up
+
 
 class Answer(StrEnum):
     """What came back for one bundle that was sent."""

@@ -15,13 +15,13 @@ from pathlib import Path
 from bundle.limits import BUNDLE_BYTES_MAX, MIB
 from bundle.spool import publish
 from relay.carrier import programs
+from relay.carrier.contract import SLOWEST_BYTES_PER_S
 from relay.carrier.folder import ENTRIES_MAX, Entry
 from relay.carrier.programs import Done, Limits
 from relay.errors import CarryFailed, FarSideRefused, LoginNeeded
 
 LISTING_BYTES_MAX = 16 * MIB
 MEMORY_BYTES_MAX = 1024 * MIB  # of address space; far less is used
-SLOWEST_BYTES_PER_S = 2_000  # a transfer slower than this on the whole is given up
 AT_ONCE = 200  # files removed by one command
 CHECK_S = 20.0
 NOTHING = "the other end said nothing"

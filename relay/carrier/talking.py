@@ -22,12 +22,12 @@ from typing import IO, Any
 
 from bundle.client import NoRedirect
 from bundle.patience import Patience, retry_after_s
+from relay.carrier.contract import SLOWEST_BYTES_PER_S
 from relay.errors import CarryFailed, CentralNotProven, NotCentral, ProxyRefused
 
 PIECE_BYTES = 1 << 18
 ERROR_BYTES_MAX = 1 << 20
 ERROR_S = 10.0  # the longest to wait for the body of a refusal
-SLOWEST_BYTES_PER_S = 2_000  # a transfer slower than this on the whole is given up
 NETWORK_LOGIN = 511
 PROXY_LOGIN = 407
 _TROUBLE = (OSError, http.client.HTTPException, ValueError)
