@@ -65,7 +65,7 @@ def queries(dataset: str, merging: str) -> dict[str, str]:
 
 
 def _made(folder: Path) -> tuple[Home, str, str]:
-    """Make a central of one large dataset and many small ones; return the large one and its roots."""
+    """Make a central of one large dataset and many small ones; return the large one, and roots."""
     filled = Filled(folder, TASKS, failed=FAILED)
     for number in range(DATASETS - 1):
         document = Dataset(
@@ -86,7 +86,9 @@ def _made(folder: Path) -> tuple[Home, str, str]:
 
 
 @contextmanager
-def _results_coming(folder: Path, home: Home, roots: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def _results_coming(
+    folder: Path, home: Home, roots: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Have a process bring results, from now on until it has no more."""
     load = folder / "load"
     load.mkdir()
@@ -169,4 +171,3 @@ def client_of(root: Path) -> Client:
     """Return an administrator's client of the central that serves from a folder."""
     home = Home(root)
     return Client(home.address.read_text().strip(), home.token.read_text().strip())
-

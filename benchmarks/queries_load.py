@@ -16,7 +16,7 @@ FIRST = 2
 
 
 def main(arguments: list[str]) -> None:
-    """Submit, fetch, write results, bring some, say the dataset, wait for a line, bring the rest."""
+    """Submit, fetch, write results, bring some, say the dataset; after a line bring the rest."""
     folder, root, words = Path(arguments[0]), Path(arguments[1]), arguments[2]
     bundles, tasks = int(arguments[3]), int(arguments[4])
     client = client_of(root)
