@@ -145,8 +145,9 @@ class Authority(People):
                 if asked is not None:
                     access.check(by, asked)
             given = Given(raw, cosignature)
-            made = requests.submit(self._w, given, idempotency_key, token_id)
-            access.claim(self._w, made.id, by, asked)
+            said = access.first(by, asked)
+            made = requests.submit(self._w, given, idempotency_key, token_id, said)
+            access.claim(self._w, made.id, said)
             act.on(made.id, tasks=made.tasks, digest=made.digest.hex())
             return made
 
