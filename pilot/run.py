@@ -34,13 +34,13 @@ from pilot.discovery import disk
 from pilot.dispatch import Dispatch
 from pilot.ending import Ending, Plan
 from pilot.holdings import Holdings
+from pilot.radio.finder import Finder
+from pilot.radio.silence import RADIO, Silence
 from pilot.recorder import Recorder
 from pilot.slots import Slots
 from pilot.staging.child import Places
 from pilot.staging.flow import Flow
 
-LOOK_FOR_SHARDS_S = 0.1
-LOOK_FOR_SHARDS_S_MAX = 1.0
 SAMPLE_S = 5.0
 SLOW_S = 1.0
 
@@ -96,8 +96,9 @@ class Pilot:
         self._gathering = Gathering()
         self._ended = 0  # attempts, durable or not
         now_s = time.monotonic()
-        self._last_work_s = self._next_claim_s = self._next_grow_s = now_s
-        self._claim_interval_s = LOOK_FOR_SHARDS_S
+        self._last_work_s = self._next_grow_s = now_s
+        self._radio = self._radio_of(site)
+        self._finder = Finder(self._claims, self._radio, pilot_run * 2)
         self._next_sample_s = now_s + SLOW_S
         self._bell, self._bell_rope = socket.socketpair()
         for end in (self._bell, self._bell_rope):
@@ -125,6 +126,7 @@ class Pilot:
                     self._on_ready(key.data)
                 self._tick()
         finally:
+            self._radio.close()
             self._dispatch.watch.close()
             self._flow.close()
             self._slots.close()
@@ -132,6 +134,36 @@ class Pilot:
             self._recorder.close(self._emergency)
         self._claims.close()
         self._leave()
+
+    # -- the radio -----------------------------------------------------------------------
+
+    def _radio_of(self, site: Site) -> Silence:
+        """Return what hears the relay; nothing of it is loaded where the site has no radio."""
+        if not site.has_radio:
+            return Silence()
+        from bundle.radio.messages import VERSIONS, Hello
+        from pilot.radio.receiver import Receiver
+        from pilot.radio.telling import state
+
+        slots = len(self._slots.all)
+
+        def hello() -> Hello:
+            return Hello(VERSIONS, self._batch_id, self._host.name, slots)
+
+        def now() -> State:
+            dispatch = self._dispatch
+            figures, running = dispatch.watch.figures(), dispatch.running.values()
+            return state(running, figures, slots, dispatch.free, len(self._shards))
+
+        def on_air(is_heard: bool) -> None:
+            dispatch.on_air(is_heard)
+            ending.on_air(is_heard)
+            self._finder.soon()
+
+        dispatch, ending = self._dispatch, self._ending
+        return Receiver(
+            self._spool, site.name, self._selector, hello, now, on_air, ending.hear
+        )
 
     # -- coming and going ----------------------------------------------------------------
 
@@ -148,6 +180,7 @@ class Pilot:
             slots=len(self._slots.all),
             offline=self._host.offline,
             isolation=self._host.isolation,
+            radio_key=self._radio.public_key,
         )
         path = self._spool.claim(self._pilot_run)
         publish.write_new_file(self._spool.folder("tmp"), path, seals.encode_claim(claim))
@@ -192,12 +225,12 @@ class Pilot:
     def _pause_s(self) -> float:
         """Return how long the loop may sleep."""
         now_s = time.monotonic()
-        looks_s = (self._next_sample_s, self._dispatch.watch.next_look_s)
+        looks_s = (self._next_sample_s, self._dispatch.watch.next_look_s, self._radio.next_s)
         wake_s = min(now_s + SLOW_S, *looks_s, self._ending.next_s(now_s))
         if self._gathering.group.attempts:
             wake_s = min(wake_s, self._gathering.since_s + GROUP_S)
         if self._dispatch.has_free_slot and not self._ending.starts_no_more:
-            wake_s = min(wake_s, self._next_claim_s, now_s + self._until_due_s())
+            wake_s = min(wake_s, self._finder.next_s, now_s + self._until_due_s())
         return max(0.0, wake_s - now_s)
 
     def _until_due_s(self) -> float:
@@ -208,6 +241,9 @@ class Pilot:
         return max(0, min(due) - now_us) / 1_000_000 if due else SLOW_S
 
     def _on_ready(self, number: int | None) -> None:
+        if number == RADIO:
+            self._radio.on_ready()
+            return
         if number is not None:
             self._dispatch.on_ready(number)
             return
@@ -218,6 +254,8 @@ class Pilot:
         now_s = time.monotonic()
         if self._recorder.failure is not None:  # what ends from now on is sealed elsewhere
             self._ending.stop(Stop.PREEMPTED, "the spool takes no more records")
+        self._radio.tick(now_s)
+        self._radio.sealed(self._recorder.sealed)
         self._ending.tick(now_s, self._shards)
         if now_s >= self._next_grow_s:
             self._next_grow_s = now_s + SLOW_S
@@ -237,19 +275,15 @@ class Pilot:
         open_states = (State.READY, State.BACKING_OFF, State.WAITING)
         shards = self._shards.values()
         waits = any(shard.agenda.count(state) for shard in shards for state in open_states)
-        return not waits and self._claim_interval_s >= LOOK_FOR_SHARDS_S_MAX
+        return not waits and self._finder.found_nothing
 
     def _claim_one(self) -> bool:
         """Claim and open a shard; it may turn out to have nothing to start."""
         now_s = time.monotonic()
-        if now_s < self._next_claim_s or len(self._shards) > 2 * len(self._slots.all):
+        if len(self._shards) > 2 * len(self._slots.all):
             return False
-        file = self._claims.claim(time.time_ns() // 1000, self._pilot_run * 2)
-        if file is None:
-            self._claim_interval_s = min(2 * self._claim_interval_s, LOOK_FOR_SHARDS_S_MAX)
-            self._next_claim_s = now_s + self._claim_interval_s
+        if (file := self._finder.claim(now_s)) is None:
             return False
-        self._claim_interval_s = LOOK_FOR_SHARDS_S
         self._last_work_s = now_s
         try:
             claimed = self._claims.open(file)
@@ -303,7 +337,7 @@ class Pilot:
                 self._packing.drop(shard.key)
                 self._recorder.seal(shard.key, complete=complete)
                 del self._shards[shard.key]
-                self._next_claim_s = time.monotonic()
+                self._finder.soon()
 
     def _is_stuck(self, shard: OpenShard, now_us: int) -> bool:
         """Whether what is left needs more time or GPUs than there are: it goes back untouched."""

@@ -33,7 +33,7 @@ from pilot.starting import Starter
 from pilot.watching.files import file_bytes_max, full_file_bytes
 from pilot.watching.limits import MIB
 from pilot.watching.processes import Processes
-from pilot.watching.watch import Watch
+from pilot.watching.watch import NEVER_S, Watch
 
 TERM_GRACE_S = 5.0
 SHORT_S = 0.02  # a success shorter than this costs no look at the network's counters of its own
@@ -73,6 +73,7 @@ class Slot:
         self._successes_try = False  # to reach the network, though nobody looked at each
         self._oom_kills = 0
         self._processes = Processes()
+        self._tell_s = NEVER_S  # how often the pilot hears what a task uses, though nothing changed
         gc.collect()
         gc.freeze()
         channel.send({"hello": self._hold.offline, "isolation": self._hold.isolation})
@@ -90,6 +91,7 @@ class Slot:
             message = self._channel.receive()
             if message is None:
                 self._leave()
+            self._tell_s = message.get("tell_s", self._tell_s)
             self._batch.extend(message.get("tasks", ()))  # a stop came too late for its task
             self._catch_up()
             while self._batch:
@@ -247,7 +249,7 @@ class Slot:
                     log_bytes, ram_bytes = self._log.size(), self._ram_bytes()
                     looked = watch.look(log_bytes, ram_bytes, linux.spared, is_due, still)
                     stop, evidence = _first(stop, evidence, looked)
-                    self._tell(watch.news())
+                    self._tell(watch.news(self._tell_s))
                     now_s = time.monotonic()
                 if now_s >= time_limit_s:
                     time_limit_s = float("inf")
@@ -277,6 +279,7 @@ class Slot:
         if messages is None:
             self._leave()
         for message in messages:
+            self._tell_s = message.get("tell_s", self._tell_s)
             if message.get("local", local) != local:
                 continue
             task.hear(message, watch)
