@@ -142,6 +142,7 @@ class Pilot:
         if not site.has_radio:
             return Silence()
         from bundle.radio.messages import VERSIONS, Hello
+        from bundle.radio.messages import State as Telling
         from pilot.radio.receiver import Receiver
         from pilot.radio.telling import state
 
@@ -150,7 +151,7 @@ class Pilot:
         def hello() -> Hello:
             return Hello(VERSIONS, self._batch_id, self._host.name, slots)
 
-        def now() -> State:
+        def now() -> Telling:
             dispatch = self._dispatch
             figures, running = dispatch.watch.figures(), dispatch.running.values()
             return state(running, figures, slots, dispatch.free, len(self._shards))
@@ -161,9 +162,7 @@ class Pilot:
             self._finder.soon()
 
         dispatch, ending = self._dispatch, self._ending
-        return Receiver(
-            self._spool, site.name, self._selector, hello, now, on_air, ending.hear
-        )
+        return Receiver(self._spool, site.name, self._selector, hello, now, on_air, ending.hear)
 
     # -- coming and going ----------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from relay import (
     offer,
     resync,
     retire,
+    roster,
     stream,
     works,
 )
@@ -33,6 +34,7 @@ from relay.errors import CarryFailed
 from relay.home import Home, make_spool
 from relay.report import report
 from relay.results import publish_results
+from relay.roster import Roster
 from relay.salvage import salvage
 from relay.sources import Sources
 from relay.staff import drop_gone, staff
@@ -79,9 +81,10 @@ def tick(home: Home, carrier: Carrier | None = None) -> Ticked:
     with lock.held(home):
         stream.recover(home.spool)
         views = home.adapter.survey()
+        here = roster.read(home.spool)  # after the survey: who is gone by it had come before
         live = works.live(home.spool)
         resync.resync(home)
-        collected, salvaged, results = gather(home, live, views)
+        collected, salvaged, results = gather(home, live, views, here)
         offered = offer.offer(home, live)
         report(home, live, views, force=False)
         carrier = carrier or carrier_of(home)
@@ -91,10 +94,10 @@ def tick(home: Home, carrier: Carrier | None = None) -> Ticked:
             custody.tend(home, None)  # the receipts that just came
             live = works.live(home.spool)
             offered += offer.offer(home, live)
-        holding.note(home.spool)
-        started = staff(home, views)
+        holding.note(home.spool, here)
+        started = staff(home, views, here)
         retired = retire.retire(home, live)
-        _tidy(home, views)
+        _tidy(home, views, here)
         return Ticked(
             collected=collected,
             salvaged=salvaged,
@@ -113,7 +116,7 @@ def tick(home: Home, carrier: Carrier | None = None) -> Ticked:
 
 
 def gather(
-    home: Home, live: list[Work], views: Mapping[str, PilotView]
+    home: Home, live: list[Work], views: Mapping[str, PilotView], here: Roster | None = None
 ) -> tuple[int, int, list[Record]]:
     """Collect seals, salvage dead pilots, pack result bundles.
 
@@ -122,7 +125,7 @@ def gather(
     emergency.bring(home)
     with Sources(home.spool, home.trust(), home.site) as sources:
         found: dict[str, Collected] = {one.path.name: one for one in collect(home, live, sources)}
-        salvaged = salvage(home, live, views)
+        salvaged = salvage(home, live, views, here)
         if salvaged:  # the seals that salvage made
             found = {one.path.name: one for one in collect(home, live, sources)} | found
         results = publish_results(home, list(found.values()), sources) if found else []
@@ -157,8 +160,8 @@ def fetch(home: Home, carrier: Carrier) -> list[str]:
     return [path.name for path in carrier.fetch(lambda one: accept.is_known(home, one), into)]
 
 
-def _tidy(home: Home, views: Mapping[str, PilotView]) -> None:
-    drop_gone(home, views)
+def _tidy(home: Home, views: Mapping[str, PilotView], here: Roster) -> None:
+    drop_gone(home, views, here)
     retire.sweep(home)
 
 

@@ -70,8 +70,7 @@ class NodeWatch:
     def figures(self) -> dict[int, tuple[int, int]]:
         """Return what slots said last, by local number: milli-cores, and bytes of memory."""
         return {
-            use.local: (self._cpu_milli.get(slot, 0), use.used)
-            for slot, use in self._uses.items()
+            use.local: (self._cpu_milli.get(slot, 0), use.used) for slot, use in self._uses.items()
         }
 
     def look(self) -> None:
