@@ -51,15 +51,20 @@ class Receiver(Silence):
         state: Callable[[], State],
         on_air: Callable[[bool], None],
         on_news: Callable[[News], None],
+        context: Any = None,
     ) -> None:
-        """Make the key that the pilot's claim names; nothing is opened before `tick`."""
+        """Make the key that the pilot's claim names; nothing is opened before `tick`.
+
+        `context` is ZeroMQ's, of a process that has many pilots; else it has its own.
+        """
         self._spool, self._site, self._selector = spool, site, selector
         self._hello, self._state = hello, state
         self._on_air, self._on_news = on_air, on_news
         self._secret = curve.new_secret()
         self.public_key = curve.public_of(self._secret)
         self._zmq: Any = None
-        self._context: Any = None
+        self._context: Any = context
+        self._is_shared = context is not None
         self._socket: Any = None
         self._raw = b""
         self._address: Address | None = None
@@ -158,7 +163,7 @@ class Receiver(Silence):
         if self.is_heard:
             self._send(messages.pack(Word.BYE, self._ticket))
         self._shut(GOOD_BYE_MS)
-        if self._context is not None:
+        if self._context is not None and not self._is_shared:
             self._context.term()
 
     # -- the connection ------------------------------------------------------------------
@@ -246,7 +251,7 @@ class Receiver(Silence):
                 self._missing = True
                 log.warning("no radio: pyzmq is not here", extra={"reason": str(error)})
                 return None
-            self._zmq, self._context = zmq, zmq.Context()
+            self._zmq, self._context = zmq, self._context or zmq.Context()
         return self._zmq
 
     def _shut(self, linger_ms: int = 0) -> None:

@@ -7,17 +7,14 @@ import logging
 import os
 import select
 import subprocess
-import sys
 import threading
 import time
 
 from relay.home import Home
+from relay.radio.child import command as child_command
 
 _LOG = logging.getLogger(__name__)
 
-_START = "import sys; sys.path[:] = sys.argv[1].split('\\n'); " + (
-    "from relay.radio.child import main; sys.exit(main(sys.argv[2:]))"
-)
 BACK_OFF_S, BACK_OFF_S_MAX = 1.0, 60.0
 WELL_S = 60.0  # a process that lived so long was well
 GO_S = 5.0
@@ -93,9 +90,9 @@ class Radio:
             self._back_off_s = min(2 * self._back_off_s, BACK_OFF_S_MAX)
         if self._child is None and now_s >= self._start_at_s:
             self._started_s = now_s
-            path, level = "\n".join(sys.path), logging.getLogger().getEffectiveLevel()
+            level = logging.getLogger().getEffectiveLevel()
             self._child = subprocess.Popen(
-                [sys.executable, "-I", "-c", _START, path, str(self._home.folder), str(level)],
+                child_command(self._home.folder, level),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
             )

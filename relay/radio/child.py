@@ -17,6 +17,18 @@ MEMORY_BYTES_MAX = (
 )  # what a hostile pilot can make it hold; then it ends and is started anew
 
 
+_START = (
+    "import sys; sys.path[:] = sys.argv[1].split('\\n'); "
+    "from relay.radio.child import main; sys.exit(main(sys.argv[2:]))"
+)
+
+
+def command(folder: Path, level: int = logging.WARNING) -> list[str]:
+    """Return the command of the process for a relay's folder."""
+    path = "\n".join(sys.path)
+    return [sys.executable, "-I", "-c", _START, path, str(folder), str(level)]
+
+
 def main(arguments: list[str]) -> int:
     """Serve the relay's folder until standard input ends. A byte on standard output: tick soon."""
     folder, level = arguments
@@ -60,6 +72,3 @@ def _bound() -> None:
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
 
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
