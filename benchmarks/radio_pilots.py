@@ -1,8 +1,8 @@
 """Very many pilots in one process, with the pilot's own code for claims, shards and the radio.
 
 Only what runs tasks is missing: a shard that was claimed is held for a while and then dropped.
-Run as `python -m benchmarks.radio_pilots SPOOL SITE COUNT TASKS HOLD_S RADIO`, it writes a line when
-its pilots are there, works until standard input ends, and writes what it did as JSON.
+Run as `python -m benchmarks.radio_pilots SPOOL SITE COUNT TASKS HOLD_S RADIO`, it writes a line
+when its pilots are there, works until standard input ends, and writes what it did as JSON.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def main(arguments: list[str]) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     spool, ears = Spool(Path(root)), Ears()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    context.set(zmq.MAX_SOCKETS, int(count) + 10)
+    context.set(zmq.MAX_SOCKETS, 2 * int(count) + 100)
     ears.poll.register(sys.stdin.fileno(), select.EPOLLIN)
     pilots = [
         start(spool, site, ears, context, int(tasks), radio == "radio") for _ in range(int(count))

@@ -28,7 +28,7 @@ LOOK_S = 1.0  # the address is looked for so often while nothing is heard
 LOOK_ON_AIR_S = 5.0
 HELLO_S = 2.0  # without an answer
 PATIENCE_BEATS = 2.6  # so many beats may fail before the relay counts as gone
-ANEW_S, ANEW_S_MAX = 20.0, 300.0  # a connection that was never answered is made anew
+ANEW_S, ANEW_S_MAX = 60.0, 600.0  # a connection that was never answered is made anew
 WANT_S = 5.0  # a pilot that waits says so again
 OFFER_S = 4.0  # a named shard is somebody else's after that
 SENT_MAX = 16  # messages that wait to be sent
@@ -215,10 +215,10 @@ class Receiver(Silence):
         if zmq is None or self._address is None:
             return
         self._opened_s = time.monotonic()
-        # Not all at once, where a relay was started anew and thousands of pilots have seen it.
         self._next_hello_s = self._opened_s
-        socket = self._context.socket(zmq.DEALER)
+        socket = None
         try:
+            socket = self._context.socket(zmq.DEALER)
             for option, value in (
                 (zmq.LINGER, 0),
                 (zmq.IMMEDIATE, 1),
@@ -228,7 +228,7 @@ class Receiver(Silence):
                 (zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS),
                 (zmq.RECONNECT_IVL, RECONNECT_MS + random.randrange(RECONNECT_MS)),  # noqa: S311
                 (zmq.RECONNECT_IVL_MAX, RECONNECT_MS_MAX),
-                (zmq.IPV6, 1),
+                (zmq.IPV6, int("[" in self._address.endpoint)),
                 (zmq.CURVE_SECRETKEY, self._secret),
                 (zmq.CURVE_PUBLICKEY, self.public_key),
                 (zmq.CURVE_SERVERKEY, self._address.server_key),
@@ -236,7 +236,8 @@ class Receiver(Silence):
                 socket.setsockopt(option, value)
             socket.connect(self._address.endpoint)
         except zmq.ZMQError as error:
-            socket.close(0)
+            if socket is not None:
+                socket.close(0)
             log.warning("radio not reached", extra={"reason": str(error)})
             return
         self._socket = socket

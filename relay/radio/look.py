@@ -54,7 +54,7 @@ def _ask(home: Home, found: Address, until_s: float) -> list[Seen] | None:
     after = PilotRun(b"")
     try:
         socket.setsockopt(zmq.LINGER, 0)
-        socket.setsockopt(zmq.IPV6, 1)
+        socket.setsockopt(zmq.IPV6, int("[" in found.endpoint))
         socket.setsockopt(zmq.MAXMSGSIZE, messages.PAGE_BYTES_MAX)
         socket.setsockopt(zmq.CURVE_SECRETKEY, secret)
         socket.setsockopt(zmq.CURVE_PUBLICKEY, curve.public_of(secret))

@@ -62,7 +62,7 @@ def listen(
             (zmq.HEARTBEAT_IVL, HEARTBEAT_MS),
             (zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS),
             (zmq.HANDSHAKE_IVL, HANDSHAKE_MS),
-            (zmq.IPV6, 1),
+            (zmq.IPV6, int("[" in at)),
             (zmq.CURVE_SERVER, 1),
         ):
             socket.setsockopt(option, value)
