@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bundle import shape
 from bundle.ids import PILOT_RUN_BYTES, PilotRun
 from bundle.records.seal import Claim
 from bundle.spool.layout import Spool
+from bundle.trust.keys import PUBLIC_BYTES
 from relay import claims, state
 
 KEPT_MAX = 30_000  # claims that are kept; of more the rest is read at every tick
@@ -27,7 +28,7 @@ _NUMBERS = ("pid", "start_ticks", "started_us", "slots")
 class Roster:
     """Claims by pilot, and the pilots that have a folder and no readable claim.
 
-    Of a claim that was kept the keys are empty: who needs them reads the claim itself.
+    The key of the radio is left out: who needs it reads the claim itself.
     """
 
     claims: Mapping[PilotRun, Claim]
@@ -41,11 +42,12 @@ def read(spool: Spool) -> Roster:
     found: dict[PilotRun, Claim] = {}
     forlorn = []
     for run in runs:
-        claim = kept.get(run) or claims.read(spool, run)
-        if claim is None:
-            forlorn.append(run)
+        if (known := kept.get(run)) is not None:
+            found[run] = known
+        elif (claim := claims.read(spool, run)) is not None:
+            found[run] = replace(claim, radio_key=b"", retired="")
         else:
-            found[run] = claim
+            forlorn.append(run)
     if found.keys() != kept.keys():
         _keep(spool, list(found.values())[:KEPT_MAX])
     return Roster(found, tuple(forlorn))
@@ -58,9 +60,11 @@ def _kept(spool: Spool) -> dict[PilotRun, Claim]:
     try:
         raw = value.bytes("runs")
         runs = [raw[at : at + PILOT_RUN_BYTES] for at in range(0, len(raw), PILOT_RUN_BYTES)]
+        raw = value.bytes("keys", PUBLIC_BYTES * len(runs))
+        keys = [raw[at : at + PUBLIC_BYTES] for at in range(0, len(raw), PUBLIC_BYTES)]
         texts = [value.text(name).split(_BETWEEN) for name in _TEXTS]
         numbers = [value.counts(name) for name in _NUMBERS]
-        rows = zip(runs, *texts, *numbers, strict=True)
+        rows = zip(runs, keys, *texts, *numbers, strict=True)
         return {PilotRun(run): _claim(PilotRun(run), *row) for run, *row in rows if run}
     except (shape.WrongShape, ValueError):
         return {}
@@ -68,6 +72,7 @@ def _kept(spool: Spool) -> dict[PilotRun, Claim]:
 
 def _claim(
     run: PilotRun,
+    key: bytes,
     batch_id: str,
     host: str,
     boot_id: str,
@@ -79,12 +84,13 @@ def _claim(
     slots: int,
 ) -> Claim:
     about = (batch_id, host, boot_id, pid, start_ticks, started_us, slots, offline, isolation)
-    return Claim(run, b"", *about)
+    return Claim(run, key, *about)
 
 
 def _keep(spool: Spool, found: Iterable[Claim]) -> None:
     rows = [one for one in found if not any(_BETWEEN in getattr(one, name) for name in _TEXTS)]
     value: dict[str, object] = {"runs": b"".join(one.pilot_run for one in rows)}
+    value["keys"] = b"".join(one.pilot_key for one in rows)
     value |= {name: _BETWEEN.join(getattr(one, name) for one in rows) for name in _TEXTS}
     value |= {name: [getattr(one, name) for one in rows] for name in _NUMBERS}
     with contextlib.suppress(OSError):  # a disk that is full: they are read again
