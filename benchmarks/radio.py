@@ -65,6 +65,7 @@ def _pilots(home: Home, hold_s: float, radio: str) -> Iterator[list[subprocess.P
             [sys.executable, "-m", "benchmarks.radio_pilots", *told],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            start_new_session=True,  # as nodes are: none of them waits for the others' time
         )
         for _ in range(PROCESSES)
     ]
@@ -101,7 +102,10 @@ def _over_zeromq(root: Path) -> list[Row]:
     began_s = time.monotonic()
     until_s = began_s + LIMIT_S
     station = subprocess.Popen(
-        command(home.folder), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+        command(home.folder),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         with _pilots(home, 1e6, "radio") as pilots:
