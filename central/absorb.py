@@ -164,7 +164,7 @@ def _absorb(workings: Workings, bundle: OpenBundle, *, live: bool) -> Dispositio
     except DAMAGED as error:
         return parking.set_aside(workings, bundle.path, error)  # a whole copy may still come
     except BundleRefused as error:
-        return parking.refuse(workings, bundle, error)
+        return (_park if isinstance(error, Parkable) else parking.refuse)(workings, bundle, error)
     except PulkError as error:
         if error.transient or isinstance(error, INTERNAL):
             raise
@@ -173,6 +173,15 @@ def _absorb(workings: Workings, bundle: OpenBundle, *, live: bool) -> Dispositio
     if row is not None:
         parking.leave(workings, bundle.id)
     return found
+
+
+def _park(workings: Workings, bundle: OpenBundle, error: BundleRefused) -> Disposition:
+    """Keep what can't be judged yet, if this copy of it is whole: its site sends it no more."""
+    try:
+        bundle.check_all()
+    except DAMAGED as damage:
+        return parking.set_aside(workings, bundle.path, damage)
+    return parking.refuse(workings, bundle, error)
 
 
 class _Overtaken(Exception):

@@ -138,22 +138,23 @@ class Board:
 
     def lines(self) -> Mapping[int, Line]:
         """Return all datasets by number, as they are now."""
-        stirred, store, now_us = self._w.stirred, self._w.store, self._w.clock_us()
+        store, now_us = self._w.store, self._w.clock_us()
+        stirred = frozenset(self._w.stirred)
         if not self._is_read or self._w.is_all_stirred:
             rows = store.datasets.datasets()
-            self._is_read, self._w.is_all_stirred = True, False
         else:
             # One may be missing: of a commit that failed nobody knows how it ended.
             rows = [row for no in sorted(stirred) if (row := _known(store, no)) is not None]
-        stirred.clear()
-        if not rows:
-            return self._lines
-        numbers = [row.no for row in rows]
-        steps, controls = store.tasks.steps_of(numbers), store.datasets.controls_of(numbers)
+        if rows:
+            numbers = [row.no for row in rows]
+            steps, controls = store.tasks.steps_of(numbers), store.datasets.controls_of(numbers)
         for row in rows:
             standing = Controls(controls.get(row.no, ())).whole
             line = self._lines[row.no] = self._line(row, standing, steps.get(row.no, []))
             self.lately.deliver(line.no, line.user, line.group, line.delivered_ms, now_us)
+        # Only now: where the database went away in the middle, all of it is read again.
+        self._is_read, self._w.is_all_stirred = True, False
+        self._w.stirred.difference_update(stirred)
         return self._lines
 
     def runs(self, line: Line, site: SiteName, profile: Profile) -> Runs:

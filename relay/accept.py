@@ -115,6 +115,8 @@ def _accept_file(home: Home, path: Path, known: set[LeaseId]) -> Accepted:
         state.note_refusal(home.spool, path.stem, error.code)
         return Accepted(refused=1)  # it waits where it is until a person decides
     except PulkError as error:
+        if error.transient:
+            raise  # not the bundle's fault: the next tick takes it
         if not path.exists() and not path.is_symlink():
             return Accepted()  # another tick took it
         _LOG.error("bundle refused", extra={"reason": error.text()})

@@ -37,13 +37,17 @@ class AddressRefused(PulkError):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a radio is heard. `versions` are the lowest and the highest that it speaks."""
+    """Where a radio is heard. `versions` are the lowest and the highest that it speaks.
+
+    `spread_ms`: over so long pilots that find it spread their connecting, for there are many.
+    """
 
     site: SiteName
     endpoint: str  # as ZeroMQ takes it
     server_key: bytes  # 32 bytes, CURVE's public key of the process that listens
     at_us: int  # when it was last said, UTC microseconds by the relay's clock
     versions: tuple[int, int]
+    spread_ms: int = 0
 
 
 def encode(address: Address, signer: Signer, certificate: bytes) -> bytes:
@@ -55,6 +59,7 @@ def encode(address: Address, signer: Signer, certificate: bytes) -> bytes:
             "server_key": address.server_key,
             "at_us": address.at_us,
             "versions": list(address.versions),
+            "spread_ms": address.spread_ms,
         }
     )
     one = Signature(signer.public, signer.sign(pae(RADIO_TYPE, body)), certificate)
@@ -100,4 +105,5 @@ def _read(body: bytes, where: str) -> Address:
         server_key=value.bytes("server_key", 32),
         at_us=value.count("at_us"),
         versions=(versions[0], versions[1]),
+        spread_ms=value.count("spread_ms"),
     )

@@ -61,6 +61,15 @@ class ForkedTrust(TrustRefused):
     remedy = "ask the holders of the root keys which one is right; nothing was changed"
 
 
+class TrustBusy(PulkError):
+    """Another process takes a trust version and does not come to an end. Nothing was changed."""
+
+    code = "trust-busy"
+    what = "another process is taking a trust version since {seconds:.0f} s"
+    remedy = "try again later; `fuser` on the folder names the process"
+    transient = True
+
+
 class NotARootKey(TrustRefused):
     """A key that is no root key, now or in the new version, can't sign a trust file."""
 

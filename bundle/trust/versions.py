@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -19,12 +20,19 @@ from bundle import canonical
 from bundle.limits import MANIFEST_BYTES_MAX
 from bundle.spool import publish
 from bundle.trust import trust_file
-from bundle.trust.errors import ForkedTrust, MalformedTrust, TrustRefused, WrongTrustVersion
+from bundle.trust.errors import (
+    ForkedTrust,
+    MalformedTrust,
+    TrustBusy,
+    TrustRefused,
+    WrongTrustVersion,
+)
 from bundle.trust.quickstart import TRUST_MODE, save_trust
 from bundle.trust.trust_file import Trust
 
 FOLDER = "trusts"
 NO_LOCKS = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK})  # some shared filesystems
+LOOKS, LOOK_S = 40, 0.05  # for a lock that another process holds, before it is left to later
 
 
 def path_of(trust: Path, version: int) -> Path:
@@ -53,6 +61,7 @@ def take(trust: Path, files: list[bytes], *, where: str = "") -> Trust:
         WrongTrustVersion: all are older than the version in force, or one in between is missing.
         ForkedTrust: another file of the version in force.
         MalformedTrust, WeakKey, ThresholdNotMet: of any of them; then nothing is taken.
+        TrustBusy: another process is at it, for seconds.
     """
     with _alone(trust):
         current = trust_file.load(trust)
@@ -158,15 +167,31 @@ def _kept(trust: Path, number: int) -> bytes | None:
 
 @contextmanager
 def _alone(trust: Path) -> Iterator[None]:
-    """Let one process at a time take a version, where the filesystem can lock; who dies lets go."""
+    """Let one process at a time take a version, where the filesystem can lock; who dies lets go.
+
+    One that stands still (a hung mount) must not hold up a tick for ever. Raises TrustBusy.
+    """
     publish.make_folder(trust.with_name(FOLDER))
     descriptor = os.open(trust.with_name(FOLDER), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
+        for _ in range(LOOKS):
+            if _locks(descriptor):
+                break
+            time.sleep(LOOK_S)
+        else:
+            raise TrustBusy(where=str(trust), seconds=LOOKS * LOOK_S)
         yield
     finally:
         os.close(descriptor)
+
+
+def _locks(descriptor: int) -> bool:
+    """Lock a folder; False while another process has it locked."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    return True

@@ -29,6 +29,7 @@ LOOK_ON_AIR_S = 5.0
 HELLO_S = 2.0  # without an answer
 PATIENCE_BEATS = 2.6  # so many beats may fail before the relay counts as gone
 ANEW_S, ANEW_S_MAX = 60.0, 600.0  # a connection that was never answered is made anew
+SPREAD_S_MAX = 120.0
 WANT_S = 5.0  # a pilot that waits says so again
 OFFER_S = 4.0  # a named shard is somebody else's after that
 SENT_MAX = 16  # messages that wait to be sent
@@ -67,6 +68,7 @@ class Receiver(Silence):
         self._is_shared = context is not None
         self._socket: Any = None
         self._raw = b""
+        self._open_at_s = float("inf")
         self._address: Address | None = None
         self._ticket = messages.NO_TICKET
         self._offers: deque[tuple[float, ShardName]] = deque()
@@ -87,7 +89,7 @@ class Receiver(Silence):
         if self._missing:
             return float("inf")
         if self._socket is None:
-            return self._next_look_s
+            return min(self._next_look_s, self._open_at_s)
         due = self._next_state_s if self.is_heard else self._next_hello_s
         return min(due, self._next_look_s)
 
@@ -97,7 +99,9 @@ class Receiver(Silence):
             return
         if now_s >= self._next_look_s:
             self._next_look_s = now_s + (LOOK_ON_AIR_S if self.is_heard else LOOK_S)
-            self._look()
+            self._look(now_s)
+        if now_s >= self._open_at_s:
+            self._open()
         if self._socket is None:
             return
         self.on_ready()
@@ -168,8 +172,8 @@ class Receiver(Silence):
 
     # -- the connection ------------------------------------------------------------------
 
-    def _look(self) -> None:
-        """Read the address where it changed, and connect to it."""
+    def _look(self, now_s: float) -> None:
+        """Read the address where it changed, and connect to it when it is this pilot's turn."""
         try:
             with self._spool.radio.open("rb") as file:
                 raw = file.read(addresses.ADDRESS_LIMITS.bytes_max + 1)
@@ -185,11 +189,12 @@ class Receiver(Silence):
             return  # said again
         self._address = found
         self._anew_s = ANEW_S
-        if found is None:
-            self._lose("taken away")
-            self._shut()
-        else:
-            self._open()
+        self._lose("taken away" if found is None else "another is there")
+        self._shut()
+        self._open_at_s = float("inf")
+        if found is not None:
+            spread_s = min(found.spread_ms / 1000, SPREAD_S_MAX)
+            self._open_at_s = now_s + random.uniform(0.0, spread_s)  # noqa: S311
 
     def _is_same(self, found: Address) -> bool:
         old = self._address
@@ -209,6 +214,7 @@ class Receiver(Silence):
         return found if low <= messages.VERSION <= high else None
 
     def _open(self) -> None:
+        self._open_at_s = float("inf")
         self._lose("changed")
         self._shut()
         zmq = self._load()

@@ -17,6 +17,7 @@ from bundle.wire.manifest import Kind
 
 LOSSY = frozenset({Kind.REPORT, Kind.TELEMETRY})
 NO_EPOCH = Epoch(0, b"")
+PARKED_PATIENCE = 24  # times as long as without an answer
 
 
 class Place(StrEnum):
@@ -137,13 +138,15 @@ def _step(held: Held, receipt: StreamReceipt, now_us: int, patience: Patience) -
     if held.place is Place.OUT:
         return Step(Deed.SEND, held)
     arrived = receipt.arrived()
-    if held.sequence in arrived:
+    if held.sequence in arrived and held.sequence not in receipt.parked:
         return None
     is_gap = bool(arrived.spans) and arrived.spans[-1][1] > held.sequence
     waited_ms = patience.resend_after_ms
     if not held.answered:
         waited_ms = min(waited_ms, patience.resend_unanswered_after_ms)
-    if is_gap:
+    if held.sequence in receipt.parked:  # it waits there; its file may have been damaged since
+        waited_ms = patience.resend_after_ms * PARKED_PATIENCE
+    elif is_gap:
         waited_ms = min(waited_ms, patience.resend_gap_after_ms)
     # A clock set back would postpone for as long as it was set back: then send at once.
     if not 0 <= now_us - held.sent_us < waited_ms * 1000:

@@ -25,6 +25,7 @@ from bundle.spool.layout import ShardName
 from relay import works
 from relay.core.hand_out import HandOut
 from relay.home import Home, now_us
+from relay.listing import names
 from relay.radio import sockets
 from relay.radio.allow import READER, AllowList, reader_secret
 from relay.radio.crew import Crew, Heard
@@ -37,6 +38,7 @@ LIST_S = 1.0  # and what is on offer, while pilots wait
 LIST_SOON_S = 0.1
 BEAT_S = 5.0
 STATE_S = 1.0
+GREETINGS_PER_S = 500  # connections that all pilots together should make
 STATES_PER_S = 5000  # beyond so many pilots each says less often what it does
 SAY_S = 20.0  # the address is said again so often, for another relay to see that this one lives
 STALE_S = 90.0  # an address that was not said again for so long is nobody's
@@ -289,7 +291,9 @@ class Station:
                 return
             self._said = True
             site = SiteName(self._home.site)
-            said = (self.endpoint, self._server_key, now_us(), messages.VERSIONS)
+            many = len(names(self._spool.folder("claimed")))
+            spread_ms = round(1000 * many / GREETINGS_PER_S)
+            said = (self.endpoint, self._server_key, now_us(), messages.VERSIONS, spread_ms)
             raw = addresses.encode(Address(site, *said), self._home.signer, self._home.certificate)
             publish.write_file(self._home.tmp, self._spool.radio, raw)
         except OSError as error:  # a disk that is full or away: pilots go on by the spool

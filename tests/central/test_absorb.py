@@ -143,6 +143,13 @@ def test_what_refers_to_an_earlier_bundle_is_parked_until_that_one_comes(
     fresh = Workings(
         home, central.config, store, Archive(home.archive, 1), None, new_epoch(0), lambda: 0
     )
+    raw = bytearray(second.read_bytes())
+    raw[-1] ^= 1  # in a chunk that is not read before the lease is missed
+    torn = tmp_path / "torn.pulk"
+    torn.write_bytes(raw)
+    damaged = absorb(fresh, torn, live=False)
+    assert (damaged.outcome, damaged.code, damaged.bundle) == ("refused", "chunk-mismatch", None)
+    assert not list(home.parked.iterdir())  # a receipt that says parked lets the site rest
     found = absorb(fresh, second, live=False)
     assert (found.outcome, found.code) == ("parked", "missing-lease")
     assert absorb(fresh, first, live=False).outcome == "merged"

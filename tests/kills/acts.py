@@ -194,7 +194,7 @@ def packing(plant: Plant) -> Act:
 
     def check(plant: Plant) -> None:
         leased = {str(row["site"]): row["tasks_leased"] for row in plant.authority.sites()}
-        assert leased == {"north": 0, "south": 2 * JOBS + 1}  # promised once
+        assert leased == {"north": 0, "south": 2 * JOBS + 1}, leased  # promised once
 
     return Act(do, [[{"leased": JOBS}, {"leased": JOBS}, {"leased": 1}]], check=check)
 

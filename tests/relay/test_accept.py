@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,8 @@ from bundle.intervals import IntervalSet
 from bundle.records.receipt import StreamReceipt
 from bundle.spool.layout import FOLDERS
 from bundle.spool.shard import ShardName
-from bundle.trust import trust_file
+from bundle.trust import trust_file, versions
+from bundle.trust.errors import TrustBusy
 from bundle.trust.keys import MemoryKey
 from bundle.wire.manifest import Kind, Rules
 from relay import quarantine, state, stream, works
@@ -207,6 +210,32 @@ def test_a_site_that_missed_three_rotations_catches_up_from_one_bundle(world: Wo
     assert (done.bundles, done.refused) == (2, 0)  # the one in quarantine too
     assert world.home.trust().version == 4
     assert not list(quarantine.every(world.spool))
+
+
+def test_a_process_that_stands_still_while_it_takes_a_trust_version_holds_nobody_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versions, "LOOKS", 3)
+    key = MemoryKey.generate()
+    following = replace(world.authority.trust, version=2, centrals=(key.public,), raw=b"")
+    raw = trust_file.encode(following, [world.authority.root])
+    world.authority = replace(world.authority, central=key)
+    world.deliver(world.pack(world.lease(0, [0]), trust=trust_file.encode_chain([raw])))
+    folder = world.spool.root / versions.FOLDER
+    folder.mkdir(exist_ok=True)
+    code = "import fcntl, os, sys\nfcntl.flock(os.open(sys.argv[1], 0), fcntl.LOCK_EX)\n"
+    argv = [sys.executable, "-c", code + "print(1, flush=True); input()", str(folder)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        before = snapshot(world)
+        with pytest.raises(TrustBusy):
+            accept_all(world.home)
+        assert snapshot(world) == before
+        assert not list(quarantine.every(world.spool))
+        other.kill()
+    assert accept_all(world.home).bundles == 1
+    assert world.home.trust().version == 2
 
 
 def test_a_trust_update_that_the_roots_did_not_sign_is_passed_over(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from tests.simulation.world import World, play
 
 SAMPLE = 40
 CAMPAIGN = 2_000
+WORLD_S = 600  # of wall time; one takes seconds
 RESTORES = frozenset({Fault.RESTORED_DATABASE, Fault.RESTORED_FOLDER, Fault.SET_BACK})
 DAY = int(time.time() // 86_400)  # the sample is another one every day; PULK_SEED names the first
 FIRST = int(os.environ.get("PULK_SEED", DAY * SAMPLE))
@@ -73,11 +75,19 @@ def test_a_seed_makes_the_same_world_in_another_process(seed: int) -> None:
     assert told[0] == told[1]
 
 
+def _stands_still(*_: object) -> None:
+    raise TimeoutError(f"the world stands still since {WORLD_S} s")
+
+
 def _played(seed: int) -> Row:
+    signal.signal(signal.SIGALRM, _stands_still)
+    signal.alarm(WORLD_S)
     try:
         made: World = play(seed)
     except Exception as error:
         return seed, f"{type(error).__name__}: {error}", {}, 0
+    finally:
+        signal.alarm(0)
     return seed, "", {one.name: count for one, count in made.fired.items()}, len(made.ledger.said)
 
 
