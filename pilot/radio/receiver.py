@@ -28,12 +28,12 @@ LOOK_S = 1.0  # the address is looked for so often while nothing is heard
 LOOK_ON_AIR_S = 5.0
 HELLO_S = 2.0  # without an answer
 PATIENCE_BEATS = 2.6  # so many beats may fail before the relay counts as gone
-ANEW_S, ANEW_S_MAX = 60.0, 600.0  # a connection that was never answered is made anew
+ANEW_S, ANEW_S_MAX = 120.0, 900.0  # a connection that was never answered is made anew
 SPREAD_S_MAX = 120.0
 WANT_S = 5.0  # a pilot that waits says so again
 OFFER_S = 4.0  # a named shard is somebody else's after that
 SENT_MAX = 16  # messages that wait to be sent
-HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 5_000, 15_000
+HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 15_000, 60_000
 RECONNECT_MS, RECONNECT_MS_MAX = 500, 15_000
 GOOD_BYE_MS = 200
 
