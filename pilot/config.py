@@ -39,6 +39,7 @@ def load(path: Path | None) -> Site:
     task_path = tasks.get("path", Site().task_path)
     if not isinstance(task_path, str):
         raise ConfigRefused(where=f"{path}: tasks.path", reason="it is not text")
+    has_radio = bool(_text(table(value, "radio", path), "listen", f"{path}: radio"))
     return Site(
         task_path=task_path,
         environment=tuple(sorted(environment.items())),
@@ -46,8 +47,8 @@ def load(path: Path | None) -> Site:
         holding=_holding(tasks, table(value, "site", path), path),
         containers=_containers(tasks, path),
         staging=_staging(table(value, "staging", path), path),
-        name=_text(table(value, "site", path), "name", f"{path}: site"),
-        has_radio=bool(_text(table(value, "radio", path), "listen", f"{path}: radio")),
+        name=_text(table(value, "site", path), "name", f"{path}: site") if has_radio else "",
+        has_radio=has_radio,
     )
 
 
