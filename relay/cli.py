@@ -117,14 +117,15 @@ def status(folder: Path, as_json: bool) -> None:
 @AS_JSON
 def salvage(folder: Path, as_json: bool) -> None:
     """Seal what dead pilots left and offer their shards again."""
-    from relay import lock, works
+    from relay import lock, returns, works
     from relay.home import make_spool, open_home
     from relay.salvage import salvage as save
 
     home = open_home(folder)
     make_spool(home.spool)
     with lock.held(home):
-        count = save(home, works.live(home.spool), home.adapter.survey())
+        views = returns.bring(home, home.adapter.survey())
+        count = save(home, works.live(home.spool), views)
     _say({"salvaged": count}, f"{count} pilots salvaged", as_json)
 
 

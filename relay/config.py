@@ -116,13 +116,14 @@ class PilotsSection(_Section):
 
 
 class BatchSection(_Section):
-    """How pilots get to nodes: as processes of this machine, or as Slurm's batch jobs.
+    """How pilots get to nodes: as processes of this machine, or as batch jobs.
 
-    `nodes`: of each batch job, one pilot on each. `options` are given to sbatch as they are. The
-    walltime is `[site] walltime_hours`.
+    `nodes`: of each batch job, one pilot on each. `options` are given to sbatch, or stand in
+    HTCondor's submit description, as they are. The walltime is `[site] walltime_hours`. `pool` to
+    `python` are HTCondor's; `shards`: of a pilot that does not share the relay's filesystem.
     """
 
-    adapter: Literal["local", "slurm"] = "local"
+    adapter: Literal["local", "slurm", "htcondor"] = "local"
     nodes: Annotated[int, Field(ge=1, le=10_000)] = 1
     partition: str = ""
     account: str = ""
@@ -139,6 +140,14 @@ class BatchSection(_Section):
     poll_s: Seconds = 60.0
     command_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     options: tuple[str, ...] = ()
+    pool: str = ""
+    schedd: str = ""
+    requirements: str = ""
+    disk_mib: Count = 0
+    gpus: Count = 0
+    shared_filesystem: bool = True
+    shards: Annotated[int, Field(ge=1, le=1000)] = 1
+    python: str = "python3"
 
 
 class RadioSection(_Section):
@@ -237,6 +246,13 @@ class Config(_Section):
             raise ValueError("[batch] nodes is more than [pilots] count: no batch job would start")
         if self.batch.adapter == "local" and self.batch.nodes != 1:
             raise ValueError('[batch] nodes needs an adapter with batch jobs, as "slurm"')
+        if self.batch.adapter == "htcondor" and self.batch.nodes != 1:
+            raise ValueError("[batch] nodes: one of HTCondor's jobs has one node")
+        if not self.batch.shared_filesystem:
+            if self.batch.adapter != "htcondor":
+                raise ValueError('[batch] shared_filesystem = false needs adapter = "htcondor"')
+            if not self.pilots.folder:
+                raise ValueError("[batch] shared_filesystem = false needs [pilots] folder")
         return self
 
     @property

@@ -13,7 +13,7 @@ from bundle.media.fill import Filled, Filling
 from bundle.media.take import Became, Came, Reception
 from bundle.wire.errors import BundleRefused
 from bundle.wire.manifest import SITES_OWN
-from relay import accept, custody, delta, lock, offer, resync, state, stream, works
+from relay import accept, custody, delta, lock, offer, resync, returns, state, stream, works
 from relay.carrier.contract import Outgoing
 from relay.carrier.directory import DirectoryCarrier
 from relay.core.custody import Place
@@ -60,7 +60,8 @@ def export_to(
     make_spool(home.spool)
     with lock.held(home):
         stream.recover(home.spool)
-        views, live = home.adapter.survey(), works.live(home.spool)
+        views = returns.bring(home, home.adapter.survey())
+        live = works.live(home.spool)
         resync.resync(home)
         gather(home, live, views)
         offer.offer(home, live)

@@ -14,6 +14,8 @@ from relay import config as configs
 from relay.config import Config
 from relay.errors import NotEnrolled
 from site_adapters.contract import Adapter
+from site_adapters.htcondor.adapter import HTCondorAdapter
+from site_adapters.htcondor.description import Batch as HTCondorBatch
 from site_adapters.local import LocalAdapter
 from site_adapters.slurm.adapter import SlurmAdapter
 from site_adapters.slurm.script import Batch
@@ -81,6 +83,8 @@ def _adapter(folder: Path, config: Config) -> Adapter:
     given = config.batch
     if given.adapter == "local":
         return LocalAdapter(folder)
+    if given.adapter == "htcondor":
+        return _htcondor(folder, config)
     batch = Batch(
         nodes=given.nodes,
         walltime_s=round(config.site.walltime_hours * 3600),
@@ -98,6 +102,26 @@ def _adapter(folder: Path, config: Config) -> Adapter:
         options=given.options,
     )
     return SlurmAdapter(folder, batch, given.poll_s, given.command_timeout_s)
+
+
+def _htcondor(folder: Path, config: Config) -> Adapter:
+    given = config.batch
+    batch = HTCondorBatch(
+        walltime_s=round(config.site.walltime_hours * 3600),
+        account=given.account,
+        requirements=given.requirements,
+        cpus=given.cpus,
+        memory_mib=given.memory_mib,
+        disk_mib=given.disk_mib,
+        gpus=given.gpus,
+        exclusive=given.exclusive,
+        requeue=given.requeue,
+        vacate_s=given.signal_s,
+        carries=not given.shared_filesystem,
+        options=given.options,
+    )
+    where = (given.pool, given.schedd)
+    return HTCondorAdapter(folder, batch, *where, given.poll_s, given.command_timeout_s)
 
 
 def spool_of(folder: Path, config: Config) -> Spool:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bundle.ids import PilotRun
 from bundle.spool.layout import Spool
 from relay import config as configs
-from relay import state, works
+from relay import handing, state, works
 from relay.core.staffing import Staff, plan_starts
 from relay.home import Home, now_us
 from relay.roster import Roster
 from relay.salvage import state_of
-from site_adapters.contract import PilotRequest, PilotState, PilotView, SubmitFailed
+from relay.works import Work
+from site_adapters.contract import Ending, PilotRequest, PilotState, PilotView, SubmitFailed
 from site_adapters.local import pilot_command
 
 _LOG = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class _Memory:
     proven: int = 0
 
 
-def staff(home: Home, views: Mapping[str, PilotView], here: Roster) -> int:
+def staff(home: Home, views: Mapping[str, PilotView], live: Sequence[Work], here: Roster) -> int:
     """Start as many pilots as the shards on offer need; none while the site drains.
 
     Returns how many were started.
@@ -44,7 +45,7 @@ def staff(home: Home, views: Mapping[str, PilotView], here: Roster) -> int:
     offers = sorted(str(shard) for shard in works.shards_in(home.spool.folder("claimable")))
     if not offers:
         return 0
-    digest = hashlib.sha256("\n".join(offers).encode()).digest()
+    digest = hashlib.sha256("\n".join(_changing(home, offers, live)).encode()).digest()
     memory = _read(home.spool)
     if memory.offers != digest:
         memory = replace(memory, offers=digest, barren_starts=0)
@@ -54,12 +55,12 @@ def staff(home: Home, views: Mapping[str, PilotView], here: Roster) -> int:
     if is_proven and len(alive) >= home.config.pilots.count:
         return 0  # whatever they hold, no more may be started
     busy, idle = _count(home, alive, by_hand, here)
-    if busy and not memory.proven:
+    if not memory.proven and _is_proof(home, busy, views, live):
         memory = replace(memory, proven=1)
         _write(home.spool, memory)
     number = plan_starts(
         Staff(
-            claimable=len(offers),
+            claimable=-(-len(offers) // (1 if batch.shared_filesystem else batch.shards)),
             busy=busy,
             idle=idle,
             pilots_max=home.config.pilots.count,
@@ -72,7 +73,31 @@ def staff(home: Home, views: Mapping[str, PilotView], here: Roster) -> int:
     if number:  # before they start: a crash must not let them be started without end
         starts = memory.barren_starts + number * home.adapter.pilots_each
         _write(home.spool, replace(memory, barren_starts=starts, started_us=now_us()))
-    return _start(home, number) if number else 0
+    if not number:
+        return 0
+    if not batch.shared_filesystem:
+        return handing.hand(home, live, number)
+    return _start(home, number)
+
+
+def _changing(home: Home, offers: Sequence[str], live: Sequence[Work]) -> list[str]:
+    """Return what changes when pilots get on: the offers; where they are handed out, the seals.
+
+    A shard that was handed out in vain is offered again as its next turn, and that is no progress.
+    """
+    if home.config.batch.shared_filesystem:
+        return list(offers)
+    seals = set(map(str, works.seals(home.spool, (work.id for work in live))))
+    return sorted({offer.partition("-")[0] for offer in offers} | seals)
+
+
+def _is_proof(home: Home, busy: int, views: Mapping[str, PilotView], live: Sequence[Work]) -> bool:
+    """Return whether pilots work here: one took a shard, or, being handed it, sealed it."""
+    if home.config.batch.shared_filesystem:
+        return bool(busy)
+    if any(view.ending is Ending.COMPLETED for view in views.values()):
+        return True
+    return any(works.seals(home.spool, (work.id for work in live)))
 
 
 def drop_gone(home: Home, views: Mapping[str, PilotView], here: Roster) -> None:

@@ -1,6 +1,7 @@
 """One tick: everything a relay does, once. State is files; after a kill anywhere, tick again.
 
-Order: lock, recover, collect, salvage, results, offer, report, carry, accept, offer, staff, retire.
+Order: lock, recover, bring back, collect, salvage, results, offer, report, carry, accept, offer,
+staff, retire.
 Trouble on the way to central (CarryFailed) is only told: the rest of a tick needs no network.
 """
 
@@ -21,6 +22,7 @@ from relay import (
     offer,
     resync,
     retire,
+    returns,
     roster,
     stream,
     works,
@@ -80,7 +82,7 @@ def tick(home: Home, carrier: Carrier | None = None) -> Ticked:
     make_spool(home.spool)
     with lock.held(home):
         stream.recover(home.spool)
-        views = home.adapter.survey()
+        views = returns.bring(home, home.adapter.survey())
         here = roster.read(home.spool)  # after the survey: who is gone by it had come before
         live = works.live(home.spool)
         resync.resync(home)
@@ -95,7 +97,7 @@ def tick(home: Home, carrier: Carrier | None = None) -> Ticked:
             live = works.live(home.spool)
             offered += offer.offer(home, live)
         holding.note(home.spool, here)
-        started = staff(home, views, here)
+        started = staff(home, views, live, here)
         retired = retire.retire(home, live)
         _tidy(home, views, here)
         return Ticked(

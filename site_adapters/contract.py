@@ -13,12 +13,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from site_adapters.errors import SubmitFailed
 
 __all__ = [
     "Adapter",
+    "Carrying",
     "Ending",
     "Finding",
     "Limits",
@@ -63,6 +64,7 @@ class PilotRequest:
     """A submission. `name` is unique for ever; `argv` may hold `{batch_id}` in any place.
 
     `jobs` batch jobs are asked for, each of `Adapter.pilots_each` pilots with the same `argv`.
+    `parcel`: a file that travels to the node with the pilot, where no filesystem is shared.
     """
 
     name: str
@@ -70,6 +72,7 @@ class PilotRequest:
     folder: Path  # where it starts
     environment: tuple[tuple[str, str], ...] = ()
     jobs: int = 1
+    parcel: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,3 +160,18 @@ class Adapter(Protocol):
 
     def examine(self) -> tuple[Finding, ...]:
         """Look at what may go wrong with the batch system here. Raises nothing."""
+
+
+@runtime_checkable
+class Carrying(Protocol):
+    """What an adapter can do besides where pilots share no filesystem with the relay.
+
+    `clear` says True only once all that a pilot left has come back.
+    """
+
+    def returned(self, batch_id: str) -> Path | None:
+        """Return the folder with what came back of an ABSENT pilot.
+
+        None: nothing (yet), or nothing that this adapter knows. The caller moves what it takes;
+        the same folder is given again until the pilot is forgotten.
+        """

@@ -36,3 +36,14 @@ class OutputRefused(PulkError):
     code = "scheduler-output"
     what = "{program} printed {found} where {expected} was expected"
     remedy = "run the program by hand, and tell Pulk's maintainers its version and that line"
+
+
+class BindingsMissing(PulkError):
+    """HTCondor's Python bindings are not installed beside this relay.
+
+    Pilots are *unknown* meanwhile, and none is started.
+    """
+
+    code = "bindings-missing"
+    what = "{python} has no HTCondor bindings (htcondor2)"
+    remedy = "install them where the relay is installed: pip install 'pulk[htcondor]'"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.testbed import htcondor as htcondors
 from tests.testbed import memory
 from tests.testbed import postgresql as postgresqls
 from tests.testbed import slurm as slurms
@@ -62,6 +63,17 @@ def slurm() -> Iterator[slurms.Cluster]:
         pytest.skip(str(error))
     yield cluster
     cluster.close()
+
+
+@pytest.fixture(scope="session")
+def htcondor() -> Iterator[htcondors.Pool]:
+    """A real HTCondor pool for this session; skips by name where there can be none."""
+    try:
+        pool = htcondors.start()
+    except htcondors.Unavailable as error:
+        pytest.skip(str(error))
+    yield pool
+    pool.close()
 
 
 @pytest.fixture(scope="session")

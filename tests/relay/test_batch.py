@@ -11,7 +11,8 @@ from bundle.records.profile import Gpu
 from relay import config as configs
 from relay.errors import ConfigRefused
 from relay.profile import profile
-from site_adapters.contract import Limits
+from site_adapters.contract import Carrying, Limits
+from site_adapters.htcondor.adapter import HTCondorAdapter
 from site_adapters.local import LocalAdapter
 from site_adapters.slurm.adapter import SlurmAdapter
 from tests.relay.world import make_world
@@ -31,6 +32,10 @@ def test_a_relay_starts_pilots_by_the_adapter_that_its_file_names(tmp_path: Path
     home = make_world(tmp_path / "b", text).home
     assert isinstance(home.adapter, SlurmAdapter)
     assert (home.adapter.pilots_each, home.slots) == (4, 3)
+    text = '[pilots]\nslots = 2\n[batch]\nadapter = "htcondor"\npool = "c:9618"\n'
+    home = make_world(tmp_path / "c", text).home
+    assert isinstance(home.adapter, HTCondorAdapter)
+    assert isinstance(home.adapter, Carrying)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +45,10 @@ def test_a_relay_starts_pilots_by_the_adapter_that_its_file_names(tmp_path: Path
         ('[batch]\nadapter = "slurm"\nqueue = "long"\n', "batch.queue"),
         ('[pilots]\ncount = 3\n[batch]\nadapter = "slurm"\nnodes = 4\n', ""),
         ("[pilots]\ncount = 3\n[batch]\nnodes = 2\n", ""),
+        ('[pilots]\ncount = 3\n[batch]\nadapter = "htcondor"\nnodes = 2\n', ""),
+        ('[batch]\nadapter = "htcondor"\nshared_filesystem = false\n', ""),
+        ('[pilots]\nfolder = "p"\n[batch]\nadapter = "slurm"\nshared_filesystem = false\n', ""),
+        ('[batch]\nadapter = "htcondor"\nshards = 0\n', "batch.shards"),
     ],
 )
 def test_what_would_start_no_batch_job_is_refused(tmp_path: Path, text: str, key: str) -> None:

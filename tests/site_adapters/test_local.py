@@ -111,13 +111,13 @@ def test_damaged_files_of_a_pilot_are_passed_over(tmp_path: Path) -> None:
 def test_a_launcher_that_was_killed_is_absent_while_its_submitter_lives(tmp_path: Path) -> None:
     home = tmp_path / "pilots" / "one"
     adapter = LocalAdapter(home.parent)
-    before = {p.pid for p in process.every()}
     wall = str(tmp_path / "wall")
     os.mkfifo(wall)  # the launcher waits here, before it is the pilot
     request = PilotRequest("one", python(SLEEPER), tmp_path)
     batch_id = _submit_with_stuck_launcher(adapter, request, wall)
     assert adapter.survey()[batch_id].state is PilotState.WAITING
-    (launcher,) = [p for p in process.every() if p.session == p.pid and p.pid not in before]
+    record = os.fsencode(home / "process")  # others on this machine start sessions meanwhile
+    (launcher,) = [p for p in process.every() if record in process.arguments_of(p.pid)]
     process.end(launcher, signal.SIGKILL)
     wait_for(adapter, batch_id, PilotState.ABSENT)
     adapter.survey()
