@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bundle.ids import PilotRun
 from bundle.records import seal as seals
@@ -22,7 +23,11 @@ from pilot.core.ladder import Rung, Times, planned
 from pilot.core.packing import Packing
 from pilot.dispatch import Dispatch
 
+if TYPE_CHECKING:
+    from bundle.radio.messages import News
+
 LOOK_S = 1.0  # files are looked at so often
+LOOK_ON_AIR_S = 5.0  # and so often where the relay is heard
 TOMBSTONES_BYTES_MAX = 16 << 20
 
 log = logging.getLogger("pulk.pilot")
@@ -61,6 +66,8 @@ class Ending:
         self._next_look_s = time.monotonic()
         self._tombstones = b""
         self._gone: frozenset[str] = frozenset()
+        self._told: frozenset[str] = frozenset()  # by the relay, before the spool shows it
+        self._look_s = LOOK_S
 
     @property
     def is_near(self) -> bool:
@@ -95,8 +102,19 @@ class Ending:
         if self._dispatch.beside.fingerprint:
             self.retire(self._dispatch.beside.fingerprint)
         if now_s >= self._next_look_s:
-            self._next_look_s = now_s + LOOK_S
+            self._next_look_s = now_s + self._look_s
             self._look_around(shards.values())
+
+    def on_air(self, is_heard: bool) -> None:
+        """Look at the spool less often while the relay is heard, which tells what is new there."""
+        self._look_s = LOOK_ON_AIR_S if is_heard else LOOK_S
+        self._next_look_s = 0.0
+
+    def hear(self, news: News) -> None:
+        """Take what the relay saw in the spool, where this node may see it seconds later."""
+        self._told |= set(news.gone)
+        self.starts_no_more = self.starts_no_more or news.drains
+        self._next_look_s = 0.0
 
     def retire(self, reason: str) -> None:
         """Start nothing more, for this node would only spoil it; what runs may end."""
@@ -149,8 +167,9 @@ class Ending:
     def _bury(self, shards: Iterable[OpenShard]) -> None:
         """Stop what runs of deleted datasets, and start no more of them."""
         self._read_tombstones()
-        for shard in shards if self._gone else ():
-            if not shard.is_gone and shard.claimed.lease.dataset in self._gone:
+        gone = self._gone | self._told
+        for shard in shards if gone else ():
+            if not shard.is_gone and shard.claimed.lease.dataset in gone:
                 shard.is_gone = True
                 self._packing.close(shard.key)
                 self._dispatch.stop(Stop.CANCELLED, "its dataset was deleted", shard)

@@ -150,6 +150,17 @@ class BatchSection(_Section):
     python: str = "python3"
 
 
+class RadioSection(_Section):
+    """Whether `pulk relay run` is heard by pilots over ZeroMQ (docs/operate-site.md), and where.
+
+    `listen`: "ipc" for pilots on this host; "tcp://ADDRESS:PORT", port `*` for any free one. Empty:
+    it does not listen, and pilots go by the spool alone. `reach`: by which name nodes reach it.
+    """
+
+    listen: Annotated[str, Field(pattern=r"^(|ipc|tcp://\S+:(\*|[0-9]{1,5}))$")] = ""
+    reach: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:_\[\]-]*$")] = ""
+
+
 class CapacitySection(_Section):
     """How much unfinished work the site wants to hold at once. `bundles` 0: no limit."""
 
@@ -214,7 +225,7 @@ class StagingSection(_Section):
 
 
 class Config(_Section):
-    """The whole file. `tasks`, `staging` and `task_environment` are the pilot's."""
+    """The whole file. `tasks`, `staging`, `task_environment` are the pilot's, `radio` both's."""
 
     site: SiteSection
     central: CentralSection = CentralSection()
@@ -222,6 +233,7 @@ class Config(_Section):
     pilots: PilotsSection = PilotsSection()
     batch: BatchSection = BatchSection()
     capacity: CapacitySection = CapacitySection()
+    radio: RadioSection = RadioSection()
     carry: CarrySection = CarrySection()
     trust: TrustSection = TrustSection()
     tasks: TasksSection = TasksSection()

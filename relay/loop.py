@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from types import FrameType
 
 from bundle.errors import PulkError
 from relay.home import Home
+from relay.radio.beside import Radio
 from relay.tick import Ticked, tick
 
 _LOG = logging.getLogger(__name__)
@@ -29,13 +31,20 @@ def run(home: Home, interval_s: float, *, until_idle: bool) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask_to_stop)
     ticks = idle = 0
-    while not stop.is_set():
-        ticks += 1
-        done = _tick(home)
-        idle = idle + 1 if done is not None and done.idle else 0
-        if until_idle and idle >= IDLE_TICKS:
-            break
-        stop.wait(interval_s)
+    radio = Radio(home)
+    try:
+        radio.begin()
+        while not stop.is_set():
+            ticks += 1
+            began_s = time.monotonic()
+            done = _tick(home)
+            took_s = time.monotonic() - began_s
+            idle = idle + 1 if done is not None and done.idle else 0
+            if until_idle and idle >= IDLE_TICKS:
+                break
+            radio.wait(stop, interval_s, took_s, done.offered if done is not None else 0)
+    finally:
+        radio.close()
     return ticks
 
 

@@ -10,6 +10,7 @@ from bundle.spool.layout import ShardName
 from relay import state, works
 from relay.core import shards
 from relay.home import Home, now_us
+from relay.turns import Turns
 from relay.works import Work
 
 
@@ -40,19 +41,20 @@ def offer(home: Home, live: list[Work]) -> int:
     return offered
 
 
-def offer_again(home: Home, work: Work, shard: ShardName) -> None:
+def offer_again(home: Home, work: Work, shard: ShardName, turns: Turns) -> None:
     """Let the shard's next turn wait to be offered, unless a later one is known.
 
     A shard that has used up its turns is given up.
     """
     plan = work.plan_of(shard.lease)
-    if plan is None or shard.lease in works.ended(home.spool, work.id).complete:
+    if plan is None or works.is_complete(home.spool, work.id, shard.lease):
         return
-    following = shards.next_turn(shard, works.known_turns(home.spool, work.id))
+    following = turns.following(shard)
     if following is None:
         return
-    if shards.turns_used(shard, works.seals(home.spool, work.id)) < home.config.pilots.turns_max:
+    if turns.used(shard) < home.config.pilots.turns_max:
         works.set_waiting(home.spool, work.id, plan, following)
+        turns.note(following)
     else:
         works.note_ended(home.spool, work.id, shard.lease, complete=False)
 

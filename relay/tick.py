@@ -23,6 +23,7 @@ from relay import (
     resync,
     retire,
     returns,
+    roster,
     stream,
     works,
 )
@@ -35,6 +36,7 @@ from relay.errors import CarryFailed
 from relay.home import Home, make_spool
 from relay.report import report
 from relay.results import publish_results
+from relay.roster import Roster
 from relay.salvage import salvage
 from relay.sources import Sources
 from relay.staff import drop_gone, staff
@@ -81,9 +83,10 @@ def tick(home: Home, carrier: Carrier | None = None) -> Ticked:
     with lock.held(home):
         stream.recover(home.spool)
         views = returns.bring(home, home.adapter.survey())
+        here = roster.read(home.spool)  # after the survey: who is gone by it had come before
         live = works.live(home.spool)
         resync.resync(home)
-        collected, salvaged, results = gather(home, live, views)
+        collected, salvaged, results = gather(home, live, views, here)
         offered = offer.offer(home, live)
         report(home, live, views, force=False)
         carrier = carrier or carrier_of(home)
@@ -93,10 +96,10 @@ def tick(home: Home, carrier: Carrier | None = None) -> Ticked:
             custody.tend(home, None)  # the receipts that just came
             live = works.live(home.spool)
             offered += offer.offer(home, live)
-        holding.note(home.spool)
-        started = staff(home, views, live)
+        holding.note(home.spool, here)
+        started = staff(home, views, live, here)
         retired = retire.retire(home, live)
-        _tidy(home, views)
+        _tidy(home, views, here)
         return Ticked(
             collected=collected,
             salvaged=salvaged,
@@ -115,7 +118,7 @@ def tick(home: Home, carrier: Carrier | None = None) -> Ticked:
 
 
 def gather(
-    home: Home, live: list[Work], views: Mapping[str, PilotView]
+    home: Home, live: list[Work], views: Mapping[str, PilotView], here: Roster | None = None
 ) -> tuple[int, int, list[Record]]:
     """Collect seals, salvage dead pilots, pack result bundles.
 
@@ -124,7 +127,7 @@ def gather(
     emergency.bring(home)
     with Sources(home.spool, home.trust(), home.site) as sources:
         found: dict[str, Collected] = {one.path.name: one for one in collect(home, live, sources)}
-        salvaged = salvage(home, live, views)
+        salvaged = salvage(home, live, views, here)
         if salvaged:  # the seals that salvage made
             found = {one.path.name: one for one in collect(home, live, sources)} | found
         results = publish_results(home, list(found.values()), sources) if found else []
@@ -159,8 +162,8 @@ def fetch(home: Home, carrier: Carrier) -> list[str]:
     return [path.name for path in carrier.fetch(lambda one: accept.is_known(home, one), into)]
 
 
-def _tidy(home: Home, views: Mapping[str, PilotView]) -> None:
-    drop_gone(home, views)
+def _tidy(home: Home, views: Mapping[str, PilotView], here: Roster) -> None:
+    drop_gone(home, views, here)
     retire.sweep(home)
 
 

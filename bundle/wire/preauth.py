@@ -11,6 +11,7 @@ ENROLMENT_TYPE = "pulk/enrolment/1"
 REQUEST_TYPE = "pulk/request/1"
 DATASET_TYPE = "pulk/dataset/1"
 HEAD_TYPE = "pulk/head/1"
+RADIO_TYPE = "pulk/radio/1"
 
 
 def bundle_type(kind: str) -> str:
