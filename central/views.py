@@ -10,7 +10,7 @@ from bundle.fates import Fate
 from bundle.ids import DatasetId, Task
 from bundle.intervals import IntervalSet
 from bundle.records import report as reports
-from central import disputes, epochs, histories, provenance, silence, teaching, users
+from central import disputes, epochs, histories, provenance, silence, teaching, tell, users
 from central.attempts import Wanted, attempt_row, page
 from central.core.changes import implied_row
 from central.core.facts import Verdict
@@ -109,6 +109,10 @@ class Views:
         story = provenance.story(self._w, task)
         row = self._w.dataset(task.dataset)
         return story | {"retry": histories.shown(self._w, row, (task.step, task.job))}
+
+    def tell(self, task: Task) -> dict[str, Any]:
+        """Return what happened to a task, in order. Raises UnknownTask."""
+        return tell.tell(self._w, task)
 
     def file(self, sha256: bytes) -> FilePlace:
         """Return where a file lies. Raises UnknownFile."""

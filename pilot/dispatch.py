@@ -16,7 +16,7 @@ from pilot.attempts import OpenShard, Running, ended, lost
 from pilot.beside import Beside
 from pilot.checkpoints import Checkpoints
 from pilot.core.batching import Batching
-from pilot.core.fate import Stop
+from pilot.core.fate import Stop, may_be_a_schedulers
 from pilot.core.lineage import ended as ended_of
 from pilot.core.packing import Packing
 from pilot.core.provenance import Provenance
@@ -37,6 +37,7 @@ from pilot.watching.watch import NEVER_S
 
 HEARD_TELL_S = 0.9  # so that each telling of a second has figures of its own
 DEATHS_MAX = 5  # of one slot in a row, without an attempt that ended in between
+LISTEN_S, LISTEN_AGAIN_S = 0.5, 10.0  # for a signal of its own, behind one that ended a task
 
 log = logging.getLogger("pulk.pilot")
 
@@ -65,6 +66,8 @@ class Dispatch:
     ) -> None:
         """Start with slots that have not said yet how they settled in."""
         self.end_us = 0  # when tasks are stopped: nothing starts that can't end before; 0: never
+        self._listen_at_s = 0.0
+        self.pilot_told = Stop.NONE  # why a signal told the pilot to end
         self.beside = Beside(checkpoints, Stretching(holdings, slots), packing, pilot_run)
         self.flight = Flight(slots.all)
         self._flow = flow
@@ -256,12 +259,28 @@ class Dispatch:
         """End an attempt that a slot reported, and whose outputs are kept."""
         if "stage_out" in reply:
             self._flow.forget(running.local)
-        attempt = ended(running, reply, number, self._provenance)
+        told = self._told(reply)
+        attempt = ended(running, reply, number, self._provenance, pilot_told=told)
         if attempt.fate is Fate.SUCCESS:
             took_us = attempt.ended_mono_us - attempt.started_mono_us
             self._packing.durations.note(running.kind, took_us / 1_000_000)
         self.beside.ended(running, attempt, reply)
         self._end(number, running, attempt, reply.get("log", b""), reply.get("series", b""))
+
+    def _told(self, reply: Mapping[str, Any]) -> Stop:
+        """Return why the pilot was told to end; where a signal ended a task, its own may follow.
+
+        A scheduler signals all processes of a batch job in an order of its own. Waited for now and
+        then only: tasks that kill themselves must not hold the pilot up.
+        """
+        if reply.get("stop") or not may_be_a_schedulers(reply["exit_code"], reply["signal"]):
+            return self.pilot_told
+        now_s = time.monotonic()
+        if now_s >= self._listen_at_s:
+            self._listen_at_s = now_s + LISTEN_AGAIN_S
+            while self.pilot_told is Stop.NONE and time.monotonic() < now_s + LISTEN_S:
+                time.sleep(LISTEN_S / 20)
+        return self.pilot_told
 
     def _replace(self, number: int) -> None:
         """Start a new slot for one that died; it becomes free when it says hello.

@@ -29,6 +29,10 @@ class Turns:
         """Return the shard's next turn, or None where a later one is known."""
         return shards.next_turn(shard, self._look().get(shard.lease, ()))
 
+    def leaves_trace(self, lease: LeaseId) -> bool:
+        """Return whether any turn of a lease's shard is known."""
+        return lease in self._look()
+
     def used(self, shard: ShardName) -> int:
         """Return how many turns a shard has had up to this one."""
         self._look()

@@ -43,6 +43,7 @@ COMMANDS: dict[str, Listed] = {
     "pilot": Listed("pilot.cli:command", "The process on a node that runs tasks."),
     "rehearse": Listed("central.cli.entry:rehearse", "Run any dataset document through the loop."),
     "relay": Listed("relay.cli:command", "The site's side: init, accept, tick, run, status."),
+    "tell": Listed("central.cli.entry:tell", "What happened to a task, in order, in words."),
     "why": Listed("central.cli.entry:why", "Why a task is not running, and what would help."),
     "simulate": Listed(
         "central.cli.entry:simulate", "What a production of some size costs and leaves idle."

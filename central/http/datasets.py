@@ -161,6 +161,11 @@ async def task(asked: Asked) -> web.StreamResponse:
     return as_json(await asked.budget.run(asked.questions.task, _task(asked)))
 
 
+async def tell(asked: Asked) -> web.StreamResponse:
+    """Tell what happened to a task, in order."""
+    return as_json(await asked.budget.run(asked.questions.tell, _task(asked)))
+
+
 async def why(asked: Asked) -> web.StreamResponse:
     """Say what keeps a task from running, the reason first."""
     return as_json(await asked.budget.run(asked.authority.why, _task(asked)))
@@ -213,6 +218,14 @@ ROUTES = (
     Route("GET", f"{DATASET}/disputes", Access.USER, lambda b: b.reads, disputes, beside=True),
     Route("GET", f"{DATASET}/attempts", Access.USER, lambda b: b.reads, attempts, beside=True),
     Route("GET", f"{DATASET}/tasks/{NUMBERS}", Access.USER, lambda b: b.reads, task, beside=True),
+    Route(
+        "GET",
+        f"{DATASET}/tasks/{NUMBERS}/tell",
+        Access.USER,
+        lambda b: b.reads,
+        tell,
+        beside=True,
+    ),
     Route("GET", f"{DATASET}/tasks/{NUMBERS}/why", Access.USER, lambda b: b.reads, why),
     Route("POST", f"{DATASET}/document", Access.USER, lambda b: b.writes, edit),
     Route("POST", f"{DATASET}/controls", Access.USER, lambda b: b.writes, control),

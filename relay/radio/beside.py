@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 
+from relay.bell import Bell
 from relay.home import Home
 from relay.radio.child import command as child_command
 
@@ -18,17 +19,18 @@ _LOG = logging.getLogger(__name__)
 BACK_OFF_S, BACK_OFF_S_MAX = 1.0, 60.0
 WELL_S = 60.0  # a process that lived so long was well
 GO_S = 5.0
-SLICE_S = 0.5  # a signal is noticed so late at most
+SLICE_S = 0.5  # that its process has to be started anew is noticed so late at most
+GAP_S = 1.0  # between two ticks, whatever central says
 SOON_S = 2.0  # between two ticks, however much pilots have to tell
 SOON_SHARE = 5  # and so many times what the last tick took
 
 
 class Radio:
-    """The radio of a running relay; without `[radio] listen` it only waits."""
+    """The radio of a running relay, and where it sleeps; without `[radio] listen` only that."""
 
-    def __init__(self, home: Home) -> None:
-        """Start nothing yet."""
-        self._home = home
+    def __init__(self, home: Home, bell: Bell) -> None:
+        """Start nothing yet. `bell`: what else ends a wait."""
+        self._home, self._bell = home, bell
         self._child: subprocess.Popen[bytes] | None = None
         self._started_s = self._start_at_s = 0.0
         self._back_off_s = BACK_OFF_S
@@ -44,22 +46,24 @@ class Radio:
             self._mend(time.monotonic())
 
     def wait(self, stop: threading.Event, interval_s: float, took_s: float, offered: int) -> None:
-        """Wait for the next tick: so long, or less where pilots have sealed something.
+        """Wait for the next tick: so long, or less where pilots have sealed or the bell rings.
 
         `offered`: shards that the last tick, which took `took_s`, put on offer.
         """
-        if not self._home.config.radio.listen:
-            stop.wait(interval_s)
-            return
+        listens = self._home.config.radio.listen
         now_s = time.monotonic()
         until_s = now_s + interval_s
-        soon_s = now_s + min(interval_s, max(SOON_S, SOON_SHARE * took_s))
-        self._mend(now_s)
+        gap_s = now_s + GAP_S
+        soon_s = now_s + max(SOON_S, SOON_SHARE * took_s)
         if offered:
             self._say()
         while not stop.is_set() and (now_s := time.monotonic()) < until_s:
-            self._mend(now_s)
-            if self._rang(min(SLICE_S, until_s - now_s)):
+            if listens:
+                self._mend(now_s)
+            told, rang = self._hear(min(SLICE_S, until_s - now_s) if listens else until_s - now_s)
+            if told:
+                until_s = min(until_s, gap_s)
+            if rang:
                 until_s = min(until_s, soon_s)
 
     def close(self) -> None:
@@ -103,15 +107,16 @@ class Radio:
             with contextlib.suppress(OSError):
                 os.write(self._child.stdin.fileno(), b".")
 
-    def _rang(self, pause_s: float) -> bool:
-        """Wait; return whether pilots have sealed something."""
-        if self._child is None or self._child.stdout is None:
-            time.sleep(pause_s)
-            return False
-        ready, _, _ = select.select([self._child.stdout], [], [], pause_s)
-        if not ready:
-            return False
-        if not os.read(self._child.stdout.fileno(), 4096):  # it ends: do not spin until it has
+    def _hear(self, pause_s: float) -> tuple[bool, bool]:
+        """Wait; return whether the bell rang, and whether pilots have sealed something."""
+        pipe = self._child.stdout if self._child is not None else None
+        ready, _, _ = select.select([self._bell, *([pipe] if pipe else ())], [], [], pause_s)
+        told = self._bell in ready
+        if told:
+            self._bell.hush()
+        if pipe is None or pipe not in ready:
+            return told, False
+        if not os.read(pipe.fileno(), 4096):  # it ends: do not spin until it has
             time.sleep(min(pause_s, 0.05))
-            return False
-        return True
+            return told, False
+        return told, True

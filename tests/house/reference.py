@@ -28,6 +28,7 @@ CLICK_GROUPS = {
     "import": "central.cli.imports:group",
     "rehearse": "central.cli.rehearse:command",
     "relay": "relay.cli:group",
+    "tell": "central.cli.tell:command",
     "why": "central.cli.why:command",
     "simulate": "central.cli.simulate:command",
 }

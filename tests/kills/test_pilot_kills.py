@@ -133,6 +133,8 @@ def with_attempts_journaled(
         one.pilot(f"{draw.randrange(calls // 3, calls)}:{KILL}")
         for path in one.relay().spool.folder("claimed").glob("*/*.journal"):
             found = frames(path.read_bytes())
+            if any(one.relay().spool.folder("sealed").glob(f"{path.stem}-*")):
+                continue  # sealed already: nothing rests on the journal any more
             if found and found[-1]["kind"] == "attempt" and found[-1]["row"]["fate"] == 0:
                 return one, path
         one.drop()
