@@ -7,7 +7,7 @@ import contextlib
 from bundle.ids import BundleId, LeaseId
 from bundle.spool import publish
 from bundle.spool.layout import ShardName
-from relay import state, works
+from relay import calling_off, state, works
 from relay.core import shards
 from relay.home import Home, now_us
 from relay.turns import Turns
@@ -23,6 +23,7 @@ def offer(home: Home, live: list[Work]) -> int:
     claimable = home.spool.folder("claimable")
     lying = set(works.shards_in(claimable))
     tombstones = state.read_central(home.spool).tombstones
+    off = calling_off.read(home.spool)
     for work in live:
         waiting = works.waiting(home.spool, work.id)
         leases = {plan.lease for plan in work.plans}
@@ -30,7 +31,8 @@ def offer(home: Home, live: list[Work]) -> int:
         if not idle:
             continue
         ended = works.ended(home.spool, work.id)
-        withdrawn = shards.plan_withdrawals(work.plans, idle, ended, now_us(), tombstones)
+        about = (now_us(), tombstones, off)
+        withdrawn = shards.plan_withdrawals(work.plans, idle, ended, *about)
         for shard in withdrawn:
             _withdraw(home, work.id, shard)
         for shard in shards.plan_offers(work.plans, waiting - set(withdrawn), ended):

@@ -23,7 +23,7 @@ from bundle.spool.bounded import read_bounded
 from bundle.spool.layout import SealName, ShardName
 from bundle.wire.manifest import SITES_OWN, Kind, Manifest
 from bundle.wire.read import open_bundle
-from relay import chains, state, stream, works
+from relay import calling_off, chains, state, stream, works
 from relay.core.custody import Place
 from relay.home import Home
 from relay.listing import names
@@ -118,6 +118,7 @@ def _hear(home: Home, work: Work) -> bool:
     state.hear_central(home.spool, manifest, heard_us)
     state.note_received(home.spool, manifest.stream, manifest.sequence)
     state.note_withdrawn(home.spool, manifest.stream, manifest.withdrawn)
+    calling_off.hear(home.spool, manifest.called_off)
     return True
 
 

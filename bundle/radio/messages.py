@@ -16,8 +16,10 @@ from bundle import canonical, shape
 from bundle.errors import PulkError
 from bundle.ids import (
     JOB_MAX,
+    LEASE_ID_BYTES,
     STEP_MAX,
     DatasetId,
+    LeaseId,
     MalformedId,
     PilotRun,
     parse_dataset_id,
@@ -37,6 +39,7 @@ PAGE_LIMITS = ParseLimits(PAGE_BYTES_MAX, 65_536, 4)
 TASKS_MAX = 1024  # of one state
 SHARDS_MAX = 64  # of one offer
 GONE_MAX = 1000  # datasets of one message
+OFF_MAX = 2000  # leases of one message
 PAGE_ROWS_MAX = 5000
 TEXT_CHARS_MAX = 200
 
@@ -103,10 +106,14 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What pilots should know at once: datasets that are gone, and whether the site drains."""
+    """What pilots should know at once: what nobody wants any more, and whether the site drains.
+
+    `gone`: deleted datasets; `off`: leases that were called off.
+    """
 
     gone: tuple[DatasetId, ...]
     drains: bool
+    off: tuple[LeaseId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +222,10 @@ def read_offer(body: bytes) -> tuple[ShardName, ...]:
 
 
 def news(one: News, ticket: bytes) -> bytes:
-    """Return the frame of news; datasets beyond the bound are left to the spool."""
+    """Return the frame of news; what is beyond the bounds is left to the spool."""
     value = {"gone": list(one.gone)[:GONE_MAX], "drains": one.drains}
+    if one.off:
+        value |= {"off": b"".join(one.off[:OFF_MAX])}
     return pack(Word.NEWS, ticket, value)
 
 
@@ -227,7 +236,12 @@ def read_news(body: bytes) -> News:
         texts = value.texts("gone")
         if len(texts) > GONE_MAX:
             raise MessageRefused(reason=f"{len(texts)} datasets")
-        return News(tuple(map(parse_dataset_id, texts)), value.flag("drains"))
+        raw = value.bytes("off") if value.has("off") else b""
+        rows = [raw[at : at + LEASE_ID_BYTES] for at in range(0, len(raw), LEASE_ID_BYTES)]
+        if len(rows) > OFF_MAX or len(raw) % LEASE_ID_BYTES:
+            raise MessageRefused(reason=f"{len(raw)} bytes of leases")
+        gone = tuple(map(parse_dataset_id, texts))
+        return News(gone, value.flag("drains"), tuple(map(LeaseId, rows)))
     except (shape.WrongShape, MalformedId) as error:
         raise MessageRefused(reason=error.text()) from error
 

@@ -97,6 +97,11 @@ class Spool:
         return self.root / "tombstones"
 
     @property
+    def called_off(self) -> Path:
+        """Leases whose tasks were all cancelled, in hex, a line each: pilots stop what runs."""
+        return self.root / "called-off"
+
+    @property
     def radio(self) -> Path:
         """Where the site's relay is heard, signed; it is there while `pulk relay run` listens."""
         return self.root / "radio"

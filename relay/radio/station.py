@@ -15,14 +15,14 @@ from collections.abc import Callable
 import zmq
 
 from bundle.errors import PulkError
-from bundle.ids import DatasetId, MalformedId, PilotRun, SiteName, parse_dataset_id
+from bundle.ids import DatasetId, LeaseId, MalformedId, PilotRun, SiteName, parse_dataset_id
 from bundle.radio import address as addresses
 from bundle.radio import curve, messages
 from bundle.radio.address import Address
 from bundle.radio.messages import News, Word
 from bundle.spool import publish
 from bundle.spool.layout import ShardName
-from relay import works
+from relay import calling_off, works
 from relay.core.hand_out import HandOut
 from relay.home import Home, now_us
 from relay.listing import names
@@ -33,7 +33,7 @@ from relay.radio.sockets import Gate
 
 _LOG = logging.getLogger(__name__)
 
-LOOK_S = 1.0  # tombstones and drain are looked at so often
+LOOK_S = 1.0  # what is unwanted and drain are looked at so often
 LIST_S = 1.0  # and what is on offer, while pilots wait
 LIST_SOON_S = 0.1
 BEAT_S = 5.0
@@ -70,6 +70,7 @@ class Station:
         self._crew, self._hand_out = Crew(), HandOut()
         self._readers: dict[bytes, bytes] = {}
         self._gone: frozenset[DatasetId] = frozenset()
+        self._off: frozenset[LeaseId] = frozenset()
         self._tombstones = b""
         self._drains = False
         self.is_rival = self._said = False
@@ -200,8 +201,9 @@ class Station:
         self._send(one.route, messages.offer([str(name)] if name else [], one.ticket))
 
     def _tell_news(self, one: Heard) -> None:
-        if self._drains or self._gone:
-            news = News(tuple(sorted(self._gone))[-messages.GONE_MAX :], self._drains)
+        if self._drains or self._gone or self._off:
+            gone, off = sorted(self._gone)[-messages.GONE_MAX :], sorted(self._off)
+            news = News(tuple(gone), self._drains, tuple(off))
             self._send(one.route, messages.news(news, one.ticket))
 
     def _show(self, route: bytes, after: bytes, now_s: float) -> None:
@@ -252,13 +254,14 @@ class Station:
                 self._offer(one, name)
 
     def _look(self, now_s: float) -> None:
-        """See whether a dataset was deleted or the site drains; say so at once."""
+        """See whether something was deleted or called off, or the site drains; say so at once."""
         self._next_look_s = now_s + LOOK_S
         drains, gone = self._spool.drain.exists(), self._read_tombstones()
-        if drains == self._drains and gone == self._gone:
+        off = calling_off.read(self._spool)
+        if (drains, gone, off) == (self._drains, self._gone, self._off):
             return
-        news = News(tuple(sorted(gone - self._gone)), drains)
-        self._drains, self._gone = drains, gone
+        news = News(tuple(sorted(gone - self._gone)), drains, tuple(sorted(off - self._off)))
+        self._drains, self._gone, self._off = drains, gone, off
         for one in self._crew:
             self._send(one.route, messages.news(news, one.ticket))
 

@@ -167,13 +167,17 @@ def test_the_status_tells_what_runs_as_it_was_seconds_ago(tmp_path: Path) -> Non
         daemon.kill()
 
 
+@pytest.mark.parametrize("word", ["deleted", "called off"])
 @pytest.mark.parametrize("listens", [True, False], ids=["radio", "spool"])
-def test_a_deleted_dataset_ends_at_the_pilot_within_seconds(tmp_path: Path, listens: bool) -> None:
+def test_what_nobody_wants_any_more_ends_at_the_pilot_within_seconds(
+    tmp_path: Path, listens: bool, word: str
+) -> None:
     text = CONFIG.format(idle_s=20)
     world = make_world(tmp_path, text if listens else text.replace('"ipc"', '""'))
     sleep = Command(("/bin/sleep", "600"))
     world.dataset = Dataset("long", 1, 1, (Step("sleep", sleep),))
-    world.deliver(world.pack(world.lease(0, [0], returns=())))
+    lease = world.lease(0, [0], returns=())
+    world.deliver(world.pack(lease))
     daemon = Daemon(world, 1.0)
     daemon.start()
     try:
@@ -181,7 +185,9 @@ def test_a_deleted_dataset_ends_at_the_pilot_within_seconds(tmp_path: Path, list
         until("the task to run", lambda: list(world.spool.root.glob(shard)))
         if listens:
             until("it to be heard", lambda: status(world)["running"])
-        world.deliver(world.pack(tombstones=(world.dataset_id,)))
+        gone = {"tombstones": (world.dataset_id,)}
+        off = {"called_off": (lease.lease,)}
+        world.deliver(world.pack(**(gone if word == "deleted" else off)))
         found = until(
             "its end",
             lambda: [a for one in arrived(world) for s in one.segments for a in s.attempts],
