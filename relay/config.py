@@ -144,13 +144,15 @@ class PilotsSection(_Section):
     """How many pilots at once, and what each is told. `slots` 0: one for each core.
 
     `folder` is what `pulk relay pilot-folder` made, relative to relay.toml; empty: what is
-    installed here. `jitter_s`: each pilot waits so long at most before it starts.
+    installed here. `jitter_s`: each pilot waits so long at most before it starts;
+    `starting_s`: after that, until its first task can start, prologue and imports included.
     """
 
     count: Count = 1
     slots: Count = 0
     idle_s: Seconds = 60.0
     jitter_s: Seconds = 0.0
+    starting_s: Seconds = 60.0
     folder: str = ""
     turns_max: Annotated[int, Field(ge=1, le=9999)] = 100
     command: tuple[str, ...] = ()  # instead of this interpreter's `pulk pilot run`
