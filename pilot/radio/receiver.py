@@ -72,7 +72,7 @@ class Receiver(Silence):
         self._address: Address | None = None
         self._ticket = messages.NO_TICKET
         self._offers: deque[tuple[float, ShardName]] = deque()
-        self._sealed = 0
+        self._sealed = self._sealed_told = 0
         self._missing = False
         self.is_heard = False
         self.answered_s = 0.0  # when the relay last answered what this pilot wants
@@ -157,10 +157,10 @@ class Receiver(Silence):
 
     def sealed(self, count: int) -> None:
         """Tell that seals wait in the spool, once for each number."""
-        if count > self._sealed:
-            self._sealed = count
-            if self.is_heard:
-                self._send(messages.pack(Word.SEALED, self._ticket))
+        self._sealed = max(self._sealed, count)
+        if self.is_heard and self._sealed > self._sealed_told:
+            self._sealed_told = self._sealed
+            self._send(messages.pack(Word.SEALED, self._ticket))
 
     def close(self) -> None:
         """Say good-bye."""
@@ -322,3 +322,4 @@ class Receiver(Silence):
             self.is_heard = True
             log.info("relay heard", extra={"slots": self._hello().slots})
             self._on_air(True)
+            self.sealed(0)  # what was sealed while nobody heard

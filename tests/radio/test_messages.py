@@ -58,7 +58,7 @@ def test_shards_are_read_as_they_were_named(
     assert messages.read_took(body(told, Word.TOOK)) == (name, taken)
     frame = messages.offer(map(str, names), TICKET)
     assert messages.read_offer(body(frame, Word.OFFER)) == tuple(names)
-    news = News((), drains)
+    news = News((), drains, tuple(one.lease for one in names))
     assert messages.read_news(body(messages.news(news, TICKET), Word.NEWS)) == news
 
 

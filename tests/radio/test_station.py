@@ -173,12 +173,15 @@ def test_what_is_new_in_the_spool_is_told_at_once(tmp_path: Path) -> None:
             world.spool.tombstones.write_text(f"{world.dataset_id}\nnot a dataset\n")
             news = messages.read_news(pilot.hear(Word.NEWS, 5.0) or b"")
             assert (news.gone, news.drains) == ((world.dataset_id,), False)
+            world.spool.called_off.write_text(f"{bytes(16).hex()}\nno lease\n00\n")
+            assert messages.read_news(pilot.hear(Word.NEWS, 5.0) or b"").off == (bytes(16),)
             world.spool.drain.touch()
             assert messages.read_news(pilot.hear(Word.NEWS, 5.0) or b"").drains
         with speaker(here(world), secret) as pilot:  # who comes later is told what still holds
             assert pilot.greet()
             news = messages.read_news(pilot.hear(Word.NEWS, 5.0) or b"")
             assert (news.gone, news.drains) == ((world.dataset_id,), True)
+            assert news.off == (bytes(16),)
 
 
 def test_the_newer_of_two_is_heard_and_the_older_leaves_its_address_alone(tmp_path: Path) -> None:
