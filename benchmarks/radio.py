@@ -23,6 +23,7 @@ from bundle.ids import BundleId, LeaseId
 from bundle.spool import shard as shards
 from bundle.spool.shard import ShardFile
 from relay.home import Home
+from relay.page import JSON
 from relay.radio import look
 from relay.radio.child import command
 from relay.tick import tick
@@ -176,6 +177,7 @@ def _over_the_spool(root: Path) -> list[Row]:
         while any(home.spool.folder("claimable").iterdir()):
             _wait(until_s, "the shards to be claimed")
         busy_s = min(_tick_s(home) for _ in range(3))
+        page_s = min(_tick_s(home, page=True) for _ in range(3))
         files = sum(len(found) for _, _, found in os.walk(home.spool.root))
         said = _ended(pilots)
     assert sum(one["claimed"] for one in said) == PILOTS
@@ -186,6 +188,7 @@ def _over_the_spool(root: Path) -> list[Row]:
     return [
         below("radio", f"{what}: a tick with nothing to do", idle_s, "s CPU", 0.5),
         below("radio", f"{what}: the same, each holding a shard", busy_s, "s CPU", 0.5),
+        below("radio", f"{what}: the same, and the status page is due", page_s, "s CPU", 0.5),
         Row("radio", f"{what}: the first tick that sees them", first_s, "s CPU"),
         Row("radio", f"{what}: a tick while shards are on offer", offers_s, "s CPU"),
         Row("radio", f"{what}: a tick a minute, relay's CPU a pilot a second", each_us, "us"),
@@ -195,7 +198,9 @@ def _over_the_spool(root: Path) -> list[Row]:
     ]  # fmt: skip
 
 
-def _tick_s(home: Home) -> float:
+def _tick_s(home: Home, *, page: bool = False) -> float:
+    if page:
+        (home.folder / home.config.status.folder / JSON).unlink(missing_ok=True)
     began_s = time.process_time()
     tick(home)
     return time.process_time() - began_s

@@ -35,8 +35,8 @@ class Roster:
     forlorn: tuple[PilotRun, ...]
 
 
-def read(spool: Spool) -> Roster:
-    """Return who works here now; remember the claims that were read."""
+def read(spool: Spool, *, keep: bool = True) -> Roster:
+    """Return who works here now; remember the claims that were read, unless not to `keep` them."""
     runs = claims.pilot_runs(spool)
     kept = _kept(spool)
     found: dict[PilotRun, Claim] = {}
@@ -48,7 +48,7 @@ def read(spool: Spool) -> Roster:
             found[run] = replace(claim, radio_key=b"", retired="")
         else:
             forlorn.append(run)
-    if found.keys() != kept.keys():
+    if keep and found.keys() != kept.keys():
         _keep(spool, list(found.values())[:KEPT_MAX])
     return Roster(found, tuple(forlorn))
 

@@ -13,11 +13,11 @@ from bundle.spool.layout import Spool
 from relay import (
     carrying,
     chains,
-    claims,
     custody,
     news,
     purging,
     quarantine,
+    roster,
     state,
     stream,
     works,
@@ -185,23 +185,19 @@ def _pilot(view: PilotView) -> dict[str, Any]:
 
 
 def _claims(home: Home, views: Any) -> list[dict[str, Any]]:
-    rows = []
-    for run in claims.pilot_runs(home.spool):
-        claim = claims.read(home.spool, run)
-        if claim is not None:
-            rows.append(
-                {
-                    "pilot_run": run.hex(),
-                    "batch_id": claim.batch_id,
-                    "state": state_of(claim, views).value,
-                    "host": claim.host,
-                    "age_s": _age_s(claim.started_us),
-                    "offline": claim.offline,
-                    "isolation": claim.isolation,
-                    "shards": [str(s) for s in works.shards_in(home.spool.claimed(run))],
-                }
-            )
-    return rows
+    return [
+        {
+            "pilot_run": run.hex(),
+            "batch_id": claim.batch_id,
+            "state": state_of(claim, views).value,
+            "host": claim.host,
+            "age_s": _age_s(claim.started_us),
+            "offline": claim.offline,
+            "isolation": claim.isolation,
+            "shards": [str(shard) for shard in works.shards_in(home.spool.claimed(run))],
+        }
+        for run, claim in roster.read(home.spool, keep=False).claims.items()
+    ]
 
 
 def _radio(live: Live | None) -> dict[str, Any] | None:
