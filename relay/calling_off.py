@@ -18,11 +18,15 @@ from relay import state, works
 def read(spool: Spool) -> frozenset[LeaseId]:
     """Return the leases that are called off here."""
     try:
-        lines = spool.called_off.read_text(errors="replace").split()
+        return parse(spool.called_off.read_bytes())
     except OSError:
         return frozenset()
+
+
+def parse(raw: bytes) -> frozenset[LeaseId]:
+    """Return the leases in the bytes of the file; lines that name none are passed over."""
     found = set()
-    for line in lines:
+    for line in raw.decode(errors="replace").split():
         with contextlib.suppress(ValueError):
             lease = bytes.fromhex(line)
             if len(lease) == LEASE_ID_BYTES:

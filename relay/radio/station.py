@@ -15,14 +15,14 @@ from collections.abc import Callable
 import zmq
 
 from bundle.errors import PulkError
-from bundle.ids import DatasetId, LeaseId, MalformedId, PilotRun, SiteName, parse_dataset_id
+from bundle.ids import PilotRun, SiteName
 from bundle.radio import address as addresses
 from bundle.radio import curve, messages
 from bundle.radio.address import Address
 from bundle.radio.messages import News, Word
 from bundle.spool import publish
 from bundle.spool.layout import ShardName
-from relay import calling_off, works
+from relay import works
 from relay.core.hand_out import HandOut
 from relay.home import Home, now_us
 from relay.listing import names
@@ -30,6 +30,7 @@ from relay.radio import sockets
 from relay.radio.allow import READER, AllowList, reader_secret
 from relay.radio.crew import Crew, Heard
 from relay.radio.sockets import Gate
+from relay.radio.unwanted import Unwanted
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,7 +44,6 @@ STATES_PER_S = 5000  # beyond so many pilots each says less often what it does
 SAY_S = 20.0  # the address is said again so often, for another relay to see that this one lives
 STALE_S = 90.0  # an address that was not said again for so long is nobody's
 TURN_MAX = 2000  # messages that are heard before anything else is looked at
-TOMBSTONES_BYTES_MAX = 16 << 20
 SPARE_DESCRIPTORS = 64
 
 
@@ -69,9 +69,7 @@ class Station:
         self._socket = self._listening.socket
         self._crew, self._hand_out = Crew(), HandOut()
         self._readers: dict[bytes, bytes] = {}
-        self._gone: frozenset[DatasetId] = frozenset()
-        self._off: frozenset[LeaseId] = frozenset()
-        self._tombstones = b""
+        self._unwanted = Unwanted(self._spool)
         self._drains = False
         self.is_rival = self._said = False
         now_s = time.monotonic()
@@ -201,9 +199,9 @@ class Station:
         self._send(one.route, messages.offer([str(name)] if name else [], one.ticket))
 
     def _tell_news(self, one: Heard) -> None:
-        if self._drains or self._gone or self._off:
-            gone, off = sorted(self._gone)[-messages.GONE_MAX :], sorted(self._off)
-            news = News(tuple(gone), self._drains, tuple(off))
+        gone, off = sorted(self._unwanted.datasets), sorted(self._unwanted.leases)
+        if self._drains or gone or off:
+            news = News(tuple(gone[-messages.GONE_MAX :]), self._drains, tuple(off))
             self._send(one.route, messages.news(news, one.ticket))
 
     def _show(self, route: bytes, after: bytes, now_s: float) -> None:
@@ -256,29 +254,13 @@ class Station:
     def _look(self, now_s: float) -> None:
         """See whether something was deleted or called off, or the site drains; say so at once."""
         self._next_look_s = now_s + LOOK_S
-        drains, gone = self._spool.drain.exists(), self._read_tombstones()
-        off = calling_off.read(self._spool)
-        if (drains, gone, off) == (self._drains, self._gone, self._off):
+        drains, new = self._spool.drain.exists(), self._unwanted.look()
+        if drains == self._drains and new is None:
             return
-        news = News(tuple(sorted(gone - self._gone)), drains, tuple(sorted(off - self._off)))
-        self._drains, self._gone, self._off = drains, gone, off
+        gone, off = new or ((), ())
+        news, self._drains = News(gone, drains, off), drains
         for one in self._crew:
             self._send(one.route, messages.news(news, one.ticket))
-
-    def _read_tombstones(self) -> frozenset[DatasetId]:
-        try:
-            with self._spool.tombstones.open("rb") as file:
-                raw = file.read(TOMBSTONES_BYTES_MAX)
-        except OSError:
-            return self._gone
-        if raw == self._tombstones:
-            return self._gone
-        self._tombstones = raw
-        found = set()
-        for text in raw.decode(errors="replace").split():
-            with contextlib.suppress(MalformedId):
-                found.add(parse_dataset_id(text))
-        return frozenset(found)
 
     # -- the address ---------------------------------------------------------------------
 
