@@ -31,15 +31,19 @@ from tests.relay.world import make_world
 
 PILOTS = 10_000
 PROCESSES = 4
+HOLD_S = 1e6  # that each keeps its shard
 TASKS = 16  # that each pilot tells of, every second
 STEADY_S = 20.0
 LIMIT_S = 400.0
 
 
-def measure() -> list[Row]:
+def measure(pilots: int = PILOTS) -> list[Row]:
     """Return the rows."""
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
-        return [*_over_zeromq(Path(folder) / "radio"), *_over_the_spool(Path(folder) / "spool")]
+        return [
+            *_over_zeromq(Path(folder) / "radio", pilots),
+            *_over_the_spool(Path(folder) / "spool", pilots),
+        ]
 
 
 def _home(root: Path, listen: str) -> Home:
@@ -57,10 +61,10 @@ def _offer(home: Home, count: int) -> None:
 
 
 @contextmanager
-def _pilots(home: Home, hold_s: float, radio: str) -> Iterator[list[subprocess.Popen[bytes]]]:
+def _pilots(home: Home, many: int, radio: str) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Start all pilots in some processes; they are killed at the end."""
-    each = PILOTS // PROCESSES
-    told = (str(home.spool.root), home.site, str(each), str(TASKS), str(hold_s), radio)
+    each = many // PROCESSES
+    told = (str(home.spool.root), home.site, str(each), str(TASKS), str(HOLD_S), radio)
     started = [
         subprocess.Popen(
             [sys.executable, "-m", "benchmarks.radio_pilots", *told],
@@ -98,7 +102,7 @@ def _wait(until: float, what: str) -> None:
     time.sleep(0.25)
 
 
-def _over_zeromq(root: Path) -> list[Row]:
+def _over_zeromq(root: Path, pilots: int) -> list[Row]:
     home = _home(root, "tcp://127.0.0.1:*")
     began_s = time.monotonic()
     until_s = began_s + LIMIT_S
@@ -109,14 +113,14 @@ def _over_zeromq(root: Path) -> list[Row]:
         start_new_session=True,
     )
     try:
-        with _pilots(home, 1e6, "radio") as pilots:
+        with _pilots(home, pilots, "radio") as nodes:
             there_s = time.monotonic()
-            while (live := look.look(home, 30.0)) is None or len(live.pilots or ()) < PILOTS:
+            while (live := look.look(home, 30.0)) is None or len(live.pilots or ()) < pilots:
                 _wait(until_s, "the pilots to be heard")
             heard_s = time.monotonic() - there_s
             process = psutil.Process(station.pid)
             idle_share = _cpu_share(process)
-            _offer(home, PILOTS)
+            _offer(home, pilots)
             assert station.stdin is not None
             station.stdin.write(b".")
             station.stdin.flush()
@@ -131,28 +135,28 @@ def _over_zeromq(root: Path) -> list[Row]:
             tasks = sum(len(state.tasks) for _, state in live.pilots if state is not None)
             oldest_s = max(seen.state_ms for seen, _ in live.pilots) / 1000
             memory = process.memory_info().rss
-            said = _ended(pilots)
+            said = _ended(nodes)
     finally:
         station.kill()
         station.wait()
-    assert sum(one["claimed"] for one in said) == PILOTS
+    assert sum(one["claimed"] for one in said) == pilots
     took_s = max(one["last_s"] for one in said) - min(one["first_s"] for one in said)
-    what = f"{PILOTS:,} pilots over ZeroMQ"
+    what = f"{pilots:,} pilots over ZeroMQ"
     return [
         Row("radio", f"{what}: all heard after", heard_s, "s"),
         Row(
-            "radio", f"{what}, idle: relay's CPU a pilot a second", idle_share / PILOTS * 1e6, "us"
+            "radio", f"{what}, idle: relay's CPU a pilot a second", idle_share / pilots * 1e6, "us"
         ),
         Row(
             "radio",
             f"{what}, each telling {TASKS} tasks: relay's CPU a pilot a second",
-            busy_share / PILOTS * 1e6,
+            busy_share / pilots * 1e6,
             "us",
         ),
         Row("radio", f"{what}, the same: of one core", 100 * busy_share, "%"),
-        Row("radio", f"{what}: shards claimed", PILOTS / took_s, "shards/s"),
+        Row("radio", f"{what}: shards claimed", pilots / took_s, "shards/s"),
         Row("radio", f"{what}: relay's memory", memory / 2**20, "MiB"),
-        Row("radio", f"{what}: memory a pilot", memory / PILOTS / 1024, "KiB"),
+        Row("radio", f"{what}: memory a pilot", memory / pilots / 1024, "KiB"),
         Row("radio", f"{what}: status of {tasks:,} tasks, the oldest told before", oldest_s, "s"),
         Row("radio", f"{what}: the status's answer", asked_s, "s"),
     ]
@@ -166,25 +170,25 @@ def _cpu_share(process: psutil.Process) -> float:
     return (after.user + after.system - before.user - before.system) / took_s
 
 
-def _over_the_spool(root: Path) -> list[Row]:
+def _over_the_spool(root: Path, pilots: int) -> list[Row]:
     home = _home(root, "")
     until_s = time.monotonic() + LIMIT_S
-    with _pilots(home, 1e6, "spool") as pilots:
+    with _pilots(home, pilots, "spool") as nodes:
         first_s = _tick_s(home)
         idle_s = min(_tick_s(home) for _ in range(3))
-        _offer(home, PILOTS)
+        _offer(home, pilots)
         offers_s = min(_tick_s(home) for _ in range(2))
         while any(home.spool.folder("claimable").iterdir()):
             _wait(until_s, "the shards to be claimed")
         busy_s = min(_tick_s(home) for _ in range(3))
         page_s = min(_tick_s(home, page=True) for _ in range(3))
         files = sum(len(found) for _, _, found in os.walk(home.spool.root))
-        said = _ended(pilots)
-    assert sum(one["claimed"] for one in said) == PILOTS
+        said = _ended(nodes)
+    assert sum(one["claimed"] for one in said) == pilots
     took_s = max(one["last_s"] for one in said) - min(one["first_s"] for one in said)
-    each_us = busy_s / 60 / PILOTS * 1e6
-    pilot_ms = 1e3 * sum(one["cpu_s"] for one in said) / PILOTS
-    what = f"{PILOTS:,} pilots over the spool"
+    each_us = busy_s / 60 / pilots * 1e6
+    pilot_ms = 1e3 * sum(one["cpu_s"] for one in said) / pilots
+    what = f"{pilots:,} pilots over the spool"
     return [
         below("radio", f"{what}: a tick with nothing to do", idle_s, "s CPU", 0.5),
         below("radio", f"{what}: the same, each holding a shard", busy_s, "s CPU", 0.5),
@@ -192,9 +196,9 @@ def _over_the_spool(root: Path) -> list[Row]:
         Row("radio", f"{what}: the first tick that sees them", first_s, "s CPU"),
         Row("radio", f"{what}: a tick while shards are on offer", offers_s, "s CPU"),
         Row("radio", f"{what}: a tick a minute, relay's CPU a pilot a second", each_us, "us"),
-        Row("radio", f"{what}: shards claimed", PILOTS / took_s, "shards/s"),
+        Row("radio", f"{what}: shards claimed", pilots / took_s, "shards/s"),
         Row("radio", f"{what}: a pilot's CPU until it has its shard", pilot_ms, "ms"),
-        Row("radio", f"{what}: files in the spool, of each pilot", files / PILOTS, "files"),
+        Row("radio", f"{what}: files in the spool, of each pilot", files / pilots, "files"),
     ]  # fmt: skip
 
 
