@@ -261,8 +261,8 @@ class Views:
 
 def _step(row: StepRow | None, tasks: int, implied: Verdict) -> dict[str, Any]:
     numbers = dict(zip(Verdict, row.verdicts, strict=True)) if row else {}
-    untouched = tasks - sum(numbers.values())
-    numbers[implied] = numbers.get(implied, 0) + untouched
+    numbers[Verdict.REMOVED] = 0  # of more jobs than there are, or all that there are
+    numbers[implied] = numbers.get(implied, 0) + tasks - sum(numbers.values())
     used = row.usage if row else None
     return {
         "counts": {word.value: count for word, count in numbers.items() if count},

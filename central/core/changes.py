@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from central.core import verdict as verdicts
@@ -48,6 +49,14 @@ class Changes:
     was: dict[Place, Verdict | None] = field(default_factory=dict)  # of `rows`, before
     flipped: set[int] = field(default_factory=set)  # steps per dataset whose jobs must be judged
     contradicted: list[AttemptFact] = field(default_factory=list)  # a key with two contents
+
+
+def is_unbalanced(counts: Mapping[Verdict, int], tasks: int) -> bool:
+    """Return whether the buckets of a step can't be right (invariant I1).
+
+    What is removed is beside its tasks: a truncated dataset has begun more than it has.
+    """
+    return min(counts.values()) < 0 or sum(counts.values()) - counts.get(Verdict.REMOVED, 0) > tasks
 
 
 def implied_row(dag: Dag, controls: Controls, place: Place) -> TaskRow:

@@ -201,7 +201,7 @@ def _whole_met(view: View, step: int, selected: Mapping[int, int], inside: set[P
             row = view.rows.get((parent, 0))
             if (parent, 0) not in inside and not (row and row.verdict is Verdict.DONE):
                 return False
-        elif view.done.get(parent, 0) + selected.get(parent, 0) < dag.dataset.jobs:
+        elif dag.dataset.open or view.done.get(parent, 0) + selected.get(parent, 0) < dag.dataset.jobs:
             return False
     return True
 

@@ -110,10 +110,10 @@ def _blocks(store: Store, join: DatasetJoin, named: Regions | None) -> list[int]
 def _jobs(join: DatasetJoin, named: Regions | None, step: int, block: int) -> Jobs:
     """Return the jobs of a block that a control concerns: where it names none, those touched."""
     low = block << BLOCK_BITS
-    past = min(low + BLOCK_JOBS, join.judge.dag.dataset.tasks_of(step))
+    past = low + BLOCK_JOBS
     if named is not None:
         return state_byte.jobs_of(named.get(step, IntervalSet()).within(low, past).spans)
-    every = state_byte.jobs_of([(low, max(low, past))])
+    every = state_byte.jobs_of([(low, max(low, min(past, join.row.past)))])
     found: Jobs = every[(join.blocks.read(step, every) & state_byte.TOUCHED) != 0]
     return found
 
