@@ -39,9 +39,12 @@ from central import (
 from central.absorb import Disposition
 from central.archive import open_archive
 from central.config import Config
+from central.core import edit as edits
 from central.core.authorise import Action, Principal
+from central.core.edit import Size
 from central.core.facts import ControlWord
 from central.core.receipts import Outcome
+from central.core.selection import ALL, Only
 from central.errors import UnknownBundle
 from central.home import Home
 from central.pack import OutBundle
@@ -128,11 +131,12 @@ class Authority(People):
         cosignature: bytes = b"",
         by: Principal = OPERATOR,
         asked: AccessRow | None = None,
+        suspended: bool = False,
     ) -> Submitted:
         """Take a dataset's canonical document, and who co-signed it.
 
         `token_id` is the number of the person whose idempotency key it is; `by` owns the dataset,
-        `asked` says who sees it.
+        `asked` says who sees it. `suspended`: nothing of it is leased before it is resumed.
 
         Raises DatasetRefused, CosignatureRefused, WeakKey, IdempotencyConflict, AccessRefused,
         QuotaExceeded.
@@ -145,9 +149,10 @@ class Authority(People):
                 if asked is not None:
                     access.check(by, asked)
             given = Given(raw, cosignature)
-            made = requests.submit(self._w, given, idempotency_key, token_id)
+            made = requests.submit(self._w, given, idempotency_key, token_id, suspended=suspended)
             access.claim(self._w, made.id, by, asked)
-            act.on(made.id, tasks=made.tasks, digest=made.digest.hex())
+            about = {"suspended": True} if suspended else {}
+            act.on(made.id, tasks=made.tasks, digest=made.digest.hex(), **about)
             return made
 
     def control(
@@ -161,19 +166,52 @@ class Authority(People):
         token_id: int,
         by: Principal = OPERATOR,
         if_match: str = "",
+        only: Only = ALL,
     ) -> int:
         """Apply a control; return how many tasks it covers.
 
-        `if_match`: the ETag that the dataset must have; empty: any.
-        Raises UnknownDataset, BadControl, IdempotencyConflict, ChangedMeanwhile.
+        `if_match`: the ETag that the dataset must have; empty: any. `only`: which of the tasks.
+        Raises UnknownDataset, BadControl, SelectionScattered, IdempotencyConflict,
+        ChangedMeanwhile.
         """
         key = (token_id, idempotency_key)
         with self._acting(by, Action.DATASET_CONTROL) as act:
             self._require(dataset, if_match, key)
-            covered = requests.control(self._w, dataset, control, jobs, steps, key)
-            runs = None if jobs is None else jobs.to_wire()
-            act.on(dataset, control=control.value, jobs=runs, steps=steps, tasks=covered)
+            covered = requests.control(self._w, dataset, control, jobs, steps, key, only)
+            about: dict[str, Any] = {"control": control.value, "steps": steps, "tasks": covered}
+            about |= {"jobs": None if jobs is None else jobs.to_wire()}
+            act.on(dataset, **about, **({"only": only.to_wire()} if only != ALL else {}))
             return covered
+
+    def resize(
+        self,
+        dataset: DatasetId,
+        size: Size,
+        *,
+        idempotency_key: str,
+        token_id: int,
+        by: Principal = OPERATOR,
+        if_match: str = "",
+        dry_run: bool = False,
+    ) -> editing.Edited:
+        """Give a dataset more jobs or fewer, open or close it; `dry_run`: say what that would do.
+
+        Raises UnknownDataset, DatasetRefused, EditRefused, IdempotencyConflict, QuotaExceeded,
+        ChangedMeanwhile.
+        """
+        key = (token_id, idempotency_key)
+        with self._acting(by, Action.DATASET_EDIT) as act:
+            self._require(dataset, if_match, key)
+            before = self._w.dataset(dataset)
+            if self._w.store.people.remembered(*key) is None:
+                of = self._w.dag(before.digest).dataset
+                more = edits.resized(of, size).tasks() - before.tasks
+                if more > 0:
+                    access.check_room(self._w, by, more)
+            made = editing.resize(self._w, dataset, size, key, dry_run=dry_run)
+            about = {"jobs_before": before.jobs, "jobs": made.jobs, "open": size.open}
+            act.on(dataset, digest=made.digest.hex(), tasks=made.tasks, **about)
+            return made
 
     def edit(
         self,

@@ -223,12 +223,23 @@ class BadControl(PulkError):
     remedy = "look at the dataset's counts for its steps and jobs; nothing was changed"
 
 
+class SelectionScattered(PulkError):
+    """What was selected lies in too many places for one control. Select it in parts, by jobs."""
+
+    code = "selection-scattered"
+    what = "the tasks selected lie in {spans} places, and a control names at most {spans_max}"
+    remedy = "select fewer jobs at a time; `pulk dataset` does so by itself"
+
+
 class EditRefused(PulkError):
     """A document can't take the place of a dataset's. Edit a copy of the one in force."""
 
     code = "edit-refused"
     what = "the document can't replace the dataset's: {reason}"
-    remedy = "keep jobs, steps and needs as they are, or submit it as a dataset of its own"
+    remedy = (
+        "keep jobs, steps and needs as they are, or submit it as a dataset of its own; "
+        "`pulk dataset extend` and `truncate` change the number of jobs"
+    )
 
 
 class IdempotencyConflict(PulkError):

@@ -266,8 +266,7 @@ class Joining:
         """Note which document of a dataset is in force. Raises MissingDataset."""
         dag = self._w.dag(document)
         of = dag.dataset
-        about = {"digest": document, "name": of.name, "jobs": of.jobs, "tasks": of.tasks()}
-        join.row = join.row._replace(**about)
+        join.row = join.row._replace(digest=document, name=of.name, jobs=of.jobs, tasks=of.tasks())
         self._store.datasets.set_document(join.row)
         return dag
 

@@ -19,6 +19,7 @@ from central import (
     histories,
     persons,
     provenance,
+    selecting,
     silence,
     teaching,
 )
@@ -138,6 +139,7 @@ class Views:
             for number, step in enumerate(of.steps)
         ]
         about = {"description": of.description, "seed": of.seed, "control": standing.word()}
+        about |= {"open": of.open}
         about |= self._who(row) | access.shown(access.of(self._w.store, row))
         return self._dataset(row) | about | {"steps": steps}
 
@@ -159,6 +161,10 @@ class Views:
         found = {"dataset": dataset, "jobs": row.jobs, "tasks": row.tasks, "steps": steps}
         self._counts[dataset] = (version, found)
         return found
+
+    def preview(self, dataset: DatasetId, *asked: Any) -> dict[str, Any]:
+        """Return how many tasks a control would be about: see `selecting.preview`."""
+        return selecting.preview(self._w, dataset, *asked)
 
     def attempts(
         self,

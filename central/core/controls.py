@@ -194,6 +194,13 @@ def make_region(
             region[step] = wanted
         elif steps is not None:
             region[step] = _ONE
+    return spelled(dag, region, cascades=cascades)
+
+
+def spelled(
+    dag: Dag, region: dict[int, IntervalSet], *, cascades: bool
+) -> tuple[tuple[int, IntervalSet], ...]:
+    """Return jobs by step in the form that a control has; `cascades`: with all descendants."""
     if cascades:
         _cascade(dag, region)
     return tuple((step, region[step]) for step in sorted(region) if region[step].spans)

@@ -196,12 +196,14 @@ def _selected_per_step(chosen: Selection) -> dict[int, int]:
 
 def _whole_met(view: View, step: int, selected: Mapping[int, int], inside: set[Place]) -> bool:
     dag = view.dag
+    if dag.waits_for_jobs(step):
+        return False
     for parent in dag.needs[step]:
         if dag.whole[parent]:
             row = view.rows.get((parent, 0))
             if (parent, 0) not in inside and not (row and row.verdict is Verdict.DONE):
                 return False
-        elif dag.dataset.open or view.done.get(parent, 0) + selected.get(parent, 0) < dag.dataset.jobs:
+        elif view.done.get(parent, 0) + selected.get(parent, 0) < dag.dataset.jobs:
             return False
     return True
 

@@ -23,7 +23,7 @@ from bundle.intervals import IntervalSet
 from bundle.records.attempt import Attempt, Usage, outcome_digest
 from bundle.records.lease import Block, Lease
 from central.core.changes import UsageSum
-from central.core.controls import Controls, make_control, make_region
+from central.core.controls import make_control, make_region
 from central.core.dag import Dag
 from central.core.facts import Control, ControlWord, Pin, Place, Verdict
 from central.store.protocol import Store
