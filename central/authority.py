@@ -266,6 +266,13 @@ class Authority(People):
         elif row is not None or found.outcome is not Outcome.REFUSED:
             self._marks.changed()
 
+    def owe(self, sites: set[SiteName]) -> None:
+        """Have the next bundle for each of these sites come though it says nothing but receipts."""
+        with self._changing(), self._w.transaction():
+            known = {row.name for row in self._w.store.bundles.sites()}
+            for site in sorted(sites & known):
+                self._w.store.bundles.add_news(site)
+
     def check(self, path: Path) -> None:
         """Verify a bundle file up to its signatures. Raises BundleRefused, some are Parkable."""
         with self._held():

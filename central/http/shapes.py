@@ -224,6 +224,25 @@ class Task(Shape):
     attempts: list[dict[str, Any]]
 
 
+class Event(Shape):
+    """One thing that happened to a task; `at`: by whose `clock`, null where nobody noted it."""
+
+    what: str
+    at: Text
+    at_us: int
+    clock: str
+    text: str
+
+
+class Story(Shape):
+    """What happened to a task, in the order in which central learned it."""
+
+    task: str
+    step: str
+    verdict: str
+    story: list[Event]
+
+
 class Why(Shape):
     """What keeps a task from running, the reason first."""
 
