@@ -171,7 +171,7 @@ class Authority(People):
         """Apply a control; return how many tasks it covers.
 
         `if_match`: the ETag that the dataset must have; empty: any. `only`: which of the tasks.
-        Raises UnknownDataset, BadControl, SelectionScattered, IdempotencyConflict,
+        Raises UnknownDataset, BadControl, SelectionTooLarge, IdempotencyConflict,
         ChangedMeanwhile.
         """
         key = (token_id, idempotency_key)

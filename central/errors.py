@@ -234,12 +234,12 @@ class BadControl(PulkError):
     remedy = "look at the dataset's counts for its steps and jobs; nothing was changed"
 
 
-class SelectionScattered(PulkError):
-    """What was selected lies in too many places for one control. Select it in parts, by jobs."""
+class SelectionTooLarge(PulkError):
+    """Too many tasks, or in too many places, for one control. Select them in parts, by jobs."""
 
-    code = "selection-scattered"
-    what = "the tasks selected lie in {spans} places, and a control names at most {spans_max}"
-    remedy = "select fewer jobs at a time; `pulk dataset` does so by itself"
+    code = "selection-too-large"
+    what = "it is too much for one control: {reason}"
+    remedy = "name fewer jobs at a time, or the dataset as a whole"
 
 
 class EditRefused(PulkError):

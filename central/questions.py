@@ -41,7 +41,7 @@ class Questions(Identity):
         """Return how many tasks a control would be about, by verdict; changes nothing.
 
         `asked`: word, steps, jobs and what else is said of them: see `selecting.preview`. Raises
-        UnknownDataset, BadControl, SelectionScattered.
+        UnknownDataset, BadControl, SelectionTooLarge.
         """
         with self._readers.views() as views:
             return views.preview(dataset, *asked)

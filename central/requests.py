@@ -113,7 +113,7 @@ def control(
 ) -> int:
     """Apply a control; return how many tasks it covers.
 
-    Raises UnknownDataset, BadControl, SelectionScattered, IdempotencyConflict.
+    Raises UnknownDataset, BadControl, SelectionTooLarge, IdempotencyConflict.
     """
     runs = None if jobs is None else jobs.to_wire()
     said = [dataset, word.value, runs, steps, *([only.to_wire()] if only != ALL else [])]

@@ -11,11 +11,12 @@ from bundle.fates import FATES
 from bundle.ids import DatasetId
 from bundle.intervals import IntervalSet
 from central.core import state_byte
+from central.core.changes import implied_row
 from central.core.controls import make_control, make_region, spelled
 from central.core.facts import ControlWord
 from central.core.selection import ALL, Only
 from central.core.state_byte import VERDICTS, Jobs, Mask
-from central.errors import BadControl, SelectionScattered
+from central.errors import BadControl, SelectionTooLarge
 from central.listed import Lister
 from central.state import leased
 from central.state.blocks import Blocks
@@ -24,6 +25,7 @@ from central.store.rows import DatasetRow
 from central.workings import Workings
 
 SPANS_MAX = 100_000  # of jobs that one control names
+TASKS_MAX = 100_000_000  # that it names: each gets a byte
 
 Regions = tuple[tuple[int, IntervalSet], ...]
 
@@ -38,7 +40,7 @@ def regions(
 ) -> Regions | None:
     """Return the jobs by step that a control is to be about; None is all of the dataset.
 
-    A reset reaches what was computed from them. Raises BadControl, SelectionScattered.
+    A reset reaches what was computed from them. Raises BadControl, SelectionTooLarge.
     """
     if word is ControlWord.EDIT:
         raise BadControl(where=row.id, reason="an edit needs a document")
@@ -48,17 +50,29 @@ def regions(
         raise BadControl(where=row.id, reason=f"there are jobs 0 to {row.jobs - 1}")
     dag = workings.dag(row.digest)
     if only == ALL:
-        return make_control(dag, word, steps, jobs, workings.epoch, 0).regions
-    chosen = _Chooser(workings, row, only)
-    found = {
-        step: IntervalSet.spanning(chosen.spans(step, its))
-        for step, its in make_region(dag, _named(row, steps, jobs), jobs, cascades=False)
-    }
-    made = spelled(dag, found, cascades=word is ControlWord.RESET)
-    spans = sum(len(its.spans) for _, its in made)
-    if spans > SPANS_MAX:
-        raise SelectionScattered(where=row.id, spans=spans, spans_max=SPANS_MAX)
+        made = make_control(dag, word, steps, jobs, workings.epoch, 0).regions
+    else:
+        chosen = _Chooser(workings, row, only)
+        found = {
+            step: IntervalSet.spanning(chosen.spans(step, its))
+            for step, its in make_region(dag, _named(row, steps, jobs), jobs, cascades=False)
+        }
+        made = spelled(dag, found, cascades=word is ControlWord.RESET)
+    _check_size(row, made or ())
     return made
+
+
+def _check_size(row: DatasetRow, made: Regions) -> None:
+    """Raise SelectionTooLarge where a control would take too long to join."""
+    tasks = sum(len(its) for _, its in made)
+    spans = sum(len(its.spans) for _, its in made)
+    reason = ""
+    if spans > SPANS_MAX:
+        reason = f"its tasks lie in {spans} places, and it names at most {SPANS_MAX}"
+    elif tasks > TASKS_MAX:
+        reason = f"it is about {tasks} tasks, and names at most {TASKS_MAX}"
+    if reason:
+        raise SelectionTooLarge(where=row.id, reason=reason)
 
 
 def preview(
@@ -71,7 +85,7 @@ def preview(
 ) -> dict[str, Any]:
     """Return how many tasks a control would be about, by verdict; changes nothing.
 
-    Raises UnknownDataset, BadControl, SelectionScattered.
+    Raises UnknownDataset, BadControl, SelectionTooLarge.
     """
     row = workings.dataset(dataset)
     dag = workings.dag(row.digest)
@@ -81,11 +95,19 @@ def preview(
     lister = Lister(workings, row)
     counts = np.zeros(len(VERDICTS), np.int64)
     for step, its in named:
-        for _, codes, _ in lister.verdicts(step, its):
+        begun = its if dag.whole[step] else its & row.touched
+        counts[_implied(workings, row, step)] += len(its) - len(begun)
+        for _, codes, _ in lister.verdicts(step, begun):
             counts += np.bincount(codes, minlength=len(VERDICTS))
     numbers = zip(VERDICTS, counts.tolist(), strict=True)
     verdicts = {one.value: count for one, count in numbers if count}
     return {"tasks": int(counts.sum()), "dry_run": True, "verdicts": verdicts}
+
+
+def _implied(workings: Workings, row: DatasetRow, step: int) -> int:
+    """Return the verdict of a step's tasks in jobs that nothing happened to, as a code."""
+    dag, controls = workings.dag(row.digest), workings.controls(row)
+    return VERDICTS.index(implied_row(dag, controls, (step, 0)).verdict)
 
 
 def _named(
@@ -106,8 +128,11 @@ class _Chooser:
 
     def spans(self, step: int, jobs: IntervalSet) -> Iterator[tuple[int, int]]:
         """Yield the spans of jobs of a step that are meant."""
-        whole = self._dag.whole[step]
-        looked = jobs & self._row.touched if self._only.is_of_begun and not whole else jobs
+        looked = jobs if self._dag.whole[step] else jobs & self._row.touched
+        if not self._only.is_of_begun:
+            code = np.array([_implied(self._w, self._row, step)], np.uint8)
+            if self._only.stands(code, np.zeros(1, np.uint8))[0]:
+                yield from (jobs - looked).spans
         for its, codes, failures in self._lister.verdicts(step, looked, self._only.verdicts):
             meant = its[self._only.stands(codes, failures)]
             if len(meant) and (self._only.fates or self._only.site):

@@ -33,7 +33,7 @@ CONTROLS = {
 VERDICTS = ("held", "ready", "leased", "done", "failed", "cancelled")
 PIECE_JOBS = 1 << 20  # that tasks are chosen among by one request
 PIECE_JOBS_MIN = 1 << 16  # so many lie in few enough places, whatever is chosen
-SCATTERED = "selection-scattered"
+TOO_LARGE = "selection-too-large"
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -205,7 +205,7 @@ def _sent_in_parts(
     try:
         yield _send(client, dataset, asked, [piece], steps)
     except Refused as refused:
-        if SCATTERED not in refused.text() or count <= PIECE_JOBS_MIN:
+        if TOO_LARGE not in refused.text() or count <= PIECE_JOBS_MIN:
             raise
         half = count // 2
         yield from _sent_in_parts(client, dataset, asked, [first, half], steps)

@@ -20,7 +20,7 @@ from central.core.edit import Size
 from central.core.facts import ControlWord, Verdict
 from central.core.selection import Only
 from central.editing import Edited
-from central.errors import BadControl, IdempotencyConflict, SelectionScattered, UnknownTask
+from central.errors import BadControl, IdempotencyConflict, SelectionTooLarge, UnknownTask
 from tests.central.conftest import Central, chain
 from tests.central.test_edit import bring, control, leased, rebuilt_alike
 
@@ -39,9 +39,7 @@ def resize(
 ) -> Edited:
     key = key or os.urandom(8).hex()
     size = Size(jobs, more, open)
-    return central.authority.resize(
-        dataset, size, idempotency_key=key, token_id=1, dry_run=dry_run
-    )
+    return central.authority.resize(dataset, size, idempotency_key=key, token_id=1, dry_run=dry_run)
 
 
 def reset(central: Central, dataset: DatasetId, only: Only, **where: Any) -> int:
@@ -334,19 +332,30 @@ def test_a_selection_that_fits_nothing_makes_no_commit(central: Central) -> None
 def test_a_selection_in_too_many_places_is_refused_and_changes_nothing(
     central: Central, monkeypatch: pytest.MonkeyPatch, mixed: DatasetId
 ) -> None:
-    monkeypatch.setattr(selecting, "SPANS_MAX", 1)
     before = central.fsck()["state_hash"]
-    with pytest.raises(SelectionScattered):
-        reset(central, mixed, Only(verdicts=frozenset({Verdict.FAILED})))
+    for limit in ("SPANS_MAX", "TASKS_MAX"):
+        with monkeypatch.context() as patch:
+            patch.setattr(selecting, limit, 1)
+            with pytest.raises(SelectionTooLarge):
+                reset(central, mixed, Only(verdicts=frozenset({Verdict.FAILED})))
     assert central.fsck()["state_hash"] == before
 
 
 def test_a_dry_run_counts_what_has_no_trace_too(central: Central) -> None:
-    big: Dataset = chain(jobs=200_000)
+    big: Dataset = chain(jobs=10**9)
     dataset = central.submit(big)
-    would = central.authority.preview(
-        dataset, ControlWord.SUSPEND, None, IntervalSet(((10, 150_010),)), Only()
-    )
-    assert would["verdicts"] == {"ready": 150_000, "held": 150_000}
+    control(central, dataset, ControlWord.CANCEL, IntervalSet.of([70_000]))
+    some = IntervalSet(((10, 5 * 10**8),))
+    would = central.authority.preview(dataset, ControlWord.SUSPEND, None, some, Only())
+    assert would["verdicts"] == {"ready": some_left(some), "held": some_left(some), "cancelled": 2}
     whole = central.authority.preview(dataset, ControlWord.CANCEL, None, None, Only())
-    assert whole["tasks"] == 400_001
+    assert whole["tasks"] == 2 * 10**9 + 1
+    ready = Only(verdicts=frozenset({Verdict.READY}))
+    row = central.authority._w.dataset(dataset)
+    few = IntervalSet(((0, 100_000),))
+    found = selecting.regions(central.authority._w, row, ControlWord.CANCEL, None, few, ready)
+    assert found == ((0, few - IntervalSet.of([70_000])),)
+
+
+def some_left(jobs: IntervalSet) -> int:
+    return len(jobs) - 1
