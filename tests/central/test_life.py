@@ -345,7 +345,7 @@ def test_a_dry_run_counts_what_has_no_trace_too(central: Central) -> None:
     big: Dataset = chain(jobs=10**9)
     dataset = central.submit(big)
     control(central, dataset, ControlWord.CANCEL, IntervalSet.of([70_000]))
-    some = IntervalSet(((10, 5 * 10**8),))
+    some = IntervalSet(((10, 4 * 10**7),))
     would = central.authority.preview(dataset, ControlWord.SUSPEND, None, some, Only())
     assert would["verdicts"] == {"ready": some_left(some), "held": some_left(some), "cancelled": 2}
     whole = central.authority.preview(dataset, ControlWord.CANCEL, None, None, Only())
