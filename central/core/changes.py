@@ -61,6 +61,6 @@ def is_unbalanced(counts: Mapping[Verdict, int], tasks: int) -> bool:
 
 def implied_row(dag: Dag, controls: Controls, place: Place) -> TaskRow:
     """Return what the config implies for a task that nothing has happened to."""
-    whole = controls.whole
-    facts = TaskFacts(b"", 1, None, parents_done=not dag.needs[place[0]], standing=whole)
-    return TaskRow(*place, whole.generation, verdicts.verdict(facts, 0).verdict, b"", 0, 0)
+    standing = controls.implied(place)
+    facts = TaskFacts(b"", 1, None, parents_done=not dag.needs[place[0]], standing=standing)
+    return TaskRow(*place, standing.generation, verdicts.verdict(facts, 0).verdict, b"", 0, 0)

@@ -155,6 +155,10 @@ class Controls:
             found = _standing([one for one in self.all if one.covers(place)])
         return replace(found, removed=True) if place[1] >= self._jobs else found
 
+    def implied(self, place: Place) -> Standing:
+        """Return what is in force for a task as long as no control names it."""
+        return replace(self._whole, removed=True) if place[1] >= self._jobs else self._whole
+
     @property
     def whole(self) -> Standing:
         """What is in force for tasks that no control names."""
