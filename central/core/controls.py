@@ -144,6 +144,9 @@ class Controls:
         first, past = known
         if not len(first):
             return np.zeros(len(jobs), np.bool_)
+        if len(first) == 1:
+            low, high = np.searchsorted(jobs, (first[0], past[0]))
+            return slice(int(low), int(high))
         at = np.searchsorted(first, jobs, side="right") - 1
         inside: state_byte.Mask = (at >= 0) & (jobs < past[np.maximum(at, 0)])
         return inside
