@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bundle.ids import JOB_MAX
 from central.core import state_byte
@@ -104,15 +105,17 @@ class Lister:
         for low in range(after + 1, self._row.jobs, at_once):
             jobs = np.arange(low, min(low + at_once, self._row.jobs))
             judge = self._judge()
-            codes = [self._codes(judge, step, jobs)[0].tolist() for step in per_job]
-            for place, job in enumerate(jobs.tolist()):
-                words = [VERDICTS[one[place]] for one in codes]
-                its = job_state(words)
-                if state is None or its == state:
-                    verdicts = {n: v.value for n, v in zip(names, words, strict=True)}
-                    found.append({"job": job, "state": its, "verdicts": verdicts})
+            codes = np.zeros((len(per_job), len(jobs)), np.uint8)
+            for place, step in enumerate(per_job):
+                codes[place] = self._codes(judge, step, jobs)[0]
+            states = _states(codes)
+            wanted = range(len(jobs)) if state is None else np.flatnonzero(states == state).tolist()
+            for at in wanted:
+                words = (VERDICTS[code].value for code in codes[:, at].tolist())
+                verdicts = dict(zip(names, words, strict=True))
+                found.append({"job": low + at, "state": str(states[at]), "verdicts": verdicts})
                 if len(found) == limit:
-                    return found, job
+                    return found, low + at
             looked += len(jobs) * len(per_job)
             if looked >= TASKS_AT_ONCE and low + at_once < self._row.jobs:
                 return found, int(jobs[-1])
@@ -184,15 +187,17 @@ class Lister:
         return codes, failures.astype(np.uint8)
 
 
-def job_state(verdicts: list[Verdict]) -> str:
-    """Return one word for a job: what most needs to be known of its tasks."""
-    there = set(verdicts)
-    for word in (Verdict.FAILED, Verdict.REMOVED, Verdict.CANCELLED, Verdict.LEASED):
-        if word in there:
-            return word.value
-    if there == {Verdict.DONE}:
-        return Verdict.DONE.value
-    return Verdict.READY.value if Verdict.READY in there else Verdict.HELD.value
+def _states(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.str_]:
+    """Return one word for each job: what most needs to be known of its tasks.
+
+    `codes`: of verdicts, a row per step and a column per job.
+    """
+    has = {word: (codes == VERDICTS.index(word)) for word in Verdict}
+    some = [Verdict.FAILED, Verdict.REMOVED, Verdict.CANCELLED, Verdict.LEASED]
+    conditions = [has[word].any(axis=0) for word in some]
+    conditions += [has[Verdict.DONE].all(axis=0) & bool(len(codes)), has[Verdict.READY].any(axis=0)]
+    words = [word.value for word in (*some, Verdict.DONE, Verdict.READY)]
+    return np.select(conditions, words, Verdict.HELD.value)
 
 
 def _lines(step: int, jobs: Jobs, codes: Bytes, failures: Bytes) -> bytes:
