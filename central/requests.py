@@ -13,7 +13,7 @@ from bundle.ids import DATASET_ID_BYTES, BundleId, DatasetId, SiteName, dataset_
 from bundle.intervals import IntervalSet
 from bundle.limits import SMALL_LIMITS
 from bundle.wire.write import ChunkSource
-from central import cosignatures, selecting
+from central import access, cosignatures, selecting
 from central.arriving import end_leases_of, join_controls
 from central.core.commit import Commit, Remembered, Submission
 from central.core.controls import ControlWord, make_reset
@@ -21,7 +21,7 @@ from central.core.facts import Control, Place
 from central.core.selection import ALL, Only
 from central.errors import IdempotencyConflict, UnknownSite
 from central.joining import Joining, publish_commit
-from central.store.rows import DatasetRow
+from central.store.rows import AccessRow, DatasetRow
 from central.submission import Given
 from central.workings import Workings
 
@@ -39,11 +39,19 @@ class Submitted:
 
 
 def submit(
-    workings: Workings, given: Given, key: str, token: int, *, suspended: bool = False
+    workings: Workings,
+    given: Given,
+    key: str,
+    token: int,
+    said: AccessRow | None = None,
+    *,
+    suspended: bool = False,
 ) -> Submitted:
     """Take a dataset's canonical document; the same key gives the same dataset.
 
-    `suspended`: in the same commit, so that nothing of it is leased before it is resumed.
+    `said`: whose a new one is and who sees it. `suspended`: in the same commit, so that nothing of
+    it is leased before it is resumed.
+
     Raises NotCanonical, WrongShape, DatasetRefused, CosignatureRefused, IdempotencyConflict.
     """
     document_digest = spec.dataset_digest(given.raw)
@@ -55,7 +63,7 @@ def submit(
             dataset = DatasetId(known.text("dataset"))
         else:
             asked = (token, key), request
-            dataset = _submit(workings, given, document_digest, asked, suspended=suspended)
+            dataset = _submit(workings, given, document_digest, asked, said, suspended=suspended)
     return Submitted(dataset, document_digest, of.dataset.tasks(), of.dataset.jobs)
 
 
@@ -64,6 +72,7 @@ def _submit(
     given: Given,
     document_digest: bytes,
     asked: tuple[Key, bytes],
+    said: AccessRow | None,
     *,
     suspended: bool,
 ) -> DatasetId:
@@ -77,17 +86,21 @@ def _submit(
     suspend = Control(ControlWord.SUSPEND, None, workings.epoch, number)
     controls = ((dataset, suspend),) if suspended else ()
     cosigned = cosignatures.check(document_digest, given.cosignature)
+    rows = () if said is None else (said._replace(dataset=dataset),)
+    of = tuple(access.fact(row, workings.epoch, number) for row in rows)
 
     def join(bundle: BundleId, no: int) -> None:
         del bundle
         Joining(workings, live=True).learn_submission(submission, given.raw)
         join_controls(workings, controls, {}, no, live=True)
         cosignatures.keep(workings, cosigned)
+        for one in of:
+            access.join(workings, one)
         workings.store.people.remember(kept.token, kept.key, kept.request, kept.answer)
 
     attached = [ChunkSource("dataset", dataset, 1, given.raw)]
     attached += [cosignatures.chunk(one) for one in cosigned]
-    commit = Commit(submissions=(submission,), controls=controls, remembered=(kept,))
+    commit = Commit(submissions=(submission,), controls=controls, remembered=(kept,), access=of)
     publish_commit(workings, commit, number, attached, join)
     workings.version += 1
     return dataset

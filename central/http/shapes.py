@@ -307,6 +307,36 @@ class Bundles(Shape):
     next: Text
 
 
+class Brought(Shape):
+    """What became of a bundle, as far as that is known; only the signed receipt counts."""
+
+    disposition: Literal["merged", "parked", "refused"]
+    code: str
+    text: str
+    bundle: str | None
+
+
+class Held(Shape):
+    """How much of a bundle came before a transfer of it broke off."""
+
+    bundle: str
+    bytes: int
+
+
+class OutBundle(Shape):
+    """A bundle that is there for a site. `sequence`: its number in central's stream to the site."""
+
+    id: str
+    bytes: int
+    sequence: int
+
+
+class Outbox(Shape):
+    """What is there for a site."""
+
+    bundles: list[OutBundle]
+
+
 class Health(Shape):
     """Whether central answers; with credentials, how it is."""
 

@@ -19,20 +19,25 @@ UPDATE token SET revoked_us = ? WHERE no = ?
 -- name: tokens
 SELECT no, digest, name, person, scopes, made_us, expires_us, revoked_us, made_by FROM token ORDER BY no
 
+-- name: token
+SELECT no, digest, name, person, scopes, made_us, expires_us, revoked_us, made_by FROM token
+WHERE no = ?
+
 -- name: token_by_digest
 SELECT no, digest, name, person, scopes, made_us, expires_us, revoked_us, made_by FROM token
 WHERE digest = ?
 
 -- name: access
-SELECT dataset, owner, team, visibility FROM access WHERE dataset = ?
+SELECT dataset, owner, team, visibility, told FROM access WHERE dataset = ?
 
 -- name: accesses
-SELECT dataset, owner, team, visibility FROM access
+SELECT dataset, owner, team, visibility, told FROM access
 
 -- name: save_access
-INSERT INTO access (dataset, owner, team, visibility) VALUES (?, ?, ?, ?)
+INSERT INTO access (dataset, owner, team, visibility, told) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (dataset) DO UPDATE SET owner = excluded.owner, team = excluded.team,
-    visibility = excluded.visibility
+    visibility = excluded.visibility, told = excluded.told
+WHERE excluded.told >= access.told
 
 -- name: add_audit
 INSERT INTO audit (at_us, person, token, action, resource, detail) VALUES (?, ?, ?, ?, ?, ?)
@@ -48,6 +53,10 @@ WHERE person = ? AND no < ? ORDER BY no DESC LIMIT ?
 -- name: audit_of_resource
 SELECT no, at_us, person, token, action, resource, detail FROM audit
 WHERE resource = ? AND no < ? ORDER BY no DESC LIMIT ?
+
+-- name: audit_of_resource_by_person
+SELECT no, at_us, person, token, action, resource, detail FROM audit
+WHERE resource = ? AND person = ? AND no < ? ORDER BY no DESC LIMIT ?
 
 -- name: users
 SELECT key, name, added_us, removed_us FROM "user" ORDER BY name, added_us, key
