@@ -55,6 +55,7 @@ def check_dataset(dataset: Dataset) -> None:
         _within(where, "the file's size in bytes", len(content), 0, DOCUMENT_FILE_BYTES_MAX)
     _check_account(dataset)
     elements = sum(_elements(step) for step in dataset.steps)
+    elements += sum(len(entries) for _, entries in dataset.lists)
     _within("steps", "the size in elements", elements, 1, DOCUMENT_LIMITS.elements_max // 2)
     taken: dict[str, int] = {}
     for index, step in enumerate(dataset.steps):

@@ -111,6 +111,7 @@ class Step:
     checkpoint: Checkpoint = NO_CHECKPOINT
     elastic: Elastic = NOT_ELASTIC
     container: str = ""  # an image that the command runs in, see bundle.dataset.containers
+    iteration: int | None = None  # what `$(iteration)` is, of a step that is one of several alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,7 @@ class Dataset:
     files: tuple[tuple[str, bytes], ...] = ()
     account: Account = field(default_factory=Account)
     learning: Learning = learnings.DEFAULT
+    lists: tuple[tuple[str, tuple[str, ...]], ...] = ()  # values that jobs take in turn
 
     def tasks_of(self, step: int) -> int:
         """Return how many tasks a step has."""
@@ -170,6 +172,7 @@ def to_wire(dataset: Dataset) -> dict[str, Any]:
     changed = learnings.to_wire(dataset.learning)
     return (
         ({"learning": changed} if changed else {})
+        | ({"lists": {n: list(of) for n, of in dataset.lists}} if dataset.lists else {})
         | {
             "schema": SCHEMA,
             "name": dataset.name,
@@ -196,6 +199,7 @@ def _step_to_wire(step: Step) -> dict[str, Any]:
     return (
         ({"retry": changed} if changed else {})
         | ({"deterministic": True} if step.deterministic else {})
+        | ({} if step.iteration is None else {"iteration": step.iteration})
         | {
             "name": step.name,
             "run": run,
@@ -232,7 +236,17 @@ def from_wire(value: Any) -> Dataset:
         files=tuple((name, files.bytes(name)) for name in files.value),
         account=asks.account_from_wire(reader),
         learning=_learning(reader),
+        lists=_lists(reader),
     )
+
+
+def _lists(reader: shape.Reader) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    if not reader.has("lists"):
+        return ()
+    row = shape.Reader.of(reader.get("lists"), "dataset.lists")
+    if not row.value:  # it is not written then, so that equal means equal bytes
+        raise shape.WrongShape(where=row.where, expected="lists, or no key", found="none")
+    return tuple((name, row.texts(name)) for name in row.value)
 
 
 def _learning(reader: shape.Reader) -> Learning:
@@ -263,6 +277,7 @@ def _step_from_wire(reader: shape.Reader) -> Step:
         checkpoint=abilities.checkpoint_from_wire(reader),
         elastic=abilities.elastic_from_wire(reader),
         container=containers.from_wire(reader),
+        iteration=reader.count("iteration") if reader.has("iteration") else None,
     )
 
 

@@ -24,19 +24,26 @@ def _determinants(dataset: Dataset, index: int) -> dict[str, Any]:
     step = dataset.steps[index]
     # What is the default is not in it: a step without a container keeps its hash.
     contained = {"container": step.container} if step.container else {}
-    return contained | {
-        "step": index,  # seeds and $(step) depend on it
-        "per": str(step.per),
-        "run": _run(step),
-        "environment": dict(step.environment),
-        "inputs": [_input(dataset, one.step, one.output, one.name) for one in step.inputs],
-        "generated": [[one.name, one.size_bytes, one.seed] for one in step.generated],
-        "files": _files(dataset, step),
-        "outputs": [one.name for one in step.outputs],
-        "seed": dataset.seed,
-        "parameters": dict(dataset.parameters),
-        "jobs": dataset.jobs if _depends_on_jobs(dataset, step) else None,
-    }
+    numbered = {} if step.iteration is None else {"iteration": step.iteration}
+    listed = {"lists": {n: list(of) for n, of in dataset.lists}} if dataset.lists else {}
+    return (
+        contained
+        | numbered
+        | listed
+        | {
+            "step": index,  # seeds and $(step) depend on it
+            "per": str(step.per),
+            "run": _run(step),
+            "environment": dict(step.environment),
+            "inputs": [_input(dataset, one.step, one.output, one.name) for one in step.inputs],
+            "generated": [[one.name, one.size_bytes, one.seed] for one in step.generated],
+            "files": _files(dataset, step),
+            "outputs": [one.name for one in step.outputs],
+            "seed": dataset.seed,
+            "parameters": dict(dataset.parameters),
+            "jobs": dataset.jobs if _depends_on_jobs(dataset, step) else None,
+        }
+    )
 
 
 def _run(step: Step) -> list[Any]:

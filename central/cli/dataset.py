@@ -56,6 +56,14 @@ def check(file: Path, as_json: bool) -> None:
 
 
 @group.command()
+def schema() -> None:
+    """Print the JSON Schema of dataset documents, by which editors complete and check them."""
+    from central.document import schema as made
+
+    click.echo(made.as_text(), nl=False)
+
+
+@group.command()
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 @click.option(
     "--cosignature",

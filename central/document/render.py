@@ -22,6 +22,8 @@ def render(dataset: Dataset) -> dict[str, Any]:
         made["parameters"] = dict(dataset.parameters)
     if dataset.files:
         made["files"] = {name: _file(content) for name, content in dataset.files}
+    if dataset.lists:
+        made["lists"] = {name: list(entries) for name, entries in dataset.lists}
     if learning := policy.render_learning(dataset.learning):
         made["learning"] = learning
     made["steps"] = [_step(dataset, step) for step in dataset.steps]
@@ -64,6 +66,8 @@ def _step(dataset: Dataset, step: Step) -> dict[str, Any]:
             }
     made["request"] = _request(step.request)
     made["failures_max"] = step.failures_max
+    if step.iteration is not None:
+        made["iteration"] = step.iteration
     if step.deterministic:
         made["deterministic"] = True
     if step.container:
