@@ -24,10 +24,12 @@ def _determinants(dataset: Dataset, index: int) -> dict[str, Any]:
     step = dataset.steps[index]
     # What is the default is not in it: a step without a container keeps its hash.
     contained = {"container": step.container} if step.container else {}
+    blocks = {"block_jobs": step.block_jobs} if step.per is Per.BLOCK else {}
     numbered = {} if step.iteration is None else {"iteration": step.iteration}
     listed = {"lists": {n: list(of) for n, of in dataset.lists}} if dataset.lists else {}
     return (
         contained
+        | blocks
         | numbered
         | listed
         | {
@@ -68,6 +70,6 @@ def _files(dataset: Dataset, step: Step) -> list[list[Any]]:
 
 def _depends_on_jobs(dataset: Dataset, step: Step) -> bool:
     """A fan-in reads every job; a step per job only where it mentions how many there are."""
-    if step.per is Per.DATASET:
+    if step.per is not Per.JOB:
         return True
     return any("jobs" in macros.names_in(text, dataset) for _, text in macros.texts(step))

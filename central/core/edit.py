@@ -26,6 +26,10 @@ def difference(before: Dataset, after: Dataset) -> str:
             return f"its step {number} is {new.name!r} instead of {old.name!r}"
         if old.per is not new.per:
             return f"its step {new.name!r} runs once per {new.per} instead of once per {old.per}"
+        if old.block_jobs != new.block_jobs:
+            return (
+                f"its step {new.name!r} gathers {new.block_jobs} jobs instead of {old.block_jobs}"
+            )
         if set(old.needs) != set(new.needs):
             names = [
                 ", ".join(before.steps[one].name for one in sorted(needs)) or "nothing"

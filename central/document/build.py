@@ -103,6 +103,7 @@ class _Builder:
             checkpoint=_checkpoint(step),
             elastic=_elastic(step),
             container=step.container,
+            block_jobs=step.jobs_per_task or 0,
             iteration=self._entry.iteration,
         )
 

@@ -41,6 +41,14 @@ def _command(value: object) -> object:
     return value
 
 
+def _need(value: object) -> object:
+    if isinstance(value, dict):
+        reason = "a step needs steps of its own dataset, by name"
+        remedy = "steps of other datasets go into this document, or their files under [files]"
+        raise ValueError(f"{reason}: {remedy}")
+    return value
+
+
 def _deadline(value: object) -> int:
     """A date and time with its offset, as TOML writes it or as text; UTC microseconds."""
     if isinstance(value, int) and not isinstance(value, bool):
@@ -259,8 +267,9 @@ class StepForm(Form):
     """One entry of `[[steps]]`."""
 
     name: str
-    per: Literal["job", "dataset"] = "job"
-    needs: list[str] = []
+    per: Literal["job", "block", "dataset"] = "job"
+    jobs_per_task: Count | None = None
+    needs: list[Annotated[str, _read_by(_need, str)]] = []
     inputs: list[Annotated[InputForm, _read_by(_input, str | InputForm)]] | None = None
     outputs: list[Annotated[OutputForm, _read_by(_output, str | OutputForm)]] = []
     command: Annotated[list[str] | None, _read_by(_command, list[str] | None)] = None
@@ -288,6 +297,8 @@ class StepForm(Form):
         given = [self.command, self.script, self.synthetic]
         if len([one for one in given if one is not None]) != 1:
             raise ValueError("give exactly one of command, script and synthetic")
+        if (self.per == "block") != (self.jobs_per_task is not None):
+            raise ValueError('per = "block" and jobs_per_task go together')
         if self.arguments and self.script is None:
             raise ValueError("arguments go with script; write those of a command behind it")
         if self.iterations is not None and self.iteration is not None:

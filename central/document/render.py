@@ -39,8 +39,10 @@ def _file(content: bytes) -> dict[str, str]:
 
 def _step(dataset: Dataset, step: Step) -> dict[str, Any]:
     made: dict[str, Any] = {"name": step.name}
-    if step.per is Per.DATASET:
+    if step.per is not Per.JOB:
         made["per"] = str(step.per)
+    if step.per is Per.BLOCK:
+        made["jobs_per_task"] = step.block_jobs
     made["needs"] = [dataset.steps[parent].name for parent in step.needs]
     made["inputs"] = [_input(dataset, one.step, one.output, one.name) for one in step.inputs]
     if step.generated:

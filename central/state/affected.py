@@ -95,7 +95,8 @@ class Affected:
         dag = self.judge.dag
         for child in dag.children[step]:
             if dag.whole[child]:
-                self.touched.add((child, 0))
+                tasks = np.unique(jobs // dag.spans[child])
+                self.touched.update((child, task) for task in tasks.tolist())
                 continue
             self._changed.setdefault(child, []).append(jobs)
             in_row = jobs[(self._blocks.read(child, jobs) & state_byte.ROW) != 0]

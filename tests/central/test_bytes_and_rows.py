@@ -44,6 +44,17 @@ SHAPES = {
         Step("b", RUN, needs=(0,), outputs=(Output("y"),), failures_max=2),
         Step("all", RUN, per=Per.DATASET, needs=(1,), failures_max=2),
     ),
+    "blocks": (
+        Step("a", RUN, outputs=(Output("x"),), failures_max=2),
+        Step("b", RUN, per=Per.BLOCK, block_jobs=3, needs=(0,), outputs=(Output("y"),)),
+        Step("c", RUN, per=Per.BLOCK, block_jobs=3, needs=(1,), failures_max=2),
+        Step("all", RUN, per=Per.DATASET, needs=(1, 2), failures_max=2),
+    ),
+    "setup in blocks": (
+        Step("first", RUN, per=Per.DATASET, outputs=(Output("x"),), failures_max=2),
+        Step("a", RUN, needs=(0,), outputs=(Output("y"),), failures_max=2),
+        Step("b", RUN, per=Per.BLOCK, block_jobs=2, needs=(0, 1), failures_max=2),
+    ),
     "setup": (
         Step("first", RUN, per=Per.DATASET, outputs=(Output("x"),), failures_max=2),
         Step("a", RUN, needs=(0,), outputs=(Output("y"),), failures_max=2),
@@ -88,7 +99,7 @@ def segs(draw: st.DrawFn, of: Dag) -> list[Seg]:
         attempts = []
         for place in range(draw(st.integers(0, 5))):
             step = draw(st.sampled_from(range(len(of.whole))))
-            job = 0 if of.whole[step] else draw(st.integers(0, JOBS - 1))
+            job = draw(st.integers(0, of.dataset.tasks_of(step) - 1))
             fate = draw(st.sampled_from(FATES))
             variant = draw(st.sampled_from([0, 0, 0, 1]))
             made = output(step, job, variant) if of.dataset.steps[step].outputs else ()
@@ -109,8 +120,7 @@ def segs(draw: st.DrawFn, of: Dag) -> list[Seg]:
 def consumed(draw: st.DrawFn, of: Dag, step: int, job: int) -> tuple[bytes, ...]:
     found: list[bytes] = []
     for parent in of.needs[step]:
-        several = range(JOBS) if of.is_fan_in(step, parent) else [0 if of.whole[parent] else job]
-        for one in several:
+        for one in of.needed((step, job), parent):
             variant = draw(st.sampled_from([0, 0, 0, 0, 1]))
             made = output(parent, one, variant) if of.dataset.steps[parent].outputs else ()
             found.append(outcome_digest(made))
@@ -152,7 +162,7 @@ def pins(draw: st.DrawFn, of: Dag) -> list[Pin]:
     found = []
     for number in range(draw(st.sampled_from([0, 0, 0, 1, 2]))):
         step = draw(st.sampled_from(range(len(of.whole))))
-        job = 0 if of.whole[step] else draw(st.integers(0, JOBS - 1))
+        job = draw(st.integers(0, of.dataset.tasks_of(step) - 1))
         made = output(step, job, draw(st.integers(0, 1)))
         outcome = outcome_digest(made if of.dataset.steps[step].outputs else ())
         name = f"{DATASET}/{job}/{step}@0:{'01' * 16}:{'01' * 8}:0"
@@ -166,8 +176,7 @@ def lease_of(of: Dag, number: int) -> Lease:
     whole = tuple(step for step, is_whole in enumerate(of.whole) if is_whole)
     every = IntervalSet(((0, JOBS),)) if number < 3 else IntervalSet(((1, 3),))
     blocks = [Block(0, every, per_job)]
-    if whole:
-        blocks.append(Block(0, IntervalSet.of([0]), whole))
+    blocks += [Block(0, IntervalSet(((0, of.dataset.tasks_of(step)),)), (step,)) for step in whole]
     hashes = tuple((step, of.spec_hash(step)) for step in range(len(of.whole)))
     return Lease(
         LeaseId(bytes([number]) * 16), DATASET, of.digest, 0, tuple(blocks), hashes, (), (), (), (),
@@ -181,8 +190,8 @@ def compare(board: Board, memory: Memory) -> None:
     of = memory.dag
     whole = Controls(memory.controls)
     counted: dict[tuple[int, Verdict], int] = {}
-    for step, is_whole in enumerate(of.whole):
-        for job in range(1 if is_whole else JOBS):
+    for step in range(len(of.whole)):
+        for job in range(of.dataset.tasks_of(step)):
             has = rows.get((step, job))
             should = memory.row((step, job))
             if has is None:
