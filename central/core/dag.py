@@ -88,6 +88,10 @@ class Dag:
         """Return which tasks of a parent a task needs."""
         return graph.needed(self.dataset, *place, parent)
 
+    def needing(self, place: Place, child: int) -> range:
+        """Return which tasks of a child need a task."""
+        return graph.needing(self.dataset, *place, child)
+
     def parents(self, place: Place) -> Iterator[Place]:
         """Yield the tasks that a task needs, but for those of a fan-in."""
         step, job = place
@@ -105,7 +109,7 @@ class Dag:
     def children_of(self, place: Place) -> Iterator[Place]:
         """Yield the tasks that need a task."""
         for child in self.children[place[0]]:
-            for job in graph.needing(self.dataset, *place, child):
+            for job in self.needing(place, child):
                 yield child, job
 
     def reached(self, step: int, jobs: IntervalSet, child: int) -> IntervalSet:

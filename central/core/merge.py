@@ -231,7 +231,9 @@ class Merge:
         """Return the children of a task that are judged with it: not every job of a dataset."""
         if not self.dag.whole[place[0]]:
             return self.dag.children_of(place)
-        return [one for one in self.dag.children_of(place) if self.dag.whole[one[0]]]
+        dag = self.dag
+        whole = [child for child in dag.children[place[0]] if dag.whole[child]]
+        return [(child, task) for child in whole for task in dag.needing(place, child)]
 
     def _lease_of(self, place: Place, old: TaskRow | None, standing: Standing) -> int:
         if place in self._leases:

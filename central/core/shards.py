@@ -193,6 +193,6 @@ def _returns(view: View, selected: _Selected, shard: Shard) -> set[int]:
 
 def _inside(view: View, selected: _Selected, block: Block, step: int, reader: int) -> bool:
     if view.dag.single[step]:
-        return all(one in selected for one in view.dag.children_of((step, 0)) if one[0] == reader)
+        return all((reader, task) in selected for task in view.dag.needing((step, 0), reader))
     reached = view.dag.reached(step, block.jobs, reader)
     return all((reader, task) in selected for task in reached)
