@@ -145,8 +145,9 @@ class Authority(People):
                 if asked is not None:
                     access.check(by, asked)
             given = Given(raw, cosignature)
-            made = requests.submit(self._w, given, idempotency_key, token_id)
-            access.claim(self._w, made.id, by, asked)
+            said = access.first(by, asked)
+            made = requests.submit(self._w, given, idempotency_key, token_id, said)
+            access.claim(self._w, made.id, said)
             act.on(made.id, tasks=made.tasks, digest=made.digest.hex())
             return made
 
@@ -227,6 +228,13 @@ class Authority(People):
             self._marks.changed(SiteName(row.producer))
         elif row is not None or found.outcome is not Outcome.REFUSED:
             self._marks.changed()
+
+    def owe(self, sites: set[SiteName]) -> None:
+        """Have the next bundle for each of these sites come though it says nothing but receipts."""
+        with self._changing(), self._w.transaction():
+            known = {row.name for row in self._w.store.bundles.sites()}
+            for site in sorted(sites & known):
+                self._w.store.bundles.add_news(site)
 
     def check(self, path: Path) -> None:
         """Verify a bundle file up to its signatures. Raises BundleRefused, some are Parkable."""

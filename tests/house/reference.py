@@ -31,6 +31,7 @@ CLICK_GROUPS = {
     "rehearse": "central.cli.rehearse:command",
     "relay": "relay.cli:group",
     "token": "central.cli.token:group",
+    "tell": "central.cli.tell:command",
     "why": "central.cli.why:command",
     "simulate": "central.cli.simulate:command",
 }

@@ -24,6 +24,7 @@ from pilot.watching.gpus import Gpus
 from pilot.watching.memory import Memory
 from pilot.watching.processes import Process, Processes
 from pilot.watching.watch import Watch
+from tests.conftest import REPOSITORY
 from tests.pilot.site_folder import SiteFolder, dataset, fates, python, shell, small
 
 pytestmark = pytest.mark.programs
@@ -423,6 +424,12 @@ def _names(family: list[Process]) -> list[str]:
 
 
 def test_what_a_task_is_granted_is_told_with_the_next_look() -> None:
+    code = "from tests.pilot.test_watched_tasks import grants; grants()"  # no children of others
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, timeout=60)
+
+
+def grants() -> None:
+    """What the test above plays in a process of its own."""
     request = {"local": 3, "memory_mib": 100, "disk_bytes": 1 << 30, "env": {}}
     watch = Watch(request, Processes())
     assert watch.news() is None and not watch.has_looked
