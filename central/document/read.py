@@ -78,10 +78,11 @@ def values(text: str, where: str) -> tuple[Any, Callable[[], Lines]]:
 
 def kind_of(text: str, where: str) -> str:
     """Return JSON, TOML or YAML: what a text is written in."""
-    if text.lstrip()[:1] == "{":
+    said = _SUFFIXES.get(Path(where).suffix.lower())
+    if text.lstrip()[:1] == "{" and said != "YAML":
         return "JSON"
-    if found := _SUFFIXES.get(Path(where).suffix.lower()):
-        return found
+    if said:
+        return said
     for line in text.splitlines():
         if line.strip() and not line.lstrip().startswith("#"):
             return "TOML" if _TOML_LINE.match(line) else "YAML"

@@ -51,11 +51,10 @@ class _Toml(Cursor):
             is_last = place == len(names) - 1
             if is_last and many:
                 self._entries[path] = self._entries.get(path, 0) + 1
-                self.found.setdefault(path, line)
+            self.found.setdefault(path, line)
             if path in self._entries:
                 path = (*path, self._entries[path] - 1)
-            if is_last:
-                self.found.setdefault(path, line)
+            self.found.setdefault(path, line)
         return path
 
     def _pair(self, table: Path) -> None:
