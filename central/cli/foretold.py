@@ -41,15 +41,14 @@ def fits(dataset: Dataset, sites: Iterable[Mapping[str, Any]]) -> list[dict[str,
     """
     found = []
     for site in sites:
-        report = site.get("report") or {}
-        profile = _profile(report.get("profile") or {})
+        told = (site.get("report") or {}).get("site") or {}
+        profile = _profile(told)
         account = matching.refusals(dataset.account, "", str(site["site"]), profile)
         why = [{"step": "", "why": one.text} for one in account[:1]]
         for step in () if why else dataset.steps:
             if reasons := matching.mismatches(Needs(step.request, required(step)), profile):
                 why.append({"step": step.name, "why": reasons[0].text})
-        told = bool(report.get("profile"))
-        found.append({"site": site["site"], "fits": not why, "told": told, "not": why})
+        found.append({"site": site["site"], "fits": not why, "told": bool(told), "not": why})
     return found
 
 
