@@ -139,7 +139,7 @@ class Dataset:
         """Return how many jobs each of a step's tasks is about; the last one may have fewer."""
         one = self.steps[step]
         if one.per is Per.BLOCK:
-            return one.block_jobs
+            return max(1, one.block_jobs)
         return 1 if one.per is Per.JOB else self.jobs
 
     def tasks(self) -> int:

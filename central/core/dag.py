@@ -82,7 +82,14 @@ class Dag:
 
     def is_fan_in(self, step: int, parent: int) -> bool:
         """Return whether a task of a step needs several tasks of a parent."""
-        return graph.is_fan_in(self.dataset, step, parent)
+        return parent in self._gathered[step]
+
+    @cached_property
+    def _gathered(self) -> tuple[frozenset[int], ...]:
+        return tuple(
+            frozenset(one for one in needs if graph.is_fan_in(self.dataset, step, one))
+            for step, needs in enumerate(self.needs)
+        )
 
     def needed(self, place: Place, parent: int) -> range:
         """Return which tasks of a parent a task needs."""
