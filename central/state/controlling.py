@@ -149,7 +149,7 @@ def _pins(
 def _whole_tasks(join: DatasetJoin, named: Regions | None) -> Iterator[tuple[int, Jobs]]:
     """Yield the tasks of steps over several jobs that a control concerns.
 
-    Where it names none, those that are about jobs that something happened to.
+    Where it names none, those that something happened to, or to one of their jobs.
     """
     dag = join.judge.dag
     for step, whole in enumerate(dag.whole):
@@ -158,5 +158,13 @@ def _whole_tasks(join: DatasetJoin, named: Regions | None) -> Iterator[tuple[int
         if dag.single[step]:
             yield step, FIRST
         else:
-            found = dag.covering(step, join.row.touched) if named is None else named[step]
+            found = _begun_tasks(join, step) if named is None else named[step]
             yield step, state_byte.jobs_of(found.spans)
+
+
+def _begun_tasks(join: DatasetJoin, step: int) -> IntervalSet:
+    """Return the tasks of a step per block that something happened to, or to one of their jobs."""
+    dag = join.judge.dag
+    every = np.arange(dag.dataset.tasks_of(step))
+    own = every[join.blocks.read(step, every) != 0]
+    return dag.covering(step, join.row.touched) | IntervalSet(tuple(state_byte.spans_of(own)))
