@@ -54,6 +54,7 @@ class Shape:
     whole: tuple[bool, ...]
     needs: tuple[tuple[int, ...], ...]
     roots: frozenset[int]  # steps per dataset that need nothing
+    gathered: tuple[tuple[int, int], ...]  # steps over several jobs, and how many tasks they have
 
 
 @dataclass(slots=True)
@@ -119,8 +120,11 @@ class Line:
         if not found:  # what waits for parents only gets a row, and is ready, when they are done
             return 0
         found += sum(many for step, many in self.held.items() if step in runs.steps)
-        whole = self.shape.whole
-        return found + sum(1 for step in runs.steps if whole[step] and not self.rows.get(step))
+        return found + sum(
+            tasks - self.rows.get(step, 0)
+            for step, tasks in self.shape.gathered
+            if step in runs.steps
+        )
 
 
 class Board:
@@ -216,6 +220,7 @@ class Board:
                 dag.whole,
                 dag.needs,
                 frozenset(n for n, one in enumerate(dag.whole) if one and not dag.needs[n]),
+                tuple((n, document.tasks_of(n)) for n, one in enumerate(dag.whole) if one),
             )
         return found
 

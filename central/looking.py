@@ -54,21 +54,24 @@ def view(
     reading = Reading(workings, row)
     steps = None if len(look.runs.steps) == row.steps else look.runs.steps
     limit = room
+    fresh = IntervalSet(((0, row.jobs),)) - row.touched
+    near = fresh.take(room)
     if look.visit.has and any(dag.consumed_by):  # those near it may be later ones
         limit = max(room, min(FURTHER * room, NEAR_LOOKED_MAX))
     for turn in range(LOOKS_MAX):
         ready = reading.ready(limit, steps)
         jobs = sorted({job for step, job in ready if not dag.whole[step]})
         begun = jobs[: max(1, BEGUN_PLACES_MAX // row.steps)]
-        rows = {one.place: one for one in reading.rows(planner.looked_at(dag, begun))}
+        places = planner.looked_at(dag, begun, near, ready)
+        rows = {one.place: one for one in reading.rows(places)}
         waits = _waiting(workings, row, dag, rows.values(), look)
         if len(ready) < limit or len(ready) - len(waits) >= room or turn == LOOKS_MAX - 1:
             break
         limit *= FURTHER
-    fresh = IntervalSet(((0, row.jobs),)) - row.touched
     controls = workings.controls(row)
     ordered = _nearest_first(reading, dag, begun, rows, look)
-    return View(dag, controls, fresh, ordered, rows, done, steps, waits)
+    blocks = frozenset(one for one in places if dag.whole[one[0]])
+    return View(dag, controls, fresh, ordered, rows, done, steps, waits, blocks)
 
 
 def maximum(profile: Profile) -> Maximum:

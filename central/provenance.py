@@ -9,7 +9,7 @@ from typing import Any
 
 from bundle.dataset import macros
 from bundle.dataset.seeds import seed
-from bundle.dataset.spec import Command, Dataset, Per
+from bundle.dataset.spec import Command, Dataset
 from bundle.fates import Fate
 from bundle.ids import Task
 from bundle.records import host as hosts
@@ -104,10 +104,7 @@ def _ran(attempt: Attempt, segment: Recalled) -> dict[str, Any]:
 
 def _parents(dag: Dag, place: Place) -> list[Place]:
     found = list(dag.parents(place))
-    for parent in dag.needs[place[0]]:
-        if dag.is_fan_in(place[0], parent):
-            found += [(parent, job) for job in range(dag.dataset.jobs)]
-    return sorted(found)
+    return sorted([*found, *dag.fan_ins(place)])
 
 
 def _inputs(
@@ -118,8 +115,7 @@ def _inputs(
     found = []
     for one in steps[task.step].inputs:
         fan_in = dag.is_fan_in(task.step, one.step)
-        job = 0 if steps[one.step].per is Per.DATASET else task.job
-        for parent_job in range(dag.dataset.jobs) if fan_in else (job,):
+        for parent_job in dag.needed((task.step, task.job), one.step):
             row = rows.get((one.step, parent_job))
             outputs = outcomes.get(row.outcome, ()) if row else ()
             if one.output < len(outputs):

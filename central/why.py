@@ -190,21 +190,22 @@ class _Asked:
         found = [one for one in parents if not _is_done(rows.get(one))]
         for parent in dag.needs[self._place[0]]:
             if dag.is_fan_in(self._place[0], parent):
-                found += self._open_jobs(parent)
+                found += self._open_jobs(parent, dag.needed(self._place, parent))
         return found
 
-    def _open_jobs(self, step: int) -> list[Place]:
-        first = 0
+    def _open_jobs(self, step: int, tasks: range) -> list[Place]:
+        first = tasks.start
         done = sorted(
-            (job, job + count) for of, job, count in self._reading.spans(Verdict.DONE) if of == step
+            (job, job + count)
+            for of, job, count in self._reading.spans(Verdict.DONE)
+            if of == step and job + count > first
         )
         for begin, end in done:
             if begin > first:
                 break
             first = max(first, end)
-        jobs = self.dag.dataset.jobs
         after = {job for begin, end in done for job in range(begin, min(end, first + 64))}
-        some = [job for job in range(first, min(jobs, first + 64)) if job not in after]
+        some = [job for job in range(first, min(tasks.stop, first + 64)) if job not in after]
         return [(step, job) for job in some[: PARENTS_SHOWN + 1]]
 
     def _recovering(self) -> tuple[Obstacle, ...]:

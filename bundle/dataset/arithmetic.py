@@ -28,11 +28,15 @@ _SUMS, _PRODUCTS = ("+", "-"), ("*", "/", "//", "%")
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What stands in a macro of arithmetic: the expression, and a format or names to choose of."""
+    """What stands in a macro of arithmetic: the expression, and a format or what to choose of.
+
+    `listed` names a list of the dataset whose entry is chosen.
+    """
 
     expression: str
     shape: str = ""
     choices: tuple[str, ...] = ()
+    listed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +49,13 @@ class _Value:
 
 
 def written(text: str) -> Written:
-    """Take apart what follows `=`: `EXPRESSION`, `EXPRESSION:FORMAT`, `EXPRESSION?NAME NAME`."""
+    """Take apart what follows `=`: an expression, then `:FORMAT`, `?NAME NAME` or `?@LIST`."""
     if "?" in text:
         expression, _, names = text.partition("?")
         if not names.split():
             raise BadArithmetic(text=text, reason="name parameters to choose of behind ?")
+        if names.strip().startswith("@"):
+            return Written(expression, listed=names.strip()[1:])
         return Written(expression, choices=tuple(names.split()))
     expression, colon, shape = text.partition(":")
     if colon and not _FORMAT.fullmatch(shape):

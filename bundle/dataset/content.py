@@ -33,6 +33,8 @@ CPU_MILLI_MAX = 1_000_000  # a thousand cores
 GPU_MILLI_MAX = 1_000_000
 MEMORY_MIB_MAX = 1 << 26  # 64 TiB
 DISK_BYTES_MAX = 1 << 50
+BLOCK_JOBS_MAX = 65_536
+BLOCKS_MAX = 65_536  # of one step: each has a row at central
 DURATION_MS_MAX = 365 * 86_400_000
 DEADLINE_US_MAX = 253_402_300_800_000_000  # the year 10000
 NAMES_MAX = 256  # sites or software that a document lists in one place
@@ -55,6 +57,7 @@ def check_dataset(dataset: Dataset) -> None:
         _within(where, "the file's size in bytes", len(content), 0, DOCUMENT_FILE_BYTES_MAX)
     _check_account(dataset)
     elements = sum(_elements(step) for step in dataset.steps)
+    elements += sum(len(entries) for _, entries in dataset.lists)
     _within("steps", "the size in elements", elements, 1, DOCUMENT_LIMITS.elements_max // 2)
     taken: dict[str, int] = {}
     for index, step in enumerate(dataset.steps):
@@ -80,6 +83,10 @@ def check_step(dataset: Dataset, index: int, step: Step) -> None:
     _within(f"{here}.request.disk", "disk in bytes", ask.disk_bytes, 0, DISK_BYTES_MAX)
     _within(f"{here}.request.walltime", "milliseconds", ask.walltime_ms, 1, DURATION_MS_MAX)
     _within(f"{here}.failures_max", "failures_max", step.failures_max, 1, FAILURES_MAX_MAX)
+    if step.per is Per.BLOCK:
+        where, jobs = f"{here}.jobs_per_task", step.block_jobs
+        _within(where, "the number of jobs in a block", jobs, 1, BLOCK_JOBS_MAX)
+        _within(where, "the number of blocks", -(-dataset.jobs // jobs), 1, BLOCKS_MAX)
     if problem := rules.problem(step.retry):
         raise DatasetRefused(where=f"{here}.retry", reason=problem)
     _check_requires(step, f"{here}.requires")
@@ -167,13 +174,13 @@ def _check_directory(dataset: Dataset, step: Step, here: str) -> None:
     for name, _, where in rows:
         names.check_path(name, where)
     names.check_apart(rows)
-    if step.per is Per.DATASET:
+    if step.per is not Per.JOB:
         _check_job_folders(dataset, step, rows)
 
 
 def _check_job_folders(dataset: Dataset, step: Step, rows: list[tuple[str, str, str]]) -> None:
     """The inputs of a fan-in lie in folders named after jobs; nothing else may."""
-    if not any(dataset.steps[one.step].per is Per.JOB for one in step.inputs):
+    if all(dataset.steps[one.step].per in (step.per, Per.DATASET) for one in step.inputs):
         return
     for name, kind, where in rows:
         head = name.split("/")[0]

@@ -14,26 +14,65 @@ from bundle.dataset.spec import Dataset, Per
 
 CYCLE_NAMES_SHOWN_MAX = 12
 
-__all__ = ["CycleFound", "DatasetRefused", "check", "children_steps", "order", "parents"]
+__all__ = [
+    "CycleFound",
+    "DatasetRefused",
+    "check",
+    "children_steps",
+    "is_fan_in",
+    "needed",
+    "needing",
+    "order",
+    "parents",
+]
 
 
 def parents(dataset: Dataset, step: int, job: int) -> tuple[tuple[int, int], ...]:
     """Return the (step, job) pairs that a task needs, by step, then job.
 
-    A step per dataset needs every job of a parent per job; a step per job needs job 0 of a parent
-    per dataset.
+    See `needed`, which says which tasks of each parent.
     """
-    steps = dataset.steps
-    one = steps[step]
-    found: list[tuple[int, int]] = []
-    for parent in sorted(one.needs):
-        if steps[parent].per is Per.DATASET:
-            found.append((parent, 0))
-        elif one.per is Per.DATASET:
-            found.extend((parent, every) for every in range(dataset.jobs))
-        else:
-            found.append((parent, job))
-    return tuple(found)
+    return tuple(
+        (parent, every)
+        for parent in sorted(dataset.steps[step].needs)
+        for every in needed(dataset, step, job, parent)
+    )
+
+
+def needed(dataset: Dataset, step: int, job: int, parent: int) -> range:
+    """Return which tasks of a parent a task needs: those about its own jobs.
+
+    A step over many jobs needs every task about one of them; a step per job needs job 0 of a
+    parent per dataset.
+    """
+    its, theirs = dataset.steps[step].per, dataset.steps[parent].per
+    if theirs is Per.DATASET:
+        return range(1)
+    if its is theirs:  # blocks that need each other are of one size
+        return range(job, job + 1)
+    if its is Per.DATASET:
+        return range(dataset.tasks_of(parent))
+    low = job * dataset.span(step)
+    return range(low, min(low + dataset.span(step), dataset.jobs))
+
+
+def needing(dataset: Dataset, step: int, job: int, child: int) -> range:
+    """Return which tasks of a child need a task: the other way round of `needed`."""
+    its, theirs = dataset.steps[step].per, dataset.steps[child].per
+    if theirs is Per.DATASET:
+        return range(1)
+    if its is theirs:
+        return range(job, job + 1)
+    if its is Per.DATASET:
+        return range(dataset.tasks_of(child))
+    block = job // dataset.span(child)
+    return range(block, block + 1)
+
+
+def is_fan_in(dataset: Dataset, step: int, parent: int) -> bool:
+    """Return whether a step's tasks need several tasks of a parent."""
+    theirs = dataset.steps[parent].per
+    return theirs not in (Per.DATASET, dataset.steps[step].per)
 
 
 def children_steps(dataset: Dataset) -> tuple[tuple[int, ...], ...]:
@@ -91,6 +130,29 @@ def _check_needs(dataset: Dataset) -> None:
                 name = dataset.steps[parent].name
                 raise DuplicateName(where=where, name=name, taken_by="an earlier need")
             seen.add(parent)
+        _check_blocks(dataset, index)
+
+
+def _check_blocks(dataset: Dataset, index: int) -> None:
+    """Refuse blocks of unlike sizes that need each other, and jobs that need blocks."""
+    step, gathers = dataset.steps[index], False
+    if step.per is Per.BLOCK and dataset.open:
+        reason = "a dataset that is open for more jobs has no steps per block"
+        raise DatasetRefused(where=f"steps[{index}].per", reason=f"{reason}: submit it closed")
+    for place, parent in enumerate(step.needs):
+        other, where = dataset.steps[parent], f"steps[{index}].needs[{place}]"
+        gathers = gathers or other.per is not Per.DATASET
+        if other.per is not Per.BLOCK:
+            continue
+        if step.per is Per.JOB:
+            reason = f"a step per job cannot need {other.name}, which runs per block of jobs"
+            raise DatasetRefused(where=where, reason=f"{reason}: run it per block, or per dataset")
+        if step.per is Per.BLOCK and step.block_jobs != other.block_jobs:
+            reason = f"{other.name} has blocks of {other.block_jobs} jobs, not {step.block_jobs}"
+            raise DatasetRefused(where=where, reason=f"{reason}: give both the same jobs_per_task")
+    if step.per is Per.BLOCK and not gathers:
+        reason = "a step per block gathers what a step per job, or another per block, made"
+        raise DatasetRefused(where=f"steps[{index}].needs", reason=f"{reason}: name one")
 
 
 def _refuse_cycle(dataset: Dataset, missing: Sequence[int]) -> None:

@@ -1,9 +1,10 @@
 """Macros: `$(name)` in arguments, environment and parameters, the same text on every try.
 
-`$(job)`, `$(jobs)`, `$(step)` (its index), `$(seed)` and `$(dataset_seed)` are built in; every
-other name is a parameter of the dataset, whose value may hold macros itself. `$(=...)` is worked
-out (`arithmetic.py`). `$$` is a literal dollar; a dollar before anything but `(` or `$` stays as it
-is. What does not resolve is an error, never text in a command line.
+`$(job)`, `$(jobs)`, `$(step)` (its index), `$(seed)` and `$(dataset_seed)` are built in, and
+`$(iteration)` in a step that is one of several alike; every other name is a parameter of the
+dataset, whose value may hold macros itself. `$(=...)` is worked out (`arithmetic.py`). `$$` is a
+literal dollar; a dollar before anything but `(` or `$` stays as it is. What does not resolve is an
+error, never text in a command line.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from bundle.dataset import arithmetic
+from bundle.dataset import arithmetic, names
 from bundle.dataset.refusals import (
     BadArithmetic,
     BeyondLimit,
+    DatasetRefused,
     DuplicateName,
     ParameterCycle,
     UnresolvedMacro,
@@ -29,6 +31,7 @@ TEXT_CHARS_MAX = 128 * 1024  # what Linux allows one argument or variable
 DEPTH_MAX = 20
 
 _MACRO = re.compile(r"\$(?:\$|\(([^()$]*)(\))?)")
+_LIST_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _BRACKETS = re.compile(r"[()$]")
 
 
@@ -54,7 +57,18 @@ def expand(text: str, dataset: Dataset, step: int, job: int) -> str:
     """
     if "$" not in text:
         return text
-    values = dict(dataset.parameters)
+    return _expand(text, _values(dataset, step, job), {}, ())
+
+
+class _Values(dict[str, str]):
+    """What macros stand for in one task; `lists` are chosen from."""
+
+    lists: dict[str, tuple[str, ...]]
+
+
+def _values(dataset: Dataset, step: int, job: int) -> _Values:
+    values = _Values(dataset.parameters)
+    values.lists = dict(dataset.lists)
     values |= {
         "job": str(job),
         "jobs": str(dataset.jobs),
@@ -62,7 +76,10 @@ def expand(text: str, dataset: Dataset, step: int, job: int) -> str:
         "seed": str(seed(dataset.seed, job, step)),
         "dataset_seed": str(dataset.seed),
     }
-    return _expand(text, values, {}, ())
+    iteration = dataset.steps[step].iteration if step < len(dataset.steps) else None
+    if iteration is not None:
+        values["iteration"] = str(iteration)
+    return values
 
 
 def names_in(text: str, dataset: Dataset) -> frozenset[str]:
@@ -99,19 +116,36 @@ def check(dataset: Dataset) -> None:
 
     What a macro resolves to depends on the job, whether it resolves does not.
     """
+    alike = [n for n, step in enumerate(dataset.steps) if step.iteration is not None]
     for name, value in dataset.parameters:
         where = f"parameters.{name}"
-        if name in BUILT_IN:
+        if name in BUILT_IN or (alike and name == "iteration"):
             raise DuplicateName(where=where, name=name, taken_by="a built-in macro")
         if not re.fullmatch(r"[^()$]+", name):
             raise UnresolvedMacro(
                 where=where, macro=f"$({name})", hint="use a name without ( ) and $"
             )
-        _expand_at(where, value, dataset, 0)
+        _expand_at(where, value, dataset, alike[0] if alike else 0)
+    _check_lists(dataset)
     for index, step in enumerate(dataset.steps):
         for place, text in texts(step):
             if "$" in text or len(text) > TEXT_CHARS_MAX:
                 _expand_at(f"steps[{index}].{place}", text, dataset, index)
+
+
+def _check_lists(dataset: Dataset) -> None:
+    for name, entries in dataset.lists:
+        where = f"lists.{name}"
+        if not entries:
+            raise DatasetRefused(where=where, reason="it has no entry to choose")
+        if not _LIST_NAME.fullmatch(name):
+            hint = "use a name of letters, digits and _ . -"
+            raise UnresolvedMacro(where=where, macro=f"@{name}", hint=hint)
+        for place, text in enumerate(entries):
+            names.check_text(text, f"{where}[{place}]")
+            if "$(" in text:
+                hint = "entries of lists hold no macros: choose between parameters with $(=job?a b)"
+                raise UnresolvedMacro(where=f"{where}[{place}]", macro=text[:200], hint=hint)
 
 
 def _expand_at(where: str, text: str, dataset: Dataset, step: int) -> None:
@@ -121,7 +155,7 @@ def _expand_at(where: str, text: str, dataset: Dataset, step: int) -> None:
         raise type(error)(where=where, **error.fields) from None
 
 
-def _expand(text: str, values: dict[str, str], done: dict[str, str], path: tuple[str, ...]) -> str:
+def _expand(text: str, values: _Values, done: dict[str, str], path: tuple[str, ...]) -> str:
     """Replace the macros of `text`; `done` keeps expanded parameters, `path` the names above."""
     pieces: list[str] = []
     size, at = 0, 0
@@ -174,7 +208,7 @@ def _arithmetic(text: str, found: _Found) -> _Found:
 def _value(
     text: str,
     macro: _Found,
-    values: dict[str, str],
+    values: _Values,
     done: dict[str, str],
     path: tuple[str, ...],
 ) -> str:
@@ -190,7 +224,7 @@ def _value(
 
 
 def _named(
-    name: str, macro: str, values: dict[str, str], done: dict[str, str], path: tuple[str, ...]
+    name: str, macro: str, values: _Values, done: dict[str, str], path: tuple[str, ...]
 ) -> str:
     if name not in values:
         hint = meant(name, values, "define it under [parameters], or write $$( for the text $(")
@@ -204,9 +238,7 @@ def _named(
     return done[name]
 
 
-def _worked_out(
-    text: str, values: dict[str, str], done: dict[str, str], path: tuple[str, ...]
-) -> str:
+def _worked_out(text: str, values: _Values, done: dict[str, str], path: tuple[str, ...]) -> str:
     """Return what an expression gives: a number, or the parameter that it chooses."""
     one = arithmetic.written(text)
     macro = f"$(={text})"
@@ -217,6 +249,8 @@ def _worked_out(
         return values[name]
 
     number = arithmetic.evaluate(one.expression, values.keys(), plain)
+    if one.listed:
+        return _chosen(text, number, one.listed, values)
     if not one.choices:
         return arithmetic.shown(number, one.shape)
     if not isinstance(number, int):
@@ -224,4 +258,15 @@ def _worked_out(
     found = [
         _named(name, macro, values, done, path) for name in one.choices
     ]  # all of them: each must resolve in some job
+    return found[number % len(found)]
+
+
+def _chosen(text: str, number: arithmetic.Number, listed: str, values: _Values) -> str:
+    """Return the entry of a list whose turn it is; entries hold no macros."""
+    if listed not in values.lists:
+        hint = meant(listed, values.lists, "define it under [lists]")
+        raise UnresolvedMacro(macro=f"@{listed} in $(={text})", hint=hint)
+    if not isinstance(number, int):
+        raise BadArithmetic(text=text, reason="only a whole number chooses")
+    found = values.lists[listed]
     return found[number % len(found)]

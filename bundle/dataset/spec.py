@@ -27,9 +27,10 @@ COUNTED_FAILURES_MAX = 3
 
 
 class Per(StrEnum):
-    """How often a step runs: once for each job, or once for the whole dataset (fan-in)."""
+    """How often a step runs: for each job, for each block of jobs, or once (fan-in)."""
 
     JOB = "job"
+    BLOCK = "block"
     DATASET = "dataset"
 
 
@@ -111,6 +112,8 @@ class Step:
     checkpoint: Checkpoint = NO_CHECKPOINT
     elastic: Elastic = NOT_ELASTIC
     container: str = ""  # an image that the command runs in, see bundle.dataset.containers
+    block_jobs: int = 0  # jobs of each of its tasks, where it runs per block
+    iteration: int | None = None  # what `$(iteration)` is, of a step that is one of several alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +130,18 @@ class Dataset:
     account: Account = field(default_factory=Account)
     learning: Learning = learnings.DEFAULT
     open: bool = False  # for more jobs: what needs all of them waits
+    lists: tuple[tuple[str, tuple[str, ...]], ...] = ()  # values that jobs take in turn
 
     def tasks_of(self, step: int) -> int:
         """Return how many tasks a step has."""
-        return self.jobs if self.steps[step].per is Per.JOB else 1
+        return -(-self.jobs // self.span(step))
+
+    def span(self, step: int) -> int:
+        """Return how many jobs each of a step's tasks is about; the last one may have fewer."""
+        one = self.steps[step]
+        if one.per is Per.BLOCK:
+            return max(1, one.block_jobs)
+        return 1 if one.per is Per.JOB else self.jobs
 
     def tasks(self) -> int:
         """Return how many tasks the dataset has."""
@@ -172,6 +183,7 @@ def to_wire(dataset: Dataset) -> dict[str, Any]:
     return (
         ({"learning": changed} if changed else {})
         | ({"open": True} if dataset.open else {})
+        | ({"lists": {n: list(of) for n, of in dataset.lists}} if dataset.lists else {})
         | {
             "schema": SCHEMA,
             "name": dataset.name,
@@ -198,6 +210,8 @@ def _step_to_wire(step: Step) -> dict[str, Any]:
     return (
         ({"retry": changed} if changed else {})
         | ({"deterministic": True} if step.deterministic else {})
+        | ({"block_jobs": step.block_jobs} if step.per is Per.BLOCK else {})
+        | ({} if step.iteration is None else {"iteration": step.iteration})
         | {
             "name": step.name,
             "run": run,
@@ -235,7 +249,17 @@ def from_wire(value: Any) -> Dataset:
         account=asks.account_from_wire(reader),
         learning=_learning(reader),
         open=_only_true(reader, "open"),
+        lists=_lists(reader),
     )
+
+
+def _lists(reader: shape.Reader) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    if not reader.has("lists"):
+        return ()
+    row = shape.Reader.of(reader.get("lists"), "dataset.lists")
+    if not row.value:  # it is not written then, so that equal means equal bytes
+        raise shape.WrongShape(where=row.where, expected="lists, or no key", found="none")
+    return tuple((name, row.texts(name)) for name in row.value)
 
 
 def _learning(reader: shape.Reader) -> Learning:
@@ -266,6 +290,8 @@ def _step_from_wire(reader: shape.Reader) -> Step:
         checkpoint=abilities.checkpoint_from_wire(reader),
         elastic=abilities.elastic_from_wire(reader),
         container=containers.from_wire(reader),
+        block_jobs=reader.count("block_jobs") if _per(reader) is Per.BLOCK else 0,
+        iteration=reader.count("iteration") if reader.has("iteration") else None,
     )
 
 
@@ -305,5 +331,7 @@ def _synthetic(run: shape.Reader) -> Synthetic:
 def _per(reader: shape.Reader) -> Per:
     word = reader.text("per")
     if word not in set(Per):
-        raise shape.WrongShape(where=f"{reader.where}.per", expected="job or dataset", found=word)
+        raise shape.WrongShape(
+            where=f"{reader.where}.per", expected="job, block or dataset", found=word
+        )
     return Per(word)

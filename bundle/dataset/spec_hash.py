@@ -24,19 +24,28 @@ def _determinants(dataset: Dataset, index: int) -> dict[str, Any]:
     step = dataset.steps[index]
     # What is the default is not in it: a step without a container keeps its hash.
     contained = {"container": step.container} if step.container else {}
-    return contained | {
-        "step": index,  # seeds and $(step) depend on it
-        "per": str(step.per),
-        "run": _run(step),
-        "environment": dict(step.environment),
-        "inputs": [_input(dataset, one.step, one.output, one.name) for one in step.inputs],
-        "generated": [[one.name, one.size_bytes, one.seed] for one in step.generated],
-        "files": _files(dataset, step),
-        "outputs": [one.name for one in step.outputs],
-        "seed": dataset.seed,
-        "parameters": dict(dataset.parameters),
-        "jobs": dataset.jobs if _depends_on_jobs(dataset, step) else None,
-    }
+    blocks = {"block_jobs": step.block_jobs} if step.per is Per.BLOCK else {}
+    numbered = {} if step.iteration is None else {"iteration": step.iteration}
+    listed = {"lists": {n: list(of) for n, of in dataset.lists}} if dataset.lists else {}
+    return (
+        contained
+        | blocks
+        | numbered
+        | listed
+        | {
+            "step": index,  # seeds and $(step) depend on it
+            "per": str(step.per),
+            "run": _run(step),
+            "environment": dict(step.environment),
+            "inputs": [_input(dataset, one.step, one.output, one.name) for one in step.inputs],
+            "generated": [[one.name, one.size_bytes, one.seed] for one in step.generated],
+            "files": _files(dataset, step),
+            "outputs": [one.name for one in step.outputs],
+            "seed": dataset.seed,
+            "parameters": dict(dataset.parameters),
+            "jobs": dataset.jobs if _depends_on_jobs(dataset, step) else None,
+        }
+    )
 
 
 def _run(step: Step) -> list[Any]:
@@ -60,7 +69,11 @@ def _files(dataset: Dataset, step: Step) -> list[list[Any]]:
 
 
 def _depends_on_jobs(dataset: Dataset, step: Step) -> bool:
-    """A fan-in reads every job; any other step only where it mentions how many there are."""
-    if step.per is Per.DATASET and any(dataset.steps[one].per is Per.JOB for one in step.needs):
+    """What needs every job, or is about a block; any other step where it mentions their number."""
+    if step.per is Per.BLOCK:
+        return True
+    if step.per is Per.DATASET and any(
+        dataset.steps[one].per is not Per.DATASET for one in step.needs
+    ):
         return True
     return any("jobs" in macros.names_in(text, dataset) for _, text in macros.texts(step))

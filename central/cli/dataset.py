@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
-from central.cli import controls, shown, sizes
+from central.cli import controls, shown, sizes, writing
 from central.cli.asking import asking, client_of, full_id, rows, show_answer, step_no, table
-
-if TYPE_CHECKING:
-    from central.submission import Given
+from central.cli.writing import document_of
 
 VISIBILITIES = ("private", "group", "public")
 
@@ -28,88 +23,8 @@ def group() -> None:
 _central = asking(required=True)
 
 
-@group.command()
-@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
-def check(file: Path, as_json: bool) -> None:
-    """Check a dataset document (`-` for stdin) without sending it."""
-    from bundle.dataset import spec
-
-    dataset = _document(file)
-    digest = spec.dataset_digest(spec.encode(dataset)).hex()
-    steps = [{"name": s.name, "tasks": dataset.tasks_of(n)} for n, s in enumerate(dataset.steps)]
-    made = {"ok": True, "name": dataset.name, "jobs": dataset.jobs, "steps": steps}
-    made |= {"tasks": dataset.tasks(), "digest": digest}
-    if as_json:
-        click.echo(json.dumps(made))
-    else:
-        words = f"{dataset.jobs} jobs, {len(steps)} steps, {dataset.tasks()} tasks"
-        click.echo(f"{dataset.name}: {words}; nothing is wrong with it")
-
-
-@group.command()
-@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-@click.option(
-    "--cosignature",
-    "cosignatures",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="What `pulk dataset cosign` wrote; may be given several times.",
-)
-@click.option(
-    "--bundle",
-    type=click.Path(path_type=Path),
-    help="Write a submission bundle, named *.pulk, for a courier, instead of asking central.",
-)
-@click.option("--key", type=click.Path(path_type=Path), help="With --bundle: your user key.")
-@click.option("--suspended", is_flag=True, help="Hand out nothing of it before it is resumed.")
-@click.option("--open", "is_open", is_flag=True, help="More jobs may come: see `close`.")
-@asking(required=False)
-def submit(
-    *,
-    file: Path,
-    cosignatures: tuple[Path, ...],
-    bundle: Path | None,
-    key: Path | None,
-    suspended: bool,
-    is_open: bool,
-    central: str | None,
-    token_file: Path | None,
-    as_json: bool,
-) -> None:
-    """Submit a dataset document (`-` for stdin); a call that was cut off may be repeated."""
-    from bundle.dataset import spec
-    from central.cli import signing
-
-    dataset = _document(file)
-    dataset = replace(dataset, open=True) if is_open else dataset
-    given = signing.given(spec.encode(dataset), cosignatures)
-    if bundle is not None:
-        if key is None or bundle.suffix != ".pulk":
-            raise click.UsageError("--bundle FILE.pulk goes with --key USER.key")
-        if suspended:
-            raise click.UsageError("--suspended is a word to central: it does not go with --bundle")
-        about = signing.write_bundle(given, bundle, key) | {"tasks": dataset.tasks()}
-        show_answer(about, as_json, f"{bundle}: {about['bytes']} bytes; carry it to central")
-    elif central is None or token_file is None or key is not None:
-        words = "--central and --token-file (or PULK_CENTRAL and PULK_TOKEN_FILE)"
-        raise click.UsageError(f"give {words}, or --bundle and --key")
-    else:
-        _submit(given, central, token_file, suspended=suspended, as_json=as_json)
-
-
-def _submit(
-    given: Given, central: str, token_file: Path, *, suspended: bool, as_json: bool
-) -> None:
-    from central.cli.sent import Sent
-
-    client = client_of(central, token_file)
-    digest = hashlib.sha256(given.raw + given.cosignature).hexdigest()
-    sent, request = Sent.in_home(), f"{central} submit{' suspended' * suspended} {digest}"
-    key = sent.key_for(request)
-    answer = client.submit(given.raw, key, given.cosignature, suspended=suspended)
-    sent.answered(request)
-    show_answer(answer, as_json, f"{answer['id']}: {answer['tasks']} tasks")
+for _command in (writing.check, writing.schema, writing.template, writing.submit):
+    group.add_command(_command)
 
 
 @group.command()
@@ -137,7 +52,7 @@ def edit(
     from central.cli import signing
     from central.cli.sent import Sent
 
-    dataset = _document(file)
+    dataset = document_of(file)
     given = signing.given(spec.encode(dataset), cosignatures)
     client = client_of(central, token_file)
     full = full_id(client, dataset_id)
@@ -160,7 +75,7 @@ def cosign(file: Path, key: Path, out: Path, as_json: bool) -> None:
     from bundle.dataset import spec
     from central.cli import signing
 
-    dataset = _document(file)
+    dataset = document_of(file)
     about = signing.cosign(spec.dataset_digest(spec.encode(dataset)), key, out)
     words = f"{out}: {dataset.name}, {dataset.tasks()} tasks, document {about['digest']}"
     show_answer(about, as_json, words)
@@ -308,11 +223,3 @@ def tasks(
 
 for _command in (*controls.commands(), *sizes.commands()):
     group.add_command(_command)
-
-
-def _document(file: Path) -> Any:
-    from central import document
-
-    if str(file) == "-":
-        return document.parse_text(sys.stdin.read(), None, "stdin")
-    return document.load(file)

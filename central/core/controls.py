@@ -191,16 +191,14 @@ def make_region(
 ) -> tuple[tuple[int, IntervalSet], ...]:
     """Return jobs by step, spelled out; `cascades`: with all descendants.
 
-    A step per dataset is meant where `steps` names it.
+    A step over several jobs is meant where `steps` names it: those tasks that are about the jobs.
     """
     everything = IntervalSet(((0, dag.dataset.jobs),))
     wanted = everything if jobs is None else jobs & everything
     region: dict[int, IntervalSet] = {}
     for step in range(len(dag.whole)) if steps is None else sorted(set(steps)):
-        if not dag.whole[step]:
-            region[step] = wanted
-        elif steps is not None:
-            region[step] = _ONE
+        if not dag.whole[step] or steps is not None:
+            region[step] = dag.covering(step, wanted) if wanted.spans else _of_none(dag, step)
     return spelled(dag, region, cascades=cascades)
 
 
@@ -249,16 +247,15 @@ def _last(words: list[ControlWord], which: ControlWord) -> bool:
     return bool(pair) and pair[-1] is which
 
 
+def _of_none(dag: Dag, step: int) -> IntervalSet:
+    """Return what is meant where none of the jobs named exists: a step per dataset all the same."""
+    return _ONE if dag.single[step] else IntervalSet()
+
+
 def _cascade(dag: Dag, region: dict[int, IntervalSet]) -> None:
-    everything = IntervalSet(((0, dag.dataset.jobs),))
     for step in dag.order:
         if step not in region or not region[step].spans:
             continue
         for child in dag.children[step]:
-            if dag.whole[child]:
-                reached = _ONE
-            elif dag.whole[step]:
-                reached = everything
-            else:
-                reached = region[step]
+            reached = dag.reached(step, region[step], child)
             region[child] = region.get(child, IntervalSet()) | reached

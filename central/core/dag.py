@@ -8,6 +8,7 @@ from functools import cached_property
 from bundle.dataset import graph
 from bundle.dataset.spec import Dataset, Per
 from bundle.dataset.spec_hash import spec_hash
+from bundle.intervals import IntervalSet
 from central.core.facts import Place
 
 
@@ -45,8 +46,18 @@ class Dag:
 
     @cached_property
     def whole(self) -> tuple[bool, ...]:
+        """For each step whether its tasks are about several jobs: each of them has a row."""
+        return tuple(step.per is not Per.JOB for step in self.dataset.steps)
+
+    @cached_property
+    def single(self) -> tuple[bool, ...]:
         """For each step whether it runs once for the dataset."""
         return tuple(step.per is Per.DATASET for step in self.dataset.steps)
+
+    @cached_property
+    def spans(self) -> tuple[int, ...]:
+        """For each step how many jobs each of its tasks is about."""
+        return tuple(self.dataset.span(step) for step in range(len(self.dataset.steps)))
 
     @cached_property
     def consumed_by(self) -> tuple[tuple[int, ...], ...]:
@@ -64,36 +75,75 @@ class Dag:
             found = self._spec_hashes[step] = spec_hash(self.dataset, step)
         return found
 
+    def past(self, step: int, jobs_past: int) -> int:
+        """Return the number behind a step's last task, where jobs were begun below `jobs_past`."""
+        return self.dataset.tasks_of(step) if self.whole[step] else jobs_past
+
     def holds(self, place: Place) -> bool:
         """Return whether there is such a task."""
         step, job = place
         return 0 <= step < len(self.whole) and 0 <= job < self.dataset.tasks_of(step)
 
     def is_fan_in(self, step: int, parent: int) -> bool:
-        """Return whether a step needs every job of a parent."""
-        return self.whole[step] and not self.whole[parent]
+        """Return whether a task of a step needs several tasks of a parent."""
+        return parent in self._gathered[step]
+
+    @cached_property
+    def _gathered(self) -> tuple[frozenset[int], ...]:
+        return tuple(
+            frozenset(one for one in needs if graph.is_fan_in(self.dataset, step, one))
+            for step, needs in enumerate(self.needs)
+        )
+
+    def needed(self, place: Place, parent: int) -> range:
+        """Return which tasks of a parent a task needs."""
+        return graph.needed(self.dataset, *place, parent)
+
+    def needing(self, place: Place, child: int) -> range:
+        """Return which tasks of a child need a task."""
+        return graph.needing(self.dataset, *place, child)
 
     def waits_for_jobs(self, step: int) -> bool:
         """Return whether a step needs every job of a dataset that is open for more of them."""
         return self.dataset.open and any(self.is_fan_in(step, one) for one in self.needs[step])
 
     def parents(self, place: Place) -> Iterator[Place]:
-        """Yield the tasks that a task needs, but for those of a fan-in over jobs."""
+        """Yield the tasks that a task needs, but for those of a fan-in."""
         step, job = place
         for parent in self.needs[step]:
-            if self.whole[parent]:
-                yield parent, 0
-            elif not self.whole[step]:
-                yield parent, job
+            if not self.is_fan_in(step, parent):
+                yield parent, 0 if self.single[parent] else job
+
+    def fan_ins(self, place: Place) -> Iterator[Place]:
+        """Yield the tasks that a task needs of its fan-ins, by step, then job."""
+        step = place[0]
+        for parent in self.needs[step]:
+            if self.is_fan_in(step, parent):
+                yield from ((parent, job) for job in self.needed(place, parent))
 
     def children_of(self, place: Place) -> Iterator[Place]:
         """Yield the tasks that need a task."""
-        step, job = place
-        for child in self.children[step]:
-            if self.whole[child]:
-                yield child, 0
-            elif self.whole[step]:
-                for every in range(self.dataset.jobs):
-                    yield child, every
-            else:
+        for child in self.children[place[0]]:
+            for job in self.needing(place, child):
                 yield child, job
+
+    def reached(self, step: int, jobs: IntervalSet, child: int) -> IntervalSet:
+        """Return which tasks of a child need some of a step's."""
+        if not jobs.spans or self.single[child]:
+            return IntervalSet(((0, 1),)) if jobs.spans else jobs
+        if self.single[step]:
+            return IntervalSet(((0, self.dataset.tasks_of(child)),))
+        if self.spans[child] == self.spans[step] and self.whole[child] == self.whole[step]:
+            return jobs
+        return self.covering(child, jobs)
+
+    def covering(self, step: int, jobs: IntervalSet) -> IntervalSet:
+        """Return which tasks of a step are about some of these jobs."""
+        span = self.spans[step]
+        if span == 1 and not self.single[step]:
+            return jobs
+        if self.single[step]:  # some of the jobs may be beyond the size that a dataset has now
+            return IntervalSet(((0, 1),)) if jobs.spans else jobs
+        return IntervalSet.spanning(
+            (low // span, (past - 1) // span + 1) for low, past in jobs.spans
+        )

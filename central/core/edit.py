@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bundle.dataset.spec import Dataset
+from bundle.dataset.spec import Dataset, Per
 from bundle.intervals import IntervalSet
 from central.core.controls import make_region
 from central.core.dag import Dag
@@ -29,6 +29,10 @@ def difference(before: Dataset, after: Dataset) -> str:
             return f"its step {number} is {new.name!r} instead of {old.name!r}"
         if old.per is not new.per:
             return f"its step {new.name!r} runs once per {new.per} instead of once per {old.per}"
+        if old.block_jobs != new.block_jobs:
+            return (
+                f"its step {new.name!r} gathers {new.block_jobs} jobs instead of {old.block_jobs}"
+            )
         if set(old.needs) != set(new.needs):
             names = [
                 ", ".join(before.steps[one].name for one in sorted(needs)) or "nothing"
@@ -48,6 +52,14 @@ class Size:
     jobs: int | None = None
     more: int | None = None
     open: bool | None = None
+
+
+def has_its_size(dataset: Dataset) -> str:
+    """Return why a dataset's number of jobs stays as it is, or nothing."""
+    named = [step.name for step in dataset.steps if step.per is Per.BLOCK]
+    if not named:
+        return ""
+    return f"its step {named[0]!r} runs per block of jobs, and blocks are counted once"
 
 
 def resized(before: Dataset, size: Size) -> Dataset:

@@ -52,7 +52,7 @@ class Merge:
         self._counts: dict[int, dict[Verdict, int]] = {}
         self._known: dict[int, int] = {}
         self._leases: dict[Place, int] = {}
-        self._fan_in: dict[int, bytes] = {}
+        self._fan_in: dict[tuple[int, int, int], bytes] = {}
         self._pending: dict[int, set[Place]] = {}
         self._levels: list[int] = []
         self.changes = Changes()
@@ -141,8 +141,8 @@ class Merge:
         dag = self.dag
         wanted = set(steps)
         for step in tuple(wanted):
-            if dag.whole[step]:
-                wanted.update(one for one in dag.needs[step] if not dag.whole[one])
+            if dag.single[step]:
+                wanted.update(one for one in dag.needs[step] if not dag.single[one])
         wanted.difference_update(self._counts)
         if wanted:
             loaded = self._source.load_counts(wanted)
@@ -224,14 +224,16 @@ class Merge:
         had = old.outcome if old else b""
         if row.outcome != had or was_done != (row.verdict is Verdict.DONE):
             self.touch(self._children(place))
-            if self.dag.whole[place[0]]:
+            if self.dag.single[place[0]]:
                 self.changes.flipped.add(place[0])
 
     def _children(self, place: Place) -> Iterable[Place]:
         """Return the children of a task that are judged with it: not every job of a dataset."""
         if not self.dag.whole[place[0]]:
             return self.dag.children_of(place)
-        return [(child, 0) for child in self.dag.children[place[0]] if self.dag.whole[child]]
+        dag = self.dag
+        whole = [child for child in dag.children[place[0]] if dag.whole[child]]
+        return [(child, task) for child in whole for task in dag.needing(place, child)]
 
     def _lease_of(self, place: Place, old: TaskRow | None, standing: Standing) -> int:
         if place in self._leases:
@@ -269,13 +271,30 @@ class Merge:
                 return False
         if not dag.whole[step]:
             return True
-        jobs = dag.dataset.jobs
         if dag.waits_for_jobs(step):
             return False
-        return all(
-            dag.whole[parent] or self._counts.get(parent, {}).get(Verdict.DONE, 0) == jobs
-            for parent in dag.needs[step]
-        )
+        for above in dag.needs[step]:
+            if not dag.is_fan_in(step, above):
+                continue
+            tasks = dag.needed(place, above)
+            if dag.single[step]:
+                done = self._counts.get(above, {}).get(Verdict.DONE, 0)
+            else:
+                done = self._done(above, tasks)
+            if done != len(tasks):
+                return False
+        return True
+
+    def _done(self, step: int, tasks: range) -> int:
+        """Return how many of a step's tasks are done, with what changed since they were stored."""
+        found = self._source.count_done(step, tasks)
+        rows, was = self.changes.rows, self.changes.was
+        for job in tasks:
+            row = rows.get((step, job))
+            if row is not None:
+                found += row.verdict is Verdict.DONE
+                found -= was[step, job] is Verdict.DONE
+        return found
 
     def _lineage(self, place: Place) -> bytes | None:
         """Return the digest over the parents' outcomes, or None while one is missing."""
@@ -284,32 +303,32 @@ class Merge:
         parts: list[bytes] = []
         for parent in dag.needs[step]:
             if dag.is_fan_in(step, parent):
-                outcomes = self._outcomes(parent)
+                outcomes = self._outcomes(parent, dag.needed(place, parent))
                 if outcomes is None:
                     return None
                 parts.append(outcomes)
                 continue
-            row = rows.get((parent, 0 if dag.whole[parent] else job))
+            row = rows.get((parent, 0 if dag.single[parent] else job))
             if row is None or not row.outcome:
                 return None
             parts.append(row.outcome)
         return digest("lineage", b"".join(parts))
 
-    def _outcomes(self, step: int) -> bytes | None:
-        """Return the outcomes of all jobs of a step, one after the other, once all are known."""
-        jobs = self.dag.dataset.jobs
-        if self._known.get(step, 0) < jobs:  # those of a truncated dataset have more
+    def _outcomes(self, step: int, tasks: range) -> bytes | None:
+        """Return the outcomes of a step's tasks, one after the other, once all are known."""
+        every = len(tasks) == self.dag.dataset.tasks_of(step)
+        if every and self._known.get(step, 0) < len(tasks):  # those of a truncated one have more
             return None
-        if step not in self._fan_in:
-            found = dict(self._source.load_outcomes(step))
-            for place, row in self.changes.rows.items():
-                if place[0] == step:
-                    found[place[1]] = row.outcome
-            several = [outcome for job in range(jobs) if (outcome := found.get(job))]
-            if len(several) < jobs:
+        key = (step, tasks.start, tasks.stop)
+        if key not in self._fan_in:
+            outcomes = dict(self._source.load_outcomes(step, tasks))
+            rows = self.changes.rows
+            outcomes.update((job, rows[step, job].outcome) for job in tasks if (step, job) in rows)
+            several = [outcomes.get(job, b"") for job in tasks]
+            if not all(several):
                 return None
-            self._fan_in[step] = b"".join(several)
-        return self._fan_in[step]
+            self._fan_in[key] = b"".join(several)
+        return self._fan_in[key]
 
     def _pin(
         self, place: Place, standing: Standing, judgement: Judgement, old: TaskRow | None

@@ -17,6 +17,8 @@ from central.core.controls import Controls
 from central.core.dag import Dag
 from central.core.facts import Place, TaskRow, Verdict
 
+NO_JOBS = IntervalSet()
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -24,7 +26,8 @@ class View:
 
     `fresh`: jobs of which no task per job has a row. `rows`: every row of the begun jobs that are
     looked at and of the steps per dataset. `done`: tasks done, by step. `steps`: those that may run
-    at the site, None for all. `waits`: tasks that may not start yet, or not at this site.
+    at the site, None for all. `waits`: tasks that may not start yet, or not at this site. `blocks`:
+    tasks of steps per block that were looked at; of others it is not known whether they have rows.
     """
 
     dag: Dag
@@ -35,6 +38,7 @@ class View:
     done: Mapping[int, int]
     steps: frozenset[int] | None = None
     waits: frozenset[Place] = frozenset()
+    blocks: frozenset[Place] = frozenset()
 
 
 @dataclass(slots=True)
@@ -168,49 +172,104 @@ def _select_fresh(
 
 
 def _select_whole(view: View, chosen: Selection, room: int) -> None:
-    """Add steps per dataset, as far as all their parents are done or selected."""
+    """Add steps over several jobs, as far as all their parents are done or selected."""
     dag = view.dag
     steps = [step for step in dag.order if dag.whole[step]]
     if not steps:
         return
-    selected = _selected_per_step(chosen)
-    inside: set[Place] = set()
+    there = _There(view, chosen)
     for step in steps:
-        place = (step, 0)
-        if len(inside) >= max(room, 1):
-            break
-        if not is_open(view, place, view.rows.get(place)):
-            continue
-        if _whole_met(view, step, selected, inside):
-            inside.add(place)
-            chosen.whole.append(place)
+        tasks = (0,) if dag.single[step] else there.blocks(step)
+        for task in tasks:
+            place = (step, task)
+            if len(chosen.whole) >= max(room, 1):
+                return
+            if is_open(view, place, view.rows.get(place)) and there.met(place):
+                there.add(place)
+                chosen.whole.append(place)
 
 
-def _selected_per_step(chosen: Selection) -> dict[int, int]:
-    selected = dict.fromkeys(chosen.prefix, len(chosen.fresh))
-    for places in chosen.jobs.values():
-        for step, _ in places:
-            selected[step] = selected.get(step, 0) + 1
-    return selected
+class _There:
+    """Which tasks are done or selected, as far as it is known; what is selected is added."""
 
+    def __init__(self, view: View, chosen: Selection) -> None:
+        self._view, self._chosen = view, chosen
+        self._selected: dict[int, list[int]] = {}
+        for places in chosen.jobs.values():
+            for step, job in places:
+                self._selected.setdefault(step, []).append(job)
+        self._known = {step: set(jobs) for step, jobs in self._selected.items()}
+        for (step, job), row in view.rows.items():
+            if row.verdict is Verdict.DONE:
+                self._known.setdefault(step, set()).add(job)
 
-def _whole_met(view: View, step: int, selected: Mapping[int, int], inside: set[Place]) -> bool:
-    dag = view.dag
-    if dag.waits_for_jobs(step):
-        return False
-    for parent in dag.needs[step]:
-        if dag.whole[parent]:
-            row = view.rows.get((parent, 0))
-            if (parent, 0) not in inside and not (row and row.verdict is Verdict.DONE):
-                return False
-        elif view.done.get(parent, 0) + selected.get(parent, 0) < dag.dataset.jobs:
+    def add(self, place: Place) -> None:
+        self._selected.setdefault(place[0], []).append(place[1])
+        self._known.setdefault(place[0], set()).add(place[1])
+
+    def blocks(self, step: int) -> list[int]:
+        """Return the blocks that are ready, or about jobs that are selected, ascending."""
+        view, chosen = self._view, self._chosen
+        jobs = chosen.fresh | IntervalSet.of(chosen.jobs)
+        found = set(view.dag.covering(step, jobs)) if jobs.spans else set[int]()
+        looked = {task for of, task in view.blocks if of == step}
+        ready = {
+            task
+            for (of, task), row in view.rows.items()
+            if of == step and row.verdict is Verdict.READY
+        }
+        return sorted((found & looked) | ready)
+
+    def met(self, place: Place) -> bool:
+        dag, view = self._view.dag, self._view
+        row = view.rows.get(place)
+        if row is not None and row.verdict is Verdict.READY:
+            return True
+        if dag.waits_for_jobs(place[0]):
             return False
-    return True
+        for parent in dag.needs[place[0]]:
+            tasks = dag.needed(place, parent)
+            if dag.is_fan_in(place[0], parent) and dag.single[place[0]]:
+                there = view.done.get(parent, 0) + self._many(parent)
+            else:
+                there = self._of(parent, tasks)
+            if there < len(tasks):
+                return False
+        return True
+
+    def _many(self, step: int) -> int:
+        fresh = len(self._chosen.fresh) if step in self._chosen.prefix else 0
+        return fresh + len(self._selected.get(step, ()))
+
+    def _of(self, step: int, tasks: range) -> int:
+        """Return how many of some tasks are known to be done, or selected."""
+        known = self._known.get(step, set())
+        found = sum(1 for task in tasks if task in known) if known else 0
+        if step in self._chosen.prefix:
+            found += len(self._chosen.fresh & IntervalSet(((tasks.start, tasks.stop),)))
+        return found
 
 
-def looked_at(dag: Dag, jobs: Iterable[int]) -> list[Place]:
-    """Return the places whose rows a view of these begun jobs needs."""
+def looked_at(
+    dag: Dag,
+    jobs: Iterable[int],
+    fresh: IntervalSet = NO_JOBS,
+    ready: Iterable[Place] = (),
+) -> list[Place]:
+    """Return the places whose rows a view needs.
+
+    Args:
+        dag: the dataset's.
+        jobs: begun jobs that may be chosen.
+        fresh: fresh jobs that may be chosen.
+        ready: tasks of steps per block that are ready.
+    """
     begun = tuple(jobs)
-    places = [(step, 0) for step, whole in enumerate(dag.whole) if whole]
+    places = [(step, 0) for step, single in enumerate(dag.single) if single]
     places += [(step, job) for step, whole in enumerate(dag.whole) if not whole for job in begun]
-    return places
+    blocks = {one for one in ready if dag.whole[one[0]] and not dag.single[one[0]]}
+    near = fresh | IntervalSet.of(begun)
+    for step, whole in enumerate(dag.whole):
+        if whole and not dag.single[step] and near.spans:
+            blocks.update((step, task) for task in dag.covering(step, near))
+    return places + sorted(blocks)

@@ -131,11 +131,7 @@ def _add(view: View, made: _Cut, places: list[Place]) -> None:
 
 def _all_parents(view: View, place: Place) -> Iterator[Place]:
     yield from view.dag.parents(place)
-    step = place[0]
-    for parent in view.dag.needs[step]:
-        if view.dag.is_fan_in(step, parent):
-            for job in range(view.dag.dataset.jobs):
-                yield parent, job
+    yield from view.dag.fan_ins(place)
 
 
 def _shard_of(made: _Cut, place: Place) -> int | None:
@@ -196,8 +192,7 @@ def _returns(view: View, selected: _Selected, shard: Shard) -> set[int]:
 
 
 def _inside(view: View, selected: _Selected, block: Block, step: int, reader: int) -> bool:
-    if view.dag.whole[reader]:
-        return (reader, 0) in selected
-    if view.dag.whole[step]:
-        return all((reader, job) in selected for job in range(view.dag.dataset.jobs))
-    return all((reader, job) in selected for job in block.jobs)
+    if view.dag.single[step]:
+        return all((reader, task) in selected for task in view.dag.needing((step, 0), reader))
+    reached = view.dag.reached(step, block.jobs, reader)
+    return all((reader, task) in selected for task in reached)

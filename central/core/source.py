@@ -27,8 +27,11 @@ class Source(Protocol):
     def load_pins(self, places: Collection[Place]) -> Iterable[Pin]:
         """Return all pins of tasks."""
 
-    def load_outcomes(self, step: int) -> Iterable[tuple[int, bytes]]:
-        """Return (job, outcome) of every task of a step that has one."""
+    def load_outcomes(self, step: int, tasks: range) -> Iterable[tuple[int, bytes]]:
+        """Return (job, outcome) of those of a step's tasks that have one."""
+
+    def count_done(self, step: int, tasks: range) -> int:
+        """Return how many of a step's tasks are done."""
 
     def load_counts(self, steps: Collection[int]) -> Mapping[int, StepCounts]:
         """Return how many rows steps have; those without any may be left out."""
@@ -52,10 +55,15 @@ class NoFacts:
         del places
         return ()
 
-    def load_outcomes(self, step: int) -> Iterable[tuple[int, bytes]]:
+    def load_outcomes(self, step: int, tasks: range) -> Iterable[tuple[int, bytes]]:
         """See `Source`."""
-        del step
+        del step, tasks
         return ()
+
+    def count_done(self, step: int, tasks: range) -> int:
+        """See `Source`."""
+        del step, tasks
+        return 0
 
     def load_counts(self, steps: Collection[int]) -> Mapping[int, StepCounts]:
         """See `Source`."""

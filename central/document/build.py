@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterator
 from pathlib import Path
 
 from bundle.dataset.abilities import NO_CHECKPOINT, NOT_ELASTIC, Checkpoint, Elastic
 from bundle.dataset.asks import Account, Requires
 from bundle.dataset.refusals import (
-    BeyondLimit,
     DatasetRefused,
     DuplicateName,
     UnknownOutput,
@@ -28,58 +28,62 @@ from bundle.dataset.spec import (
     Step,
     Synthetic,
 )
-from bundle.limits import DOCUMENT_FILE_BYTES_MAX
-from central.document import policy
+from central.document import axes, policy, steps
+from central.document.beside import bytes_beside
 from central.document.form import DatasetForm, FileForm, InputForm, RequiresForm, StepForm
+from central.document.origin import Origin
+from central.document.steps import Entry, Laid, Meant
 
 
-def dataset(form: DatasetForm, base: Path | None) -> Dataset:
-    """Make the Dataset; its graph and limits are still to be checked. Raises DatasetRefused."""
-    place_of: dict[str, int] = {}
-    for index, step in enumerate(form.steps):
-        place_of.setdefault(step.name, index)  # graph.check refuses the second of a name
+def dataset(form: DatasetForm, base: Path | None) -> tuple[Dataset, Origin]:
+    """Make the Dataset; its graph and limits are still to be checked. Raises DatasetRefused.
+
+    Returned with it: which place of the document each step and each axis came from.
+    """
+    made = axes.axes(form, base)
+    files = {name: _content(name, one, base) for name, one in form.files.items()}
+    laid = steps.laid_out(form, files)
     outputs = [{one.name: place for place, one in enumerate(s.outputs)} for s in form.steps]
-    return Dataset(
+    found = Dataset(
         name=form.name,
-        jobs=form.jobs,
+        jobs=made.jobs,
         open=form.open,
         seed=form.seed,
-        steps=tuple(
-            _Builder(form, place_of, outputs, index).step() for index in range(len(form.steps))
-        ),
+        steps=tuple(_Builder(form, laid, outputs, one).step() for one in laid.entries),
         description=form.description,
         account=_account(form),
-        parameters=tuple(sorted(form.parameters.items())),
-        files=tuple(sorted((name, _content(name, one, base)) for name, one in form.files.items())),
+        parameters=tuple(sorted(made.parameters.items())),
+        files=tuple(sorted(files.items())),
         learning=policy.learning(form.learning),
+        lists=tuple(sorted(made.lists.items())),
     )
+    indexes = tuple(one.index for one in laid.entries)
+    words = tuple(one.words for one in laid.entries)
+    return found, Origin(indexes, words, made.names)
 
 
 class _Builder:
     """Makes one step; holds the tables that all steps share."""
 
     def __init__(
-        self,
-        form: DatasetForm,
-        place_of: dict[str, int],
-        outputs: list[dict[str, int]],
-        index: int,
+        self, form: DatasetForm, laid: Laid, outputs: list[dict[str, int]], entry: Entry
     ) -> None:
-        self._form, self._place_of, self._outputs = form, place_of, outputs
-        self._step: StepForm = form.steps[index]
-        self._here = f"steps[{index}]"
+        self._form, self._laid, self._outputs, self._entry = form, laid, outputs, entry
+        self._step: StepForm = form.steps[entry.index]
+        self._here = f"steps[{entry.index}]"
 
     def step(self) -> Step:
         step, ask = self._step, self._step.request
-        needs = tuple(
-            self._find(name, f"{self._here}.needs[{place}]")
+        needs = [
+            one
             for place, name in enumerate(step.needs)
-        )
+            for one in self._find(name, f"{self._here}.needs[{place}]")
+        ]
         return Step(
-            name=step.name,
+            name=self._entry.name,
             run=self._run(),
             per=Per(step.per),
-            needs=needs,
+            needs=tuple(one.place for one in needs),
             inputs=self._all_of(needs) if step.inputs is None else self._listed(step.inputs),
             generated=tuple(
                 Generated(
@@ -89,7 +93,7 @@ class _Builder:
                 )
                 for one in step.generated
             ),
-            files=tuple(step.files),
+            files=self._entry.files,
             outputs=tuple(Output(one.name, one.keep) for one in step.outputs),
             environment=tuple(sorted(step.environment.items())),
             request=Request(ask.cpu, ask.gpu, ask.memory, ask.disk, ask.walltime),
@@ -100,56 +104,67 @@ class _Builder:
             checkpoint=_checkpoint(step),
             elastic=_elastic(step),
             container=step.container,
+            block_jobs=step.jobs_per_task or 0,
+            iteration=self._entry.iteration,
         )
 
     def _run(self) -> Command | Synthetic:
         if self._step.synthetic is None:
-            return Command(tuple(self._step.command or ()))
+            return Command(self._entry.argv)
         ask = self._step.synthetic
         wall = ask.cpu if ask.wall is None else ask.wall
         sizes = (1,) * len(self._step.outputs) if ask.outputs is None else ask.outputs
         return Synthetic(ask.cpu, wall, ask.memory, sizes)
 
-    def _find(self, name: str, where: str) -> int:
-        try:
-            return self._place_of[name]
-        except KeyError:
-            hint = meant(name, self._place_of, f"name one of the {len(self._place_of)} steps")
+    def _find(self, name: str, where: str) -> list[Meant]:
+        found = self._laid.meant(name)
+        if not found:
+            known = self._laid.names()
+            hint = meant(name, known, f"name one of the {len(known)} steps")
             raise UnknownStep(where=where, step=repr(name), hint=hint) from None
+        return found
 
-    def _all_of(self, needs: tuple[int, ...]) -> tuple[Input, ...]:
+    def _outputs_of(self, one: Meant) -> dict[str, int]:
+        return self._outputs[self._laid.entries[one.place].index]
+
+    def _all_of(self, needs: list[Meant]) -> tuple[Input, ...]:
         """Take every output of every parent, under its own name."""
         found: list[Input] = []
         taken: dict[str, int] = {}
-        for place, parent in enumerate(needs):
-            for name, output in self._outputs[parent].items():
+        for number, one in enumerate(needs):
+            for output_name, output in self._outputs_of(one).items():
+                name = one.folder + output_name
                 if name in taken:
+                    by = self._laid.entries[taken[name]].name
                     raise DuplicateName(
-                        where=f"{self._here}.needs[{place}]",
+                        where=f"{self._here}.needs[{min(number, len(self._step.needs) - 1)}]",
                         name=name,
-                        taken_by=f"an output of step {self._form.steps[taken[name]].name} as well: "
+                        taken_by=f"an output of step {by} as well: "
                         'list inputs as {from = "step:output", as = "name"}',
                     )
-                taken[name] = parent
-                found.append(Input(parent, output, name))
+                taken[name] = one.place
+                found.append(Input(one.place, output, name))
         return tuple(found)
 
     def _listed(self, inputs: list[InputForm]) -> tuple[Input, ...]:
         return tuple(
-            self._input(one, f"{self._here}.inputs[{place}]") for place, one in enumerate(inputs)
+            made
+            for place, one in enumerate(inputs)
+            for made in self._inputs(one, f"{self._here}.inputs[{place}]")
         )
 
-    def _input(self, one: InputForm, where: str) -> Input:
+    def _inputs(self, one: InputForm, where: str) -> Iterator[Input]:
         step_name, colon, output = one.source.partition(":")
         if not colon:
             reason = f'{one.source!r} does not name an output: write "step:output"'
             raise DatasetRefused(where=where, reason=reason)
-        step = self._find(step_name, where)
-        known = self._outputs[step]
-        if output not in known:
-            hint = meant(output, known, f"it declares {', '.join(sorted(known)[:8]) or 'none'}")
-            raise UnknownOutput(where=where, step=step_name, output=repr(output), hint=hint)
-        return Input(step, known[output], output if one.name is None else one.name)
+        for found in self._find(step_name, where):
+            known = self._outputs_of(found)
+            if output not in known:
+                hint = meant(output, known, f"it declares {', '.join(sorted(known)[:8]) or 'none'}")
+                raise UnknownOutput(where=where, step=step_name, output=repr(output), hint=hint)
+            name = output if one.name is None else one.name
+            yield Input(found.place, known[output], found.folder + name)
 
 
 def _account(form: DatasetForm) -> Account:
@@ -201,24 +216,4 @@ def _content(name: str, form: FileForm, base: Path | None) -> bytes:
             return base64.b64decode(form.base64, validate=True)
         except (binascii.Error, ValueError):
             raise DatasetRefused(where=where, reason="this is not base64") from None
-    return _beside(form.source or "", base, f"{where}.from")
-
-
-def _beside(source: str, base: Path | None, where: str) -> bytes:
-    """Read a file below the document's folder; a document from elsewhere must not reach further."""
-    if base is None:
-        reason = "a document without a folder cannot name files: give text"
-        raise DatasetRefused(where=where, reason=reason)
-    try:
-        path = (base / source).resolve()
-        if not path.is_relative_to(base.resolve()):
-            raise DatasetRefused(where=where, reason=f"{source!r} is outside the document's folder")
-        if not path.is_file():
-            raise DatasetRefused(where=where, reason=f"there is no file {path}")
-        size = path.stat().st_size
-        if size > DOCUMENT_FILE_BYTES_MAX:
-            allowed = f"at most {DOCUMENT_FILE_BYTES_MAX}"
-            raise BeyondLimit(where=where, quantity="bytes", found=size, allowed=allowed)
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        raise DatasetRefused(where=where, reason=f"cannot read {source!r}: {error}") from None
+    return bytes_beside(form.source or "", base, f"{where}.from")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -11,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from bundle.dataset.refusals import meant
 from bundle.dataset.spec import COUNTED_FAILURES_MAX, SCHEMA, Request
+from bundle.limits import STEPS_MAX
 from bundle.records import learning as learnings
 from central.document import quantity
 
@@ -23,9 +26,26 @@ def _parameter(value: object) -> object:
     return str(value) if is_number else value
 
 
+def _number(value: object) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError("write a number without quotes")
+    found = Decimal(str(value))
+    if not found.is_finite():
+        raise ValueError(f"{value} is not finite")
+    return found
+
+
 def _command(value: object) -> object:
     if isinstance(value, str):
         raise ValueError('write a list of arguments, for a shell ["sh", "-c", "..."]')
+    return value
+
+
+def _need(value: object) -> object:
+    if isinstance(value, dict):
+        reason = "a step needs steps of its own dataset, by name"
+        remedy = "steps of other datasets go into this document, or their files under [files]"
+        raise ValueError(f"{reason}: {remedy}")
     return value
 
 
@@ -47,21 +67,43 @@ def _keyed(key: str, value: object) -> object:
     return {key: value} if isinstance(value, str) else value
 
 
-Milliseconds = Annotated[int, BeforeValidator(partial(quantity.milliseconds, bare="s"))]
-Walltime = Annotated[int, BeforeValidator(partial(quantity.milliseconds, bare=""))]
-Bytes = Annotated[int, BeforeValidator(partial(quantity.size_bytes, bare="B"))]
-Gigabytes = Annotated[int, BeforeValidator(partial(quantity.size_bytes, bare="GiB"))]
-MemoryMib = Annotated[int, BeforeValidator(quantity.memory_mib)]
-Milli = Annotated[int, BeforeValidator(quantity.milli)]
-Parameter = Annotated[str, BeforeValidator(_parameter)]
-Deadline = Annotated[int, BeforeValidator(_deadline)]
+_input, _output = partial(_keyed, "from"), partial(_keyed, "name")
+
+
+def _read_by(function: Callable[..., object], written: Any, **how: str) -> BeforeValidator:
+    """Read what people write by a function; `written` is what the JSON Schema says of it."""
+    return BeforeValidator(partial(function, **how), json_schema_input_type=written)
+
+
+NUMBER = Annotated[float, Field(ge=0)]
+DURATION = Annotated[str, Field(pattern=quantity.DURATION, examples=["200ms", "30min", "2h"])]
+SIZE = Annotated[str, Field(pattern=quantity.SIZE, examples=["20kB", "200MiB", "1.5GiB"])]
+Milliseconds = Annotated[int, _read_by(quantity.milliseconds, NUMBER | DURATION, bare="s")]
+Walltime = Annotated[int, _read_by(quantity.milliseconds, DURATION, bare="")]
+Bytes = Annotated[int, _read_by(quantity.size_bytes, NUMBER | SIZE, bare="B")]
+Gigabytes = Annotated[int, _read_by(quantity.size_bytes, NUMBER | SIZE, bare="GiB")]
+MemoryMib = Annotated[int, _read_by(quantity.memory_mib, NUMBER | SIZE)]
+Milli = Annotated[int, _read_by(quantity.milli, NUMBER)]
+Parameter = Annotated[str, _read_by(_parameter, str | float)]
+Number = Annotated[Decimal, _read_by(_number, float)]
+Deadline = Annotated[int, _read_by(_deadline, str | int)]
 Count = Annotated[int, Field(ge=0)]
+
+
+def _as_written(schema: dict[str, Any]) -> None:
+    """Take out of a JSON Schema what people do not write: defaults in our units, and titles."""
+    for one in schema.get("properties", {}).values():
+        one.pop("title", None)
+        if not isinstance(one.get("default"), (str, bool)):
+            one.pop("default", None)
 
 
 class Form(BaseModel):
     """A table of the document: strict types, no unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, json_schema_extra=_as_written
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -82,6 +124,29 @@ class FileForm(Form):
     text: str | None = None
     base64: str | None = None
     source: str | None = Field(None, alias="from")
+
+
+def _values(value: object) -> object:
+    return {"values": value} if isinstance(value, list) else value
+
+
+class ListForm(Form):
+    """Values that jobs take in turn: a list, or `{ lines = "file" }` of one in each line."""
+
+    values: list[Parameter] | None = None
+    lines: str | None = None
+
+
+class AxisForm(ListForm):
+    """An axis of a grid: the same, or `{ from, to, step }` with both ends."""
+
+    start: Number | None = Field(None, alias="from")
+    to: Number | None = None
+    step: Number | None = None
+
+
+Listed = Annotated[ListForm, _read_by(_values, list[Parameter] | ListForm)]
+Axis = Annotated[AxisForm, _read_by(_values, list[Parameter] | AxisForm)]
 
 
 class InputForm(Form):
@@ -202,11 +267,14 @@ class StepForm(Form):
     """One entry of `[[steps]]`."""
 
     name: str
-    per: Literal["job", "dataset"] = "job"
-    needs: list[str] = []
-    inputs: list[Annotated[InputForm, BeforeValidator(partial(_keyed, "from"))]] | None = None
-    outputs: list[Annotated[OutputForm, BeforeValidator(partial(_keyed, "name"))]] = []
-    command: Annotated[list[str] | None, BeforeValidator(_command)] = None
+    per: Literal["job", "block", "dataset"] = "job"
+    jobs_per_task: Count | None = None
+    needs: list[Annotated[str, _read_by(_need, str)]] = []
+    inputs: list[Annotated[InputForm, _read_by(_input, str | InputForm)]] | None = None
+    outputs: list[Annotated[OutputForm, _read_by(_output, str | OutputForm)]] = []
+    command: Annotated[list[str] | None, _read_by(_command, list[str] | None)] = None
+    script: str | None = None
+    arguments: list[str] = []
     synthetic: SyntheticForm | None = None
     generated: list[GeneratedForm] = []
     files: list[str] = []
@@ -216,14 +284,25 @@ class StepForm(Form):
     deterministic: bool = False
     requires: RequiresForm = RequiresForm()
     retry: RetryForm = RetryForm()
-    checkpoint: Annotated[CheckpointForm | None, BeforeValidator(_listed)] = None
+    checkpoint: Annotated[
+        CheckpointForm | None, _read_by(_listed, str | list[str] | CheckpointForm | None)
+    ] = None
     elastic: ElasticForm | None = None
     container: str = ""
+    iterations: Annotated[int, Field(ge=1, le=STEPS_MAX)] | None = None
+    iteration: Count | None = None
 
     @model_validator(mode="after")
     def _one_payload(self) -> StepForm:
-        if (self.command is None) == (self.synthetic is None):
-            raise ValueError("give exactly one of command and synthetic")
+        given = [self.command, self.script, self.synthetic]
+        if len([one for one in given if one is not None]) != 1:
+            raise ValueError("give exactly one of command, script and synthetic")
+        if (self.per == "block") != (self.jobs_per_task is not None):
+            raise ValueError('per = "block" and jobs_per_task go together')
+        if self.arguments and self.script is None:
+            raise ValueError("arguments go with script; write those of a command behind it")
+        if self.iterations is not None and self.iteration is not None:
+            raise ValueError("give iterations, or which one this is, not both")
         return self
 
 
@@ -233,10 +312,13 @@ class DatasetForm(Form):
     schema_: Literal[SCHEMA] = Field(alias="schema")  # type: ignore[valid-type]
     name: str
     description: str = ""
-    jobs: int
+    jobs: int | None = None
     open: bool = False
     seed: int = 0
     parameters: dict[str, Parameter] = {}
+    grid: dict[str, Axis] = {}
+    each: dict[str, Listed] = {}
+    lists: dict[str, Listed] = {}
     user: str = ""
     group: str = ""
     priority: int = 0

@@ -20,7 +20,10 @@ _SECONDS = {
 _BYTES = {"B": 1} | {f"{p}B": 1000**n for n, p in enumerate(("k", "M", "G", "T"), 1)}
 _BYTES |= {f"{p}iB": 1024**n for n, p in enumerate(("K", "M", "G", "T"), 1)}
 _BYTES |= {"KB": 1000}
-_TEXT = re.compile(r"(-?[0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([A-Za-z]{1,3})")
+_DIGITS = r"[0-9]{1,18}(?:\.[0-9]{1,18})?"
+_TEXT = re.compile(rf"(-?{_DIGITS})\s*([A-Za-z]{{1,3}})")
+DURATION = rf"^\s*{_DIGITS}\s*(?:{'|'.join(_SECONDS)})\s*$"  # as JSON Schema has it
+SIZE = rf"^\s*{_DIGITS}\s*(?:{'|'.join(_BYTES)})\s*$"
 _LARGEST = 1 << 62
 
 

@@ -24,6 +24,8 @@ def render(dataset: Dataset) -> dict[str, Any]:
         made["parameters"] = dict(dataset.parameters)
     if dataset.files:
         made["files"] = {name: _file(content) for name, content in dataset.files}
+    if dataset.lists:
+        made["lists"] = {name: list(entries) for name, entries in dataset.lists}
     if learning := policy.render_learning(dataset.learning):
         made["learning"] = learning
     made["steps"] = [_step(dataset, step) for step in dataset.steps]
@@ -39,8 +41,10 @@ def _file(content: bytes) -> dict[str, str]:
 
 def _step(dataset: Dataset, step: Step) -> dict[str, Any]:
     made: dict[str, Any] = {"name": step.name}
-    if step.per is Per.DATASET:
+    if step.per is not Per.JOB:
         made["per"] = str(step.per)
+    if step.per is Per.BLOCK:
+        made["jobs_per_task"] = step.block_jobs
     made["needs"] = [dataset.steps[parent].name for parent in step.needs]
     made["inputs"] = [_input(dataset, one.step, one.output, one.name) for one in step.inputs]
     if step.generated:
@@ -66,6 +70,8 @@ def _step(dataset: Dataset, step: Step) -> dict[str, Any]:
             }
     made["request"] = _request(step.request)
     made["failures_max"] = step.failures_max
+    if step.iteration is not None:
+        made["iteration"] = step.iteration
     if step.deterministic:
         made["deterministic"] = True
     if step.container:

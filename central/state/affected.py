@@ -16,7 +16,7 @@ from central.core.facts import Place
 from central.core.state_byte import Jobs
 from central.state.blocks import Blocks
 from central.state.counters import Counters
-from central.state.judge import Judge
+from central.state.judge import FIRST, Judge
 
 
 class Affected:
@@ -95,7 +95,9 @@ class Affected:
         dag = self.judge.dag
         for child in dag.children[step]:
             if dag.whole[child]:
-                self.touched.add((child, 0))
+                # A dataset with steps per block has one size; others may have had more jobs.
+                tasks = FIRST if dag.single[child] else np.unique(jobs // dag.spans[child])
+                self.touched.update((child, task) for task in tasks.tolist())
                 continue
             self._changed.setdefault(child, []).append(jobs)
             in_row = jobs[(self._blocks.read(child, jobs) & state_byte.ROW) != 0]

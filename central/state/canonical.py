@@ -62,7 +62,7 @@ class Canonical:
 
     def of_parent(self, parent: int, jobs: Jobs) -> dict[int, bytes]:
         """Return by job the outcome of a parent that each job's task is to build upon."""
-        if not self._judge.dag.whole[parent]:
+        if not self._judge.dag.single[parent]:
             return self.outcomes(parent, jobs)
         one = self.outcomes(parent, FIRST).get(0)
         return {} if one is None else dict.fromkeys(jobs.tolist(), one)

@@ -72,11 +72,10 @@ def apply(
         join.blocks.drop()
     if again:
         join.add_pins(_pins(store, join, named, remade))
-    whole = _whole_steps(dag, named)
-    if control.word is ControlWord.EDIT:
-        for step in remade.intersection(whole):
-            join.set_leased(step, FIRST, leased=False)
-    join.touch((step, 0) for step in whole)
+    for step, tasks in _whole_tasks(join, named):
+        if control.word is ControlWord.EDIT and step in remade:
+            join.set_leased(step, tasks, leased=False)
+        join.touch((step, task) for task in tasks.tolist())
     join.run()
     return remade
 
@@ -171,7 +170,25 @@ def _pins(
             yield pin
 
 
-def _whole_steps(dag: Dag, named: Regions | None) -> list[int]:
-    return [
-        step for step, whole in enumerate(dag.whole) if whole and (named is None or step in named)
-    ]
+def _whole_tasks(join: DatasetJoin, named: Regions | None) -> Iterator[tuple[int, Jobs]]:
+    """Yield the tasks of steps over several jobs that a control concerns.
+
+    Where it names none, those that something happened to, or to one of their jobs.
+    """
+    dag = join.judge.dag
+    for step, whole in enumerate(dag.whole):
+        if not whole or (named is not None and step not in named):
+            continue
+        if dag.single[step]:
+            yield step, FIRST
+        else:
+            found = _begun_tasks(join, step) if named is None else named[step]
+            yield step, state_byte.jobs_of(found.spans)
+
+
+def _begun_tasks(join: DatasetJoin, step: int) -> IntervalSet:
+    """Return the tasks of a step per block that something happened to, or to one of their jobs."""
+    dag = join.judge.dag
+    every = np.arange(dag.dataset.tasks_of(step))
+    own = every[join.blocks.read(step, every) != 0]
+    return dag.covering(step, join.row.touched) | IntervalSet(tuple(state_byte.spans_of(own)))

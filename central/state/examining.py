@@ -41,8 +41,7 @@ class Examination:
         in_rows: set[Place] = set()
         for one in self._tasks.every_block(self._row.no):
             low = one.block << BLOCK_BITS
-            past = 1 if judge.dag.whole[one.step] else min(low + BLOCK_JOBS, self._row.past)
-            jobs = np.arange(low, past)
+            jobs = np.arange(low, min(low + BLOCK_JOBS, judge.dag.past(one.step, self._row.past)))
             states = blocks.read(one.step, jobs)
             is_in_row = (states & state_byte.ROW) != 0
             places = [(one.step, job) for job in jobs[is_in_row].tolist()]

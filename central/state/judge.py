@@ -37,7 +37,7 @@ class Judge:
         """Return for which jobs of a step per job all parents are done."""
         found = np.ones(len(jobs), np.bool_)
         for parent in self.dag.needs[step]:
-            if self.dag.whole[parent]:
+            if self.dag.single[parent]:
                 found &= self.done(parent, FIRST, before=before)[0]
             else:
                 found &= self.done(parent, jobs, before=before)

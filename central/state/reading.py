@@ -193,8 +193,7 @@ class Reading:
 
     def _jobs(self, step: int, block: int) -> Jobs:
         low = block << BLOCK_BITS
-        past = 1 if self._judge.dag.whole[step] else min(low + BLOCK_JOBS, self._row.past)
-        return np.arange(low, past)
+        return np.arange(low, min(low + BLOCK_JOBS, self._judge.dag.past(step, self._row.past)))
 
 
 def _merged(spans: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:

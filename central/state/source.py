@@ -76,16 +76,23 @@ class StateSource:
         """See `Source`."""
         return self._tasks.pins(self._dataset, places)
 
-    def load_outcomes(self, step: int) -> Iterable[tuple[int, bytes]]:
+    def load_outcomes(self, step: int, tasks: range) -> Iterable[tuple[int, bytes]]:
         """See `Source`."""
-        tasks = self._judge.dag.dataset.tasks_of(step)
-        for first in range(0, tasks, BLOCK_JOBS):
-            jobs = np.arange(first, min(first + BLOCK_JOBS, tasks))
+        for jobs in _pieces(tasks):
             yield from self._canonical.outcomes(step, jobs).items()
+
+    def count_done(self, step: int, tasks: range) -> int:
+        """See `Source`."""
+        return sum(int(self._judge.done(step, jobs).sum()) for jobs in _pieces(tasks))
 
     def load_counts(self, steps: Collection[int]) -> Mapping[int, StepCounts]:
         """See `Source`."""
         return self._counters.load_counts(steps)
+
+
+def _pieces(tasks: range) -> Iterator[Jobs]:
+    for first in range(tasks.start, tasks.stop, BLOCK_JOBS):
+        yield np.arange(first, min(first + BLOCK_JOBS, tasks.stop))
 
 
 def plain_rows(judge: Judge, blocks: Blocks, step: int, jobs: Jobs) -> Iterator[TaskRow]:

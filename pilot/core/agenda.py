@@ -288,13 +288,12 @@ class Agenda:
 
     def _children_of(self, place: Place) -> Iterator[Place]:
         """Yield the leased tasks that need this one."""
-        step, job = place
+        step = place[0]
         whole = self.dataset.steps[step].per is Per.DATASET
         for child in self._children[step]:
-            if self.dataset.steps[child].per is Per.DATASET:
-                candidates: Iterable[int] = (0,)
-            else:
-                candidates = self._jobs.get(child, ()) if whole else (job,)
+            candidates: Iterable[int] = (
+                self._jobs.get(child, ()) if whole else graph.needing(self.dataset, *place, child)
+            )
             for child_job in candidates:
                 if (child, child_job) in self._generations:
                     yield child, child_job

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from bundle.dataset import macros
+from bundle.dataset import graph, macros
 from bundle.dataset.seeds import seed
-from bundle.dataset.spec import Command, Dataset, Per, Request, Step, Synthetic
+from bundle.dataset.spec import Command, Dataset, Request, Step, Synthetic
 from bundle.ids import AttemptKey
 from pilot.core import container
 from pilot.core.ahead import Staging
@@ -85,7 +85,7 @@ def request(
     if step.requires.network:
         message["network"] = step.requires.network
     if step.inputs:
-        message["inputs"] = inputs(dataset, step, job, outcomes)
+        message["inputs"] = inputs(dataset, place, outcomes)
     if step.generated:
         message["generated"] = [[one.name, one.size_bytes, one.seed] for one in step.generated]
     if step.files:
@@ -96,12 +96,11 @@ def request(
 
 def inputs_bytes(dataset: Dataset, place: Place, outcomes: Mapping[Place, Outcome]) -> int:
     """Return the size of all files that a task whose parents succeeded reads from the spool."""
-    index, job = place
-    step = dataset.steps[index]
+    step = dataset.steps[place[0]]
     if not (step.inputs or step.generated):
         return 0
     size = sum(one.size_bytes for one in step.generated)
-    return size + sum(row[2] for row in inputs(dataset, step, job, outcomes))
+    return size + sum(row[2] for row in inputs(dataset, place, outcomes))
 
 
 def _environment(
@@ -131,17 +130,17 @@ def _environment(
 
 
 def inputs(
-    dataset: Dataset, step: Step, job: int, outcomes: Mapping[Place, Outcome]
+    dataset: Dataset, place: Place, outcomes: Mapping[Place, Outcome]
 ) -> list[tuple[str, bytes, int]]:
     """Return (name in the task's directory, file digest, size) for every input."""
     rows: list[tuple[str, bytes, int]] = []
-    for one in step.inputs:
-        if dataset.steps[one.step].per is Per.DATASET:
-            sources = [(0, one.name)]
-        elif step.per is Per.DATASET:
-            sources = [(every, f"{every}/{one.name}") for every in range(dataset.jobs)]
+    index, job = place
+    for one in dataset.steps[index].inputs:
+        needed = graph.needed(dataset, index, job, one.step)
+        if graph.is_fan_in(dataset, index, one.step):
+            sources = [(every, f"{every}/{one.name}") for every in needed]
         else:
-            sources = [(job, one.name)]
+            sources = [(needed[0], one.name)]
         for source, name in sources:
             digest, size = outcomes[one.step, source].outputs[one.output]
             rows.append((name, digest, size))

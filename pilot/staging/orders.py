@@ -22,11 +22,11 @@ class Inward:
 
     def order(self) -> dict[str, Any]:
         """Return the order to bring them."""
-        dataset, (index, job) = self.shard.claimed.dataset, self.place
-        step = dataset.steps[index]
+        dataset = self.shard.claimed.dataset
+        step = dataset.steps[self.place[0]]
         return {
             "bring": self.number,
-            "inputs": inputs(dataset, step, job, self.shard.agenda.outcomes),
+            "inputs": inputs(dataset, self.place, self.shard.agenda.outcomes),
             "generated": [[one.name, one.size_bytes, one.seed] for one in step.generated],
         }
 

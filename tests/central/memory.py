@@ -45,8 +45,13 @@ class Memory:
     def load_pins(self, places: Collection[Place]) -> Iterable[Pin]:
         return [one for one in self.pins if (one.step, one.job) in places]
 
-    def load_outcomes(self, step: int) -> Iterable[tuple[int, bytes]]:
-        return [(row.job, row.outcome) for row in self.rows.values() if row.step == step]
+    def load_outcomes(self, step: int, tasks: range) -> Iterable[tuple[int, bytes]]:
+        rows = [row for row in self.rows.values() if row.step == step and row.job in tasks]
+        return [(row.job, row.outcome) for row in rows if row.outcome]
+
+    def count_done(self, step: int, tasks: range) -> int:
+        rows = [self.rows.get((step, task)) for task in tasks]
+        return sum(row is not None and row.verdict is Verdict.DONE for row in rows)
 
     def load_counts(self, steps: Collection[int]) -> Mapping[int, StepCounts]:
         return {

@@ -44,6 +44,17 @@ SHAPES = {
         Step("b", RUN, needs=(0,), outputs=(Output("y"),), failures_max=2),
         Step("all", RUN, per=Per.DATASET, needs=(1,), failures_max=2),
     ),
+    "blocks": (
+        Step("a", RUN, outputs=(Output("x"),), failures_max=2),
+        Step("b", RUN, per=Per.BLOCK, block_jobs=3, needs=(0,), outputs=(Output("y"),)),
+        Step("c", RUN, per=Per.BLOCK, block_jobs=3, needs=(1,), failures_max=2),
+        Step("all", RUN, per=Per.DATASET, needs=(1, 2), failures_max=2),
+    ),
+    "setup in blocks": (
+        Step("first", RUN, per=Per.DATASET, outputs=(Output("x"),), failures_max=2),
+        Step("a", RUN, needs=(0,), outputs=(Output("y"),), failures_max=2),
+        Step("b", RUN, per=Per.BLOCK, block_jobs=2, needs=(0, 1), failures_max=2),
+    ),
     "setup": (
         Step("first", RUN, per=Per.DATASET, outputs=(Output("x"),), failures_max=2),
         Step("a", RUN, needs=(0,), outputs=(Output("y"),), failures_max=2),
@@ -62,11 +73,15 @@ def dag_of(document: Dataset) -> Dag:
 
 
 def edits(document: Dataset) -> tuple[Dataset, ...]:
-    """The document itself; with another command for its first step, other limits, other sizes."""
+    """The document itself; with another command for its first step, other limits, other sizes.
+
+    With steps per block a dataset has no other size.
+    """
     first, *rest = document.steps
     other = replace(first, run=Command(("/bin/false",)))
     lenient = [replace(one, failures_max=one.failures_max + 1) for one in document.steps]
-    sizes = (replace(document, jobs=jobs) for jobs in (2, JOBS + 2))
+    in_blocks = any(one.per is Per.BLOCK for one in document.steps)
+    sizes = (replace(document, jobs=jobs) for jobs in (2, JOBS + 2) if not in_blocks)
     commands = replace(document, steps=(other, *rest))
     return document, commands, replace(document, steps=(*lenient,)), *sizes
 
@@ -90,7 +105,7 @@ def segs(draw: st.DrawFn, of: Dag) -> list[Seg]:
         attempts = []
         for place in range(draw(st.integers(0, 5))):
             step = draw(st.sampled_from(range(len(of.whole))))
-            job = 0 if of.whole[step] else draw(st.integers(0, JOBS - 1))
+            job = draw(st.integers(0, of.dataset.tasks_of(step) - 1))
             fate = draw(st.sampled_from(FATES))
             variant = draw(st.sampled_from([0, 0, 0, 1]))
             made = output(step, job, variant) if of.dataset.steps[step].outputs else ()
@@ -111,8 +126,7 @@ def segs(draw: st.DrawFn, of: Dag) -> list[Seg]:
 def consumed(draw: st.DrawFn, of: Dag, step: int, job: int) -> tuple[bytes, ...]:
     found: list[bytes] = []
     for parent in of.needs[step]:
-        several = range(JOBS) if of.is_fan_in(step, parent) else [0 if of.whole[parent] else job]
-        for one in several:
+        for one in of.needed((step, job), parent):
             variant = draw(st.sampled_from([0, 0, 0, 0, 1]))
             made = output(parent, one, variant) if of.dataset.steps[parent].outputs else ()
             found.append(outcome_digest(made))
@@ -155,7 +169,7 @@ def pins(draw: st.DrawFn, of: Dag) -> list[Pin]:
     found = []
     for number in range(draw(st.sampled_from([0, 0, 0, 1, 2]))):
         step = draw(st.sampled_from(range(len(of.whole))))
-        job = 0 if of.whole[step] else draw(st.integers(0, JOBS - 1))
+        job = draw(st.integers(0, of.dataset.tasks_of(step) - 1))
         made = output(step, job, draw(st.integers(0, 1)))
         outcome = outcome_digest(made if of.dataset.steps[step].outputs else ())
         name = f"{DATASET}/{job}/{step}@0:{'01' * 16}:{'01' * 8}:0"
@@ -169,8 +183,7 @@ def lease_of(of: Dag, number: int) -> Lease:
     whole = tuple(step for step, is_whole in enumerate(of.whole) if is_whole)
     every = IntervalSet(((0, JOBS),)) if number < 3 else IntervalSet(((1, 3),))
     blocks = [Block(0, every, per_job)]
-    if whole:
-        blocks.append(Block(0, IntervalSet.of([0]), whole))
+    blocks += [Block(0, IntervalSet(((0, of.dataset.tasks_of(step)),)), (step,)) for step in whole]
     hashes = tuple((step, of.spec_hash(step)) for step in range(len(of.whole)))
     return Lease(
         LeaseId(bytes([number]) * 16), DATASET, of.digest, 0, tuple(blocks), hashes, (), (), (), (),
@@ -185,7 +198,7 @@ def compare(board: Board, memory: Memory) -> None:
     whole = memory.joined
     counted: dict[tuple[int, Verdict], int] = {}
     for step, is_whole in enumerate(of.whole):
-        for job in range(1 if is_whole else JOBS + 2):
+        for job in range(of.dataset.tasks_of(step) if is_whole else JOBS + 2):
             has = rows.get((step, job))
             should = memory.row((step, job))
             if has is None:

@@ -37,10 +37,11 @@ def view(of: Dag, rows: dict[Place, Verdict] | None = None) -> View:
     for (step, _), row in kept.items():
         done[step] = done.get(step, 0) + (row.verdict is Verdict.DONE)
     fresh = IntervalSet(((0, of.dataset.jobs),)) - touched
-    wanted = set(looked_at(of, begun))
-    return View(
-        of, Controls(), fresh, tuple(begun), {p: r for p, r in kept.items() if p in wanted}, done
-    )
+    ready = [place for place, row in kept.items() if row.verdict is Verdict.READY]
+    wanted = set(looked_at(of, begun, fresh.take(5), ready))
+    rows_ = {place: row for place, row in kept.items() if place in wanted}
+    blocks = frozenset(place for place in wanted if of.whole[place[0]])
+    return View(of, Controls(), fresh, tuple(begun), rows_, done, blocks=blocks)
 
 
 def planned(of: View, tasks_max: int, shard_max: int) -> list[Shard]:
@@ -60,15 +61,21 @@ def diamond(jobs: int) -> Dataset:
 @st.composite
 def documents(draw: st.DrawFn) -> Dataset:
     steps: list[Step] = []
+    size = draw(st.integers(1, 4))
     for number in range(draw(st.integers(1, 9))):
         needs = tuple(
             sorted(draw(st.sets(st.integers(0, number - 1), max_size=3))) if number else ()
         )
+        above = {steps[one].per for one in needs}
+        words = [Per.JOB, Per.JOB, Per.JOB] if Per.BLOCK not in above else [Per.BLOCK]
+        words += [Per.BLOCK] if above - {Per.DATASET} else []
+        per = draw(st.sampled_from([*words, Per.DATASET]))
         steps.append(
             Step(
                 f"s{number}",
                 RUN,
-                per=draw(st.sampled_from([Per.JOB, Per.JOB, Per.JOB, Per.DATASET])),
+                per=per,
+                block_jobs=size if per is Per.BLOCK else 0,
                 needs=needs,
                 inputs=tuple(Input(one, 0, f"in{one}") for one in needs if draw(st.booleans())),
                 outputs=(Output("out", keep=draw(st.booleans())),),
@@ -78,11 +85,7 @@ def documents(draw: st.DrawFn) -> Dataset:
 
 
 def parents(of: Dag, place: Place) -> list[Place]:
-    found = list(of.parents(place))
-    for parent in of.needs[place[0]]:
-        if of.is_fan_in(place[0], parent):
-            found += [(parent, job) for job in range(of.dataset.jobs)]
-    return found
+    return [*of.parents(place), *of.fan_ins(place)]
 
 
 @given(documents(), st.integers(1, 12), st.integers(1, 6))

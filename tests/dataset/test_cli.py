@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from bundle.client import NoAnswer
 from bundle.dataset import spec
+from bundle.dataset.refusals import DatasetRefused
 from central.cli.asking import NoSuchStep
 from central.cli.controls import job_runs
 from central.cli.dataset import group
@@ -24,6 +25,14 @@ from central.cli.sent import Sent
 ID = "a" * 26
 OTHER = "b" * 26
 V = "/v1/datasets"
+STEP = {"name": "s", "command": ["run", "--job", "$(job)"], "outputs": ["o"]}
+GATHER = {
+    "name": "g",
+    "per": "block",
+    "jobs_per_task": 3,
+    "command": ["sum"],
+    "request": {"cpu": 2, "walltime": "90min"},
+}
 DOCUMENT = {"schema": 1, "name": "x", "jobs": 2, "steps": [{"name": "s", "command": ["true"]}]}
 
 ABOUT = {
@@ -58,6 +67,7 @@ class Central(BaseHTTPRequestHandler):
         listed = [row for row in rows if row["id"].startswith(begins)]
         known: dict[str, object] = {V: {"datasets": listed, "next": None}, f"{V}/{ID}": rows[0]}
         known[f"{V}/{ID}/counts"] = {"steps": COUNTS}
+        known[f"{V}/{ID}/document"] = DOCUMENT
         self._answer(known.get(asked.path, {"path": self.path}))
 
     def do_POST(self) -> None:
@@ -183,12 +193,50 @@ def test_who_names_no_central_is_told_of_the_variables(
 
 
 def test_check_says_what_a_document_comes_to_without_any_central() -> None:
-    answer = json.loads(pulk("check", "-", "--json", stdin=json.dumps(DOCUMENT)))
-    assert (answer["ok"], answer["tasks"], answer["steps"]) == (
-        True,
-        2,
-        [{"name": "s", "tasks": 2}],
-    )
+    document = {**DOCUMENT, "jobs": 4, "steps": [STEP, {**GATHER, "needs": ["s"]}]}
+    answer = json.loads(pulk("check", "-", "--json", stdin=json.dumps(document)))
+    assert (answer["ok"], answer["tasks"], answer["core_hours_max"]) == (True, 6, 10.0)
+    first, last = answer["steps"]
+    assert (first["tasks"], first["first"], first["last"]) == (4, "run --job 0", "run --job 3")
+    assert (last["tasks"], last["per"], last["jobs_per_task"]) == (2, "block", 3)
+    said = pulk("check", "-", stdin=json.dumps(document))
+    assert "x: 4 jobs, 2 steps, 6 tasks; nothing is wrong with it" in said
+    assert "g: 2 tasks, one for 3 jobs each; each at most 2 cores, 512 MiB" in said
+
+
+def test_a_dataset_is_submitted_again_with_changes(central: type[Central]) -> None:
+    pulk("submit", "--like", "aa", "--set", "jobs=5", "--set", "steps.s.request.memory=2GiB")
+    pulk("submit", "dataset.json", "--set", "name=7 events", "--set", 'steps.0.command=["false"]')
+    again, file = (spec.decode(body) for _, _, body in central.seen)
+    assert (again.name, again.jobs, again.steps[0].request.memory_mib) == ("x", 5, 2048)
+    assert (file.name, file.steps[0].run) == ("7 events", spec.Command(("false",)))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("jbos=5", "did you mean jobs?"),
+        ("steps.t.name=x", "there is no entry t"),
+        ("steps.9.name=x", "counted from 0"),
+        ("name.x=1", "inside what is no table"),
+        ("jobs", "jobs=10"),
+        ("steps.s.request.memory=lots", "not a quantity"),
+    ],
+)
+def test_a_change_that_cannot_be_meant_is_refused(
+    central: type[Central], change: str, words: str
+) -> None:
+    for command in (["submit", "--like", "aa"], ["submit", "dataset.json"]):
+        with pytest.raises(DatasetRefused) as caught:
+            pulk(*command, "--set", change)
+        assert words in caught.value.text()
+    assert not central.seen
+
+
+def test_a_file_or_a_dataset_is_submitted_not_both(central: type[Central]) -> None:
+    for words in (["submit"], ["submit", "dataset.json", "--like", "aa"]):
+        assert CliRunner().invoke(group, words).exit_code == 2
+    assert not central.seen
 
 
 @pytest.mark.parametrize("text", ["", "a", "3-1", "-1", "1-", "1,,2"])

@@ -214,7 +214,9 @@ def test_a_mistake_is_refused_where_it_stands(
 
 
 def test_both_payloads_or_none_are_refused(folder: Path) -> None:
-    with pytest.raises(document.DocumentRefused, match="exactly one of command and synthetic"):
+    with pytest.raises(
+        document.DocumentRefused, match="exactly one of command, script and synthetic"
+    ):
         read(folder, GOOD.replace("synthetic =", 'command = ["true"]\nsynthetic ='))
 
 

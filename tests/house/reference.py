@@ -1,4 +1,4 @@
-"""What is generated from the code: the tables in docs/commands.md and docs/errors.md.
+"""What is generated from the code: tables in docs/commands.md, docs/errors.md; JSON Schema.
 
 `python -m tests.house.reference` writes them; a test compares.
 """
@@ -17,6 +17,7 @@ import click
 
 from bundle.cli.main import COMMANDS
 from bundle.errors import PulkError
+from central.document import schema
 
 REPOSITORY = Path(__file__).parent.parent.parent
 DOCS = REPOSITORY / "docs"
@@ -176,3 +177,4 @@ def _replace(page: Path, head: str, table: str) -> None:
 if __name__ == "__main__":
     _replace(DOCS / "commands.md", COMMANDS_HEAD, commands_table())
     _replace(DOCS / "errors.md", ERRORS_HEAD, errors_table())
+    (DOCS / "dataset.schema.json").write_text(schema.as_text())

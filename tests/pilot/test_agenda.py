@@ -44,23 +44,36 @@ def agenda_of(data: Dataset, lease: Lease | None = None, node: Room = NODE) -> A
     return Agenda(data, lease, settle(data, lease, ()), node)
 
 
-def step_of(index: int, *needs: int, per: Per = Per.JOB, **request: int) -> Step:
+def step_of(
+    index: int, *needs: int, per: Per = Per.JOB, block_jobs: int = 0, **request: int
+) -> Step:
     return Step(
-        f"s{index}", Command(("true",)), per, needs, request=Request(**request), failures_max=2
+        f"s{index}",
+        Command(("true",)),
+        per,
+        needs,
+        request=Request(**request),
+        failures_max=2,
+        block_jobs=block_jobs if per is Per.BLOCK else 0,
     )
 
 
 @st.composite
 def datasets(draw: st.DrawFn) -> Dataset:
     count = draw(st.integers(1, 8))
-    steps = []
+    steps: list[Step] = []
+    size = draw(st.integers(1, 3))
     for index in range(count):
         needs = draw(st.sets(st.integers(0, index - 1), max_size=3)) if index else set()
+        above = {steps[one].per for one in needs}
+        words = [Per.JOB, Per.JOB] if Per.BLOCK not in above else [Per.BLOCK]
+        words += [Per.BLOCK] if above - {Per.DATASET} else []
         steps.append(
             step_of(
                 index,
                 *sorted(needs),
-                per=draw(st.sampled_from([Per.JOB, Per.JOB, Per.DATASET])),
+                per=draw(st.sampled_from([*words, Per.DATASET])),
+                block_jobs=size,
                 cpu_milli=draw(st.sampled_from([500, 1000, 3000, 9000])),
                 memory_mib=draw(st.sampled_from([1, 4096, 9000])),
             )
