@@ -125,7 +125,8 @@ def read_commit(workings: Workings, bundle: OpenBundle) -> tuple[Commit, dict[by
         commit = commits.decode(raw, manifest.epoch, manifest.commit)
     except PulkError as error:
         raise MalformedContent(where=where, reason=error.text()) from error
-    for dataset in {of for of, _ in (*commit.controls, *commit.pins)}:
+    named = {of for of, _ in (*commit.controls, *commit.pins)}
+    for dataset in named - {one.dataset for one in commit.submissions}:
         if workings.store.datasets.dataset(dataset) is None:
             raise MissingDataset(where=where, dataset=dataset)
     places = bundle.find("dataset")
