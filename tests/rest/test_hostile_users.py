@@ -462,3 +462,23 @@ def test_a_request_that_is_no_http_leaves_no_token_in_the_log(
     said = capsys.readouterr().err
     assert token not in said and "Traceback" not in said
     assert "a request is no HTTP" in said
+
+
+def test_a_task_over_all_of_very_many_jobs_is_shown_at_once(world: World) -> None:
+    """Looking at each of 2^32 jobs would take hours, and all reads wait for the few that run."""
+    steps = [
+        {"name": "make", "command": ["true"], "outputs": ["x"]},
+        {"name": "sum", "per": "dataset", "needs": ["make"], "command": ["true"]},
+    ]
+    written = {"schema": 1, "name": "wide", "jobs": 2**32, "steps": steps}
+
+    async def script(ask: Ask) -> None:
+        made = await ask("anna", "POST", V, written, Idempotency_Key="k")
+        path = f"{V}/{made.json['id']}/tasks/0/1"
+        shown = await ask("anna", "GET", path)
+        assert (shown.status, shown.json["complete"]) == (200, False)
+        for more in ("/why", "/tell"):
+            assert (await ask("anna", "GET", path + more)).status == 200
+        assert (await ask("anna", "GET", f"{path[:-1]}0")).json["complete"]
+
+    world.asking(script)
