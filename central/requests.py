@@ -15,6 +15,7 @@ from bundle.limits import SMALL_LIMITS
 from bundle.wire.write import ChunkSource
 from central import access, cosignatures, selecting
 from central.arriving import end_leases_of, join_controls
+from central.core.authorise import Visibility
 from central.core.commit import Commit, Remembered, Submission
 from central.core.controls import ControlWord, make_reset
 from central.core.facts import Control, Place
@@ -26,6 +27,14 @@ from central.submission import Given
 from central.workings import Workings
 
 Key = tuple[int, str]  # token's number and idempotency key
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A request that acts once: its key, and the digest of what the key stands for."""
+
+    key: Key
+    request: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +66,13 @@ def submit(
     document_digest = spec.dataset_digest(given.raw)
     of = workings.dag(document_digest, given.raw)  # decodes and checks
     with workings.transaction():
-        request = _request(given, document_digest, suspended=suspended)
+        request = _request(given, document_digest, said, suspended=suspended)
         known = answered(workings, (token, key), request)
         if known is not None:
             dataset = DatasetId(known.text("dataset"))
         else:
-            asked = (token, key), request
-            dataset = _submit(workings, given, document_digest, asked, said, suspended=suspended)
+            asking = Asking((token, key), request)
+            dataset = _submit(workings, given, document_digest, asking, said, suspended=suspended)
     return Submitted(dataset, document_digest, of.dataset.tasks(), of.dataset.jobs)
 
 
@@ -71,7 +80,7 @@ def _submit(
     workings: Workings,
     given: Given,
     document_digest: bytes,
-    asked: tuple[Key, bytes],
+    asking: Asking,
     said: AccessRow | None,
     *,
     suspended: bool,
@@ -81,11 +90,11 @@ def _submit(
     now_us = workings.clock_us()
     answer = canonical.encode({"dataset": dataset})
     submission = Submission(dataset, document_digest, now_us, given.user)
-    kept = Remembered(*asked[0], asked[1], answer)
+    kept = Remembered(*asking.key, asking.request, answer)
+    cosigned = cosignatures.check(document_digest, given.cosignature)
     number = workings.store.bundles.head(workings.epoch) + 1
     suspend = Control(ControlWord.SUSPEND, None, workings.epoch, number)
     controls = ((dataset, suspend),) if suspended else ()
-    cosigned = cosignatures.check(document_digest, given.cosignature)
     rows = () if said is None else (said._replace(dataset=dataset),)
     of = tuple(access.fact(row, workings.epoch, number) for row in rows)
 
@@ -106,13 +115,17 @@ def _submit(
     return dataset
 
 
-def _request(given: Given, document_digest: bytes, *, suspended: bool) -> bytes:
-    """Return what an idempotency key stands for, 32 bytes."""
-    if suspended:
-        return digest("submission.suspended", document_digest + given.cosignature)
-    if not given.cosignature:
-        return document_digest
-    return digest("submission", document_digest + given.cosignature)
+def _request(
+    given: Given, document_digest: bytes, said: AccessRow | None, *, suspended: bool
+) -> bytes:
+    """Return what an idempotency key stands for, 32 bytes: of a private dataset its document."""
+    seen = (said.visibility, said.group) if said else (Visibility.PRIVATE.value, "")
+    request = document_digest
+    if given.cosignature:
+        request = digest("submission", document_digest + given.cosignature)
+    if seen != (Visibility.PRIVATE.value, ""):
+        request = digest("submission-seen", canonical.encode([request, *seen]))
+    return digest("submission-suspended", request) if suspended else request
 
 
 def control(

@@ -122,7 +122,10 @@ def _rows(asked: Asked, query: DatasetsQuery) -> list[dict[str, Any]]:
 
 
 def _text(at: datetime | None) -> str | None:
-    return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds")
+    try:
+        return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds")
+    except OverflowError as error:
+        raise RequestMalformed(where="query", reason=f"{at} is no time of UTC") from error
 
 
 async def one(asked: Asked) -> web.StreamResponse:
