@@ -1,0 +1,138 @@
+"""What people, machines and HTCondor do to pilots: nothing is lost, nothing counts twice."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+
+from site_adapters.htcondor import judge, remembered
+from tests.sites import days as playing
+from tests.sites.days import DISK_FULL, Day, Days, Plan, Script
+from tests.testbed import htcondor as htcondors
+
+pytestmark = [pytest.mark.programs, pytest.mark.timeout(900)]
+
+GRACE_S = 3  # after a lost node's lease, in place of the two minutes
+LEASE = "job_lease_duration = 5"  # in place of the pool's 40 minutes
+STARTER = "condor_starter"
+
+
+@dataclass(slots=True, kw_only=True)
+class CondorDay(Day):
+    """A day whose pilots are jobs of a pool."""
+
+    pool: htcondors.Pool
+
+    def cluster(self) -> str:
+        """The number that the pool gave to the first submission."""
+        found = sorted(remembered.every(self.site.folder / "pilots"), key=lambda one: one.cluster)
+        return str(found[0].cluster) if found else ""
+
+    def kill_slot(self) -> None:
+        """End all that runs in the slot of a pilot, as when a part of the machine dies."""
+        starters = {one.pid: one for one in psutil.process_iter() if one.name() == STARTER}
+        for one in sorted(psutil.process_iter(), key=lambda one: one.pid):
+            with contextlib.suppress(psutil.Error):
+                if self.is_pilot(one):
+                    above = [up for up in one.parents() if up.pid in starters]
+                    for each in (*above, one):
+                        each.kill()
+
+
+def removed(day: CondorDay) -> Plan:
+    """The pilot hangs and hears nothing any more."""
+    yield day.began
+    day.hang()
+    day.pool.run("condor_rm", day.cluster())
+
+
+def told_to_go(day: CondorDay) -> Plan:
+    yield day.began
+    day.pool.run("condor_rm", day.cluster())
+
+
+def held(day: CondorDay) -> Plan:
+    yield day.began
+    day.pool.run("condor_hold", "-reason", "not now", day.cluster())
+    yield lambda: day.shows("held")
+    day.pool.run("condor_release", day.cluster())
+
+
+def vacated(day: CondorDay) -> Plan:
+    yield day.began
+    day.pool.run("condor_vacate_job", day.cluster())
+
+
+def node_lost(day: CondorDay) -> Plan:
+    yield day.began
+    day.kill_slot()
+
+
+def schedd_down(day: CondorDay) -> Plan:
+    yield day.began
+    os.kill(day.pool.pid_of("condor_schedd"), signal.SIGKILL)
+    yield lambda: day.shows("unknown")
+
+
+def overlong(day: CondorDay) -> Plan:
+    """The operator gave a time that the pilot does not know of."""
+    yield lambda: day.look() and any(
+        one["ending"] == "time-limit" for one in day.seen[-1]["pilots"]
+    )
+
+
+def options(*lines: str, more: str = "") -> str:
+    words = ", ".join(f'"{one}"' for one in lines)
+    return f"options = [{words}]\n{more}"
+
+
+SCRIPTS: dict[str, Script[CondorDay]] = {
+    "removed": Script(removed, "signal_s = 2"),
+    "told-to-go": Script(told_to_go),
+    "held": Script(held),
+    "requeued": Script(vacated, "requeue = true"),
+    "evicted": Script(vacated),
+    "node-lost": Script(node_lost, options(LEASE)),
+    "schedd-down": Script(schedd_down, "requeue = true"),
+    "overlong": Script(overlong, options("allowed_execute_duration = 8"), jobs=1),
+    DISK_FULL: Script(playing.disk_full),
+    "moved": Script(playing.moved),
+    "two-relays": Script(playing.two_relays),
+}
+
+
+@pytest.fixture(scope="module")
+def days(
+    htcondor: htcondors.Pool, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Days[CondorDay]]:
+    """Play all days to their end."""
+    root = tmp_path_factory.mktemp("days")
+    make = partial(CondorDay, pool=htcondor)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judge, "GRACE_S", GRACE_S)
+        with playing.played(root, htcondor.environment, SCRIPTS, make, "htcondor") as found:
+            yield found
+            for day in found.by_name.values():
+                for one in remembered.every(day.site.folder / "pilots"):
+                    htcondor.said("condor_rm", "-forcex", str(one.cluster))
+                    htcondor.said("condor_rm", str(one.cluster))
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_nothing_is_lost_and_nothing_counts_twice(days: Days[CondorDay], name: str) -> None:
+    days.succeeded_once(name)
+
+
+def test_central_is_sound_in_the_end(days: Days[CondorDay], tmp_path: Path) -> None:
+    for name in SCRIPTS:
+        for fate in sorted(days.fates(name)):
+            print(name, days.told(name, fate))
+    days.sound(tmp_path / "central")
