@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -22,6 +21,7 @@ import pytest
 
 from bundle.dataset import spec
 from bundle.errors import PulkError
+from bundle.fates import Fate, counts
 from central.document import parse
 from relay import lock
 from relay.home import open_home
@@ -29,6 +29,7 @@ from relay.rebuild import rebuild
 from relay.status import status
 from relay.tick import tick
 from tests.sites.field import Center, Outpost, Program, chain
+from tests.testbed import memory
 
 JOBS = 6
 ROUND_S = 0.4
@@ -214,6 +215,39 @@ class Days(Generic[Kind]):
         assert story[-1]["verdict"] == "done"
         return next(one["text"] for one in story if one.get("attempt") == row["attempt"])
 
+    def told_to_end(self, name: str) -> None:
+        """A pilot said itself that it had to go, and its tasks lost no try by that."""
+        text = self.told(name, "preempted")
+        assert "the pilot was told to end" in text and "it uses up no try" in text
+
+    def cost_no_try(self, name: str) -> None:
+        """Whatever befell its tasks, no task lost a try by it."""
+        fates = [Fate(one) for one in self.fates(name)]
+        assert not [one for one in fates if counts(one)], fates
+
+    def held_with(self, name: str, reason: str) -> None:
+        """The status showed a held batch job with its reason, and raised an alarm."""
+        shown = [one for one in self.by_name[name].seen if one["pilots"]]
+        assert any(reason in (one["pilots"][0]["reason"] or "") for one in shown)
+        assert any("is held" in alarm for one in shown for alarm in one["alarms"])
+
+    def unknown_meanwhile(self, name: str) -> None:
+        """While nobody answered pilots were unknown, and worked on."""
+        assert "unknown" in {p["state"] for one in self.by_name[name].seen for p in one["pilots"]}
+        assert self.fates(name) == {"success"}
+
+    def found_again(self, name: str) -> None:
+        """The relay that lost its memory found its one pilot, and started none beside it."""
+        assert self.fates(name) == {"success"}
+        before, after = self.by_name[name].seen
+        assert not before["claims"] or before["claims"][0]["shards"]
+        assert len([one for one in after["pilots"] if one["state"] == "running"]) == 1
+
+    def pages_written(self) -> None:
+        for day in self.by_name.values():
+            text = (day.site.folder / "status" / "index.html").read_text()
+            assert f"<h1>Site {day.name}</h1>" in text
+
     def succeeded_once(self, name: str) -> None:
         """All tasks of a day succeeded once, and for each success a payload was run."""
         succeeded = [one for one in self.attempts(name) if one["fate"] == "success"]
@@ -238,8 +272,18 @@ def played(
     scripts: Mapping[str, Script[Kind]],
     make: Callable[..., Kind],
     adapter: str,
+    small: Path | None = None,
 ) -> Iterator[Days[Kind]]:
-    """Play all days to their end. `make` makes a day of name, site, dataset and jobs."""
+    """Play all days to their end.
+
+    Args:
+        root: an empty folder.
+        environment: what the scheduler's programs need.
+        scripts: what happens, by the days' names.
+        make: makes a day of name, site, dataset and jobs.
+        adapter: its name in relay.toml.
+        small: a small filesystem that nodes see, for the disk that gets full; None: made here.
+    """
     center = Center.made(root / "central", Program(), "[planner]\nshard_tasks_max = 6\n")
     with contextlib.ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
@@ -251,7 +295,7 @@ def played(
         for name, script in scripts.items():
             folder = root / name
             if name == DISK_FULL:
-                _small(stack, folder)
+                folder = small or _small(stack, folder)
             words = {"batch": f'adapter = "{adapter}"\n{script.batch}', "pilots": script.pilots}
             config = CONFIG.format(url=center.url, emergency=root / f"{name}-emergency", **words)
             site = Outpost.near(folder, Program(environment=environment), name, center, config)
@@ -265,13 +309,12 @@ def played(
         yield Days(center, {one.name: one for one in every})
 
 
-def _small(stack: contextlib.ExitStack, folder: Path) -> None:
+def _small(stack: contextlib.ExitStack, folder: Path) -> Path:
     """Lay a small filesystem there; skips where that can't be done."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={SPOOL_BYTES}", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
+    if not memory.mount(folder, SPOOL_BYTES):
         pytest.skip("a small filesystem can't be mounted here")
-    stack.callback(subprocess.run, ["umount", "-l", str(folder)], check=False)
+    stack.callback(memory.unmount, folder)
+    return folder
 
 
 def play(center: Center, every: list[Kind]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from site_adapters.htcondor import judge, remembered
+from site_adapters.htcondor import codes, judge, remembered
 from tests.sites import days as playing
 from tests.sites.days import DISK_FULL, Day, Days, Plan, Script
 from tests.testbed import htcondor as htcondors
@@ -22,6 +22,10 @@ pytestmark = [pytest.mark.programs, pytest.mark.timeout(900)]
 
 GRACE_S = 3  # after a lost node's lease, in place of the two minutes
 LEASE = "job_lease_duration = 5"  # in place of the pool's 40 minutes
+WALLTIME = (  # as the relay asks for it, but shorter
+    "periodic_hold = JobStatus == 2 && time() - JobCurrentStartExecutingDate > 8",
+    f"periodic_hold_subcode = {codes.WALLTIME_SUBCODE}",
+)
 STARTER = "condor_starter"
 
 
@@ -77,21 +81,27 @@ def node_lost(day: CondorDay) -> Plan:
 
 
 def schedd_down(day: CondorDay) -> Plan:
+    """The schedd dies, and for a while nobody starts it again."""
     yield day.began
-    os.kill(day.pool.pid_of("condor_schedd"), signal.SIGKILL)
-    yield lambda: day.shows("unknown")
+    master = day.pool.pid_of("condor_master")
+    os.kill(master, signal.SIGSTOP)
+    try:
+        os.kill(day.pool.pid_of("condor_schedd"), signal.SIGKILL)
+        yield lambda: day.shows("unknown")
+    finally:
+        os.kill(master, signal.SIGCONT)
 
 
 def overlong(day: CondorDay) -> Plan:
     """The operator gave a time that the pilot does not know of."""
-    yield lambda: day.look() and any(
-        one["ending"] == "time-limit" for one in day.seen[-1]["pilots"]
+    yield (
+        lambda: day.look() and any(one["ending"] == "time-limit" for one in day.seen[-1]["pilots"])
     )
 
 
-def options(*lines: str, more: str = "") -> str:
-    words = ", ".join(f'"{one}"' for one in lines)
-    return f"options = [{words}]\n{more}"
+def options(*lines: str) -> str:
+    words = ", ".join(f"'{one}'" for one in lines)
+    return f"options = [{words}]"
 
 
 SCRIPTS: dict[str, Script[CondorDay]] = {
@@ -102,7 +112,7 @@ SCRIPTS: dict[str, Script[CondorDay]] = {
     "evicted": Script(vacated),
     "node-lost": Script(node_lost, options(LEASE)),
     "schedd-down": Script(schedd_down, "requeue = true"),
-    "overlong": Script(overlong, options("allowed_execute_duration = 8"), jobs=1),
+    "overlong": Script(overlong, options(*WALLTIME), jobs=1),
     DISK_FULL: Script(playing.disk_full),
     "moved": Script(playing.moved),
     "two-relays": Script(playing.two_relays),
@@ -118,7 +128,9 @@ def days(
     make = partial(CondorDay, pool=htcondor)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(judge, "GRACE_S", GRACE_S)
-        with playing.played(root, htcondor.environment, SCRIPTS, make, "htcondor") as found:
+        with playing.played(
+            root, htcondor.environment, SCRIPTS, make, "htcondor", htcondor.small
+        ) as found:
             yield found
             for day in found.by_name.values():
                 for one in remembered.every(day.site.folder / "pilots"):
@@ -131,8 +143,52 @@ def test_nothing_is_lost_and_nothing_counts_twice(days: Days[CondorDay], name: s
     days.succeeded_once(name)
 
 
+def test_a_pilot_removed_and_killed_is_told_of(days: Days[CondorDay]) -> None:
+    assert "ended: cancelled (via condor_rm" in days.told("removed", "cancelled")
+
+
+@pytest.mark.parametrize("name", ["told-to-go", "held", "requeued", "evicted", "overlong"])
+def test_a_pilot_that_is_told_to_go_says_so_itself(days: Days[CondorDay], name: str) -> None:
+    assert days.fates(name) == {"preempted", "success"}
+    days.told_to_end(name)
+
+
+def test_a_held_pilot_is_shown_with_its_reason_and_an_alarm(days: Days[CondorDay]) -> None:
+    days.held_with("held", "not now")
+
+
+def test_what_htcondor_started_again_is_another_pilot(days: Days[CondorDay]) -> None:
+    ids = {one["batch_id"] for one in days.attempts("requeued")}
+    assert {one.rpartition(":")[2] for one in ids} == {"0", "1"}
+
+
+def test_a_lost_node_is_told_of(days: Days[CondorDay]) -> None:
+    assert "ended: node-failure (its node was lost" in days.told("node-lost", "node-failure")
+
+
+def test_while_the_schedd_was_away_pilots_were_unknown_and_worked_on(
+    days: Days[CondorDay],
+) -> None:
+    days.unknown_meanwhile("schedd-down")
+
+
+def test_a_full_disk_costs_time_and_no_try(days: Days[CondorDay]) -> None:
+    days.cost_no_try(DISK_FULL)
+
+
+def test_a_relay_that_lost_its_memory_goes_on_with_the_pilots_that_run(
+    days: Days[CondorDay],
+) -> None:
+    days.found_again("moved")
+
+
+def test_relays_at_once_submit_no_pilot_twice(days: Days[CondorDay]) -> None:
+    assert days.fates("two-relays") == {"success"}
+
+
+def test_the_pages_were_written_all_the_while(days: Days[CondorDay]) -> None:
+    days.pages_written()
+
+
 def test_central_is_sound_in_the_end(days: Days[CondorDay], tmp_path: Path) -> None:
-    for name in SCRIPTS:
-        for fate in sorted(days.fates(name)):
-            print(name, days.told(name, fate))
     days.sound(tmp_path / "central")

@@ -152,13 +152,11 @@ def test_a_pilot_cancelled_and_killed_is_told_of(days: Days[SlurmDay]) -> None:
 
 
 def test_a_pilot_that_is_told_to_go_says_so_itself(days: Days[SlurmDay]) -> None:
-    assert "the pilot was told to end" in days.told("told-to-go", "preempted")
+    days.told_to_end("told-to-go")
 
 
 def test_a_held_batch_job_is_shown_with_its_reason_and_an_alarm(days: Days[SlurmDay]) -> None:
-    shown = [one for one in days.by_name["held"].seen if one["pilots"]]
-    assert any("JobHeld" in (one["pilots"][0]["reason"] or "") for one in shown)
-    assert any("is held" in alarm for one in shown for alarm in one["alarms"])
+    days.held_with("held", "JobHeld")
 
 
 def test_what_slurm_started_again_is_told_of(days: Days[SlurmDay]) -> None:
@@ -174,9 +172,7 @@ def test_a_failed_node_is_told_of(days: Days[SlurmDay]) -> None:
 def test_while_the_controller_was_away_pilots_were_unknown_and_worked_on(
     days: Days[SlurmDay],
 ) -> None:
-    states = {p["state"] for one in days.by_name["controller-down"].seen for p in one["pilots"]}
-    assert "unknown" in states
-    assert days.fates("controller-down") == {"success"}
+    days.unknown_meanwhile("controller-down")
 
 
 def test_the_end_of_a_walltime_is_told_of(days: Days[SlurmDay]) -> None:
@@ -189,18 +185,14 @@ def test_a_preempted_pilot_is_told_of(days: Days[SlurmDay]) -> None:
     assert "preempted" in days.told("preempted", "preempted")
 
 
-def test_a_full_disk_costs_time_and_nothing_else(days: Days[SlurmDay]) -> None:
-    assert "success" in days.fates(DISK_FULL)
+def test_a_full_disk_costs_time_and_no_try(days: Days[SlurmDay]) -> None:
+    days.cost_no_try(DISK_FULL)
 
 
 def test_a_relay_that_lost_its_memory_goes_on_with_the_pilots_that_run(
     days: Days[SlurmDay],
 ) -> None:
-    assert days.fates("moved") == {"success"}
-    before, after = days.by_name["moved"].seen
-    assert not before["claims"] or before["claims"][0]["shards"]
-    running = [one for one in after["pilots"] if one["state"] == "running"]
-    assert len(running) == 1, "it was not found, or another was started beside it"
+    days.found_again("moved")
 
 
 def test_relays_at_once_submit_no_pilot_twice(days: Days[SlurmDay]) -> None:
@@ -208,9 +200,7 @@ def test_relays_at_once_submit_no_pilot_twice(days: Days[SlurmDay]) -> None:
 
 
 def test_the_pages_were_written_all_the_while(days: Days[SlurmDay]) -> None:
-    for day in days.by_name.values():
-        text = (day.site.folder / "status" / "index.html").read_text()
-        assert f"<h1>Site {day.name}</h1>" in text
+    days.pages_written()
 
 
 def test_central_is_sound_in_the_end(days: Days[SlurmDay], tmp_path: Path) -> None:
