@@ -130,6 +130,15 @@ def test_a_lease_that_was_given_up_and_answered_late_is_told_too(central: Centra
     assert "the site holds it no more" in found[0]["text"]
 
 
+def test_a_lease_that_nobody_ever_answered_is_told_too(central: Central) -> None:
+    dataset, site = central.submit(one()), central.site()
+    fetched(central, site)
+    central.authority.presume_lost(site.name)
+    (found,) = [one for one in story(central, dataset) if one["what"] == "leased"]
+    assert (found["site"], found["state"]) == (site.name, "gone")
+    assert "the site holds it no more" in found["text"]
+
+
 def test_a_success_that_children_build_upon_is_told_to_be_pinned(central: Central) -> None:
     dataset, site = central.submit(chain(2)), central.site()
     report(central, site, wanted=2)

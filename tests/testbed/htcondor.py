@@ -278,6 +278,16 @@ def start(inside: tuple[str, ...] = (), config: str = "") -> Pool:
         raise Unavailable(f"HTCondor is not here: {error} {_tail(logs)}") from error
 
 
+@contextmanager
+def unseen() -> Iterator[Path]:
+    """Make a folder that no machine of a pool sees."""
+    folder = Path(tempfile.mkdtemp(prefix="pulk-relay-", dir="/var/tmp"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def cache() -> Path:
     """Return where roots are kept between runs."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
