@@ -10,7 +10,7 @@ from bundle.ids import AttemptKey, BundleId, Epoch, LeaseId, PilotRun
 from bundle.ids import Task as TaskId
 from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
-from central import claims, histories, users
+from central import claims, histories, sidecars, users
 from central.attempts import Found, attempts_of
 from central.core import telling
 from central.core.changes import implied_row
@@ -127,6 +127,7 @@ class _Gathered:
                 safe=one.safe,
                 key=self._key(one),
                 order=one.no,
+                carried=sidecars.of(self._w.home, one.id),
             )
             for one in rows
             if one is not None

@@ -31,12 +31,13 @@ BUILD_S, START_S, PROGRAM_S, END_S = 600.0, 60.0, 30.0, 15.0
 REPOSITORY = Path(__file__).parent.parent.parent
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
-# Enters the root ($1) with some folders of this machine ($2 words, then the command).
+# Enters the root ($1) with some folders of this machine ($2 words, then the command). Its own name
+# must be known there too, for a namespace may have nobody to ask.
 _ENTER = """
 set -e
 root=$1; many=$2; shift 2
 mount --rbind "$root" "$root"
-for place in /proc /dev /sys; do mount --rbind "$place" "$root$place"; done
+for place in /proc /dev /sys /etc/hosts; do mount --rbind "$place" "$root$place"; done
 while [ "$many" -gt 0 ]; do mount --rbind "$1" "$root$1"; shift; many=$((many - 1)); done
 mount -t tmpfs -o mode=755 none "$root/mnt"
 mkdir "$root/mnt/old"
