@@ -210,7 +210,7 @@ class Days(Generic[Kind]):
         """What `pulk tell` says of the first attempt that ended so."""
         every = self.attempts(name)
         row = next((one for one in every if one["fate"] == fate), None)
-        assert row is not None, {one["fate"] for one in every}
+        assert row is not None, [one for one in every if one["fate"] != "success"]
         story = self.center.tell(self.by_name[name].dataset, row["job"], row["step"])["story"]
         assert story[-1]["verdict"] == "done"
         return next(one["text"] for one in story if one.get("attempt") == row["attempt"])

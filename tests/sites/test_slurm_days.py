@@ -40,13 +40,24 @@ class SlurmDay(Day):
         """What accounting says of that submission."""
         return self.slurm.said("sacct", "-n", "-X", "-o", "State", "-j", self.array() or "0")
 
+    def steps(self) -> list[psutil.Process]:
+        """Slurm's own process beside that batch job."""
+        found, title = [], f"slurmstepd: [{self.array()}."
+        for one in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if " ".join(one.cmdline()).startswith(title):
+                    found.append(one)
+        return found
+
 
 def cancelled(day: SlurmDay) -> Plan:
-    """The pilot hangs and hears nothing any more."""
+    """Pilot and node hang and hear nothing any more; then both are killed."""
     yield day.began
-    pilots = day.hang()
+    hanging = [*day.steps(), *day.hang()]
+    for one in hanging:
+        one.suspend()
     day.slurm.run("scancel", day.array())
-    for one in pilots:
+    for one in reversed(hanging):
         with contextlib.suppress(psutil.Error):
             one.kill()
 
@@ -71,11 +82,9 @@ def requeued(day: SlurmDay) -> Plan:
 def node_failed(day: SlurmDay) -> Plan:
     yield day.began
     day.slurm.kill_node("n4")
-    step = f"slurmstepd: [{day.array()}."
-    for one in sorted(psutil.process_iter(), key=lambda one: one.pid):  # the power is cut
+    for one in [*day.steps(), *day.hang()]:  # the power is cut
         with contextlib.suppress(psutil.Error):
-            if " ".join(one.cmdline()).startswith(step) or day.is_pilot(one):
-                one.kill()
+            one.kill()
     yield lambda: "NODE_FAIL" in day.state()
     day.slurm.start_node("n4")
 
