@@ -1,4 +1,4 @@
-"""Datasets through a real Slurm and a real pool behind a firewall, and by stick: nothing lost or twice.
+"""Datasets through real schedulers behind a firewall, and by stick: nothing lost, nothing twice.
 
 Central is in one network namespace, relay and scheduler in another. The firewall between them lets
 nothing in, and drops everything for a while in the middle of a transfer. Pilots and their tasks see
