@@ -122,6 +122,7 @@ def test_while_the_scheduler_says_nothing_a_dead_pilots_batch_job_is_left_to_it(
         """Ends whatever it is asked to, and would say so at once."""
 
         def clear(self, batch_id: str, mark: str) -> bool:
+            del batch_id, mark
             return True
 
     home = replace(world.home, adapter=Obedient(world.home.folder / "pilots"))
