@@ -288,7 +288,7 @@ def _read(made: World, until_s: float, seen: Seen) -> None:
             return
         tail = ("counts", f"tasks/{number % 1000}/0", "attempts?limit=20")[number % 3]
         began_s = time.monotonic()
-        status, raw, _ = _ask(made.base, "GET", f"/datasets/{made.dataset}/{tail}", headers)
+        status, raw, _ = _ask(made.base, "GET", f"/v1/datasets/{made.dataset}/{tail}", headers)
         took_s = time.monotonic() - began_s
         seen.reads.append(took_s)
         if status != 200:

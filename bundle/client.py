@@ -16,6 +16,9 @@ from typing import Any
 from bundle.errors import PulkError
 from bundle.patience import Patience
 
+V1 = "/v1"
+PAGE = 1000  # rows that are asked for at once
+UNVERSIONED = ("/health", "/exchange/")
 TIMEOUT_S = 30.0
 BACKUP_S = 3600.0  # a large database is copied while others are served
 PATIENCE_S = 30.0  # how long a busy central is waited for, all calls of a client together
@@ -93,7 +96,7 @@ class Client:
 
     def sites(self) -> list[dict[str, Any]]:
         """Return the sites that central knows."""
-        return list(self.get("/sites")["sites"])
+        return self.every("/sites", "sites")
 
     def add_user(self, name: str, key: bytes) -> int:
         """Let a key sign submissions; return how many parked bundles that brought in."""
@@ -101,13 +104,29 @@ class Client:
         answer = self._ask("POST", "/users", body, {"Content-Type": "application/json"})
         return int(json.loads(answer)["merged"])
 
+    def save_user_as(self, name: str, about: dict[str, Any]) -> dict[str, Any]:
+        """Add a user or change one: role, groups, site, limits."""
+        return self.send("POST", "/users", {"name": name} | about)
+
+    def make_token(self, about: dict[str, Any]) -> dict[str, Any]:
+        """Make a token; the answer alone has its text."""
+        return self.send("POST", "/tokens", about)
+
+    def revoke_token(self, no: int) -> dict[str, Any]:
+        """Make a token worth nothing."""
+        return dict(json.loads(self._ask("DELETE", f"/tokens/{no}")))
+
+    def share(self, dataset: str, about: dict[str, Any]) -> dict[str, Any]:
+        """Change whose a dataset is and who sees it."""
+        return self.send("PATCH", f"/datasets/{dataset}/access", about)
+
     def remove_user(self, name: str) -> None:
         """Have central take nothing more that a user signs."""
         self._ask("DELETE", f"/users/{urllib.parse.quote(name, safe='')}")
 
     def users(self) -> list[dict[str, Any]]:
         """Return the users whose submission bundles central takes."""
-        return list(self.get("/users")["users"])
+        return self.every("/users", "users")
 
     def snapshot(self) -> dict[str, Any]:
         """Have the server copy its database into a file of its own; return where that lies."""
@@ -148,6 +167,22 @@ class Client:
         headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}
         return json.loads(self._ask("POST", path, json.dumps(body).encode(), headers))
 
+    def send(self, method: str, path: str, body: Any) -> dict[str, Any]:
+        """Send a JSON document that changes something; return the answer's."""
+        headers = {"Content-Type": "application/json"}
+        return dict(json.loads(self._ask(method, path, json.dumps(body).encode(), headers)))
+
+    def every(self, path: str, key: str, **query: Any) -> list[dict[str, Any]]:
+        """Return all rows of a list, page after page."""
+        found: list[dict[str, Any]] = []
+        cursor = None
+        while True:
+            answer = self.get(path, **{**query, "limit": PAGE, "cursor": cursor})
+            found += answer[key]
+            cursor = answer["next"]
+            if cursor is None:
+                return found
+
     def _send(self, path: str, raw: bytes, idempotency_key: str, cosignature: bytes) -> Any:
         headers = {"Content-Type": "application/msgpack", "Idempotency-Key": idempotency_key}
         if cosignature:
@@ -162,7 +197,7 @@ class Client:
         headers: dict[str, str] | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> bytes:
-        url = self.base.rstrip("/") + path
+        url = self.base.rstrip("/") + (path if path.startswith(UNVERSIONED) else V1 + path)
         if not url.startswith(("http://", "https://")):
             raise NoAnswer(where=url, reason="the address is neither http:// nor https://")
         request = urllib.request.Request(  # noqa: S310  the scheme is checked above

@@ -7,12 +7,11 @@ before anybody hears an answer. Every public method may be called from any threa
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+from bundle.dataset import spec
 from bundle.ids import BundleId, DatasetId, SiteName, Task
 from bundle.intervals import IntervalSet
 from bundle.trust import certificate, enrolment, fingerprint
@@ -24,6 +23,8 @@ from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
 from central import (
     absorb,
+    access,
+    auditing,
     backup_record,
     deltas,
     editing,
@@ -33,22 +34,23 @@ from central import (
     requests,
     safety,
     trust_chain,
-    users,
     why,
 )
 from central.absorb import Disposition
 from central.archive import open_archive
 from central.config import Config
+from central.core.authorise import Action, Principal
 from central.core.facts import ControlWord
 from central.core.receipts import Outcome
 from central.errors import UnknownBundle
 from central.home import Home
-from central.marks import Marks, Word
 from central.pack import OutBundle
-from central.questions import Questions
+from central.people import People
+from central.persons import OPERATOR
 from central.requests import Submitted
 from central.standing import Standing
 from central.store.opening import open_store
+from central.store.rows import AccessRow
 from central.submission import Given
 from central.tokens import take_token
 from central.views import FilePlace
@@ -63,19 +65,17 @@ OF_ITS_SITE = frozenset({Kind.RESULT.value, Kind.REPORT.value, Kind.TELEMETRY.va
 __all__ = ["Authority", "Disposition", "FilePlace", "OutBundle", "Submitted"]
 
 
-class Authority(Questions):
+class Authority(People):
     """See the module. Made by `open`; closed by `close`."""
 
     def __init__(self, workings: Workings) -> None:
         """Take over workings that nobody else uses."""
-        self._lock = threading.RLock()
         self._packer = pack.Packer(workings)
         super().__init__(workings)
         self._caught_up_us = 0
         self._looked = 0  # the version of what was there when parked files were tried again
         self._heeded = 0  # the trust version that was acted on
         self._standing = Standing(workings.home.trust)
-        self._marks = Marks()
 
     @classmethod
     def open(cls, home: Home, config: Config, *, clock_us: Callable[[], int]) -> Self:
@@ -105,22 +105,6 @@ class Authority(Questions):
             self._readers.close()
             self._w.store.close()
 
-    def mark_changes(self, marks: Marks) -> None:
-        """Raise these marks from now on, after every change and before anybody hears of it."""
-        with self._lock:
-            self._marks = marks
-
-    @contextmanager
-    def _held(self) -> Iterator[None]:
-        """Hold the lock, and know what other processes committed."""
-        with self._lock:
-            self._notice()
-            yield
-
-    def _notice(self) -> None:
-        if self._w.notice():
-            self._marks.raise_one(Word.VERSION)
-
     def look_beside(self) -> None:
         """Take up what other processes of this central committed; call it every second.
 
@@ -135,25 +119,37 @@ class Authority(Questions):
                 parking.sweep(self._w)
             self._looked = self._w.version
 
-    @contextmanager
-    def _changing(self) -> Iterator[None]:
-        """Hold the lock for what may give any site something to fetch."""
-        with self._held():
-            try:
-                yield
-            finally:
-                self._marks.changed()
-
     def submit(
-        self, raw: bytes, *, idempotency_key: str, token_id: int, cosignature: bytes = b""
+        self,
+        raw: bytes,
+        *,
+        idempotency_key: str,
+        token_id: int,
+        cosignature: bytes = b"",
+        by: Principal = OPERATOR,
+        asked: AccessRow | None = None,
     ) -> Submitted:
         """Take a dataset's canonical document, and who co-signed it.
 
-        Raises DatasetRefused, CosignatureRefused, WeakKey, IdempotencyConflict.
+        `token_id` is the number of the person whose idempotency key it is; `by` owns the dataset,
+        `asked` says who sees it.
+
+        Raises DatasetRefused, CosignatureRefused, WeakKey, IdempotencyConflict, AccessRefused,
+        QuotaExceeded.
         """
-        with self._changing():
+        with self._acting(by, Action.DATASET_SUBMIT) as act:
+            if self._w.store.people.remembered(token_id, idempotency_key) is None:
+                dataset = self._w.dag(spec.dataset_digest(raw), raw).dataset
+                access.check_account(by, dataset)
+                access.check_room(self._w, by, dataset.tasks())
+                if asked is not None:
+                    access.check(by, asked)
             given = Given(raw, cosignature)
-            return requests.submit(self._w, given, idempotency_key, token_id)
+            said = access.first(by, asked)
+            made = requests.submit(self._w, given, idempotency_key, token_id, said)
+            access.claim(self._w, made.id, said)
+            act.on(made.id, tasks=made.tasks, digest=made.digest.hex())
+            return made
 
     def control(
         self,
@@ -164,14 +160,21 @@ class Authority(Questions):
         *,
         idempotency_key: str,
         token_id: int,
+        by: Principal = OPERATOR,
+        if_match: str = "",
     ) -> int:
         """Apply a control; return how many tasks it covers.
 
-        Raises UnknownDataset, BadControl, IdempotencyConflict.
+        `if_match`: the ETag that the dataset must have; empty: any.
+        Raises UnknownDataset, BadControl, IdempotencyConflict, ChangedMeanwhile.
         """
         key = (token_id, idempotency_key)
-        with self._changing():
-            return requests.control(self._w, dataset, control, jobs, steps, key)
+        with self._acting(by, Action.DATASET_CONTROL) as act:
+            self._require(dataset, if_match, key)
+            covered = requests.control(self._w, dataset, control, jobs, steps, key)
+            runs = None if jobs is None else jobs.to_wire()
+            act.on(dataset, control=control.value, jobs=runs, steps=steps, tasks=covered)
+            return covered
 
     def edit(
         self,
@@ -181,14 +184,22 @@ class Authority(Questions):
         idempotency_key: str,
         token_id: int,
         cosignature: bytes = b"",
+        by: Principal = OPERATOR,
+        if_match: str = "",
     ) -> editing.Edited:
         """Put a canonical document in place of a dataset's.
 
-        Raises UnknownDataset, DatasetRefused, EditRefused, CosignatureRefused, IdempotencyConflict.
+        Raises UnknownDataset, DatasetRefused, EditRefused, CosignatureRefused, IdempotencyConflict,
+        AccessRefused, ChangedMeanwhile.
         """
         key = (token_id, idempotency_key)
-        with self._changing():
-            return editing.edit(self._w, dataset, Given(raw, cosignature), key)
+        with self._acting(by, Action.DATASET_EDIT) as act:
+            if self._w.store.people.remembered(*key) is None:
+                access.check_account(by, self._w.dag(spec.dataset_digest(raw), raw).dataset)
+            self._require(dataset, if_match, key)
+            made = editing.edit(self._w, dataset, Given(raw, cosignature), key)
+            act.on(dataset, digest=made.digest.hex(), tasks=made.tasks)
+            return made
 
     def absorb(self, path: Path) -> Disposition:
         """Take a bundle file; the caller may remove it afterwards. Never raises for its content."""
@@ -260,7 +271,7 @@ class Authority(Questions):
             self._heed_trust()
             return self._packer.pack(site, tasks)
 
-    def enrol(self, request: bytes, fingerprint_words: str) -> bytes:
+    def enrol(self, request: bytes, fingerprint_words: str, by: Principal = OPERATOR) -> bytes:
         """Certify a site whose fingerprint was compared by phone; return the answer file.
 
         Raises EnrolmentRefused, WrongFingerprint, WeakKey, CertificateRefused, MalformedTrust,
@@ -285,28 +296,11 @@ class Authority(Questions):
             )
             with self._w.transaction():
                 self._w.store.bundles.enrol(asked.site, asked.key, now_us)
+                key = asked.key.hex()
+                auditing.note(self._w, by, Action.SITE_ENROL, asked.site, key=key)
             return enrolment.make_answer(issued, trust.raw)
 
-    def add_user(self, name: str, key: bytes) -> int:
-        """Let a key sign submissions; return how many parked bundles it brought in.
-
-        Raises UserRefused, WeakKey.
-        """
-        with self._changing():
-            users.add(self._w, name, key)
-            return absorb.retry_strangers(self._w)
-
-    def remove_user(self, name: str) -> None:
-        """Take nothing more that a user signs. Raises UserRefused."""
-        with self._changing():
-            users.remove(self._w, name)
-
-    def users(self) -> list[dict[str, Any]]:
-        """Return the users as plain values."""
-        with self._held():
-            return users.listed(self._w)
-
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self, by: Principal = OPERATOR) -> dict[str, Any]:
         """Copy the database, as it is at one moment, into a file of its own; return its place.
 
         Others are let in between; who asked removes the file. Also says epoch and last commit.
@@ -314,9 +308,10 @@ class Authority(Questions):
         to = self._w.home.uploads / f"snapshot-{os.urandom(8).hex()}.sqlite"
         with self._held():
             self._w.store.backup(to, self._let_others_in)
+            auditing.note(self._w, by, Action.BACKUP, "snapshot")
             return safety.snapshot(self._w, to)
 
-    def cover(self, backup: Path) -> dict[str, Any]:
+    def cover(self, backup: Path, by: Principal = OPERATOR) -> dict[str, Any]:
         """Call safe what a finished backup on another device holds; return how many bundles.
 
         Raises NoBackup, BackupDamaged.
@@ -324,6 +319,7 @@ class Authority(Questions):
         record = backup_record.read(backup)  # a large one takes a while: others go on
         with self._changing():
             safety.catch_up(self._w)
+            auditing.note(self._w, by, Action.BACKUP, str(backup))
             return safety.cover(self._w, backup, record)
 
     def why(self, task: Task) -> dict[str, Any]:
@@ -331,13 +327,15 @@ class Authority(Questions):
         with self._lock:  # the planner's board is in this process alone
             return why.why(self._w, self._packer.board, task)
 
-    def presume_lost(self, site: SiteName) -> int:
+    def presume_lost(self, site: SiteName, by: Principal = OPERATOR) -> int:
         """Take as a fact that a site is lost with all it holds; return how many leases that ends.
 
         What it brings later counts all the same. Raises UnknownSite.
         """
-        with self._changing():
-            return requests.presume_lost(self._w, site)
+        with self._acting(by, Action.SITE_LOSE) as act:
+            ended = requests.presume_lost(self._w, site)
+            act.on(site, leases=ended)
+            return ended
 
     def _catch_up(self) -> None:
         """Ask a mirror that failed again, now and then; under the lock."""

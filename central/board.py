@@ -13,7 +13,7 @@ from bundle.dataset.asks import Account
 from bundle.dataset.containers import required
 from bundle.ids import DatasetId, SiteName
 from bundle.records.profile import Profile
-from central import users
+from central import access, users
 from central.core import matching, shares
 from central.core.controls import Controls, Standing
 from central.core.dag import Dag
@@ -256,9 +256,11 @@ class Board:
 
 
 def user_of(workings: Workings, row: DatasetRow, account: Account) -> str:
-    """Return who is charged: the user whose key signed the submission, else the document's word."""
+    """Return who is charged: the signer, else the user of the document, else the owner."""
     key = workings.store.datasets.submitter(row.no)
-    return users.name_of(workings, key) if key else account.user
+    if key:
+        return users.name_of(workings, key)
+    return account.user or access.of(workings.store, row).owner
 
 
 def weights(workings: Workings) -> Weights:

@@ -9,7 +9,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -120,6 +120,27 @@ class HttpSection(_Section):
     site_asks_per_s_max: Annotated[int, Field(ge=1, le=100_000)] = 50
 
 
+RoleName = Literal["admin", "production", "user", "read-only"]
+
+
+class OidcSection(_Section):
+    """Which identity provider vouches for people; an empty `issuer`: none.
+
+    `roles` says what the provider's roles are here; `role` is that of people who have none of them,
+    and empty refuses those. `*_claim` name the claims, `a.b` one inside another.
+    """
+
+    issuer: Annotated[str, Field(max_length=1000, pattern=r"^(https?://.+)?$")] = ""
+    client_id: Annotated[str, Field(max_length=255)] = ""
+    scope: Annotated[str, Field(max_length=1000)] = "openid profile"
+    name_claim: Annotated[str, Field(min_length=1, max_length=255)] = "preferred_username"
+    roles_claim: Annotated[str, Field(min_length=1, max_length=255)] = "roles"
+    groups_claim: Annotated[str, Field(min_length=1, max_length=255)] = "groups"
+    roles: dict[str, RoleName] = {}
+    role: RoleName | Literal[""] = ""
+    token_hours: Annotated[float, Field(gt=0, le=24 * 366)] = 12.0
+
+
 class Config(_Section):
     """The whole file."""
 
@@ -129,6 +150,7 @@ class Config(_Section):
     http: HttpSection = HttpSection()
     shares: SharesSection = SharesSection()
     quotas: QuotasSection = QuotasSection()
+    oidc: OidcSection = OidcSection()
 
 
 def load(path: Path, environment: Mapping[str, str] | None = None) -> Config:
@@ -147,11 +169,12 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Config:
 
 def text_of(copies: int) -> str:
     """Return the text of a first central.toml."""
-    planner, http, shares, quotas = (
+    planner, http, shares, quotas, oidc = (
         PlannerSection(),
         HttpSection(),
         SharesSection(),
         QuotasSection(),
+        OidcSection(),
     )
     return f"""\
 # What is commented out is the default. Variables win: PULK_<SECTION>_<KEY>.
@@ -192,6 +215,17 @@ copies = {copies}  # devices that must hold a bundle before a site may delete it
 # group = {{ tasks_out = 0, core_hours = 0 }}
 # users = {{ }}  # {{ alice = {{ tasks_out = 10000 }} }}
 # groups = {{ }}
+
+[oidc]
+# issuer = ""  # "https://id.example.org/realms/physics": `pulk login` is possible
+# client_id = ""
+# scope = "{oidc.scope}"
+# name_claim = "{oidc.name_claim}"
+# roles_claim = "{oidc.roles_claim}"  # a.b: b inside a
+# groups_claim = "{oidc.groups_claim}"
+# roles = {{ }}  # {{ "production-managers" = "production" }}
+# role = ""  # of whoever has none of those; empty: they are refused
+# token_hours = {oidc.token_hours}
 
 [http]
 # host = "{http.host}"  # put a TLS proxy in front before you open it to a network

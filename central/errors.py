@@ -279,3 +279,44 @@ class UnknownSite(PulkError):
     code = "unknown-site"
     what = "there is no site {site}"
     remedy = "copy the name from `pulk central site list`"
+
+
+class UserRefused(PulkError):
+    """A user cannot be added or changed so, or there is no such user."""
+
+    code = "user-refused"
+    what = "{reason}"
+    remedy = "look at `pulk central user list DIR`; nothing was changed"
+
+
+class AccessRefused(PulkError):
+    """A dataset can't be given to that group, or its document charges somebody else."""
+
+    code = "access-refused"
+    what = "{reason}"
+    remedy = "name yourself or a group of yours, or ask production to do it; nothing was changed"
+
+
+class QuotaExceeded(PulkError):
+    """A user has used up what an administrator allows: open tasks, hours or bytes."""
+
+    code = "quota-exceeded"
+    what = "more than is left to you: {reason}"
+    remedy = "wait until tasks end, cancel some, or ask an administrator for more"
+
+
+class TooManyRequests(PulkError):
+    """A user asked more often in a minute than an administrator allows. Ask more slowly."""
+
+    code = "too-many-requests"
+    transient = True
+    what = "more than {per_minute} requests came in a minute"
+    remedy = "ask again after the seconds in Retry-After"
+
+
+class ChangedMeanwhile(PulkError):
+    """The dataset is no longer what the request's If-Match names. Look again, then decide anew."""
+
+    code = "changed-meanwhile"
+    what = "it was changed since it was read"
+    remedy = "read it again and repeat the request with its new ETag; nothing was changed"

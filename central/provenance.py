@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from bundle.dataset import macros
@@ -58,6 +59,7 @@ def story(workings: Workings, task: Task) -> dict[str, Any]:
     return found | _attempts(workings, row, task, state)
 
 
+@lru_cache(4096)
 def iso(at_us: int) -> str | None:
     """Return UTC microseconds as text; None for 0, and for what is no date of people's."""
     if not 0 < at_us < YEAR_10000_US:

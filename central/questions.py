@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import hmac
 from typing import Any
 
 from bundle.ids import BundleId, DatasetId, Task
+from central.core.authorise import Principal
+from central.core.facts import Place
 from central.core.receipts import Outcome
-from central.errors import Unauthorised
+from central.identity import Identity
+from central.listed import Chosen
 from central.parking import Disposition
-from central.reading import Readers
-from central.tokens import token_digest
+from central.persons import OPERATOR
 from central.views import FilePlace
-from central.workings import Workings
-
-TOKENS_KEPT_US = 1_000_000  # a token that is taken away works for so long still
 
 
-class Questions:
+class Questions(Identity):
     """The reading half of the authority. Every method may be called from any thread.
 
     Nothing here needs what the merging process alone has in memory, so that a process of its own
     can answer (`central.http.reader`).
     """
 
-    def __init__(self, workings: Workings) -> None:
-        """Read what these workings write, here or in another process."""
-        self._w = workings
-        self._readers = Readers(workings)
-        self._tokens: tuple[int, list[tuple[int, bytes]]] = (-TOKENS_KEPT_US, [])
-
-    def datasets(self) -> list[dict[str, Any]]:
-        """Return all datasets as plain values."""
+    def datasets(self, principal: Principal = OPERATOR, q: str = "") -> list[dict[str, Any]]:
+        """Return the datasets that a principal may read, and that have all words of `q`."""
         with self._readers.views() as views:
-            return views.datasets()
+            return views.datasets(principal, q)
 
     def dataset(self, dataset: DatasetId) -> dict[str, Any]:
         """Return one dataset as plain values. Raises UnknownDataset."""
@@ -69,6 +61,63 @@ class Questions:
         with self._readers.views() as views:
             return views.attempts(dataset, step, job, fate, limit, int(after or 0))
 
+    def document(self, dataset: DatasetId) -> tuple[bytes, dict[str, Any]]:
+        """Return a document's canonical bytes, and what people write. Raises UnknownDataset."""
+        with self._readers.views() as views:
+            return views.document(dataset)
+
+    def task_page(
+        self, dataset: DatasetId, chosen: Chosen, after: Place, limit: int
+    ) -> list[dict[str, Any]]:
+        """Return tasks after a place, by step and job. Raises UnknownDataset."""
+        with self._readers.views() as views:
+            return views.lister(dataset).page(chosen, after, limit)
+
+    def task_lines(
+        self, dataset: DatasetId, chosen: Chosen, after: Place, rows_max: int
+    ) -> tuple[bytes, Place | None]:
+        """Return tasks after a place as lines, and the last one's place. Raises UnknownDataset."""
+        with self._readers.views() as views:
+            return views.lister(dataset).lines(chosen, after, rows_max)
+
+    def jobs(
+        self, dataset: DatasetId, state: str | None, after: int, limit: int
+    ) -> list[dict[str, Any]]:
+        """Return jobs after one, with their tasks' verdicts. Raises UnknownDataset."""
+        with self._readers.views() as views:
+            return views.lister(dataset).jobs(state, after, limit)
+
+    def aggregate(self, about: dict[str, dict[str, Any]], by: list[str]) -> list[dict[str, Any]]:
+        """Return sums over datasets, each said something of by its id, in groups."""
+        with self._readers.views() as views:
+            return views.aggregate(about, by)
+
+    def changes(self, principal: Principal, version: int) -> tuple[int, list[dict[str, Any]]]:
+        """Return a number that changes raise, and sums of each dataset that a principal may read.
+
+        No sums where the number is the one given: nothing changed.
+        """
+        with self._readers.views() as views:
+            now = views.newest()
+            if now == version:
+                return version, []
+            about = {row["id"]: {"dataset": row["id"]} for row in views.datasets(principal)}
+            return now, views.aggregate(about, ["dataset"])
+
+    def aggregate_attempts(
+        self, dataset: DatasetId, by: list[str], percentiles: list[int]
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """Return sums and percentiles of attempts in groups; whether all were looked at."""
+        with self._readers.views() as views:
+            return views.aggregate_attempts(dataset, by, percentiles)
+
+    def bundles(
+        self, before: int | None, limit: int, *, producer: str, kind: str, outcome: str
+    ) -> list[dict[str, Any]]:
+        """Return bundles below a number, the newest first; an empty text asks for all."""
+        with self._readers.views() as views:
+            return views.bundles(before, limit, producer=producer, kind=kind, outcome=outcome)
+
     def task(self, task: Task) -> dict[str, Any]:
         """Return one task's verdict, attempts and provenance. Raises UnknownTask."""
         with self._readers.views() as views:
@@ -101,16 +150,3 @@ class Questions:
         """Return all sites as plain values."""
         with self._readers.views() as views:
             return views.sites()
-
-    def token(self, bearer: str) -> int:
-        """Return the number of a token, compared in constant time. Raises Unauthorised."""
-        given = token_digest(bearer)
-        read_us, known = self._tokens
-        if not 0 <= self._w.clock_us() - read_us < TOKENS_KEPT_US:
-            with self._readers.store() as store:
-                known = store.people.tokens()
-            self._tokens = (self._w.clock_us(), known)
-        found = [no for no, digest in known if hmac.compare_digest(digest, given)]
-        if not found:
-            raise Unauthorised()
-        return found[0]

@@ -26,6 +26,9 @@ class Enroller(Protocol):
     def remove_user(self, name: str) -> None:
         """See `Authority.remove_user`."""
 
+    def save_user_as(self, name: str, about: dict[str, Any]) -> dict[str, Any]:
+        """See `People.save_user_as`."""
+
     def snapshot(self) -> dict[str, Any]:
         """See `Authority.snapshot`."""
 

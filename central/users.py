@@ -1,4 +1,4 @@
-"""Users: people whose keys may sign submission bundles. They are in backups, not in the archive.
+"""Users' keys: whose may sign submission bundles. They are in backups, not in the archive.
 
 A removed user stays in the store, for what was merged of theirs still lies in the archive and is
 verified there; nothing new of theirs is taken.
@@ -6,24 +6,14 @@ verified there; nothing new of theirs is taken.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from bundle.errors import PulkError
 from bundle.trust.keys import check_public
-from central.provenance import iso
+from central import persons
+from central.errors import UserRefused
+from central.store.protocol import Store
 from central.store.rows import UserRow
 from central.workings import Workings
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}")
-
-
-class UserRefused(PulkError):
-    """A user cannot be added under that name or with that key, or there is no such user."""
-
-    code = "user-refused"
-    what = "{reason}"
-    remedy = "look at `pulk central user list DIR`; nothing was changed"
 
 
 def add(workings: Workings, name: str, key: bytes) -> UserRow:
@@ -37,10 +27,8 @@ def add(workings: Workings, name: str, key: bytes) -> UserRow:
 
 
 def _add(workings: Workings, name: str, key: bytes) -> UserRow:
-    if not _NAME.fullmatch(name):
-        reason = "a name has 1 to 63 letters, digits, dots, hyphens, underscores or @"
-        raise UserRefused(where=name, reason=reason)
-    now = {one.name: one for one in workings.store.people.users() if not one.removed_us}
+    persons.check_name(name)
+    now = {one.name: one for one in _signing(workings)}
     if name in now and now[name].key == key:
         return now[name]
     other = next((one.name for one in now.values() if one.key == key), None)
@@ -53,28 +41,38 @@ def _add(workings: Workings, name: str, key: bytes) -> UserRow:
         raise UserRefused(where=name, reason=f"the key is a {role.value} key of the trust file")
     if any(site.key == key for site in workings.store.bundles.sites()):
         raise UserRefused(where=name, reason="the key is a site's")
+    if (person := persons.find(workings.store, name)) is None or person.closed_us:
+        persons.save(workings, name)
     row = UserRow(key, name, workings.clock_us())
     workings.save_user(row)
     return row
 
 
 def remove(workings: Workings, name: str) -> None:
-    """Take nothing more that a user signs; what was merged stays. Raises UserRefused."""
+    """Take nothing more that a user signs, and no token; what was merged stays.
+
+    Raises UserRefused.
+    """
     with workings.transaction():
-        for one in workings.store.people.users():
-            if one.name == name and not one.removed_us:
-                workings.save_user(one._replace(removed_us=workings.clock_us()))
-                return
-    raise UserRefused(where=name, reason="there is no such user")
+        key = next((one for one in _signing(workings) if one.name == name), None)
+        person = persons.find(workings.store, name)
+        if key is None and (person is None or person.closed_us):
+            raise UserRefused(where=name, reason="there is no such user")
+        if person is not None and not person.closed_us:
+            persons.close(workings, name)
+        if key is not None:
+            workings.save_user(key._replace(removed_us=workings.clock_us()))
 
 
-def listed(workings: Workings) -> list[dict[str, Any]]:
-    """Return the users as plain values."""
-    return [
-        {"name": one.name, "key": one.key.hex(), "added": iso(one.added_us)}
-        for one in workings.store.people.users()
-        if not one.removed_us
-    ]
+def listed(store: Store) -> list[dict[str, Any]]:
+    """Return the users who are not closed, as plain values."""
+    keys = {one.name: one.key.hex() for one in store.people.users() if not one.removed_us}
+    people = [one for one in store.people.persons() if not one.closed_us]
+    return [persons.shown(one) | {"key": keys.get(one.name)} for one in people]
+
+
+def _signing(workings: Workings) -> list[UserRow]:
+    return [one for one in workings.store.people.users() if not one.removed_us]
 
 
 def name_of(workings: Workings, key: bytes) -> str:

@@ -10,15 +10,33 @@ from bundle.fates import Fate
 from bundle.ids import DatasetId, Task
 from bundle.intervals import IntervalSet
 from bundle.records import report as reports
-from central import disputes, epochs, histories, provenance, silence, teaching, tell, users
+from central import (
+    access,
+    aggregates,
+    auditing,
+    disputes,
+    epochs,
+    histories,
+    persons,
+    provenance,
+    silence,
+    teaching,
+    tell,
+)
+from central import document as documents
+from central import users as keys
 from central.attempts import Wanted, attempt_row, page
+from central.core.authorise import Action, Decision, Principal, Resource, decide
 from central.core.changes import implied_row
 from central.core.facts import Verdict
 from central.errors import UnknownFile
-from central.store.rows import DatasetRow, StepRow
+from central.listed import Lister
+from central.persons import OPERATOR
+from central.store.rows import BundleRow, DatasetRow, StepRow
 from central.workings import Workings
 
 PAGE_MAX = 1000
+DESCRIPTION_CHARS = 2000  # that are searched
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +54,74 @@ class Views:
         """Read from these workings."""
         self._w = workings
         self._counts: dict[DatasetId, tuple[int, dict[str, Any]]] = {}
+        self._descriptions: dict[bytes, str] = {}  # by the document's digest
 
-    def datasets(self) -> list[dict[str, Any]]:
-        """Return all datasets."""
-        return [self._dataset(row) for row in self._w.store.datasets.datasets()]
+    def datasets(self, principal: Principal = OPERATOR, q: str = "") -> list[dict[str, Any]]:
+        """Return the datasets that a principal may read, and that have all words of `q`."""
+        accesses, words = access.Accesses(self._w.store), q.lower().split()
+        found = []
+        for row in self._w.store.datasets.datasets():
+            its = accesses.of(row)
+            if decide(principal, Action.DATASET_READ, access.resource(its)) is Decision.ALLOWED:
+                about = self._dataset(row) | access.shown(its)
+                if not words or self._says(row, about, words):
+                    found.append(about)
+        return found
+
+    def _says(self, row: DatasetRow, about: dict[str, Any], words: list[str]) -> bool:
+        if row.digest not in self._descriptions:
+            described = self._w.dag(row.digest).dataset.description
+            self._descriptions[row.digest] = described[:DESCRIPTION_CHARS]
+        texts = (about["name"], about["owner"] or "", self._descriptions[row.digest])
+        said = "\n".join(texts).lower()
+        return all(word in said for word in words)
+
+    def document(self, dataset: DatasetId) -> tuple[bytes, dict[str, Any]]:
+        """Return a document's canonical bytes, and what people write. Raises UnknownDataset."""
+        row = self._w.dataset(dataset)
+        raw = self._w.store.datasets.document(row.digest)
+        assert raw is not None  # noqa: S101  a dataset is learned with its document
+        return raw, documents.render(self._w.dag(row.digest).dataset)
+
+    def lister(self, dataset: DatasetId) -> Lister:
+        """Return what lists the tasks of a dataset. Raises UnknownDataset."""
+        return Lister(self._w, self._w.dataset(dataset))
+
+    def newest(self) -> int:
+        """Return a number that every merge, commit and audited change raises."""
+        bundles = self._w.store.bundles.page(auditing.NEWEST, 1, "", "", "")
+        changes = self._w.store.people.audit(auditing.NEWEST, 1)
+        return sum(one.no for one in bundles) + sum(one.no for one in changes)
+
+    def aggregate(self, about: dict[str, dict[str, Any]], by: list[str]) -> list[dict[str, Any]]:
+        """Return sums over datasets, each said something of by its id, in groups."""
+        rows = [one for one in self._w.store.datasets.datasets() if one.id in about]
+        steps = self._w.store.tasks.steps_of([one.no for one in rows])
+        told = [(one, steps.get(one.no, []), about[one.id]) for one in rows]
+        return aggregates.of_datasets(told, by)
+
+    def aggregate_attempts(
+        self, dataset: DatasetId, by: list[str], percentiles: list[int]
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """Return sums and percentiles of attempts in groups; whether all were looked at."""
+        return aggregates.of_attempts(self._w, self._w.dataset(dataset), by, percentiles)
+
+    def bundles(
+        self, before: int | None, limit: int, *, producer: str, kind: str, outcome: str
+    ) -> list[dict[str, Any]]:
+        """Return bundles below a number, the newest first; an empty text asks for all."""
+        at = auditing.NEWEST if before is None else before
+        rows = self._w.store.bundles.page(at, limit, producer, kind, outcome)
+        return [_bundle(row) for row in rows]
+
+    def resource(self, dataset: DatasetId) -> Resource:
+        """Return what authorisation must know of a dataset. Raises UnknownDataset."""
+        return access.resource(access.of(self._w.store, self._w.dataset(dataset)))
+
+    def person(self, name: str) -> dict[str, Any]:
+        """Return a person and what their datasets have in use. Raises UserRefused."""
+        row = persons.require(self._w.store, name)
+        return persons.shown(row) | {"used": asdict(access.used_by(self._w, name))}
 
     def dataset(self, dataset: DatasetId) -> dict[str, Any]:
         """Return one dataset. Raises UnknownDataset."""
@@ -57,7 +139,7 @@ class Views:
             for number, step in enumerate(of.steps)
         ]
         about = {"description": of.description, "seed": of.seed, "control": standing.word()}
-        about |= self._who(row)
+        about |= self._who(row) | access.shown(access.of(self._w.store, row))
         return self._dataset(row) | about | {"steps": steps}
 
     def counts(self, dataset: DatasetId) -> dict[str, Any]:
@@ -166,8 +248,8 @@ class Views:
         key = self._w.store.datasets.submitter(row.no)
         signed = self._w.store.datasets.cosignatures(row.digest)
         return {
-            "submitted_by": users.name_of(self._w, key) if key else None,
-            "cosigned_by": [users.name_of(self._w, one.key) for one in signed],
+            "submitted_by": keys.name_of(self._w, key) if key else None,
+            "cosigned_by": [keys.name_of(self._w, one.key) for one in signed],
         }
 
     def _dataset(self, row: DatasetRow) -> dict[str, Any]:
@@ -195,6 +277,25 @@ def _step(row: StepRow | None, tasks: int, implied: Verdict) -> dict[str, Any]:
         "read_bytes": used.read_bytes if used else 0,
         "written_bytes": used.written_bytes if used else 0,
         "memory_peak_mib": used.memory_peak_mib if used else 0,
+    }
+
+
+def _bundle(row: BundleRow) -> dict[str, Any]:
+    return {
+        "no": row.no,
+        "id": row.id,
+        "kind": row.kind,
+        "producer": row.producer,
+        "audience": row.audience or None,
+        "stream": row.stream.hex(),
+        "sequence": row.sequence,
+        "created": provenance.iso(row.created_us),
+        "size_bytes": row.size_bytes,
+        "outcome": row.outcome,
+        "code": row.code,
+        "text": row.text,
+        "missing": row.missing,
+        "safe": row.safe,
     }
 
 

@@ -40,9 +40,11 @@ COMMANDS: dict[str, Listed] = {
     ),
     "import": Listed("central.cli.entry:imports", "Turn other systems' workflows into documents."),
     "keys": Listed("bundle.cli.keys:command", "Root keys, the trust file, rotation, revocation."),
+    "login": Listed("central.cli.entry:login", "A token through your identity provider."),
     "pilot": Listed("pilot.cli:command", "The process on a node that runs tasks."),
     "rehearse": Listed("central.cli.entry:rehearse", "Run any dataset document through the loop."),
     "relay": Listed("relay.cli:command", "The site's side: init, accept, tick, run, status."),
+    "token": Listed("central.cli.entry:token", "Make, list and revoke access tokens."),
     "tell": Listed("central.cli.entry:tell", "What happened to a task, in order, in words."),
     "why": Listed("central.cli.entry:why", "Why a task is not running, and what would help."),
     "simulate": Listed(

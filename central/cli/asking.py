@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ import click
 from bundle.client import Client
 from bundle.errors import PulkError
 
+DATASET_BEGINS = re.compile(r"[a-z2-7]{1,26}")
 STEPS_SHOWN = 20  # where a name fits none
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -87,11 +89,12 @@ def full_id(client: Client, given: str) -> str:
     try:
         return parse_dataset_id(given)
     except MalformedId:
-        found = [str(row["id"]) for row in rows(client.get("/datasets"), "datasets")]
-        fitting = [one for one in found if one.startswith(given)]
+        if not DATASET_BEGINS.fullmatch(given):
+            raise UnknownDataset(given=given, count=0) from None
+        fitting = client.every("/datasets", "datasets", id=given, fields="id,submitted")
         if len(fitting) != 1:
             raise UnknownDataset(given=given, count=len(fitting)) from None
-        return fitting[0]
+        return str(fitting[0]["id"])
 
 
 def step_no(client: Client, dataset: str, given: str) -> int:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from central.submission import Given
 
 JOBS_SYNTAX = "Jobs, for example 0-99,120."
+VISIBILITIES = ("private", "group", "public")
 CONTROLS = {
     "suspend": "Hand out no more of it.",
     "resume": "Undo suspend.",
@@ -164,11 +165,46 @@ def cosign(file: Path, key: Path, out: Path, as_json: bool) -> None:
 
 
 @group.command("list")
+@click.option("--search", "q", help="Only those with these words in name, description or owner.")
+@click.option("--owner", help="Only those of this user.")
+@click.option("--group", help="Only those that belong to this group.")
+@click.option("--visibility", type=click.Choice(VISIBILITIES), help="Only those seen by these.")
+@click.option("--sort", help="By this field, such as name; -name: the other way.")
 @_central
-def list_(central: str, token_file: Path, as_json: bool) -> None:
-    """List the datasets."""
-    answer = client_of(central, token_file).get("/datasets")
-    show_answer(answer, as_json, "" if as_json else shown.datasets(rows(answer, "datasets")))
+def list_(*, central: str, token_file: Path, as_json: bool, **asked: str | None) -> None:
+    """List the datasets that you may see."""
+    listed = client_of(central, token_file).every("/datasets", "datasets", **asked)
+    show_answer({"datasets": listed}, as_json, "" if as_json else shown.datasets(listed))
+
+
+@group.command()
+@click.argument("dataset_id")
+@click.option("--owner", help="Give it to this user.")
+@click.option("--group", help="Which group sees it, with --visibility group.")
+@click.option("--visibility", type=click.Choice(VISIBILITIES), help="Who sees it.")
+@_central
+def share(
+    *, dataset_id: str, central: str, token_file: Path, as_json: bool, **asked: str | None
+) -> None:
+    """Change whose a dataset is, and who sees it beside its owner and production."""
+    client = client_of(central, token_file)
+    about = {name: value for name, value in asked.items() if value is not None}
+    answer = client.share(full_id(client, dataset_id), about)
+    words = f"owner {answer['owner'] or 'nobody'}; {answer['visibility']}"
+    words += f"; group {answer['group']}" if answer["group"] else ""
+    show_answer(answer, as_json, words)
+
+
+@group.command()
+@click.argument("dataset_id")
+@_central
+def audit(dataset_id: str, central: str, token_file: Path, as_json: bool) -> None:
+    """List who changed a dataset, and how, the newest first."""
+    client = client_of(central, token_file)
+    listed = client.every("/audit", "audit", resource=full_id(client, dataset_id))
+    columns = ("at", "user", "action", "detail")
+    lines = [{name: row[name] for name in columns} for row in listed]
+    show_answer({"audit": listed}, as_json, table(lines))
 
 
 @group.command()

@@ -32,6 +32,16 @@ def rehearse(arguments: list[str]) -> int:
     return _run("rehearse", "central.cli.rehearse:command", arguments)
 
 
+def login(arguments: list[str]) -> int:
+    """Run `pulk login`; return the exit code."""
+    return _run("login", "central.cli.login:command", arguments)
+
+
+def token(arguments: list[str]) -> int:
+    """Run `pulk token`; return the exit code."""
+    return _run("token", "central.cli.token:group", arguments)
+
+
 def why(arguments: list[str]) -> int:
     """Run `pulk why`; return the exit code."""
     return _run("why", "central.cli.why:command", arguments)

@@ -6,7 +6,8 @@ import json
 from http import HTTPStatus
 
 from bundle.errors import PulkError
-from central.http.errors import Busy, TooManyAsks, status_of
+from central.http.errors import Busy, TooManyAsks, problem, status_of
+from central.http.media import JSON, PROBLEM
 
 FINE = b'{"ok": true}\n'
 
@@ -15,7 +16,7 @@ def answer(status: int, body: bytes, *, keep: bool, come_back_s: int = 0) -> byt
     """Return an answer; `keep`: the connection goes on. `come_back_s` 0: no Retry-After."""
     lines = [
         f"HTTP/1.1 {status} {_REASONS.get(status, '')}",
-        "Content-Type: application/json",
+        f"Content-Type: {JSON if status < 400 else PROBLEM}",
         f"Content-Length: {len(body)}",
     ]
     if come_back_s:
@@ -28,7 +29,7 @@ def answer(status: int, body: bytes, *, keep: bool, come_back_s: int = 0) -> byt
 
 def refusal(error: PulkError, *, keep: bool, come_back_s: int = 0) -> bytes:
     """Return the answer that carries a refusal."""
-    body = json.dumps(error.diagnostics()).encode() + b"\n"
+    body = json.dumps(problem(error, status_of(error))).encode() + b"\n"
     return answer(status_of(error), body, keep=keep, come_back_s=come_back_s)
 
 
@@ -41,5 +42,5 @@ def health(silent_s: float, silent_s_max: float) -> bytes:
 
 
 _REASONS = {one.value: one.phrase for one in HTTPStatus}
-TOO_MANY_ASKS = json.dumps(TooManyAsks().diagnostics()).encode() + b"\n"
-BUSY = json.dumps(Busy(what_for="the server").diagnostics()).encode() + b"\n"
+TOO_MANY_ASKS = json.dumps(problem(TooManyAsks(), 429)).encode() + b"\n"
+BUSY = json.dumps(problem(Busy(what_for="the server"), 503)).encode() + b"\n"

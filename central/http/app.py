@@ -3,33 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 
 from aiohttp import web
 
 from central.authority import Authority
 from central.config import Config
 from central.home import Home
-from central.http import backups, body, datasets, exchange, files, health, sites, users
-from central.http.auth import identified
+from central.http import (
+    backups,
+    body,
+    bundles,
+    datasets,
+    events,
+    exchange,
+    files,
+    health,
+    login,
+    looking,
+    openapi,
+    people,
+    sites,
+)
+from central.http.answer import with_etag
+from central.http.auth import admitted
 from central.http.budget import Budgets
 from central.http.errors import translate
-from central.http.route import Asked, Route, Service
+from central.http.queries import read_query
+from central.http.rates import Rates
+from central.http.route import V1, Asked, Route, Service
 from central.questions import Questions
 
 ROUTES: tuple[Route, ...] = (
     *exchange.ROUTES,
     *datasets.ROUTES,
+    *looking.ROUTES,
     *files.ROUTES,
     *sites.ROUTES,
-    *users.ROUTES,
+    *bundles.ROUTES,
+    *people.ROUTES,
+    *login.ROUTES,
     *backups.ROUTES,
+    *events.ROUTES,
+    *openapi.ROUTES,
     *health.ROUTES,
 )
 
 
 def make_app(authority: Authority, home: Home, config: Config, budgets: Budgets) -> web.Application:
     """Return the application. Bodies are never decompressed: run it with auto_decompress=False."""
-    return _app(Service(authority, authority, home, config, budgets), ROUTES)
+    return _app(Service(authority, authority, home, config, budgets, Rates()), ROUTES)
 
 
 def make_reading_app(
@@ -37,7 +60,7 @@ def make_reading_app(
 ) -> web.Application:
     """Return the application of the process that only reads: the routes `beside`."""
     routes = [one for one in ROUTES if one.beside]
-    return _app(Service(None, questions, home, config, budgets), routes)
+    return _app(Service(None, questions, home, config, budgets, Rates()), routes)
 
 
 def _app(service: Service, routes: Iterable[Route]) -> web.Application:
@@ -63,6 +86,10 @@ def _answering(
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def answer(request: web.Request) -> web.StreamResponse:
         asked = Asked(service, request, route.budget(service.budgets))
-        return await route.answer(await identified(asked, route.access))
+        asked = await admitted(asked, route.policy)
+        if not route.path.startswith(V1):
+            return await route.answer(asked)
+        asked = replace(asked, given=read_query(request, route.query))
+        return with_etag(request, await route.answer(asked))
 
     return answer

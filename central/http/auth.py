@@ -1,4 +1,4 @@
-"""Who asks: a site by its signature over the request, a user by a bearer token."""
+"""Who asks, and whether they may: a site by its signature, a person by a bearer token."""
 
 from __future__ import annotations
 
@@ -7,24 +7,38 @@ from dataclasses import replace
 
 from aiohttp import hdrs
 
-from central.errors import Forbidden, Unauthorised
-from central.http.route import Access, Asked
+from bundle.ids import DatasetId, parse_dataset_id
+from central.core.authorise import Action, Decision, Principal, Resource, Role, Scope, decide
+from central.errors import Forbidden, Unauthorised, UnknownDataset
+from central.http.route import Asked, Of, Policy, denial
+from central.tokens import UnknownToken
 
 _BEARER = re.compile(r"Bearer ([A-Za-z0-9_\-.~+/=]{16,256})")
+NUMBER_MAX = 2**63 - 1
 
 
-async def identified(asked: Asked, access: Access) -> Asked:
-    """Return the request with its sender. Users in the route's own budget, sites in `checks`.
+async def admitted(asked: Asked, policy: Policy) -> Asked:
+    """Return the request with its sender, who may do what the policy is about.
 
-    Raises Unauthorised, Forbidden, and what the authority raises for a wrong token or signature.
+    People are looked up in the route's own budget, sites in `checks`. What somebody may not see is
+    answered as what does not exist. Raises Unauthorised, Forbidden, UnknownDataset, UnknownToken,
+    TooManyRequests, and what the authority raises for a wrong signature.
     """
-    match access:
-        case Access.OPEN:
+    if policy.action is None:
+        return asked
+    asked = replace(asked, principal=await (_site(asked) if policy.is_signed else _person(asked)))
+    if decide(asked.by, policy.action) is not Decision.ALLOWED:
+        raise Forbidden(where=asked.request.path, reason=denial(asked.by, policy.action))
+    if policy.of is Of.NOTHING:
+        return asked
+    resource = await _resource(asked, policy.of)
+    match decide(asked.by, policy.action, resource):
+        case Decision.ALLOWED:
             return asked
-        case Access.USER:
-            return replace(asked, token_id=await _user(asked))
-        case Access.SITE:
-            return await _site(asked)
+        case Decision.HIDDEN:
+            raise UnknownDataset(dataset=asked.part("dataset"))
+        case Decision.FORBIDDEN:
+            raise _forbidden(asked, policy)
 
 
 def has_credentials(asked: Asked) -> bool:
@@ -32,19 +46,48 @@ def has_credentials(asked: Asked) -> bool:
     return bool(asked.request.headers.get(hdrs.AUTHORIZATION))
 
 
-async def _user(asked: Asked) -> int:
+def _forbidden(asked: Asked, policy: Policy) -> Forbidden | UnknownToken:
+    if policy.of is Of.TOKEN:
+        return UnknownToken(number=int(asked.part("number")))
+    if policy.action is Action.EXCHANGE:
+        reason = f"the request is signed by site {asked.site}"
+    else:
+        assert policy.action is not None  # noqa: S101  open routes forbid nothing
+        reason = denial(asked.by, policy.action)
+    return Forbidden(where=asked.request.path, reason=reason)
+
+
+async def _resource(asked: Asked, of: Of) -> Resource:
+    match of:
+        case Of.DATASET:
+            dataset: DatasetId = parse_dataset_id(asked.part("dataset"))
+            return await asked.budget.run(asked.questions.resource, dataset)
+        case Of.SITE:
+            return Resource(site=asked.part("site"))
+        case Of.USER:
+            return Resource(owner=asked.part("name"))
+        case Of.TOKEN:
+            number = int(asked.part("number"))
+            if number > NUMBER_MAX:
+                raise UnknownToken(number=number)
+            return Resource(owner=await asked.budget.run(asked.questions.token_owner, number))
+        case Of.NOTHING:
+            return Resource()
+
+
+async def _person(asked: Asked) -> Principal:
     given = _BEARER.fullmatch(asked.request.headers.get(hdrs.AUTHORIZATION, ""))
     if given is None:
         raise Unauthorised(where=asked.request.path)
-    return await asked.budget.run(asked.questions.token, given[1])
+    found = await asked.budget.run(asked.questions.who, given[1])
+    asked.service.rates.take(found.principal.name, found.limits.requests_per_minute)
+    return found.principal
 
 
-async def _site(asked: Asked) -> Asked:
+async def _site(asked: Asked) -> Principal:
     request = asked.request
     header = request.headers.get(hdrs.AUTHORIZATION, "")
     path = request.rel_url.raw_path
     check = asked.authority.check_site_request
     site = await asked.service.budgets.checks.run(check, header, request.method, path)
-    if site != asked.part("site"):
-        raise Forbidden(where=request.path, reason=f"the request is signed by site {site}")
-    return replace(asked, site=site)
+    return Principal(f"site {site}", Role.SITE, frozenset({Scope.EXCHANGE}), site=site)

@@ -6,42 +6,49 @@ from pathlib import Path
 from typing import Annotated
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from central.http import body
+from central.core.authorise import Action
+from central.http import shapes
 from central.http.answer import as_json
-from central.http.errors import RequestMalformed, require_type
-from central.http.route import Access, Asked, Route
-
-BODY_BYTES_MAX = 8192
+from central.http.queries import Body, read_body
+from central.http.route import V1, Asked, Policy, Route
 
 
-class BackupBody(BaseModel):
-    """The body of a finished backup: its folder on this machine."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+class BackupBody(Body):
+    """A finished backup: its folder on this machine."""
 
     backup: Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^/")]
 
 
 async def snapshot(asked: Asked) -> web.StreamResponse:
     """Copy the database into a file in `uploads/`; whoever asked takes it away."""
-    return as_json(await asked.budget.run(asked.authority.snapshot))
+    return as_json(await asked.budget.run(asked.authority.snapshot, asked.by))
 
 
 async def cover(asked: Asked) -> web.StreamResponse:
     """Call safe what a finished backup holds; what it holds is looked at here."""
-    require_type(asked.request, "application/json")
-    raw = await body.read(asked.request, BODY_BYTES_MAX)
-    try:
-        given = BackupBody.model_validate_json(raw)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise RequestMalformed(where="body", reason=first["msg"]) from error
-    return as_json(await asked.budget.run(asked.authority.cover, Path(given.backup)))
+    given = await read_body(asked.request, BackupBody)
+    return as_json(await asked.budget.run(asked.authority.cover, Path(given.backup), asked.by))
 
 
+BACKUPS = f"{V1}/backups"
 ROUTES = (
-    Route("POST", "/backups/snapshot", Access.USER, lambda b: b.writes, snapshot),
-    Route("POST", "/backups", Access.USER, lambda b: b.writes, cover),
+    Route(
+        "POST",
+        f"{BACKUPS}/snapshot",
+        Policy(Action.BACKUP),
+        lambda b: b.writes,
+        snapshot,
+        gives=shapes.Snapshot,
+    ),
+    Route(
+        "POST",
+        BACKUPS,
+        Policy(Action.BACKUP),
+        lambda b: b.writes,
+        cover,
+        body=BackupBody,
+        gives=shapes.Covered,
+    ),
 )

@@ -1,4 +1,4 @@
-"""What users ask of datasets: submit, control, count, look up."""
+"""What changes a dataset: submit it, control it, edit it, share it."""
 
 from __future__ import annotations
 
@@ -6,32 +6,34 @@ import base64
 import re
 from typing import Annotated, Literal
 
-from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from aiohttp import hdrs, web
+from pydantic import Field, model_validator
 
-from bundle.fates import Fate
-from bundle.ids import JOB_MAX, STEP_MAX, DatasetId, Task, parse_dataset_id
+from bundle.dataset import spec
+from bundle.ids import JOB_MAX, STEP_MAX, DatasetId, parse_dataset_id
 from bundle.intervals import IntervalSet
 from bundle.limits import DOCUMENT_BYTES_MAX
+from central import document
+from central.core.authorise import Action, Visibility
 from central.core.facts import ControlWord
-from central.http import body
+from central.http import body, shapes
 from central.http.answer import as_json
-from central.http.errors import RequestMalformed, require_type
-from central.http.route import Access, Asked, Route
+from central.http.errors import RequestMalformed, WrongMediaType
+from central.http.media import JSON, MSGPACK
+from central.http.queries import Body, Query, read_body
+from central.http.route import V1, Asked, Of, Policy, Route
+from central.store.rows import AccessRow
 
 COSIGNATURE = "Pulk-Cosignature"  # header: a signed record in base64
-CONTROL_BYTES_MAX = 1 << 20
-ATTEMPTS_LIMIT_MAX = 1000
 _KEY = re.compile(r"[!-~]{1,128}")
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$"
 
-Job = Annotated[int, Field(ge=0, le=JOB_MAX)]
 StepIndex = Annotated[int, Field(ge=0, le=STEP_MAX)]
+Name = Annotated[str, Field(pattern=NAME)]
 
 
-class ControlBody(BaseModel):
-    """The body of a control. `jobs` is [[first, count], ...]; null means all."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+class ControlBody(Body):
+    """A control. `jobs` is [[first, count], ...], `steps` are indexes; null means all."""
 
     control: Literal["suspend", "resume", "cancel", "uncancel", "reset", "adopt"]
     jobs: list[Annotated[list[int], Field(min_length=2, max_length=2)]] | None = None
@@ -45,149 +47,128 @@ class ControlBody(BaseModel):
         return self
 
 
-class AttemptsQuery(BaseModel):
-    """The query of a list of attempts."""
+class SubmitQuery(Query):
+    """Who sees a new dataset: its owner alone, a group, or everybody."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    visibility: Visibility = Visibility.PRIVATE
+    group: Name | None = None
 
-    step: StepIndex | None = None
-    job: Job | None = None
-    fate: Fate | None = None
-    limit: Annotated[int, Field(ge=1, le=ATTEMPTS_LIMIT_MAX)] = 100
-    after: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
+
+class AccessBody(Body):
+    """Whose a dataset is and who sees it; what is left out stays as it is."""
+
+    owner: Name | None = None
+    group: Annotated[str, Field(pattern=NAME + "|^$")] | None = None
+    visibility: Literal["private", "group", "public"] | None = None
 
 
 async def submit(asked: Asked) -> web.StreamResponse:
-    """Take a dataset's canonical document; the same idempotency key never submits twice."""
-    require_type(asked.request, "application/msgpack")
-    key = _idempotency_key(asked.request)
-    raw = await body.read(asked.request, DOCUMENT_BYTES_MAX)
+    """Take a dataset's document; the same idempotency key never submits twice.
+
+    As canonical msgpack, or as the JSON that people write.
+    """
+    key = idempotency_key(asked.request)
+    given = asked.query(SubmitQuery)
+    raw = await _document(asked)
+    by = asked.by
     made = await asked.budget.run(
         asked.authority.submit,
         raw,
         idempotency_key=key,
-        token_id=asked.token_id,
+        token_id=by.no,
         cosignature=_cosignature(asked.request),
+        by=by,
+        asked=AccessRow(DatasetId(""), by.name, given.group or "", given.visibility.value),
     )
-    return as_json({"id": made.id, "digest": made.digest.hex(), "tasks": made.tasks})
+    about = {"id": made.id, "digest": made.digest.hex(), "jobs": made.jobs, "tasks": made.tasks}
+    return as_json(about)
 
 
 async def control(asked: Asked) -> web.StreamResponse:
     """Suspend, resume, cancel, uncancel, reset or adopt tasks of a dataset."""
-    require_type(asked.request, "application/json")
-    key = _idempotency_key(asked.request)
-    raw = await body.read(asked.request, CONTROL_BYTES_MAX)
-    try:
-        given = ControlBody.model_validate_json(raw)
-    except ValidationError as error:
-        raise _malformed("body", error) from error
+    key = idempotency_key(asked.request)
+    given = await read_body(asked.request, ControlBody)
     touched = await asked.budget.run(
         asked.authority.control,
-        _dataset(asked),
+        dataset_of(asked),
         ControlWord(given.control),
         None if given.jobs is None else IntervalSet.from_wire(given.jobs),
         None if given.steps is None else tuple(given.steps),
         idempotency_key=key,
-        token_id=asked.token_id,
+        token_id=asked.by.no,
+        by=asked.by,
+        if_match=asked.request.headers.get(hdrs.IF_MATCH, ""),
     )
     return as_json({"tasks": touched})
 
 
 async def edit(asked: Asked) -> web.StreamResponse:
-    """Put another canonical document in place of a dataset's; the same key edits once."""
-    require_type(asked.request, "application/msgpack")
-    key = _idempotency_key(asked.request)
-    raw = await body.read(asked.request, DOCUMENT_BYTES_MAX)
+    """Put another document in place of a dataset's; the same key edits once."""
+    key = idempotency_key(asked.request)
+    raw = await _document(asked)
     made = await asked.budget.run(
         asked.authority.edit,
-        _dataset(asked),
+        dataset_of(asked),
         raw,
         idempotency_key=key,
-        token_id=asked.token_id,
+        token_id=asked.by.no,
         cosignature=_cosignature(asked.request),
+        by=asked.by,
+        if_match=asked.request.headers.get(hdrs.IF_MATCH, ""),
     )
-    about = {"id": _dataset(asked), "digest": made.digest.hex()}
+    about = {"id": dataset_of(asked), "digest": made.digest.hex()}
     return as_json(about | {"steps": list(made.steps), "tasks": made.tasks})
 
 
-async def every(asked: Asked) -> web.StreamResponse:
-    """List the datasets."""
-    return as_json({"datasets": await asked.budget.run(asked.questions.datasets)})
-
-
-async def one(asked: Asked) -> web.StreamResponse:
-    """Show one dataset."""
-    return as_json(await asked.budget.run(asked.questions.dataset, _dataset(asked)))
-
-
-async def counts(asked: Asked) -> web.StreamResponse:
-    """Count a dataset's tasks per step and verdict."""
-    return as_json(await asked.budget.run(asked.questions.counts, _dataset(asked)))
-
-
-async def learned(asked: Asked) -> web.StreamResponse:
-    """Show what a dataset's attempts taught about requests, beside what was asked."""
-    return as_json(await asked.budget.run(asked.questions.learned, _dataset(asked)))
-
-
-async def disputes(asked: Asked) -> web.StreamResponse:
-    """List tasks of deterministic steps whose successes put out different files."""
-    return as_json(await asked.budget.run(asked.questions.disputes, _dataset(asked)))
-
-
-async def attempts(asked: Asked) -> web.StreamResponse:
-    """List attempts of a dataset, a page at a time."""
-    dataset, query = _dataset(asked), asked.request.query
-    try:
-        if len(set(query)) != len(query):
-            raise RequestMalformed(where="query", reason="a parameter is given twice")
-        given = AttemptsQuery.model_validate(dict(query))
-    except ValidationError as error:
-        raise _malformed("query", error) from error
-    found = await asked.budget.run(
-        asked.questions.attempts,
-        dataset,
-        step=given.step,
-        job=given.job,
-        fate=given.fate,
-        limit=given.limit,
-        after=given.after,
+async def share(asked: Asked) -> web.StreamResponse:
+    """Change whose a dataset is and who sees it."""
+    given = await read_body(asked.request, AccessBody)
+    made = await asked.budget.run(
+        asked.authority.share,
+        dataset_of(asked),
+        asked.by,
+        owner=given.owner,
+        group=given.group,
+        visibility=None if given.visibility is None else Visibility(given.visibility),
+        if_match=asked.request.headers.get(hdrs.IF_MATCH, ""),
     )
-    return as_json(found)
+    return as_json(made)
 
 
-async def task(asked: Asked) -> web.StreamResponse:
-    """Show one task: verdict, attempts, provenance."""
-    return as_json(await asked.budget.run(asked.questions.task, _task(asked)))
-
-
-async def tell(asked: Asked) -> web.StreamResponse:
-    """Tell what happened to a task, in order."""
-    return as_json(await asked.budget.run(asked.questions.tell, _task(asked)))
-
-
-async def why(asked: Asked) -> web.StreamResponse:
-    """Say what keeps a task from running, the reason first."""
-    return as_json(await asked.budget.run(asked.authority.why, _task(asked)))
-
-
-def _task(asked: Asked) -> Task:
-    job, step = int(asked.part("job")), int(asked.part("step"))
-    if job > JOB_MAX or step > STEP_MAX:
-        raise RequestMalformed(where=asked.request.path, reason="there is no such job or step")
-    return Task(_dataset(asked), job, step)
-
-
-def _dataset(asked: Asked) -> DatasetId:
+def dataset_of(asked: Asked) -> DatasetId:
+    """Return the dataset that the path names. Raises MalformedId."""
     return parse_dataset_id(asked.part("dataset"))
 
 
-def _idempotency_key(request: web.Request) -> str:
+def idempotency_key(request: web.Request) -> str:
+    """Return the key of a request that must act once. Raises RequestMalformed."""
     key = request.headers.get("Idempotency-Key", "")
     if not _KEY.fullmatch(key):
         reason = "it needs 1 to 128 visible ASCII characters, new for each request"
         raise RequestMalformed(where="Idempotency-Key", reason=reason)
     return key
+
+
+async def _document(asked: Asked) -> bytes:
+    """Return a document's canonical bytes, made of what people write where that came."""
+    request = asked.request
+    if request.content_type not in (MSGPACK, JSON):
+        wanted = f"{MSGPACK} or {JSON}"
+        raise WrongMediaType(where=request.path, found=request.content_type, wanted=wanted)
+    raw = await body.read(request, DOCUMENT_BYTES_MAX)
+    if request.content_type == MSGPACK:
+        return raw
+    return await asked.budget.run(_canonical, raw)
+
+
+def _canonical(raw: bytes) -> bytes:
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise RequestMalformed(where="body", reason="it is not UTF-8") from error
+    if text.lstrip()[:1] != "{":
+        raise RequestMalformed(where="body", reason="it is no JSON object")
+    return spec.encode(document.parse_text(text, None, "body"))
 
 
 def _cosignature(request: web.Request) -> bytes:
@@ -201,32 +182,48 @@ def _cosignature(request: web.Request) -> bytes:
         raise RequestMalformed(where=COSIGNATURE, reason=f"not one in base64: {error}") from error
 
 
-def _malformed(part: str, error: ValidationError) -> RequestMalformed:
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join([part, *(str(name) for name in first["loc"])])
-    return RequestMalformed(where=where, reason=first["msg"])
-
-
-DATASET = "/datasets/{dataset}"
-NUMBERS = r"{job:[0-9]{1,10}}/{step:[0-9]{1,5}}"
+DATASETS = f"{V1}/datasets"
+DATASET = f"{DATASETS}/{{dataset}}"
+DOCUMENT = (MSGPACK, JSON)
 ROUTES = (
-    Route("POST", "/datasets", Access.USER, lambda b: b.writes, submit),
-    Route("GET", "/datasets", Access.USER, lambda b: b.reads, every, beside=True),
-    Route("GET", DATASET, Access.USER, lambda b: b.reads, one, beside=True),
-    Route("GET", f"{DATASET}/counts", Access.USER, lambda b: b.reads, counts, beside=True),
-    Route("GET", f"{DATASET}/learned", Access.USER, lambda b: b.reads, learned, beside=True),
-    Route("GET", f"{DATASET}/disputes", Access.USER, lambda b: b.reads, disputes, beside=True),
-    Route("GET", f"{DATASET}/attempts", Access.USER, lambda b: b.reads, attempts, beside=True),
-    Route("GET", f"{DATASET}/tasks/{NUMBERS}", Access.USER, lambda b: b.reads, task, beside=True),
     Route(
-        "GET",
-        f"{DATASET}/tasks/{NUMBERS}/tell",
-        Access.USER,
-        lambda b: b.reads,
-        tell,
-        beside=True,
+        "POST",
+        DATASETS,
+        Policy(Action.DATASET_SUBMIT),
+        lambda b: b.writes,
+        submit,
+        query=SubmitQuery,
+        body=DOCUMENT,
+        gives=shapes.Submitted,
+        key=True,
     ),
-    Route("GET", f"{DATASET}/tasks/{NUMBERS}/why", Access.USER, lambda b: b.reads, why),
-    Route("POST", f"{DATASET}/document", Access.USER, lambda b: b.writes, edit),
-    Route("POST", f"{DATASET}/controls", Access.USER, lambda b: b.writes, control),
+    Route(
+        "POST",
+        f"{DATASET}/document",
+        Policy(Action.DATASET_EDIT, Of.DATASET),
+        lambda b: b.writes,
+        edit,
+        body=DOCUMENT,
+        gives=shapes.Edited,
+        key=True,
+    ),
+    Route(
+        "POST",
+        f"{DATASET}/controls",
+        Policy(Action.DATASET_CONTROL, Of.DATASET),
+        lambda b: b.writes,
+        control,
+        body=ControlBody,
+        gives=shapes.Touched,
+        key=True,
+    ),
+    Route(
+        "PATCH",
+        f"{DATASET}/access",
+        Policy(Action.DATASET_SHARE, Of.DATASET),
+        lambda b: b.writes,
+        share,
+        body=AccessBody,
+        gives=shapes.Access,
+    ),
 )

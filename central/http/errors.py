@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aiohttp import hdrs, web
 
 from bundle.errors import PulkError
 from bundle.trust import errors as trust_errors
-from central import errors
-from central.http.answer import as_json
+from central import errors, etags, oidc, tokens
+from central.http.media import PROBLEM
 from central.store.sqlite.library import sqlite3
 
 RETRY_AFTER_S_MIN = 1
@@ -181,7 +182,16 @@ STATUS: tuple[tuple[type[PulkError], int], ...] = (
     (trust_errors.UnknownRegistrar, 401),
     (trust_errors.CertificateRefused, 401),
     (trust_errors.WeakKey, 401),
+    (oidc.LoginRefused, 401),
+    (oidc.LoginOff, 404),
     (errors.Forbidden, 403),
+    (errors.AccessRefused, 403),
+    (errors.UnknownSite, 404),
+    (errors.UserRefused, 400),
+    (tokens.UnknownToken, 404),
+    (errors.QuotaExceeded, 413),
+    (errors.ChangedMeanwhile, 412),
+    (errors.TooManyRequests, 429),
     (errors.IdempotencyConflict, 409),
     (UploadMoved, 409),
     (UploadDamaged, 409),
@@ -216,13 +226,23 @@ def status_of(error: PulkError) -> int:
     return 503 if error.transient else 400
 
 
+def problem(error: PulkError, status: int) -> dict[str, Any]:
+    """Return a refusal as RFC 9457 has it, with Pulk's own members beside."""
+    title = (error.__doc__ or error.code).strip().split(". ")[0].split("\n")[0]
+    said = error.diagnostics()
+    about = {"type": f"urn:pulk:error:{error.code}", "title": title, "status": status}
+    return about | {"detail": said["what"]} | said
+
+
 def answer_of(error: PulkError, status: int | None = None) -> web.Response:
     """Return the answer that carries a refusal."""
     status = status_of(error) if status is None else status
-    answer = as_json(error.diagnostics(), status)
+    body = etags.as_bytes(problem(error, status))
+    answer = web.Response(body=body, status=status, content_type=PROBLEM)
     if status in (429, 503):
         spread = RETRY_AFTER_S_MAX - RETRY_AFTER_S_MIN + 1
-        answer.headers[hdrs.RETRY_AFTER] = str(RETRY_AFTER_S_MIN + secrets.randbelow(spread))
+        least = int(error.fields.get("come_back_s", RETRY_AFTER_S_MIN))
+        answer.headers[hdrs.RETRY_AFTER] = str(least + secrets.randbelow(spread))
     if status == 401:
         answer.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
     if status in (408, 411, 413, 415, 429):

@@ -14,12 +14,14 @@ from aiohttp import web
 from bundle.ids import BundleId
 from bundle.media.sight import is_sound
 from central.authority import Disposition, OutBundle
+from central.core.authorise import Action
 from central.errors import UnknownBundle
-from central.http import body
+from central.http import body, shapes
 from central.http.answer import as_json
 from central.http.errors import UploadDamaged, UploadMoved
+from central.http.media import BYTES
 from central.http.partials import Partials
-from central.http.route import Access, Asked, Route
+from central.http.route import Asked, Of, Policy, Route
 
 _LOG = logging.getLogger(__name__)
 
@@ -122,11 +124,34 @@ def rows_of(bundles: Iterable[OutBundle]) -> list[dict[str, Any]]:
     return [{"id": b.id, "bytes": b.size_bytes, "sequence": b.sequence} for b in bundles]
 
 
+SIGNED = Policy(Action.EXCHANGE, Of.SITE)
 BUNDLE = "/exchange/{site}/{bundle:[0-9a-f]{64}}"
 ROUTES = (
-    Route("PUT", BUNDLE, Access.SITE, lambda b: b.completions, bring),
-    Route("GET", f"{BUNDLE}/disposition", Access.SITE, lambda b: b.completions, disposition),
-    Route("GET", f"{BUNDLE}/held", Access.SITE, lambda b: b.checks, held),
-    Route("GET", "/exchange/{site}/outbox", Access.SITE, lambda b: b.work, outbox),
-    Route("GET", BUNDLE, Access.SITE, lambda b: b.work, fetch),
+    Route(
+        "PUT",
+        BUNDLE,
+        SIGNED,
+        lambda b: b.completions,
+        bring,
+        body=(BYTES,),
+        gives=shapes.Brought,
+    ),
+    Route(
+        "GET",
+        f"{BUNDLE}/disposition",
+        SIGNED,
+        lambda b: b.completions,
+        disposition,
+        gives=shapes.Brought,
+    ),
+    Route("GET", f"{BUNDLE}/held", SIGNED, lambda b: b.checks, held, gives=shapes.Held),
+    Route(
+        "GET",
+        "/exchange/{site}/outbox",
+        SIGNED,
+        lambda b: b.work,
+        outbox,
+        gives=shapes.Outbox,
+    ),
+    Route("GET", BUNDLE, SIGNED, lambda b: b.work, fetch),
 )

@@ -10,8 +10,9 @@ from bundle.trust.trust_file import TrustView
 from bundle.wire import files
 from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
+from central.core.authorise import Action
 from central.home import upload_place
-from central.http.route import Access, Asked, Route
+from central.http.route import V1, Asked, Policy, Route
 
 KINDS = frozenset({Kind.RESULT, Kind.DATA})
 
@@ -39,4 +40,5 @@ def _copy(bundle: Path, place: int, trust: Path, to: Path) -> None:
         files.copy_file(opened, file, to)
 
 
-ROUTES = (Route("GET", "/files/{sha256:[0-9a-f]{64}}", Access.USER, lambda b: b.files, send),)
+FILE = f"{V1}/files/{{sha256:[0-9a-f]{{64}}}}"
+ROUTES = (Route("GET", FILE, Policy(Action.FILE_READ), lambda b: b.files, send),)

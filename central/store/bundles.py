@@ -32,6 +32,11 @@ class StoredBundles:
         row = self._db.one(_SQL["bundle"], (bundle,))
         return _bundle(row) if row else None
 
+    def page(self, before: int, limit: int, site: str, kind: str, outcome: str) -> list[BundleRow]:
+        """See `protocol.Bundles`."""
+        asked = (before, site, site, site, kind, kind, outcome, outcome, limit)
+        return [_bundle(row) for row in self._db.all(_SQL["page"], asked)]
+
     def bundle_id(self, no: int) -> BundleId:
         """See `protocol.Bundles`."""
         return BundleId(self._db.value(_SQL["bundle_by_no"], (no,)))

@@ -1,10 +1,12 @@
-"""Tokens, users, idempotency keys, and values by name: see `protocol.People`."""
+"""People, tokens, access, audit, keys of users and of requests, values: see `protocol.People`."""
 
 from __future__ import annotations
 
+from bundle.ids import DatasetId
 from central.store.connection import Connection
-from central.store.rows import UserRow
+from central.store.rows import AccessRow, AuditRow, PersonRow, TokenRow, UserRow
 from central.store.statements import statements
+from central.store.text import storable
 
 _SQL = statements("people")
 
@@ -16,13 +18,65 @@ class StoredPeople:
         """Work on an open connection."""
         self._db = connection
 
-    def add_token(self, digest: bytes, name: str) -> None:
+    def persons(self) -> list[PersonRow]:
         """See `protocol.People`."""
-        self._db.run(_SQL["add_token"], (digest, name))
+        return [PersonRow(*row) for row in self._db.all(_SQL["persons"])]
 
-    def tokens(self) -> list[tuple[int, bytes]]:
+    def add_person(self, row: PersonRow) -> int:
         """See `protocol.People`."""
-        return [(no, digest) for no, digest in self._db.all(_SQL["tokens"])]
+        return self._db.insert(_SQL["add_person"], row[1:])
+
+    def change_person(self, row: PersonRow) -> None:
+        """See `protocol.People`."""
+        values = (row.role, row.member_of, row.site, row.limits, row.closed_us, row.no)
+        self._db.run(_SQL["change_person"], values)
+
+    def add_token(self, row: TokenRow) -> int:
+        """See `protocol.People`."""
+        return self._db.insert(_SQL["add_token"], row[1:])
+
+    def revoke_token(self, no: int, at_us: int) -> None:
+        """See `protocol.People`."""
+        self._db.run(_SQL["revoke_token"], (at_us, no))
+
+    def tokens(self) -> list[TokenRow]:
+        """See `protocol.People`."""
+        return [TokenRow(*row) for row in self._db.all(_SQL["tokens"])]
+
+    def token_by_digest(self, digest: bytes) -> TokenRow | None:
+        """See `protocol.People`."""
+        row = self._db.one(_SQL["token_by_digest"], (digest,))
+        return TokenRow(*row) if row else None
+
+    def access(self, dataset: DatasetId) -> AccessRow | None:
+        """See `protocol.People`."""
+        row = self._db.one(_SQL["access"], (dataset,))
+        return AccessRow(*row) if row else None
+
+    def accesses(self) -> dict[DatasetId, AccessRow]:
+        """See `protocol.People`."""
+        return {row[0]: AccessRow(*row) for row in self._db.all(_SQL["accesses"])}
+
+    def save_access(self, row: AccessRow) -> None:
+        """See `protocol.People`."""
+        self._db.run(_SQL["save_access"], row)
+
+    def add_audit(self, row: AuditRow) -> None:
+        """See `protocol.People`."""
+        texts = (storable(one) for one in row[4:])
+        self._db.run(_SQL["add_audit"], (row.at_us, row.person, row.token, *texts))
+
+    def audit(
+        self, before: int, limit: int, *, person: str | None = None, resource: str | None = None
+    ) -> list[AuditRow]:
+        """See `protocol.People`."""
+        if resource is not None:
+            found = self._db.all(_SQL["audit_of_resource"], (resource, before, limit))
+        elif person is not None:
+            found = self._db.all(_SQL["audit_of_person"], (person, before, limit))
+        else:
+            found = self._db.all(_SQL["audit"], (before, limit))
+        return [AuditRow(*row) for row in found]
 
     def users(self) -> list[UserRow]:
         """See `protocol.People`."""

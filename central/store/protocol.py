@@ -13,11 +13,19 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from bundle.ids import BundleId, Epoch, SiteName, StreamId
+from bundle.ids import BundleId, DatasetId, Epoch, SiteName, StreamId
 from bundle.records.receipt import StreamReceipt
 from central.core.newest import Marks
 from central.store.protocol_facts import Datasets, Segments, Tasks
-from central.store.rows import BundleRow, SiteRow, UserRow
+from central.store.rows import (
+    AccessRow,
+    AuditRow,
+    BundleRow,
+    PersonRow,
+    SiteRow,
+    TokenRow,
+    UserRow,
+)
 
 
 class Bundles(Protocol):
@@ -25,6 +33,12 @@ class Bundles(Protocol):
 
     def bundle(self, bundle: BundleId) -> BundleRow | None:
         """Return a bundle that was seen."""
+
+    def page(self, before: int, limit: int, site: str, kind: str, outcome: str) -> list[BundleRow]:
+        """Return bundles below a number, the newest first, that a site made or is to get.
+
+        An empty text asks for all of it.
+        """
 
     def bundle_id(self, no: int) -> BundleId:
         """Return the id of a bundle's number."""
@@ -108,7 +122,7 @@ class Bundles(Protocol):
 
 
 class People(Protocol):
-    """Tokens, users, idempotency keys, and values by name."""
+    """People, tokens, access, audit, users, idempotency keys, and values by name."""
 
     def users(self) -> list[UserRow]:
         """Return all users by name, the removed ones too."""
@@ -116,11 +130,43 @@ class People(Protocol):
     def save_user(self, row: UserRow) -> None:
         """Add or replace a user by the key."""
 
-    def add_token(self, digest: bytes, name: str) -> None:
-        """Add a token by its digest; known ones change nothing."""
+    def persons(self) -> list[PersonRow]:
+        """Return all people by name, the closed ones too."""
 
-    def tokens(self) -> list[tuple[int, bytes]]:
-        """Return number and digest of every token."""
+    def add_person(self, row: PersonRow) -> int:
+        """Add a person whose name is new; return the number."""
+
+    def change_person(self, row: PersonRow) -> None:
+        """Replace role, groups, site, limits and when it was closed, of a person by the number."""
+
+    def add_token(self, row: TokenRow) -> int:
+        """Add a token; return its number."""
+
+    def revoke_token(self, no: int, at_us: int) -> None:
+        """Note when a token was revoked."""
+
+    def tokens(self) -> list[TokenRow]:
+        """Return all tokens by number, those that hold no more too."""
+
+    def token_by_digest(self, digest: bytes) -> TokenRow | None:
+        """Return a token."""
+
+    def access(self, dataset: DatasetId) -> AccessRow | None:
+        """Return whose a dataset is and who sees it; None where nobody said."""
+
+    def accesses(self) -> dict[DatasetId, AccessRow]:
+        """Return the same of all datasets of which somebody said it."""
+
+    def save_access(self, row: AccessRow) -> None:
+        """Replace whose a dataset is and who sees it."""
+
+    def add_audit(self, row: AuditRow) -> None:
+        """Note a change."""
+
+    def audit(
+        self, before: int, limit: int, *, person: str | None = None, resource: str | None = None
+    ) -> list[AuditRow]:
+        """Return changes below a number, the newest first; of a resource, else of a person."""
 
     def remembered(self, token: int, key: str) -> tuple[bytes, bytes] | None:
         """Return digest of the request, and answer, that an idempotency key stands for."""
@@ -156,7 +202,7 @@ class Store(Protocol):
 
     @property
     def people(self) -> People:
-        """Tokens, users, idempotency keys, and values by name."""
+        """People, tokens, access, audit, users, idempotency keys, and values by name."""
 
     @property
     def version(self) -> int:

@@ -62,6 +62,9 @@ class Datasets(Protocol):
     def submitter(self, no: int) -> bytes:
         """Return the key of the user whose bundle submitted a dataset; empty where none did."""
 
+    def submitters(self) -> dict[int, bytes]:
+        """Return the keys of the users whose bundles submitted datasets, by number."""
+
     def set_submitter(self, no: int, key: bytes) -> None:
         """Note the key of the user whose bundle submitted a dataset."""
 

@@ -164,6 +164,64 @@ class UserRow(NamedTuple):
     removed_us: int = 0
 
 
+class PersonRow(NamedTuple):
+    """Somebody who may ask central for something, known by a name that is never given twice.
+
+    `member_of` and `limits` are JSON. `site`: of role site, which one. `issuer` and `subject` are
+    empty for those whom no identity provider vouches for. `closed_us`: 0 while it is open.
+    """
+
+    no: int
+    name: str
+    role: str
+    member_of: str = "[]"
+    site: str = ""
+    limits: str = "{}"
+    issuer: str = ""
+    subject: str = ""
+    made_us: int = 0
+    closed_us: int = 0
+
+
+class TokenRow(NamedTuple):
+    """A token by its digest. `scopes`: words with spaces between; `expires_us` 0: never.
+
+    `made_by`: the number of the token that it was made with; 0: with none.
+    """
+
+    no: int
+    digest: bytes
+    name: str
+    person: int
+    scopes: str
+    made_us: int = 0
+    expires_us: int = 0
+    revoked_us: int = 0
+    made_by: int = 0
+
+
+class AccessRow(NamedTuple):
+    """Whose a dataset is and who sees it. `told`: by which commit; the greatest is the newest."""
+
+    dataset: DatasetId
+    owner: str
+    group: str
+    visibility: str
+    told: bytes = b""
+
+
+class AuditRow(NamedTuple):
+    """One change: who did what to which thing. `detail` is JSON."""
+
+    no: int
+    at_us: int
+    person: str
+    token: int
+    action: str
+    resource: str
+    detail: str
+
+
 class StepRow(NamedTuple):
     """Counters of a step: touched tasks by verdict (in the order of `Verdict`), and usage."""
 

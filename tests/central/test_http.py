@@ -27,7 +27,6 @@ from bundle.trust.request import sign_request
 from central import lock
 from central.home import now_us
 from central.http.app import ROUTES
-from central.http.route import Access
 from tests.central.site import SITE, Site, document, enrolled
 
 pytestmark = pytest.mark.programs
@@ -127,14 +126,14 @@ def submit(served: Served, jobs: int = 3) -> str:
     return str(served.client.submit(document(jobs), os.urandom(8).hex())["id"])
 
 
-def test_without_credentials_only_health_answers(served: Served) -> None:
+def test_without_credentials_only_open_routes_answer(served: Served) -> None:
     parts = {"site": SITE, "dataset": "a" * 26, "job": 0, "step": 0, "name": "anna"}
-    parts |= {"bundle": "0" * 64, "sha256": "0" * 64}
+    parts |= {"bundle": "0" * 64, "sha256": "0" * 64, "number": 1}
     router = web.Application().router
     for route in ROUTES:
         path = router.add_resource(route.path).canonical.format(**parts)
         status, raw = served.ask(route.method, path, b"", Authorization="")
-        assert status == (200 if route.access is Access.OPEN else 401), (path, raw)
+        assert (status == 401) is not route.policy.is_open, (path, raw)
 
 
 def test_a_wrong_token_is_refused_and_never_logged(served: Served) -> None:
@@ -191,7 +190,7 @@ def test_a_control_that_is_none_is_refused_by_name(
 ) -> None:
     status, raw = served.ask(
         "POST",
-        f"/datasets/{'a' * 26}/controls",
+        f"/v1/datasets/{submit(served)}/controls",
         json.dumps(content).encode(),
         Authorization=f"Bearer {served.site.token}",
         Content_Type="application/json",
@@ -209,9 +208,9 @@ def test_a_query_that_is_none_is_refused(served: Served, query: str) -> None:
 
 def test_what_is_not_there_is_404(served: Served) -> None:
     for path in (
-        f"/datasets/{'a' * 26}",
-        f"/datasets/{'a' * 26}/counts",
-        f"/datasets/{submit(served)}/tasks/99/0",
+        f"/v1/datasets/{'a' * 26}",
+        f"/v1/datasets/{'a' * 26}/counts",
+        f"/v1/datasets/{submit(served)}/tasks/99/0",
         f"/files/{'0' * 64}",
         "/nowhere",
     ):
@@ -289,7 +288,7 @@ def test_a_site_is_enrolled_and_listed_while_the_server_runs(
 def test_an_enrolment_without_one_fingerprint_is_refused(served: Served, query: str) -> None:
     status, raw = served.ask(
         "POST",
-        f"/sites{query}",
+        f"/v1/sites{query}",
         served.site.request.read_bytes(),
         Authorization=f"Bearer {served.site.token}",
         Content_Type="application/octet-stream",
@@ -323,7 +322,7 @@ def test_the_token_goes_neither_to_a_redirect_nor_to_what_listens_at_a_dead_serv
         assert heard == []
         with pytest.raises(Refused, match="302"):
             Client(url, site.token).get("/datasets")
-        assert heard == ["/datasets"]
+        assert heard == ["/v1/datasets"]
         stranger.shutdown()
 
 

@@ -118,7 +118,9 @@ def test_what_is_refused_is_refused_before_the_body_as_json(
 ) -> None:
     found, answer, _ = ask(tmp_path, head)
     assert (found, answer["code"]) == (status, code)
-    assert set(answer) == {"code", "where", "what", "remedy", "transient", "fields"}
+    problem = {"type", "title", "status", "detail"}  # RFC 9457
+    assert set(answer) == problem | {"code", "where", "what", "remedy", "transient", "fields"}
+    assert answer["status"] == status
     assert not list(tmp_path.iterdir())
 
 

@@ -61,6 +61,10 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+def users(site: Site) -> list[dict[str, Any]]:
+    return list(pulk("central", "user", "list", site.home.root)["users"])
+
+
 def key(folder: Path, name: str) -> KeyFile:
     return KeyFile.create(folder / f"{name}.key", Role.USER)
 
@@ -84,16 +88,16 @@ def test_a_submission_goes_by_stick_and_waits_for_its_user(
     add = ("central", "user", "add", site.home.root, "anna", tmp_path / "anna.pub")
     wrong = pulk(*add, "--fingerprint", site.fingerprint, code=1)
     assert wrong["error"]["code"] == "wrong-fingerprint"
-    assert pulk("central", "user", "list", site.home.root)["users"] == []
+    assert [one["name"] for one in users(site)] == ["admin"]
     added = pulk(*add, "--fingerprint", fingerprint.of_key(anna.public))
     assert added["merged"] == 1
     (came,) = pulk("central", "exchange", site.home.root, stick, tmp_path / "out")["came"]
     assert came["outcome"] == "merged"
-    (row,) = pulk("central", "user", "list", site.home.root)["users"]
+    _, row = users(site)
     assert (row["name"], row["key"]) == ("anna", anna.public.hex())
     assert pulk("central", "fsck", site.home.root)["datasets"] == 1
     pulk("central", "user", "remove", site.home.root, "anna")
-    assert pulk("central", "user", "list", site.home.root)["users"] == []
+    assert [one["name"] for one in users(site)] == ["admin"]
     pulk("central", "user", "remove", site.home.root, "anna", code=1)
 
 
@@ -109,9 +113,9 @@ def test_users_come_and_go_while_the_server_runs(
     assert served.client.get(f"/datasets/{row['id']}")["submitted_by"] == "anna"
     assert served.put(bundle)["disposition"] == "merged"
     assert len(served.client.get("/datasets")["datasets"]) == 1
-    assert [one["name"] for one in served.client.users()] == ["anna"]
+    assert [one["name"] for one in served.client.users()] == ["admin", "anna"]
     pulk("central", "user", "remove", root, "anna")
-    assert served.client.users() == []
+    assert [one["name"] for one in served.client.users()] == ["admin"]
 
 
 def test_a_dataset_is_submitted_with_the_cosignatures_of_several_people(
@@ -167,7 +171,9 @@ def test_the_rest_interface_refuses_what_is_no_cosignature(served: Served, file:
 
     def post(**headers: str) -> tuple[int, str]:
         given = {"Content_Type": "application/msgpack", "Idempotency_Key": "k"} | headers
-        status, answer = served.ask("POST", "/datasets", raw, Authorization=authorization, **given)
+        status, answer = served.ask(
+            "POST", "/v1/datasets", raw, Authorization=authorization, **given
+        )
         return status, json.loads(answer).get("code", "")
 
     assert post(Pulk_Cosignature="no base64!") == (400, "request-malformed")
@@ -185,10 +191,10 @@ def test_the_rest_interface_refuses_what_is_no_user(served: Served) -> None:
 
     good = {"name": "anna", "key": "ab" * 32}
     for body in ({}, good | {"key": "AB"}, good | {"name": ""}, good | {"more": 1}, [good]):
-        assert ask("POST", "/users", body) == 400
-    assert ask("POST", "/users", good, Authorization="Bearer " + "x" * 20) == 401
-    assert ask("DELETE", "/users/anna", {}) == 400
-    assert served.client.users() == []
+        assert ask("POST", "/v1/users", body) == 400
+    assert ask("POST", "/v1/users", good, Authorization="Bearer " + "x" * 20) == 401
+    assert ask("DELETE", "/v1/users/anna", {}) == 400
+    assert [one["name"] for one in served.client.users()] == ["admin"]
 
 
 def test_usage_is_said_where_options_do_not_fit(file: Path, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_a_plain_ask_is_read() -> None:
 
 def test_what_the_reader_answers_is_what_the_door_brings_it() -> None:
     parts = {"site": "north", "dataset": "a" * 26, "job": 7, "step": 0, "name": "anna"}
-    parts |= {"bundle": "0" * 64, "sha256": "0" * 64}
+    parts |= {"bundle": "0" * 64, "sha256": "0" * 64, "number": 1}
     router = web.Application().router
     for route in ROUTES:
         path = router.add_resource(route.path).canonical.format(**parts)
@@ -60,10 +60,10 @@ def test_nothing_is_decided_before_a_head_is_whole() -> None:
     [
         (b"PUT /exchange/north/00 HTTP/1.1", Asks.COMPLETION),
         (b"GET /exchange/north/00 HTTP/1.1", Asks.OTHER),
-        (b"GET /datasets HTTP/1.1", Asks.READ),
-        (b"GET /datasets?a=b HTTP/1.1", Asks.READ),
-        (b"GET /datasets/../users HTTP/1.1", Asks.OTHER),
-        (b"POST /datasets HTTP/1.1", Asks.OTHER),
+        (b"GET /v1/datasets HTTP/1.1", Asks.READ),
+        (b"GET /v1/datasets?a=b HTTP/1.1", Asks.READ),
+        (b"GET /v1/datasets/../users HTTP/1.1", Asks.OTHER),
+        (b"POST /v1/datasets HTTP/1.1", Asks.OTHER),
         (b"GET /health HTTP/1.1", Asks.HEALTH),
         (b"GET /health HTTP/1.1\r\nauthoriZation: Bearer x", Asks.OTHER),
         (b"\x16\x03\x01 a TLS hello", Asks.OTHER),

@@ -31,6 +31,7 @@ MANY_JOBS = 16
 ENOUGH = 500  # distinct points in the campaign
 NOTICES_MAX = 1000
 AT_ONCE = 4  # productions side by side: they mostly wait
+DRAWS_MAX = 150  # one in ten or so leaves such a journal
 KILL, TERM = int(signal.SIGKILL), int(signal.SIGTERM)
 
 
@@ -128,7 +129,7 @@ def with_attempts_journaled(
     production: Production, calls: int, draw: random.Random
 ) -> tuple[Production, Path]:
     """Kill pilots until one leaves a journal that ends with an attempt's record."""
-    for _ in range(40):
+    for _ in range(DRAWS_MAX):
         one = production.copy()
         one.pilot(f"{draw.randrange(calls // 3, calls)}:{KILL}")
         for path in one.relay().spool.folder("claimed").glob("*/*.journal"):

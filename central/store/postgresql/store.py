@@ -17,7 +17,7 @@ from central.store.segments import StoredSegments
 from central.store.statements import migration, schema, split
 from central.store.tasks import StoredTasks
 
-SCHEMA = 4
+SCHEMA = 5
 OLDEST = 3  # the first schema that there was of this engine
 
 

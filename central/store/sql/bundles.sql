@@ -3,6 +3,14 @@ SELECT id, kind, producer, audience, stream, sequence, epoch_counter, epoch_nonc
     created_us, size_bytes, leases, outcome, code, text, safe, missing, no
 FROM bundle WHERE id = ?
 
+-- name: page
+SELECT id, kind, producer, audience, stream, sequence, epoch_counter, epoch_nonce, commit_no,
+    created_us, size_bytes, leases, outcome, code, text, safe, missing, no
+FROM bundle
+WHERE no < ? AND (? = '' OR producer = ? OR audience = ?) AND (? = '' OR kind = ?)
+    AND (? = '' OR outcome = ?)
+ORDER BY no DESC LIMIT ?
+
 -- name: bundle_by_no
 SELECT id FROM bundle WHERE no = ?
 

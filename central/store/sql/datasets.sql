@@ -38,6 +38,9 @@ UPDATE dataset SET digest = ?, name = ? WHERE no = ?
 -- name: submitter
 SELECT key FROM submitter WHERE dataset = ?
 
+-- name: submitters
+SELECT dataset, key FROM submitter
+
 -- name: set_submitter
 INSERT INTO submitter (dataset, key) VALUES (?, ?) ON CONFLICT DO NOTHING
 

@@ -1,8 +1,54 @@
+-- name: persons
+SELECT no, name, role, member_of, site, limits, issuer, subject, made_us, closed_us FROM person
+ORDER BY name
+
+-- name: add_person
+INSERT INTO person (name, role, member_of, site, limits, issuer, subject, made_us, closed_us)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING no
+
+-- name: change_person
+UPDATE person SET role = ?, member_of = ?, site = ?, limits = ?, closed_us = ? WHERE no = ?
+
 -- name: add_token
-INSERT INTO token (digest, name) VALUES (?, ?) ON CONFLICT DO NOTHING
+INSERT INTO token (digest, name, person, scopes, made_us, expires_us, revoked_us, made_by)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING no
+
+-- name: revoke_token
+UPDATE token SET revoked_us = ? WHERE no = ?
 
 -- name: tokens
-SELECT no, digest FROM token ORDER BY no
+SELECT no, digest, name, person, scopes, made_us, expires_us, revoked_us, made_by FROM token ORDER BY no
+
+-- name: token_by_digest
+SELECT no, digest, name, person, scopes, made_us, expires_us, revoked_us, made_by FROM token
+WHERE digest = ?
+
+-- name: access
+SELECT dataset, owner, team, visibility, told FROM access WHERE dataset = ?
+
+-- name: accesses
+SELECT dataset, owner, team, visibility, told FROM access
+
+-- name: save_access
+INSERT INTO access (dataset, owner, team, visibility, told) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (dataset) DO UPDATE SET owner = excluded.owner, team = excluded.team,
+    visibility = excluded.visibility, told = excluded.told
+WHERE excluded.told >= access.told
+
+-- name: add_audit
+INSERT INTO audit (at_us, person, token, action, resource, detail) VALUES (?, ?, ?, ?, ?, ?)
+
+-- name: audit
+SELECT no, at_us, person, token, action, resource, detail FROM audit
+WHERE no < ? ORDER BY no DESC LIMIT ?
+
+-- name: audit_of_person
+SELECT no, at_us, person, token, action, resource, detail FROM audit
+WHERE person = ? AND no < ? ORDER BY no DESC LIMIT ?
+
+-- name: audit_of_resource
+SELECT no, at_us, person, token, action, resource, detail FROM audit
+WHERE resource = ? AND no < ? ORDER BY no DESC LIMIT ?
 
 -- name: users
 SELECT key, name, added_us, removed_us FROM "user" ORDER BY name, added_us, key

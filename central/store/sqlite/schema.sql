@@ -1,9 +1,33 @@
 -- The index over the archive. Keys of tasks are (dataset, step, job) in integers; digests are 32
 -- bytes. Whatever stands here can be made again from the archive and the trust file, but for
--- token, user, remembered and tally.
+-- person, token, access, audit, user, remembered and tally.
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID, STRICT;
 
-CREATE TABLE token (no INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, name TEXT NOT NULL) STRICT;
+CREATE TABLE person (
+    no INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, role TEXT NOT NULL, member_of TEXT NOT NULL,
+    site TEXT NOT NULL, limits TEXT NOT NULL, issuer TEXT NOT NULL, subject TEXT NOT NULL,
+    made_us INTEGER NOT NULL, closed_us INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX person_of_issuer ON person (issuer, subject) WHERE issuer <> '';
+
+CREATE TABLE token (
+    no INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, name TEXT NOT NULL,
+    person INTEGER NOT NULL, scopes TEXT NOT NULL, made_us INTEGER NOT NULL,
+    expires_us INTEGER NOT NULL, revoked_us INTEGER NOT NULL, made_by INTEGER NOT NULL
+) STRICT;
+CREATE INDEX token_of_person ON token (person);
+
+CREATE TABLE access (
+    dataset TEXT PRIMARY KEY, owner TEXT NOT NULL, team TEXT NOT NULL, visibility TEXT NOT NULL,
+    told BLOB NOT NULL
+) WITHOUT ROWID, STRICT;
+
+CREATE TABLE audit (
+    no INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, person TEXT NOT NULL, token INTEGER NOT NULL,
+    action TEXT NOT NULL, resource TEXT NOT NULL, detail TEXT NOT NULL
+) STRICT;
+CREATE INDEX audit_of_person ON audit (person, no);
+CREATE INDEX audit_of_resource ON audit (resource, no);
 
 CREATE TABLE remembered (
     token INTEGER NOT NULL, key TEXT NOT NULL, request BLOB NOT NULL, answer BLOB NOT NULL,

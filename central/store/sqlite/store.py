@@ -25,7 +25,7 @@ from central.store.sqlite.library import sqlite3
 from central.store.statements import migration, schema, split
 from central.store.tasks import StoredTasks
 
-SCHEMA = 4
+SCHEMA = 5
 BACKUP_PAGES = 1024  # that are copied before others get their turn: 4 MiB
 WAL_FIXED = (3, 51, 3)
 WAL_BACKPORTS = frozenset({(3, 44, 6), (3, 50, 7)})

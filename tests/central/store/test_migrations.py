@@ -8,6 +8,7 @@ import pytest
 
 from bundle.ids import LeaseId
 from central.errors import WrongSchema
+from central.store.rows import TokenRow
 from central.store.sqlite import SCHEMA, SqliteStore
 from central.store.sqlite.library import sqlite3
 from central.store.statements import migration, split
@@ -85,7 +86,12 @@ def test_what_no_archive_holds_survives_and_the_rest_is_merged_again(tmp_path: P
     path = old(tmp_path / "old.sqlite", 2)
     store = SqliteStore(path)
     assert store.people.meta("name") == b"value"
-    assert store.people.tokens() == [(1, b"digest")]
+    every = "admin control read submit"
+    assert store.people.tokens() == [TokenRow(1, b"digest", "name", 1, every)]
+    assert [(one.no, one.name, one.role) for one in store.people.persons()] == [
+        (1, "admin", "admin"),
+        (2, "anna", "user"),
+    ]
     assert store.people.remembered(1, "key") == (b"request", b"answer")
     assert [user.name for user in store.people.users()] == ["anna"]
     assert store.bundles.tallies() == {"rejected": 5}

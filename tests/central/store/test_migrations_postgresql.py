@@ -12,9 +12,11 @@ import pytest
 from bundle.ids import LeaseId
 from central.store.postgresql import PostgresqlStore
 from central.store.postgresql.address import Address
+from central.store.rows import PersonRow, TokenRow
 from tests.central.store import made
 from tests.testbed.postgresql import Server
 
+SCHEMA_4 = Path(__file__).parent / "schemas" / "postgresql-4.sql"
 SCHEMA_3 = Path(__file__).parent / "schemas" / "postgresql-3.sql"
 WORKS = [(f"{n}" * 64, "north", 9 - n, 6, b"c" * 32) for n in range(3)]
 LEASES = [
@@ -46,6 +48,29 @@ def old(postgresql: Server) -> Iterator[str]:
         into.executemany(f"INSERT INTO lease VALUES ({marks})", LEASES)  # noqa: S608
     yield url
     postgresql.drop("pulk_schema_3")
+
+
+@pytest.mark.programs
+def test_tokens_of_before_there_were_people_are_the_administrators(
+    postgresql: Server, template: str
+) -> None:
+    url = postgresql.create("pulk_schema_4")
+    with psycopg.connect(url) as database:
+        database.execute(SCHEMA_4.read_bytes())
+        database.execute("UPDATE revision SET schema = 4")
+        database.execute("INSERT INTO token (digest, name) VALUES ('one', 'admin')")
+        database.execute("INSERT INTO \"user\" VALUES ('key', 'anna', 5, 0), ('old', 'bela', 5, 6)")
+    store = PostgresqlStore(Address(url))
+    every = "admin control read submit"
+    assert store.people.tokens() == [TokenRow(1, b"one", "admin", 1, every)]
+    people = [(one.no, one.name, one.role) for one in store.people.persons()]
+    assert people == [(1, "admin", "admin"), (2, "anna", "user")]
+    with store.transaction():
+        assert store.people.add_token(TokenRow(0, b"two", "two", 2, "read")) == 2
+        assert store.people.add_person(PersonRow(0, "bela", "user")) == 3
+    store.close()
+    assert schema(url) == schema(postgresql.url(template))
+    postgresql.drop("pulk_schema_4")
 
 
 @pytest.mark.programs

@@ -17,7 +17,7 @@ from central.errors import BackupRefused, DatabaseBusy, DatabaseTrouble, NotDura
 from central.store.postgresql import PostgresqlStore, connection
 from central.store.postgresql.address import Address, of_file, of_url
 from central.store.retrying import in_transaction
-from central.store.rows import BlockRow
+from central.store.rows import BlockRow, TokenRow
 from central.store.sqlite import SqliteStore
 from central.store.statements import statements
 from tests.central.store import processes
@@ -318,7 +318,7 @@ def test_a_dump_is_restored_whole(
     store = postgresql_engine.open()
     with store.transaction():
         store.tasks.save_blocks(1, [BlockRow(0, at, b"\0s" * at, 1, 0) for at in range(99)])
-        store.people.add_token(b"digest", "name")
+        store.people.add_token(TokenRow(0, b"digest", "name", 1, ""))
     target = tmp_path / "copy.dump"
     monkeypatch.setenv("PATH", f"{postgresql.programs}:/usr/bin:/bin")
     store.backup(target)
@@ -331,8 +331,9 @@ def test_a_dump_is_restored_whole(
     copy = PostgresqlStore(Address(url))
     assert list(copy.tasks.every_block(1)) == list(store.tasks.every_block(1))
     with copy.transaction():
-        copy.people.add_token(b"another", "name")  # numbers go on where they were
-    assert [no for no, _ in copy.people.tokens()] == [1, 2]
+        # numbers go on where they were
+        copy.people.add_token(TokenRow(0, b"another", "name", 1, ""))
+    assert [one.no for one in copy.people.tokens()] == [1, 2]
     copy.close()
     postgresql.drop("pulk_restored")
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -238,7 +238,7 @@ def test_a_server_that_is_killed_and_a_database_that_restarts_lose_and_double_no
 def refused(served: Served) -> tuple[int, dict[str, str]]:
     token = served.home.token.read_text().strip()
     request = urllib.request.Request(  # noqa: S310
-        f"{served.url}/datasets", headers={"Authorization": f"Bearer {token}"}
+        f"{served.url}/v1/datasets", headers={"Authorization": f"Bearer {token}"}
     )
     try:
         urllib.request.urlopen(request, timeout=START_S).close()  # noqa: S310
