@@ -83,6 +83,15 @@ class Day:
     seen: list[dict[str, Any]] = field(default_factory=list)  # what `relay status` said
     troubles: list[str] = field(default_factory=list)
     threads: int = 1
+    others: list[Day] = field(default_factory=list)
+
+    def is_alone(self) -> bool:
+        """Return whether all others were played, so that what befalls all of them may come."""
+        return self.began() and all(one.is_played for one in self.others)
+
+    def ended(self, ending: str) -> bool:
+        """Return whether `relay status` shows a batch job that ended so."""
+        return self.look() and any(one["ending"] == ending for one in self.seen[-1]["pilots"])
 
     def began(self) -> bool:
         return Path(f"{self.site.ledger}.began").exists()
@@ -304,6 +313,8 @@ def played(
             day = make(name, site, dataset, script.jobs)
             day.plan = script.plan(day)
             every.append(day)
+        for day in every:
+            day.others = [one for one in every if one is not day]
         play(center, every)
         yield Days(center, {one.name: one for one in every})
 

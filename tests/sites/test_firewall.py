@@ -27,6 +27,7 @@ from tests.testbed.network import CENTRAL_ADDRESS, SITE_ADDRESS, Network
 
 pytestmark = [pytest.mark.programs, pytest.mark.timeout(900)]
 
+SITE = "behind"  # a name that no other test's pilots have
 JOBS, BY_HAND_JOBS = 120, 40
 CUT_S = 6.0
 UNDER_WAY_BYTES = 200_000  # seen to leave the site at one go
@@ -174,11 +175,11 @@ def test_a_dataset_through_a_firewall_that_drops_everything_in_the_middle(
     folder = {"slurm": tmp_path, "htcondor": unseen}[behind.scheduler] / "site"
     with center.serving(CENTRAL_ADDRESS):
         config = behind.config(folder, center.url, apart=True)
-        site = Outpost.made(folder, program, "north", center, config, tmp_path)
+        site = Outpost.made(folder, program, SITE, center, config, tmp_path)
         pilot_folder.make(folder / "pilot")
         dataset = center.submit(chain("through", JOBS, 60_000))
         run = ("relay", "-v", "run", site.folder, "--interval", "0.5")
-        with program.serving(log, *run) as relay, behind.watched("north"):
+        with program.serving(log, *run) as relay, behind.watched(SITE):
             cut_a_transfer(network, relay, log)
             until(lambda: center.counts(dataset)["done"] == 2 * JOBS + 1, "done", DONE_S, 1)
             until(lambda: _is_safe(center.tell(dataset, 0, "sum")), "its receipt", DONE_S, 1)
@@ -203,7 +204,7 @@ def _check_story(told: dict[str, object], scheduler: str) -> None:
         "submitted", "leased", "attempt", "result", "verdict",
     ]  # fmt: skip
     leased, tried = (next(one for one in story if one["what"] == w) for w in ("leased", "attempt"))
-    assert (leased["site"], leased["fetched"], leased["state"]) == ("north", True, "complete")
+    assert (leased["site"], leased["fetched"], leased["state"]) == (SITE, True, "complete")
     assert tried["batch_id"].startswith(f"{scheduler}:")
     assert "success" in tried["text"] and "it counts" in tried["text"]
     assert len({one["key"] for one in story if one.get("key")}) == 2  # central's and the site's
@@ -215,7 +216,7 @@ def test_a_dataset_by_stick_where_there_is_no_network_at_all(
     center = Center.made(tmp_path / "central", far_away, PLANNER)
     program, folder = behind.program, tmp_path / "site"
     with center.serving():
-        site = Outpost.made(folder, program, "north", center, behind.config(folder, ""))
+        site = Outpost.made(folder, program, SITE, center, behind.config(folder, ""))
         dataset = center.submit(chain("by-hand", BY_HAND_JOBS))
     home, away = tmp_path / "from-site", tmp_path / "to-site"
     for folder in (home, away):

@@ -78,11 +78,12 @@ def vacated(day: CondorDay) -> Plan:
 def node_lost(day: CondorDay) -> Plan:
     yield day.began
     day.kill_slot()
+    yield lambda: day.ended("node-failure")
 
 
 def schedd_down(day: CondorDay) -> Plan:
     """The schedd dies, and for a while nobody starts it again."""
-    yield day.began
+    yield day.is_alone
     master = day.pool.pid_of("condor_master")
     os.kill(master, signal.SIGSTOP)
     try:
@@ -94,9 +95,7 @@ def schedd_down(day: CondorDay) -> Plan:
 
 def overlong(day: CondorDay) -> Plan:
     """The operator gave a time that the pilot does not know of."""
-    yield (
-        lambda: day.look() and any(one["ending"] == "time-limit" for one in day.seen[-1]["pilots"])
-    )
+    yield lambda: day.ended("time-limit")
 
 
 def options(*lines: str) -> str:

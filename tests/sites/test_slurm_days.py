@@ -90,7 +90,7 @@ def node_failed(day: SlurmDay) -> Plan:
 
 
 def controller_down(day: SlurmDay) -> Plan:
-    yield day.began
+    yield day.is_alone
     day.slurm.stop_controller()
     since = time.monotonic()
     day.go()
