@@ -83,7 +83,7 @@ class Day:
     seen: list[dict[str, Any]] = field(default_factory=list)  # what `relay status` said
     troubles: list[str] = field(default_factory=list)
     threads: int = 1
-    others: list[Day] = field(default_factory=list)
+    others: list[Day] = field(default_factory=list, repr=False)
 
     def is_alone(self) -> bool:
         """Return whether all others were played, so that what befalls all of them may come."""
