@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -76,6 +75,15 @@ def vacated(day: CondorDay) -> Plan:
     day.pool.run("condor_vacate_job", day.cluster())
 
 
+def requeued(day: CondorDay) -> Plan:
+    yield from vacated(day)
+    yield (
+        lambda: (
+            day.look() and any(one["batch_id"].endswith(":0:1") for one in day.seen[-1]["pilots"])
+        )
+    )
+
+
 def node_lost(day: CondorDay) -> Plan:
     yield day.began
     day.kill_slot()
@@ -108,7 +116,7 @@ SCRIPTS: dict[str, Script[CondorDay]] = {
     "removed": Script(removed, "signal_s = 2"),
     "told-to-go": Script(told_to_go),
     "held": Script(held),
-    "requeued": Script(vacated, "requeue = true"),
+    "requeued": Script(requeued, "requeue = true"),
     "evicted": Script(vacated),
     "node-lost": Script(node_lost, options(LEASE)),
     "schedd-down": Script(schedd_down, "requeue = true"),
@@ -158,12 +166,11 @@ def test_a_held_pilot_is_shown_with_its_reason_and_an_alarm(days: Days[CondorDay
 
 
 def test_what_htcondor_started_again_is_another_pilot(days: Days[CondorDay]) -> None:
-    before, after = (
-        re.findall(r"htcondor:(\S+):0:(\d+),", days.told("requeued", fate))[0]
-        for fate in ("preempted", "success")
-    )
-    assert before[0] == after[0], "it was another job"
-    assert int(before[1]) < int(after[1])
+    shown = {one["batch_id"] for seen in days.by_name["requeued"].seen for one in seen["pilots"]}
+    (again,) = [one for one in shown if one.endswith(":0:1")]
+    before = f"{again[:-1]}0"
+    assert f"in {before}, lease" in days.told("requeued", "preempted")
+    assert f"in {before}, lease" not in days.told("requeued", "success")
 
 
 def test_a_lost_node_is_told_of(days: Days[CondorDay]) -> None:
