@@ -22,7 +22,7 @@ from central.store.rows import AccessRow, DatasetRow
 from central.workings import Workings
 
 STAFF = frozenset({Role.ADMIN, Role.PRODUCTION})
-ENDED = frozenset({Verdict.DONE, Verdict.FAILED, Verdict.CANCELLED, Verdict.REMOVED})
+ENDED = frozenset({Verdict.DONE, Verdict.FAILED, Verdict.CANCELLED})
 
 
 class Accesses:

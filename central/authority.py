@@ -11,9 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from bundle.dataset import spec
-from bundle.ids import BundleId, DatasetId, SiteName, Task
-from bundle.intervals import IntervalSet
+from bundle.ids import BundleId, SiteName, Task
 from bundle.trust import certificate, enrolment, fingerprint
 from bundle.trust.certificate import Certificate
 from bundle.trust.errors import EnrolmentRefused, KeyFileRefused, KeyRevoked
@@ -23,11 +21,9 @@ from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
 from central import (
     absorb,
-    access,
     auditing,
     backup_record,
     deltas,
-    editing,
     epochs,
     pack,
     parking,
@@ -38,20 +34,17 @@ from central import (
 )
 from central.absorb import Disposition
 from central.archive import open_archive
+from central.changing import Changing
 from central.config import Config
 from central.core.authorise import Action, Principal
-from central.core.facts import ControlWord
 from central.core.receipts import Outcome
 from central.errors import UnknownBundle
 from central.home import Home
 from central.pack import OutBundle
-from central.people import People
 from central.persons import OPERATOR
 from central.requests import Submitted
 from central.standing import Standing
 from central.store.opening import open_store
-from central.store.rows import AccessRow
-from central.submission import Given
 from central.tokens import take_token
 from central.views import FilePlace
 from central.workings import Workings, load_signer, new_epoch
@@ -65,7 +58,7 @@ OF_ITS_SITE = frozenset({Kind.RESULT.value, Kind.REPORT.value, Kind.TELEMETRY.va
 __all__ = ["Authority", "Disposition", "FilePlace", "OutBundle", "Submitted"]
 
 
-class Authority(People):
+class Authority(Changing):
     """See the module. Made by `open`; closed by `close`."""
 
     def __init__(self, workings: Workings) -> None:
@@ -118,88 +111,6 @@ class Authority(People):
                 absorb.retry_all(self._w)
                 parking.sweep(self._w)
             self._looked = self._w.version
-
-    def submit(
-        self,
-        raw: bytes,
-        *,
-        idempotency_key: str,
-        token_id: int,
-        cosignature: bytes = b"",
-        by: Principal = OPERATOR,
-        asked: AccessRow | None = None,
-    ) -> Submitted:
-        """Take a dataset's canonical document, and who co-signed it.
-
-        `token_id` is the number of the person whose idempotency key it is; `by` owns the dataset,
-        `asked` says who sees it.
-
-        Raises DatasetRefused, CosignatureRefused, WeakKey, IdempotencyConflict, AccessRefused,
-        QuotaExceeded.
-        """
-        with self._acting(by, Action.DATASET_SUBMIT) as act:
-            if self._w.store.people.remembered(token_id, idempotency_key) is None:
-                dataset = self._w.dag(spec.dataset_digest(raw), raw).dataset
-                access.check_account(by, dataset)
-                access.check_room(self._w, by, dataset.tasks())
-                if asked is not None:
-                    access.check(by, asked)
-            given = Given(raw, cosignature)
-            said = access.first(by, asked)
-            made = requests.submit(self._w, given, idempotency_key, token_id, said)
-            access.claim(self._w, made.id, said)
-            act.on(made.id, tasks=made.tasks, digest=made.digest.hex())
-            return made
-
-    def control(
-        self,
-        dataset: DatasetId,
-        control: ControlWord,
-        jobs: IntervalSet | None,
-        steps: tuple[int, ...] | None,
-        *,
-        idempotency_key: str,
-        token_id: int,
-        by: Principal = OPERATOR,
-        if_match: str = "",
-    ) -> int:
-        """Apply a control; return how many tasks it covers.
-
-        `if_match`: the ETag that the dataset must have; empty: any.
-        Raises UnknownDataset, BadControl, IdempotencyConflict, ChangedMeanwhile.
-        """
-        key = (token_id, idempotency_key)
-        with self._acting(by, Action.DATASET_CONTROL) as act:
-            self._require(dataset, if_match, key)
-            covered = requests.control(self._w, dataset, control, jobs, steps, key)
-            runs = None if jobs is None else jobs.to_wire()
-            act.on(dataset, control=control.value, jobs=runs, steps=steps, tasks=covered)
-            return covered
-
-    def edit(
-        self,
-        dataset: DatasetId,
-        raw: bytes,
-        *,
-        idempotency_key: str,
-        token_id: int,
-        cosignature: bytes = b"",
-        by: Principal = OPERATOR,
-        if_match: str = "",
-    ) -> editing.Edited:
-        """Put a canonical document in place of a dataset's.
-
-        Raises UnknownDataset, DatasetRefused, EditRefused, CosignatureRefused, IdempotencyConflict,
-        AccessRefused, ChangedMeanwhile.
-        """
-        key = (token_id, idempotency_key)
-        with self._acting(by, Action.DATASET_EDIT) as act:
-            if self._w.store.people.remembered(*key) is None:
-                access.check_account(by, self._w.dag(spec.dataset_digest(raw), raw).dataset)
-            self._require(dataset, if_match, key)
-            made = editing.edit(self._w, dataset, Given(raw, cosignature), key)
-            act.on(dataset, digest=made.digest.hex(), tasks=made.tasks)
-            return made
 
     def absorb(self, path: Path) -> Disposition:
         """Take a bundle file; the caller may remove it afterwards. Never raises for its content."""
@@ -278,6 +189,7 @@ class Authority(People):
         KeyRevoked, KeyFileRefused.
         """
         with self._changing():
+            by = self._still_may(by, Action.SITE_ENROL)
             self._heed_trust()
             asked = enrolment.check_request(request, where="request")
             fingerprint.require(fingerprint_words, asked.fingerprint, where="request")
@@ -318,14 +230,18 @@ class Authority(People):
         """
         record = backup_record.read(backup)  # a large one takes a while: others go on
         with self._changing():
+            by = self._still_may(by, Action.BACKUP)
             safety.catch_up(self._w)
             auditing.note(self._w, by, Action.BACKUP, str(backup))
             return safety.cover(self._w, backup, record)
 
-    def why(self, task: Task) -> dict[str, Any]:
-        """Return what keeps a task from running. Raises UnknownDataset, UnknownTask."""
+    def why(self, task: Task, by: Principal = OPERATOR) -> dict[str, Any]:
+        """Return what keeps a task from running; datasets that `by` may not read are not named.
+
+        Raises UnknownDataset, UnknownTask.
+        """
         with self._lock:  # the planner's board is in this process alone
-            return why.why(self._w, self._packer.board, task)
+            return why.why(self._w, self._packer.board, task, by)
 
     def presume_lost(self, site: SiteName, by: Principal = OPERATOR) -> int:
         """Take as a fact that a site is lost with all it holds; return how many leases that ends.

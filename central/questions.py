@@ -37,6 +37,15 @@ class Questions(Identity):
         with self._readers.views() as views:
             return views.counts(dataset)
 
+    def preview(self, dataset: DatasetId, *asked: Any) -> dict[str, Any]:
+        """Return how many tasks a control would be about, by verdict; changes nothing.
+
+        `asked`: word, steps, jobs and what else is said of them: see `selecting.preview`. Raises
+        UnknownDataset, BadControl, SelectionTooLarge.
+        """
+        with self._readers.views() as views:
+            return views.preview(dataset, *asked)
+
     def learned(self, dataset: DatasetId) -> dict[str, Any]:
         """Return what attempts taught about requests. Raises UnknownDataset."""
         with self._readers.views() as views:
@@ -68,8 +77,8 @@ class Questions(Identity):
 
     def task_page(
         self, dataset: DatasetId, chosen: Chosen, after: Place, limit: int
-    ) -> list[dict[str, Any]]:
-        """Return tasks after a place, by step and job. Raises UnknownDataset."""
+    ) -> tuple[list[dict[str, Any]], Place | None]:
+        """Return tasks after a place, and where to go on after. Raises UnknownDataset."""
         with self._readers.views() as views:
             return views.lister(dataset).page(chosen, after, limit)
 
@@ -82,8 +91,8 @@ class Questions(Identity):
 
     def jobs(
         self, dataset: DatasetId, state: str | None, after: int, limit: int
-    ) -> list[dict[str, Any]]:
-        """Return jobs after one, with their tasks' verdicts. Raises UnknownDataset."""
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """Return jobs after one, and which to go on after. Raises UnknownDataset."""
         with self._readers.views() as views:
             return views.lister(dataset).jobs(state, after, limit)
 

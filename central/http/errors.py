@@ -190,6 +190,7 @@ STATUS: tuple[tuple[type[PulkError], int], ...] = (
     (errors.UserRefused, 400),
     (tokens.UnknownToken, 404),
     (errors.QuotaExceeded, 413),
+    (errors.SelectionTooLarge, 413),
     (errors.ChangedMeanwhile, 412),
     (errors.TooManyRequests, 429),
     (errors.IdempotencyConflict, 409),
