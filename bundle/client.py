@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ V1 = "/v1"
 PAGE = 1000  # rows that are asked for at once
 UNVERSIONED = ("/health", "/exchange/")
 TIMEOUT_S = 30.0
+FLOW_S = 60.0  # between two pieces of a stream; events have a sign of life every 15 s
 BACKUP_S = 3600.0  # a large database is copied while others are served
 PATIENCE_S = 30.0  # how long a busy central is waited for, all calls of a client together
 
@@ -41,6 +43,15 @@ class Refused(PulkError):
 
     code = "refused"
     what = "{said}"
+
+
+class LinesBrokeOff(PulkError):
+    """Central could not read on in the middle of a long list. Ask again."""
+
+    code = "lines-broke-off"
+    transient = True
+    what = "central broke off in the middle of a list"
+    remedy = "ask again; what came so far is not all there is"
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -152,15 +163,47 @@ class Client:
         """Return one task's verdict, attempts and provenance."""
         return dict(self.get(f"/datasets/{dataset}/tasks/{job}/{step}"))
 
+    def document(self, dataset: str) -> bytes:
+        """Return the canonical bytes of a dataset's document."""
+        headers = {"Accept": "application/msgpack"}
+        return self._ask("GET", f"/datasets/{dataset}/document", headers=headers)
+
+    def lines(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
+        """Yield the rows of a long list as they come; a query value of None is left out.
+
+        Raises LinesBrokeOff where central could not go on, beside what every method raises.
+        """
+        for line in self._flow(_with(path, query), "application/x-ndjson"):
+            if line.startswith(b'{"error"'):
+                raise LinesBrokeOff(where=path)
+            if line.strip():
+                yield json.loads(line)
+
+    def events(self, **query: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield kind and content of each event, until central ends the stream; then ask again.
+
+        Between events, now and then, comes one of no kind and no content.
+        """
+        kind, content = "", ""
+        for line in self._flow(_with("/events", query), "text/event-stream"):
+            name, _, value = line.decode().rstrip("\r\n").partition(": ")
+            if name == "event":
+                kind = value
+            elif name == "data":
+                content = value
+            elif not name and not value and kind:
+                yield kind, json.loads(content)
+                kind, content = "", ""
+            elif not name:
+                yield "", {}
+
     def file(self, sha256: str) -> bytes:
         """Return the bytes of an output that travelled home."""
         return self._ask("GET", f"/files/{sha256}")
 
     def get(self, path: str, **query: Any) -> Any:
         """Return the JSON document at a path; a query value of None is left out."""
-        given = {name: value for name, value in query.items() if value is not None}
-        tail = f"?{urllib.parse.urlencode(given)}" if given else ""
-        return json.loads(self._ask("GET", path + tail))
+        return json.loads(self._ask("GET", _with(path, query)))
 
     def post(self, path: str, body: Any, idempotency_key: str) -> Any:
         """Post a JSON document; the same key never acts twice."""
@@ -189,6 +232,19 @@ class Client:
             headers["Pulk-Cosignature"] = base64.b64encode(cosignature).decode()
         return json.loads(self._ask("POST", path, raw, headers))
 
+    def _flow(self, path: str, accept: str) -> Iterator[bytes]:
+        """Yield the lines of an answer as they come."""
+        request = self._request("GET", path, None, {"Accept": accept})
+        for tries in count(1):
+            answer = self._opened(request, tries, FLOW_S)
+            if answer is not None:
+                break
+        with answer:
+            try:
+                yield from answer
+            except (OSError, http.client.HTTPException) as error:
+                raise NoAnswer(where=request.full_url, reason=_reason(error)) from error
+
     def _ask(
         self,
         method: str,
@@ -197,29 +253,45 @@ class Client:
         headers: dict[str, str] | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> bytes:
-        url = self.base.rstrip("/") + (path if path.startswith(UNVERSIONED) else V1 + path)
-        if not url.startswith(("http://", "https://")):
-            raise NoAnswer(where=url, reason="the address is neither http:// nor https://")
-        request = urllib.request.Request(  # noqa: S310  the scheme is checked above
-            url,
-            data=body,
-            method=method,
-            headers={"Authorization": f"Bearer {self._token}", **(headers or {})},
-        )
+        request = self._request(method, path, body, headers or {})
         for tries in count(1):
             found = self._ask_once(request, tries, timeout_s)
             if found is not None:
                 return found
         raise AssertionError  # never: count() has no end
 
+    def _request(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> urllib.request.Request:
+        url = self.base.rstrip("/") + (path if path.startswith(UNVERSIONED) else V1 + path)
+        if not url.startswith(("http://", "https://")):
+            raise NoAnswer(where=url, reason="the address is neither http:// nor https://")
+        return urllib.request.Request(  # noqa: S310  the scheme is checked above
+            url,
+            data=body,
+            method=method,
+            headers={"Authorization": f"Bearer {self._token}", **headers},
+        )
+
     def _ask_once(
         self, request: urllib.request.Request, tries: int, timeout_s: float
     ) -> bytes | None:
         """Ask once; None where central was busy and the wait that it asked for is over."""
         url = request.full_url
+        answer = self._opened(request, tries, timeout_s)
+        if answer is None:
+            return None
         try:
-            with self._opener.open(request, timeout=timeout_s) as answer:
+            with answer:
                 return bytes(answer.read())
+        except (OSError, http.client.HTTPException) as error:
+            raise NoAnswer(where=url, reason=_reason(error)) from error
+
+    def _opened(self, request: urllib.request.Request, tries: int, timeout_s: float) -> Any:
+        """Return the answer, open to be read; None where central was busy and the wait is over."""
+        url = request.full_url
+        try:
+            return self._opener.open(request, timeout=timeout_s)
         except urllib.error.HTTPError as error:
             said = _said(error)
             if self._patience.waits(error.code, error.headers.get("Retry-After"), tries):
@@ -227,6 +299,12 @@ class Client:
             raise Refused(where=url, said=said) from error
         except (OSError, http.client.HTTPException) as error:
             raise NoAnswer(where=url, reason=_reason(error)) from error
+
+
+def _with(path: str, query: dict[str, Any]) -> str:
+    """Return a path with its query; a value of None is left out."""
+    given = {name: value for name, value in query.items() if value is not None}
+    return f"{path}?{urllib.parse.urlencode(given)}" if given else path
 
 
 def _reason(error: Exception) -> str:

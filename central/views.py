@@ -168,13 +168,17 @@ class Views:
         fate: str | None,
         limit: int,
         after: int,
+        detail: bool = False,
     ) -> dict[str, Any]:
         """Return a page of attempts and where the next one starts. Raises UnknownDataset."""
         row = self._w.dataset(dataset)
         wanted = Wanted(step, job, None if fate is None else Fate(fate))
         limit = max(1, min(limit, PAGE_MAX))
         found = page(self._w, row, wanted, after, limit)
-        rows = [attempt_row(row, one) for one in found]
+        if detail:
+            rows = provenance.detailed(self._w, row, found)
+        else:
+            rows = [attempt_row(row, one) for one in found]
         return {"attempts": rows, "next": found[-1].no if len(found) == limit else None}
 
     def learned(self, dataset: DatasetId) -> dict[str, Any]:
