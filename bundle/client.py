@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import http.client
 import json
 import time
@@ -15,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from bundle.errors import PulkError
+from bundle.limits import MIB
 from bundle.patience import Patience
+from bundle.spool import publish
 
 V1 = "/v1"
 PAGE = 1000  # rows that are asked for at once
@@ -52,6 +55,15 @@ class LinesBrokeOff(PulkError):
     transient = True
     what = "central broke off in the middle of a list"
     remedy = "ask again; what came so far is not all there is"
+
+
+class WrongFile(PulkError):
+    """What came is not the file that was asked for, by its SHA-256. Fetch it again."""
+
+    code = "wrong-file"
+    transient = True
+    what = "what came is not the file {sha256}"
+    remedy = "fetch it again; if it stays so, run `pulk central fsck` there"
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -201,6 +213,20 @@ class Client:
         """Return the bytes of an output that travelled home."""
         return self._ask("GET", f"/files/{sha256}")
 
+    def save_file(self, sha256: str, to: Path) -> None:
+        """Write an output that travelled home to a path, whole, its digest compared, or not at all.
+
+        Raises WrongFile, OSError, beside what every method raises.
+        """
+        to.parent.mkdir(parents=True, exist_ok=True)
+        seen = hashlib.sha256()
+        with publish.replacing(to) as file:
+            for piece in self._flow(f"/files/{sha256}", "application/octet-stream", MIB):
+                seen.update(piece)
+                file.write(piece)
+            if seen.hexdigest() != sha256:
+                raise WrongFile(where=str(to), sha256=sha256)
+
     def get(self, path: str, **query: Any) -> Any:
         """Return the JSON document at a path; a query value of None is left out."""
         return json.loads(self._ask("GET", _with(path, query)))
@@ -217,14 +243,17 @@ class Client:
 
     def every(self, path: str, key: str, **query: Any) -> list[dict[str, Any]]:
         """Return all rows of a list, page after page."""
-        found: list[dict[str, Any]] = []
+        return list(self.pages(path, key, **query))
+
+    def pages(self, path: str, key: str, **query: Any) -> Iterator[dict[str, Any]]:
+        """Yield the rows of a list, asking for a page when it is needed."""
         cursor = None
         while True:
             answer = self.get(path, **{**query, "limit": PAGE, "cursor": cursor})
-            found += answer[key]
+            yield from answer[key]
             cursor = answer["next"]
             if cursor is None:
-                return found
+                return
 
     def _send(self, path: str, raw: bytes, idempotency_key: str, cosignature: bytes) -> Any:
         headers = {"Content-Type": "application/msgpack", "Idempotency-Key": idempotency_key}
@@ -232,8 +261,8 @@ class Client:
             headers["Pulk-Cosignature"] = base64.b64encode(cosignature).decode()
         return json.loads(self._ask("POST", path, raw, headers))
 
-    def _flow(self, path: str, accept: str) -> Iterator[bytes]:
-        """Yield the lines of an answer as they come."""
+    def _flow(self, path: str, accept: str, size: int = 0) -> Iterator[bytes]:
+        """Yield an answer as it comes: its lines, or pieces of a size."""
         request = self._request("GET", path, None, {"Accept": accept})
         for tries in count(1):
             answer = self._opened(request, tries, FLOW_S)
@@ -241,7 +270,7 @@ class Client:
                 break
         with answer:
             try:
-                yield from answer
+                yield from iter(lambda: answer.read(size), b"") if size else answer
             except (OSError, http.client.HTTPException) as error:
                 raise NoAnswer(where=request.full_url, reason=_reason(error)) from error
 

@@ -309,3 +309,11 @@ class ChangedMeanwhile(PulkError):
     code = "changed-meanwhile"
     what = "it was changed since it was read"
     remedy = "read it again and repeat the request with its new ETag; nothing was changed"
+
+
+class ExportRefused(PulkError):
+    """A dataset cannot be exported so: nothing ran yet, or something is in the way."""
+
+    code = "export-refused"
+    what = "it was not exported: {reason}"
+    remedy = "name a place where nothing is; before anything ran, export --document"

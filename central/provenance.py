@@ -66,14 +66,20 @@ def story(workings: Workings, task: Task) -> dict[str, Any]:
 def detailed(workings: Workings, row: DatasetRow, found: Sequence[Found]) -> list[dict[str, Any]]:
     """Return attempts with everything that is known of each: what it ran on, took in, put out.
 
-    `consumed` has an outcome per parent task, in the order of `bundle.dataset.graph.parents`.
+    `consumed` has an outcome per parent task, in the order of `bundle.dataset.graph.parents`;
+    what a `canonical` one put out is what counts of its task.
     """
     steps, rows = workings.dag(row.digest).dataset.steps, []
-    for one in found:
-        detail = one.segment.columns.attempt(one.number)
+    details = [one.segment.columns.attempt(one.number) for one in found]
+    places = sorted({(one.step, one.job) for one in details})
+    states = {one.place: one for one in Reading(workings, row).rows(places, outcomes=True)}
+    for one, detail in zip(found, details, strict=True):
+        state = states.get((detail.step, detail.job))
         names = [output.name for output in steps[detail.step].outputs]
+        shown = attempt_row(row, one)
         rows.append(
-            attempt_row(row, one)
+            shown
+            | {"canonical": state is not None and _counts(detail, shown, state)}
             | _came(workings, one)
             | _ran(detail, one.segment)
             | {"consumed": [each.hex() for each in detail.consumed]}
@@ -97,12 +103,7 @@ def _attempts(workings: Workings, row: DatasetRow, task: Task, state: TaskRow) -
         detail = one.segment.columns.attempt(one.number)
         shown = attempt_row(row, one) | _came(workings, one) | _ran(detail, one.segment)
         attempts.append(shown)
-        is_canonical = (
-            detail.fate is Fate.SUCCESS
-            and shown["outcome"] == state.outcome.hex()
-            and detail.generation == state.generation
-        )
-        if is_canonical and not canonical:
+        if _counts(detail, shown, state) and not canonical:
             canonical = shown
     names = ("started", "host", "software", "site", "pilot_run", "wall_ms", "cpu_ms", "attempt")
     best = canonical or (attempts[-1] if attempts else {})
@@ -111,6 +112,12 @@ def _attempts(workings: Workings, row: DatasetRow, task: Task, state: TaskRow) -
 
 def _came(workings: Workings, found: Found) -> dict[str, Any]:
     return {"result_bundle": workings.store.bundles.bundle_id(found.segment.row.bundle)}
+
+
+def _counts(attempt: Attempt, shown: Mapping[str, Any], state: TaskRow) -> bool:
+    """Return whether what an attempt put out is what counts of its task."""
+    is_its = shown["outcome"] == state.outcome.hex() and attempt.generation == state.generation
+    return attempt.fate is Fate.SUCCESS and is_its
 
 
 def _ran(attempt: Attempt, segment: Recalled) -> dict[str, Any]:

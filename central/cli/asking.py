@@ -116,24 +116,3 @@ def rows(answer: Any, key: str) -> list[dict[str, Any]]:
 def show_answer(answer: Any, as_json: bool, words: str) -> None:
     """Print an answer as JSON, or its words."""
     click.echo(json.dumps(answer) if as_json else words)
-
-
-def table(rows_: list[dict[str, Any]]) -> str:
-    """Return rows as aligned text; the columns are the keys, in order of first mention."""
-    if not rows_:
-        return "none"
-    columns = list(dict.fromkeys(key for row in rows_ for key in row))
-    lines = [columns, *([_cell(row.get(column)) for column in columns] for row in rows_)]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return value if isinstance(value, str) else json.dumps(value)

@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from central.cli import shown
-from central.cli.asking import asking, client_of, full_id, rows, show_answer, step_no, table
+from central.cli import shown, shown_tasks
+from central.cli.asking import asking, client_of, full_id, rows, show_answer, step_no
+from central.cli.export import export
+from central.cli.outputs import outputs
+from central.cli.tables import plain as table
+from central.cli.tasks import jobs, tasks
 
 if TYPE_CHECKING:
     from central.submission import Given
@@ -286,22 +290,7 @@ def attempts(
     full = full_id(client, dataset_id)
     asked["step"] = None if step is None else step_no(client, full, step)
     answer = client.get(f"/datasets/{full}/attempts", **asked)
-    show_answer(answer, as_json, "" if as_json else shown.attempts(rows(answer, "attempts")))
-
-
-@group.command()
-@click.argument("dataset_id")
-@click.argument("job", type=click.IntRange(0))
-@click.argument("step")
-@_central
-def tasks(
-    *, dataset_id: str, job: int, step: str, central: str, token_file: Path, as_json: bool
-) -> None:
-    """Show one task: verdict, attempts, provenance, inputs and outputs by digest."""
-    client = client_of(central, token_file)
-    full = full_id(client, dataset_id)
-    answer = client.task(full, job, step_no(client, full, step))
-    show_answer(answer, as_json, json.dumps(answer, indent=1))
+    show_answer(answer, as_json, "" if as_json else shown_tasks.attempts(rows(answer, "attempts")))
 
 
 def _control(name: str, words: str) -> None:
@@ -336,6 +325,10 @@ def _control(name: str, words: str) -> None:
 
 for _name, _words in CONTROLS.items():
     _control(_name, _words)
+group.add_command(export)
+group.add_command(outputs)
+group.add_command(tasks)
+group.add_command(jobs)
 
 
 def job_runs(text: str) -> list[list[int]]:
