@@ -12,6 +12,7 @@ import click
 
 from bundle.client import Client
 from bundle.errors import PulkError
+from central.cli import settings
 
 DATASET_BEGINS = re.compile(r"[a-z2-7]{1,26}")
 STEPS_SHOWN = 20  # where a name fits none
@@ -54,6 +55,7 @@ def asking(*, required: bool) -> Callable[[_F], _F]:
             click.option(
                 "--token-file",
                 envvar="PULK_TOKEN_FILE",
+                default=settings.of("token_file"),
                 show_envvar=True,
                 required=required,
                 type=click.Path(path_type=Path),
@@ -62,6 +64,7 @@ def asking(*, required: bool) -> Callable[[_F], _F]:
             click.option(
                 "--central",
                 envvar="PULK_CENTRAL",
+                default=settings.of("central"),
                 show_envvar=True,
                 required=required,
                 help="Central's URL, such as http://127.0.0.1:7855.",

@@ -15,6 +15,7 @@ import click
 from bundle.client import NoRedirect
 from bundle.errors import PulkError
 from bundle.spool import publish
+from central.cli import settings
 from central.cli.asking import show_answer
 
 TIMEOUT_S = 30.0
@@ -31,10 +32,18 @@ class DeviceLoginFailed(PulkError):
 
 
 @click.command()
-@click.option("--central", envvar="PULK_CENTRAL", show_envvar=True, required=True, help="The URL.")
+@click.option(
+    "--central",
+    envvar="PULK_CENTRAL",
+    default=settings.of("central"),
+    show_envvar=True,
+    required=True,
+    help="The URL.",
+)
 @click.option(
     "--token-file",
     envvar="PULK_TOKEN_FILE",
+    default=settings.of("token_file"),
     show_envvar=True,
     required=True,
     type=click.Path(path_type=Path),

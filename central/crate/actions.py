@@ -16,7 +16,7 @@ from central.crate.facts import CANONICAL, DOCUMENT, Entity, Facts, Row, file_id
 
 STATUS = "http://schema.org/"
 USED = {"wall_ms": "ms", "cpu_ms": "ms", "memory_peak_mib": "MiB", "disk_peak_bytes": "byte"}
-OPEN = frozenset({Verdict.HELD, Verdict.READY, Verdict.LEASED})
+OPEN = (Verdict.READY, Verdict.LEASED)  # what only waits for a failed parent is at its end too
 
 
 def attempts(facts: Facts) -> Iterator[Entity]:
@@ -177,7 +177,8 @@ def _status(row: Row) -> str:
 
 def _of_all(facts: Facts) -> str:
     counts = [one["counts"] for one in facts.counted]
-    if any(one.get(word.value) for one in counts for word in OPEN):
+    is_stopped = bool(facts.about.get("control"))
+    if is_stopped or any(one.get(word.value) for one in counts for word in OPEN):
         return "ActiveActionStatus"
     is_done = all(set(one) <= {Verdict.DONE.value} for one in counts)
     return "CompletedActionStatus" if is_done else "FailedActionStatus"
