@@ -87,7 +87,7 @@ def test_watching_says_in_lines_how_it_is_and_ends_with_the_dataset(production: 
 def test_watching_on_a_narrow_terminal_stays_inside_it_until_interrupted(
     production: Production,
 ) -> None:
-    text = "".join(on_terminal(production, 60, "watch", wanted="rehearsal"))
+    text = "".join(on_terminal(production, 60, "watch", wanted="6/8"))
     lines = [line for line in re.split(r"[\r\n]+", CONTROL.sub("", text)) if line]
     assert any("planted" in line and "6/8" in line for line in lines)
     assert max(map(cells_of, lines)) <= 60
