@@ -45,13 +45,13 @@ from central.core.receipts import Outcome
 from central.errors import UnknownBundle
 from central.home import Home
 from central.pack import OutBundle
-from central.people import People
 from central.persons import OPERATOR
 from central.requests import Submitted
 from central.standing import Standing
 from central.store.opening import open_store
 from central.store.rows import AccessRow
 from central.submission import Given
+from central.telling import Telling
 from central.tokens import take_token
 from central.views import FilePlace
 from central.workings import Workings, load_signer, new_epoch
@@ -65,7 +65,7 @@ OF_ITS_SITE = frozenset({Kind.RESULT.value, Kind.REPORT.value, Kind.TELEMETRY.va
 __all__ = ["Authority", "Disposition", "FilePlace", "OutBundle", "Submitted"]
 
 
-class Authority(People):
+class Authority(Telling):
     """See the module. Made by `open`; closed by `close`."""
 
     def __init__(self, workings: Workings) -> None:

@@ -311,6 +311,23 @@ class ChangedMeanwhile(PulkError):
     remedy = "read it again and repeat the request with its new ETag; nothing was changed"
 
 
+class NotifyRefused(PulkError):
+    """Nobody can be told so: the address is not one that central sends to, or there is none."""
+
+    code = "notify-refused"
+    what = "{reason}"
+    remedy = "give another address, or ask central's administrator; nothing was changed"
+
+
+class NotTold(PulkError):
+    """A notice was not taken by the mail server or webhook. It is sent again later."""
+
+    code = "not-told"
+    transient = True
+    what = "{channel}: {reason}"
+    remedy = "central tries again; look after the receiver if it stays so"
+
+
 class ExportRefused(PulkError):
     """A dataset cannot be exported so: nothing ran yet, or something is in the way."""
 

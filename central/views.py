@@ -55,6 +55,11 @@ class Views:
         self._counts: dict[DatasetId, tuple[int, dict[str, Any]]] = {}
         self._descriptions: dict[bytes, str] = {}  # by the document's digest
 
+    @property
+    def workings(self) -> Workings:
+        """What it reads from."""
+        return self._w
+
     def datasets(self, principal: Principal = OPERATOR, q: str = "") -> list[dict[str, Any]]:
         """Return the datasets that a principal may read, and that have all words of `q`."""
         accesses, words = access.Accesses(self._w.store), q.lower().split()

@@ -48,6 +48,7 @@ COMMANDS: dict[str, Listed] = {
     "import": Listed("central.cli.entry:imports", "Turn other systems' workflows into documents."),
     "keys": Listed("bundle.cli.keys:command", "Root keys, the trust file, rotation, revocation."),
     "login": Listed("central.cli.entry:login", "A token through your identity provider."),
+    "notify": Listed("central.cli.entry:notify", "Be told of your datasets by mail or webhook."),
     "pilot": Listed("pilot.cli:command", "The process on a node that runs tasks."),
     "rehearse": Listed("central.cli.entry:rehearse", "Run any dataset document through the loop."),
     "relay": Listed("relay.cli:command", "The site's side: init, accept, tick, run, status."),

@@ -26,6 +26,7 @@ TREES = {
     "import": "central.cli.imports:group",
     "keys": "bundle.cli.keys:parser",
     "login": "central.cli.login:command",
+    "notify": "central.cli.notify:group",
     "pilot": "pilot.cli:parser",
     "rehearse": "central.cli.rehearse:command",
     "relay": "relay.cli:group",

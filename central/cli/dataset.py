@@ -13,6 +13,7 @@ import click
 from central.cli import shown, shown_tasks
 from central.cli.asking import asking, client_of, full_id, rows, show_answer, step_no
 from central.cli.export import export
+from central.cli.notify import of_dataset as notify
 from central.cli.outputs import outputs
 from central.cli.tables import plain as table
 from central.cli.tasks import jobs, tasks
@@ -329,6 +330,7 @@ group.add_command(export)
 group.add_command(outputs)
 group.add_command(tasks)
 group.add_command(jobs)
+group.add_command(notify)
 
 
 def job_runs(text: str) -> list[list[int]]:

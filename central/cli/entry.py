@@ -52,6 +52,11 @@ def login(arguments: list[str]) -> int:
     return _run("login", "central.cli.login:command", arguments)
 
 
+def notify(arguments: list[str]) -> int:
+    """Run `pulk notify`; return the exit code."""
+    return _run("notify", "central.cli.notify:group", arguments)
+
+
 def token(arguments: list[str]) -> int:
     """Run `pulk token`; return the exit code."""
     return _run("token", "central.cli.token:group", arguments)
