@@ -1,4 +1,4 @@
-"""Who is told what, and when: once as something begins, by addresses that are allowed, and no other."""
+"""Who is told what, and when: once as something begins, by allowed addresses and no others."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_nothing_else_is_posted_to(url: str) -> None:
 @pytest.mark.parametrize(
     "address",
     [
-        *("127.0.0.1", "10.1.2.3", "192.168.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"),
+        *("127.0.0.1", "10.1.2.3", "192.168.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"),  # noqa: S104
         *("224.0.0.1", "::1", "fe80::1%eth0", "fd00::1", "::ffff:127.0.0.1", "2002:7f00:1::"),
         *("64:ff9b:1::1", "64:ff9b::7f00:1", "nonsense", ""),
     ],

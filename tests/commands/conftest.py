@@ -16,9 +16,10 @@ import pytest
 
 from bundle.client import Client
 from central.rehearsal.programs import Program
+from tests.commands.hook import Hook
 from tests.loop.conftest import rehearse
 
-LIMIT_S = 120
+LIMIT_S = 90
 COMMAND = [sys.executable, "-I", "-m", "bundle.cli"]
 DOCUMENT = """\
 schema = 1
@@ -59,6 +60,8 @@ class Production:
     central: Path
     dataset: str
     home: Path
+    hook: Hook
+    hook_url: str
 
     @property
     def url(self) -> str:
@@ -111,11 +114,19 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]
     assert (summary["done"], summary["failed"], summary["lost"]) == (6, 1, 0)
     central = root / "run" / "central"
     (root / "home").mkdir()
+    hook = Hook()
+    web = hook.serve()
+    hook_url = f"http://127.0.0.1:{web.server_address[1]}"
+    keys = f'webhook_hosts = ["{hook_url}"]\nwebhook_private = true\nevery_s = 0.2\n'
+    first = (central / "central.toml").read_text()
+    (central / "central.toml").write_text(first.replace("[notify]\n", f"[notify]\n{keys}"))
     server = Program("serve", ["central", "serve", str(central), "--port", "0"], root)
     server.start()
     try:
-        until((central / "address").exists)
+        until(lambda: (central / "address").exists() or server.ended_badly())
         assert not server.ended_badly(), server.ended_badly()
-        yield Production(central, summary["dataset"], root / "home")
+        yield Production(central, summary["dataset"], root / "home", hook, f"{hook_url}/here")
     finally:
         server.stop()
+        web.shutdown()
+        web.server_close()

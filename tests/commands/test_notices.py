@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import http.server
 import ipaddress
 import json
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -32,11 +30,12 @@ from bundle.dataset.spec import Command, Dataset, Output, Step
 from central.rehearsal.programs import Program
 from tests.central.site import Site, enrolled
 from tests.central.test_http import Served
-from tests.commands.conftest import until
+from tests.commands.conftest import Production, until
+from tests.commands.hook import Hook
 
 pytestmark = pytest.mark.programs
 
-SECRET = "a-password-that-no-log-may-have"
+SECRET = "a-password-that-no-log-may-have"  # noqa: S105
 PATH = "/hook/a-path-that-no-log-may-have"
 
 
@@ -56,42 +55,6 @@ class Mailbox:
             return f"451 later, {SECRET}"
         self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
         return "250 taken"
-
-
-@dataclass
-class Hook:
-    """A web server that notes what is posted, and answers the first ones with 500."""
-
-    refusals: int = 0
-    hang: bool = False
-    posts: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
-    others: int = 0
-
-    def serve(self) -> http.server.ThreadingHTTPServer:
-        """Serve on a free port."""
-        hook = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                hook.posts.append((dict(self.headers), body))
-                is_refused = len(hook.posts) <= hook.refusals
-                self.send_response(302 if is_refused else 204)
-                if is_refused:
-                    self.send_header("Location", "/elsewhere")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def do_GET(self) -> None:
-                hook.others += 1
-                self.send_error(404)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        return server
 
 
 @dataclass
@@ -169,17 +132,18 @@ def world(tmp_path: Path) -> Iterator[World]:
     password.write_text(SECRET)
     mute = f"http://127.0.0.1:{silent.getsockname()[1]}"
     allowed = json.dumps([f"http://127.0.0.1:{port}", mute])
-    with site.home.config.open("a") as file:
-        file.write(
-            f'\n[notify]\nsmtp_host = "127.0.0.1"\nsmtp_port = {mail.port}\nsmtp_tls = "starttls"\n'
-            f'smtp_ca_file = "{certificate}"\nsmtp_user = "pulk"\n'
-            f'smtp_password_file = "{password}"\nmail_from = "pulk@here.example"\n'
-            f'mail_domains = ["lab.example"]\nwebhook_hosts = {allowed}\n'
-            "webhook_private = true\nevery_s = 0.1\n"
-        )
+    keys = (
+        f'smtp_host = "127.0.0.1"\nsmtp_port = {mail.port}\nsmtp_ca_file = "{certificate}"\n'
+        f'smtp_user = "pulk"\nsmtp_password_file = "{password}"\n'
+        f'mail_from = "pulk@here.example"\nmail_domains = ["lab.example"]\n'
+        f"webhook_hosts = {allowed}\nwebhook_private = true\nevery_s = 0.1\n"
+    )
+    first = site.home.config.read_text()
+    site.home.config.write_text(first.replace("[notify]\n", f"[notify]\n{keys}"))
     server = Program("serve", ["central", "serve", str(site.home.root), "--port", "0"], tmp_path)
     server.start()
-    until(site.home.address.exists)
+    until(lambda: site.home.address.exists() or server.ended_badly())
+    assert not server.ended_badly(), server.ended_badly()
     try:
         yield World(site, server, mailbox, hook, port, mute)
     finally:
@@ -282,6 +246,7 @@ def test_silence_of_a_dataset_is_told_to_its_owner_alone_and_once(world: World) 
     until(lambda: posted(world))  # the administrator asked for this one
     assert {one["dataset"] for one in posted(world)} == {dataset}
     world.restart()
+    anna.base = world.admin.base
     other = anna.submit(spec.encode(Dataset(name="two", jobs=1, steps=(step,), seed=1)), "key-2")
     until(lambda: len(world.mailbox.mails) == 2)
     assert other["id"] in world.mailbox.mails[1].get_content()
@@ -317,6 +282,33 @@ def test_a_receiver_that_never_answers_holds_up_no_merge(world: World, tmp_path:
     served = Served(world.site, world.server.process, world.server.log)  # type: ignore[arg-type]
     for number in range(5):
         report = world.site.report(tmp_path, sequence=number, tasks_wanted=1)
-        assert served.put(report)["outcome"] == "merged"
+        assert "merged" in served.put(report).values()
     assert world.admin.health()["ok"] is True
     until(lambda: "a notice was not taken" in world.log())
+
+
+def test_the_end_of_a_dataset_and_its_failures_are_told(production: Production) -> None:
+    events = ("--on", "completion", "--on", "failures", "--failure-rate", "0.1")
+    assert "notify-refused" in production.pulk("notify", "set", "--webhook", "x", code=1).stderr
+    made = production.json("notify", "set", "--webhook", production.hook_url)
+    assert len(made["secret"]) == 64
+    assert production.json("dataset", "notify", production.dataset, *events)["own"] is True
+    try:
+        until(lambda: len(production.hook.posts) >= 2)
+        told = {one["event"]: one for one in map(json.loads, bodies(production.hook))}
+        assert set(told) == {"completion", "failures"}
+        assert told["completion"]["text"].startswith("it ended: 6 of 8 tasks are done; 1 failed")
+        assert "1 of 7 tasks that ended have failed" in told["failures"]["text"]
+        shown = production.pulk("dataset", "notify", production.dataset).stdout
+        assert shown.startswith("of: completion, failures; failures from 10%")
+        key = production.json("notify", "test")["key"]
+        until(lambda: key in {json.loads(one)["key"] for one in bodies(production.hook)})
+    finally:
+        production.pulk("dataset", "notify", production.dataset, "--off")
+        production.pulk("notify", "set", "--webhook", "")
+    assert "you are told of nothing" in production.pulk("notify", "show").stdout
+
+
+def bodies(hook: Hook) -> list[bytes]:
+    """Return the bodies that were posted."""
+    return [body for _, body in hook.posts]
