@@ -18,7 +18,7 @@ demo: $(READY)
 test: $(READY)
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/pytest -q -n 2 -m "not campaign and not programs"
-	$(BIN)/pytest -q -m "programs and not campaign"
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "programs and not campaign"
 
 check: $(READY)
 	@$(MAKE) --no-print-directory lint

@@ -92,16 +92,18 @@ def _quickly(data: bytes, limits: ParseLimits) -> Any:
 
 
 _PLAIN = frozenset({int, str, bytes, bool, type(None)})  # exactly these: no order, no check
+_TEXT = frozenset({str})
 _LISTS = frozenset({list})
 
 
 def _ordered(value: Any) -> Any:
     match value:
         case dict():
-            if not all(isinstance(key, str) for key in value):
-                raise NotEncodable(reason="a map key is not text")
-            keys = sorted(value, key=_utf8)
-            return {key: _ordered(value[key]) for key in keys}
+            _check_keys(value)
+            keys = sorted(value)
+            return {
+                key: one if type(one := value[key]) in _PLAIN else _ordered(one) for key in keys
+            }
         case list() | tuple():
             if _PLAIN.issuperset(map(type, value)):  # most columns: no step per element
                 return list(value)
@@ -123,9 +125,8 @@ def _counted(value: Any, depth_left: int = 1 << 10) -> int:
     match value:
         case dict():
             keys = list(value)
-            if not all(isinstance(key, str) for key in keys):
-                raise NotEncodable(reason="a map key is not text")
-            if keys != sorted(keys, key=_utf8):
+            _check_keys(keys)
+            if keys != sorted(keys):
                 raise NotEncodable(reason="keys out of order")
             count, inner = 1 + len(keys), list(value.values())
         case list():
@@ -152,11 +153,10 @@ def _are_rows(values: Iterable[Any]) -> bool:
     )
 
 
-def _utf8(key: str) -> bytes:
-    try:
-        return key.encode()
-    except UnicodeEncodeError as error:
-        raise NotEncodable(reason="a map key is not valid Unicode") from error
+def _check_keys(keys: Iterable[Any]) -> None:
+    """Raise NotEncodable unless all are text. Texts compare as their bytes in UTF-8 do."""
+    if not _TEXT.issuperset(map(type, keys)) and not all(isinstance(key, str) for key in keys):
+        raise NotEncodable(reason="a map key is not text")
 
 
 def _survey(data: bytes, limits: ParseLimits, where: str) -> int:

@@ -1,6 +1,6 @@
 """Whose datasets are, who sees them, and what their owners have in use.
 
-Said by people, so it is in backups, not in the archive: a dataset of which nobody said anything is
+Each word on that is part of a commit; the newest counts. A dataset of which nobody said anything is
 its submitter's if a user signed its submission, else nobody's, and seen by production and admin.
 """
 
@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from bundle.dataset.spec import Dataset
-from bundle.ids import DatasetId
+from bundle.ids import DatasetId, Epoch
 from central import persons
 from central.core.allowance import Used, exceeded
 from central.core.authorise import Principal, Resource, Role, Visibility
+from central.core.commit import Access, Commit, told
 from central.core.facts import Verdict
 from central.errors import AccessRefused, QuotaExceeded
+from central.joining import publish_commit
 from central.store.protocol import Store
 from central.store.rows import AccessRow, DatasetRow
 from central.workings import Workings
@@ -59,12 +61,39 @@ def shown(row: AccessRow) -> dict[str, Any]:
     return {"owner": row.owner or None, "group": row.group or None, "visibility": row.visibility}
 
 
-def claim(workings: Workings, dataset: DatasetId, by: Principal, asked: AccessRow | None) -> None:
-    """Note whose a new dataset is: nobody's where who works in central's folder submits it."""
-    if (by.no or asked) and workings.store.people.access(dataset) is None:
-        row = asked or AccessRow(dataset, by.name, "", Visibility.PRIVATE.value)
-        owner = by.name if by.no else ""
-        workings.store.people.save_access(row._replace(dataset=dataset, owner=owner))
+def first(by: Principal, asked: AccessRow | None) -> AccessRow | None:
+    """Return whose a new dataset is: None, nobody's, where central's folder's own user makes it."""
+    if not by.no and asked is None:
+        return None
+    row = asked or AccessRow(DatasetId(""), "", "", Visibility.PRIVATE.value)
+    return row._replace(owner=by.name if by.no else "")
+
+
+def claim(workings: Workings, dataset: DatasetId, row: AccessRow | None) -> None:
+    """Note whose a dataset is that came home without that: who repeats its submission claims it."""
+    if row is not None and workings.store.people.access(dataset) is None:
+        _say(workings, row._replace(dataset=dataset))
+
+
+def fact(row: AccessRow, epoch: Epoch, number: int) -> Access:
+    """Return what a commit says of whose a dataset is."""
+    at = told(epoch, number)
+    return Access(row.dataset, row.owner, row.group, Visibility(row.visibility), at)
+
+
+def join(workings: Workings, said: Access) -> None:
+    """Note what a commit said; nothing where a newer one said something else."""
+    row = AccessRow(said.dataset, said.owner, said.group, said.visibility.value, said.told)
+    workings.store.people.save_access(row)
+
+
+def _say(workings: Workings, row: AccessRow) -> None:
+    """Make the commit that says whose a dataset is; inside a transaction."""
+    number = workings.store.bundles.head(workings.epoch) + 1
+    said = fact(row, workings.epoch, number)
+    publish_commit(
+        workings, Commit(access=(said,)), number, join=lambda _bundle, _no: join(workings, said)
+    )
 
 
 def share(
@@ -89,7 +118,7 @@ def share(
         if visibility is not None:
             row = row._replace(visibility=visibility.value)
         check(by, row)
-        workings.store.people.save_access(row)
+        _say(workings, row)
         workings.stir(workings.dataset(dataset).no)  # its owner may be charged for it
         return row
 

@@ -10,7 +10,7 @@ from bundle.records.head import OUTVOTED
 from bundle.records.report import Report
 from bundle.wire.manifest import Manifest
 from bundle.wire.read import OpenBundle
-from central import epochs
+from central import access, epochs
 from central.core import commit as commits
 from central.core import newest
 from central.core.commit import Commit
@@ -147,6 +147,8 @@ def join_commit(workings: Workings, commit: Commit, documents: dict[bytes, bytes
     for site in commit.presumed:
         end_leases_of(joining, site)
     joining.finish(no)
+    for said in commit.access:
+        access.join(workings, said)
 
 
 def join_controls(

@@ -44,6 +44,7 @@ from central.core.facts import ControlWord
 from central.core.receipts import Outcome
 from central.errors import UnknownBundle
 from central.home import Home
+from central.informing import Informing
 from central.pack import OutBundle
 from central.persons import OPERATOR
 from central.requests import Submitted
@@ -51,7 +52,6 @@ from central.standing import Standing
 from central.store.opening import open_store
 from central.store.rows import AccessRow
 from central.submission import Given
-from central.telling import Telling
 from central.tokens import take_token
 from central.views import FilePlace
 from central.workings import Workings, load_signer, new_epoch
@@ -65,7 +65,7 @@ OF_ITS_SITE = frozenset({Kind.RESULT.value, Kind.REPORT.value, Kind.TELEMETRY.va
 __all__ = ["Authority", "Disposition", "FilePlace", "OutBundle", "Submitted"]
 
 
-class Authority(Telling):
+class Authority(Informing):
     """See the module. Made by `open`; closed by `close`."""
 
     def __init__(self, workings: Workings) -> None:
@@ -145,8 +145,9 @@ class Authority(Telling):
                 if asked is not None:
                     access.check(by, asked)
             given = Given(raw, cosignature)
-            made = requests.submit(self._w, given, idempotency_key, token_id)
-            access.claim(self._w, made.id, by, asked)
+            said = access.first(by, asked)
+            made = requests.submit(self._w, given, idempotency_key, token_id, said)
+            access.claim(self._w, made.id, said)
             act.on(made.id, tasks=made.tasks, digest=made.digest.hex())
             return made
 
@@ -227,6 +228,13 @@ class Authority(Telling):
             self._marks.changed(SiteName(row.producer))
         elif row is not None or found.outcome is not Outcome.REFUSED:
             self._marks.changed()
+
+    def owe(self, sites: set[SiteName]) -> None:
+        """Have the next bundle for each of these sites come though it says nothing but receipts."""
+        with self._changing(), self._w.transaction():
+            known = {row.name for row in self._w.store.bundles.sites()}
+            for site in sorted(sites & known):
+                self._w.store.bundles.add_news(site)
 
     def check(self, path: Path) -> None:
         """Verify a bundle file up to its signatures. Raises BundleRefused, some are Parkable."""

@@ -37,7 +37,7 @@ def leased(
         found.insert(
             0, Obstacle(Code.SITE_SILENT, text, remedy=remedy, site=lease.site, until_us=until)
         )
-    if not _has_arrived(workings, lease):
+    if not has_arrived(workings, lease):
         text = f"its work bundle {lease.work[:12]} has not been fetched by {lease.site}"
         remedy = "run `pulk relay tick` there, or carry it: `pulk central exchange DIR IN OUT`"
         found.insert(0, Obstacle(Code.NOT_FETCHED, text, remedy=remedy, site=lease.site))
@@ -99,7 +99,8 @@ def _lease_of(workings: Workings, row: DatasetRow, state: TaskRow) -> LeaseRow |
     return None
 
 
-def _has_arrived(workings: Workings, lease: LeaseRow) -> bool:
+def has_arrived(workings: Workings, lease: LeaseRow) -> bool:
+    """Return whether a site said that a lease's work bundle came there."""
     work = workings.store.bundles.bundle(lease.work)
     raw = workings.store.bundles.site(lease.site).received
     rows = canonical.decode(raw, STATE_LIMITS, where="received") if raw else []

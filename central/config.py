@@ -110,6 +110,8 @@ class HttpSection(_Section):
     host: Annotated[str, Field(min_length=1, max_length=255)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 7855  # P-U-L-K on a telephone
     upload_bytes_max: Annotated[int, Field(ge=1, le=BUNDLE_BYTES_MAX)] = BUNDLE_BYTES_MAX
+    partial_bytes_max: Annotated[int, Field(ge=0, le=2**50)] = BUNDLE_BYTES_MAX
+    wait_s_max: Annotated[int, Field(ge=0, le=600)] = 50
     concurrent_uploads: Annotated[int, Field(ge=1, le=1024)] = 32
     site_uploads_max: Annotated[int, Field(ge=1, le=1024)] = 4
     connections_max: Annotated[int, Field(ge=16, le=1_000_000)] = 12_000
@@ -271,6 +273,8 @@ copies = {copies}  # devices that must hold a bundle before a site may delete it
 # host = "{http.host}"  # put a TLS proxy in front before you open it to a network
 # port = {http.port}  # 0: any free one, another at each start; the file `address` names it
 # upload_bytes_max = {http.upload_bytes_max}
+# partial_bytes_max = {http.partial_bytes_max}  # of uploads that broke off and wait for the rest
+# wait_s_max = {http.wait_s_max}  # how long a site that asks for it waits for news; 0: not at all
 # concurrent_uploads = {http.concurrent_uploads}  # bodies under way at once
 # site_uploads_max = {http.site_uploads_max}  # of them, those of one site
 # connections_max = {http.connections_max}

@@ -54,6 +54,17 @@ class MissingDataset(BundleRefused, Parkable):
     remedy = "keep it: it is merged once the document arrives"
 
 
+class TooManyStrangers(PulkError):
+    """So many bundles of signers that are not known wait here that no more is kept.
+
+    Look at the folder `parked`, enrol whom you know, and remove the rest by hand.
+    """
+
+    code = "too-many-strangers"
+    what = "too much waits of signers that are not known here: {reason}"
+    remedy = "look at what lies in `parked`; what its sender keeps comes again"
+
+
 class ArchiveIncomplete(PulkError):
     """An archived bundle is needed and can't be read. Nothing is lost: put its file back."""
 

@@ -14,7 +14,7 @@ from bundle.trust import fingerprint, quickstart, versions
 from central import config as configs
 
 TOKEN_BYTES = 32
-FOLDERS = ("archive", "parked", "quarantine", "uploads", "deltas")
+FOLDERS = ("archive", "parked", "quarantine", "uploads", "partial", "deltas")
 
 
 class AlreadyMade(PulkError):
@@ -74,6 +74,11 @@ class Home:
     def uploads(self) -> Path:
         """Files under way; what lies here while no server runs is nothing."""
         return self.root / "uploads"
+
+    @property
+    def partial(self) -> Path:
+        """Beginnings of uploads that broke off; they may be removed at any time."""
+        return self.root / "partial"
 
     @property
     def deltas(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import stat
@@ -11,19 +12,21 @@ from pathlib import Path
 
 from bundle.digest import file_digest
 from bundle.ids import BundleId, DatasetId, LeaseId
-from bundle.limits import MIB
+from bundle.limits import GIB, MIB
 from bundle.spool import publish
 from bundle.wire.errors import BundleRefused, Parkable
 from bundle.wire.manifest import Manifest
 from bundle.wire.read import OpenBundle
 from central.archive import SUFFIX
 from central.core.receipts import Outcome
-from central.errors import MissingDataset, MissingLease
+from central.errors import MissingDataset, MissingLease, TooManyStrangers
 from central.noting import bundle_row, note_receipt
 from central.store.rows import BundleRow
 from central.workings import Workings
 
 COMPARED_BYTES_MAX = 64 * MIB
+STRANGERS_MAX = 1000  # of both: files, and bytes, of signers that are not known
+STRANGERS_BYTES_MAX = 64 * GIB
 STRANGER = "unverified"  # starts the names of files that are kept without a known signer
 _LOG = logging.getLogger(__name__)
 
@@ -73,7 +76,12 @@ def set_aside(workings: Workings, path: Path, error: BundleRefused) -> Dispositi
     """Keep a file of which not even the signature holds; nothing is told by receipt."""
     parkable = isinstance(error, Parkable)
     folder = workings.home.parked if parkable else workings.home.quarantine
-    _keep(path, folder / f"{STRANGER}-{error.code}-{_told_apart(path)}{SUFFIX}")
+    target = folder / f"{STRANGER}-{error.code}-{_told_apart(path)}{SUFFIX}"
+    if parkable and path != target and not target.exists() and _is_full(workings, path):
+        full = TooManyStrangers(where=str(path), reason=error.text())
+        _LOG.warning("a stranger's bundle is not kept", extra={"reason": full.text()})
+        return Disposition(Outcome.REFUSED, full.code, full.text())
+    _keep(path, target)
     if not parkable:
         with workings.transaction():
             workings.store.bundles.tally("rejected")
@@ -108,6 +116,16 @@ def sweep(workings: Workings) -> None:
 def strangers(workings: Workings) -> list[Path]:
     """Return the parked files whose signer was not known; nothing of them is verified."""
     return sorted(workings.home.parked.glob(f"{STRANGER}-*{SUFFIX}"))
+
+
+def _is_full(workings: Workings, path: Path) -> bool:
+    """Return whether no more is kept of signers that are not known; anybody can bring that."""
+    count, total = 0, path.lstat().st_size
+    for one in strangers(workings):
+        with contextlib.suppress(FileNotFoundError):  # another process took it
+            total += one.lstat().st_size
+            count += 1
+    return count >= STRANGERS_MAX or total > STRANGERS_BYTES_MAX
 
 
 def _told_apart(path: Path) -> str:

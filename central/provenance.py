@@ -17,7 +17,6 @@ from central.attempts import Found, attempt_row, attempts_of
 from central.core.changes import implied_row
 from central.core.dag import Dag
 from central.core.facts import Place, TaskRow
-from central.errors import UnknownTask
 from central.state.reading import Reading
 from central.state.recall import Recalled
 from central.store.rows import DatasetRow, Outputs
@@ -29,11 +28,7 @@ YEAR_10000_US = 253_402_300_800_000_000
 
 def story(workings: Workings, task: Task) -> dict[str, Any]:
     """Return verdict, attempts, inputs and outputs by digest, and where and how it ran."""
-    row = workings.dataset(task.dataset)
-    dag = workings.dag(row.digest)
-    place = (task.step, task.job)
-    if not dag.holds(place):
-        raise UnknownTask(task=str(task))
+    row, dag, place = workings.task(task)
     reading = Reading(workings, row)
     parents = _parents(dag, place)
     rows = {one.place: one for one in reading.rows([*parents, place], outcomes=True)}

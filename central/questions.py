@@ -124,6 +124,11 @@ class Questions(Identity):
         with self._readers.views() as views:
             return views.task(task)
 
+    def tell(self, task: Task) -> dict[str, Any]:
+        """Return what happened to a task, in order. Raises UnknownTask."""
+        with self._readers.views() as views:
+            return views.tell(task)
+
     def file(self, sha256: bytes) -> FilePlace:
         """Return where an output lies that travelled home. Raises UnknownFile."""
         with self._readers.views() as views:

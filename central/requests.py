@@ -13,14 +13,14 @@ from bundle.ids import DATASET_ID_BYTES, BundleId, DatasetId, SiteName, dataset_
 from bundle.intervals import IntervalSet
 from bundle.limits import SMALL_LIMITS
 from bundle.wire.write import ChunkSource
-from central import cosignatures
+from central import access, cosignatures
 from central.arriving import end_leases_of, join_controls
 from central.core.commit import Commit, Remembered, Submission
 from central.core.controls import ControlWord, make_control, make_reset
 from central.core.facts import Control, Place
 from central.errors import BadControl, IdempotencyConflict, UnknownSite
 from central.joining import Joining, publish_commit
-from central.store.rows import DatasetRow
+from central.store.rows import AccessRow, DatasetRow
 from central.submission import Given
 from central.workings import Workings
 
@@ -37,8 +37,12 @@ class Submitted:
     jobs: int
 
 
-def submit(workings: Workings, given: Given, key: str, token: int) -> Submitted:
+def submit(
+    workings: Workings, given: Given, key: str, token: int, said: AccessRow | None = None
+) -> Submitted:
     """Take a dataset's canonical document; the same key gives the same dataset.
+
+    `said`: whose a new one is and who sees it.
 
     Raises NotCanonical, WrongShape, DatasetRefused, CosignatureRefused, IdempotencyConflict.
     """
@@ -49,11 +53,13 @@ def submit(workings: Workings, given: Given, key: str, token: int) -> Submitted:
         if known is not None:
             dataset = DatasetId(known.text("dataset"))
         else:
-            dataset = _submit(workings, given, document_digest, (token, key))
+            dataset = _submit(workings, given, document_digest, (token, key), said)
     return Submitted(dataset, document_digest, of.dataset.tasks(), of.dataset.jobs)
 
 
-def _submit(workings: Workings, given: Given, document_digest: bytes, key: Key) -> DatasetId:
+def _submit(
+    workings: Workings, given: Given, document_digest: bytes, key: Key, said: AccessRow | None
+) -> DatasetId:
     """Inside a transaction: make the commit, add the dataset."""
     dataset = dataset_id(os.urandom(DATASET_ID_BYTES))
     now_us = workings.clock_us()
@@ -61,17 +67,21 @@ def _submit(workings: Workings, given: Given, document_digest: bytes, key: Key) 
     submission = Submission(dataset, document_digest, now_us, given.user)
     kept = Remembered(*key, _request(given, document_digest), answer)
     cosigned = cosignatures.check(document_digest, given.cosignature)
+    number = workings.store.bundles.head(workings.epoch) + 1
+    rows = () if said is None else (said._replace(dataset=dataset),)
+    of = tuple(access.fact(row, workings.epoch, number) for row in rows)
 
     def join(bundle: BundleId, no: int) -> None:
         del bundle, no
         Joining(workings, live=True).learn_submission(submission, given.raw)
         cosignatures.keep(workings, cosigned)
+        for one in of:
+            access.join(workings, one)
         workings.store.people.remember(kept.token, kept.key, kept.request, kept.answer)
 
     attached = [ChunkSource("dataset", dataset, 1, given.raw)]
     attached += [cosignatures.chunk(one) for one in cosigned]
-    commit = Commit(submissions=(submission,), remembered=(kept,))
-    number = workings.store.bundles.head(workings.epoch) + 1
+    commit = Commit(submissions=(submission,), remembered=(kept,), access=of)
     publish_commit(workings, commit, number, attached, join)
     workings.version += 1
     return dataset

@@ -16,12 +16,16 @@ from bundle.media.gaps import numbers
 from bundle.media.goods import goods_of
 from bundle.media.take import Became, Reception, take
 from bundle.media.take import Came as Taken
-from bundle.wire.manifest import CENTRAL, CENTRALS_OWN
+from bundle.wire.manifest import CENTRAL, CENTRALS_OWN, SITES_OWN
 from central.authority import Authority
+from central.core.receipts import Outcome
 from central.home import Home
 from central.parking import Disposition
 
 SUFFIX = ".pulk"
+KEPT = frozenset({Outcome.MERGED.value, Outcome.PARKED.value})
+ANSWERED = (Became.LANDED, Became.KNOWN)
+CUSTODY = ".custody"  # a hop's record beside a bundle
 PARTS = "parts"  # a folder of central's: parts of sites' bundles that wait for the rest
 CARRIED = "carried"  # what went out on media, so that the next one goes on
 
@@ -53,16 +57,40 @@ class Left:
 
 
 def absorb_all(
-    authority: Authority, home: Home, source: Path, *, progress: Progress = silent
+    authority: Authority,
+    home: Home,
+    source: Path,
+    *,
+    remove: bool = False,
+    progress: Progress = silent,
 ) -> list[Came]:
-    """Take every bundle below a directory, whatever it is called; nothing there is changed.
+    """Take every bundle below a directory, whatever it is called.
 
-    Raises MediumFailed.
+    Nothing there is changed, unless `remove`: then what central has in its own custody now goes.
+
+    Each site that brought anything is to have an answer: without it what it brought comes again
+    with every trip. Raises MediumFailed.
     """
     came: list[Came] = []
+    owed: set[SiteName] = set()
     for one in take(source, _reception(authority, home, progress)):
-        came += _absorb(authority, one)
+        found = list(_absorb(authority, one))
+        came += found
+        if one.became in ANSWERED and one.facts is not None and one.facts.kind in SITES_OWN:
+            owed.add(SiteName(one.facts.producer))
+        if remove and (one.became is Became.KNOWN or {row.outcome for row in found} & KEPT):
+            _remove(source, one)
+    if owed:
+        authority.owe(owed)
     return came
+
+
+def _remove(source: Path, one: Taken) -> None:
+    """Remove the files of a bundle from an exchange folder, and who carried it."""
+    with failing("removing", source):
+        for name in one.files:
+            (source / name).unlink(missing_ok=True)
+            (source / name).with_suffix(CUSTODY).unlink(missing_ok=True)
 
 
 def leave_outboxes(

@@ -21,6 +21,7 @@ from central import (
     provenance,
     silence,
     teaching,
+    tell,
 )
 from central import document as documents
 from central import users as keys
@@ -199,6 +200,10 @@ class Views:
         story = provenance.story(self._w, task)
         row = self._w.dataset(task.dataset)
         return story | {"retry": histories.shown(self._w, row, (task.step, task.job))}
+
+    def tell(self, task: Task) -> dict[str, Any]:
+        """Return what happened to a task, in order. Raises UnknownTask."""
+        return tell.tell(self._w, task)
 
     def file(self, sha256: bytes) -> FilePlace:
         """Return where a file lies. Raises UnknownFile."""

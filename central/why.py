@@ -22,7 +22,6 @@ from central.core.facts import Place, TaskRow, Verdict
 from central.core.matching import Needs
 from central.core.obstacles import Code, Obstacle
 from central.core.order import Usage
-from central.errors import UnknownTask
 from central.looking import maximum
 from central.state.reading import Reading
 from central.store.rows import DatasetRow, SiteRow
@@ -69,11 +68,7 @@ class _Asked:
     @classmethod
     def of(cls, workings: Workings, board: Board, task: Task) -> _Asked:
         """Look a task up. Raises UnknownDataset, UnknownTask."""
-        row = workings.dataset(task.dataset)
-        dag = workings.dag(row.digest)
-        place = (task.step, task.job)
-        if not dag.holds(place):
-            raise UnknownTask(task=str(task))
+        row, dag, place = workings.task(task)
         return cls(workings, board, row, dag, place)
 
     def because(self) -> tuple[Obstacle, ...]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from bundle.dataset import graph, spec
 from bundle.digest import digest
 from bundle.errors import PulkError
-from bundle.ids import EPOCH_NONCE_BYTES, BundleId, DatasetId, Epoch, SiteName, StreamId
+from bundle.ids import EPOCH_NONCE_BYTES, BundleId, DatasetId, Epoch, SiteName, StreamId, Task
 from bundle.records import lease as leases
 from bundle.records.lease import Lease
 from bundle.trust import trust_file
@@ -25,7 +25,7 @@ from central.archive import Archive
 from central.config import Config
 from central.core.controls import Controls
 from central.core.dag import Dag
-from central.core.facts import Control
+from central.core.facts import Control, Place
 from central.errors import (
     DatabaseBusy,
     DatabaseTrouble,
@@ -33,6 +33,7 @@ from central.errors import (
     SetBack,
     SignerNotInForce,
     UnknownDataset,
+    UnknownTask,
 )
 from central.home import Home
 from central.state import leased
@@ -256,6 +257,14 @@ class Workings:
         if row is None:
             raise UnknownDataset(dataset=dataset)
         return row
+
+    def task(self, task: Task) -> tuple[DatasetRow, Dag, Place]:
+        """Return a task's dataset, its dag, its place. Raises UnknownDataset, UnknownTask."""
+        row = self.dataset(task.dataset)
+        dag, place = self.dag(row.digest), (task.step, task.job)
+        if not dag.holds(place):
+            raise UnknownTask(task=str(task))
+        return row, dag, place
 
     def controls(self, row: DatasetRow) -> Controls:
         """Return all controls of a dataset, joined."""

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import time
@@ -152,6 +151,8 @@ def _write_grant(grant: Mapping[str, Any]) -> None:
         "memory_mib": grant["memory_mib"],
         "cores": grant["cpus"],
     }
+    import json  # few tasks have a grant
+
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with contextlib.suppress(OSError):
         with contextlib.suppress(FileNotFoundError):

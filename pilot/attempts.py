@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bundle.dataset.spec import Step
@@ -15,7 +15,7 @@ from bundle.spool.records import Begun
 from pilot.claims import Claimed
 from pilot.core.agenda import Agenda, Start
 from pilot.core.asides import recorded
-from pilot.core.fate import judge, seen_from_wire
+from pilot.core.fate import Stop, judge, seen_from_wire
 from pilot.core.provenance import Provenance
 from pilot.recorder import GROUP_ATTEMPTS_MAX, Group
 
@@ -80,9 +80,19 @@ def begun(running: Running, slot: int) -> Begun:
     return Begun(running.local, job, step, generation, slot, *at)
 
 
-def ended(running: Running, reply: Mapping[str, Any], slot: int, provenance: Provenance) -> Attempt:
+def ended(
+    running: Running,
+    reply: Mapping[str, Any],
+    slot: int,
+    provenance: Provenance,
+    *,
+    pilot_told: Stop = Stop.NONE,
+) -> Attempt:
     """Return the record of an attempt that a slot reported."""
-    fate, evidence = judge(seen_from_wire(reply))
+    seen = seen_from_wire(reply)
+    if pilot_told is not Stop.NONE:  # told apart: a copy costs more than the rest of this
+        seen = replace(seen, pilot_told=pilot_told)
+    fate, evidence = judge(seen)
     outputs = tuple((file, size) for file, size in reply.get("outputs", ()))
     return Attempt(
         job=running.start.place[1],

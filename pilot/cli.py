@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 SLOTS_MAX = 1024
@@ -106,7 +105,6 @@ def _run(given: argparse.Namespace) -> None:
     from pilot.staging.child import Places
 
     os.umask(0o077)
-    kernel.hide_memory()  # it will hold the pilot's key
     spool = Spool(given.spool.resolve())
     pilot_run = PilotRun(os.urandom(PILOT_RUN_BYTES))
     own = spool.claimed(pilot_run)
@@ -115,8 +113,9 @@ def _run(given: argparse.Namespace) -> None:
         path.mkdir(mode=0o700, parents=True)
     places = Places(brought, handed, spool.folder("data"))
     slots = Slots(folder, places.data, (brought, handed), given.slots)
+    kernel.hide_memory()  # it will hold the pilot's key
 
-    # What takes long to import comes after: the slots settle in meanwhile.
+    # What takes long to import comes after, the code that signs too: the slots settle in meanwhile.
     from pilot.config import load
 
     site = load(given.config)
@@ -163,6 +162,8 @@ def _moment(text: str) -> int:
     """UTC microseconds."""
     if text.isascii() and text.isdecimal():
         return int(text) * 1_000_000
+    from datetime import datetime
+
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         raise argparse.ArgumentTypeError(f"{text} has no offset: write it with Z")

@@ -50,19 +50,11 @@ def load(path: Path | None) -> Site:
 
 
 def _staging(staging: dict[str, Any], path: Path) -> Staging:
-    usual = Staging()
-
-    def number(name: str, default: int, least: int) -> int:
-        found = staging.get(name, default)
-        if isinstance(found, int) and not isinstance(found, bool) and found >= least:
-            return found
-        reason = f"it is no whole number of at least {least}"
-        raise ConfigRefused(where=f"{path}: staging.{name}", reason=reason)
-
+    usual, where = Staging(), f"{path}: staging"
     return Staging(
-        bytes_per_s=number("bytes_per_s", usual.bytes_per_s, 0),
-        at_once=number("at_once", usual.at_once, 1),
-        ahead_bytes_max=number("ahead_bytes_max", usual.ahead_bytes_max, 0),
+        bytes_per_s=_whole(staging, "bytes_per_s", usual.bytes_per_s, 0, where),
+        at_once=_whole(staging, "at_once", usual.at_once, 1, where),
+        ahead_bytes_max=_whole(staging, "ahead_bytes_max", usual.ahead_bytes_max, 0, where),
     )
 
 
@@ -108,7 +100,7 @@ def _software(tasks: dict[str, Any], environment: dict[str, str], path: Path) ->
 
 def _holding(tasks: dict[str, Any], site: dict[str, Any], path: Path) -> Holding:
     """Read how tasks are held. The folder of the file itself, a relay's home, is hidden."""
-    usual = Holding()
+    usual, where = Holding(), f"{path}: tasks"
     try:
         isolation = Isolation(tasks.get("isolation", usual.isolation))
     except ValueError:
@@ -126,9 +118,9 @@ def _holding(tasks: dict[str, Any], site: dict[str, Any], path: Path) -> Holding
         visible=(*_folders(tasks, "visible", path), *_image_folders(tasks, path)),
         writable=_folders(tasks, "writable", path),
         network=network,
-        processes_max=_count(tasks, "processes_max", usual.processes_max, path),
-        files_max=_count(tasks, "files_max", usual.files_max, path),
-        ram_bytes=_count(tasks, "ram_bytes", usual.ram_bytes, path),
+        processes_max=_whole(tasks, "processes_max", usual.processes_max, 1, where),
+        files_max=_whole(tasks, "files_max", usual.files_max, 1, where),
+        ram_bytes=_whole(tasks, "ram_bytes", usual.ram_bytes, 1, where),
     )
 
 
@@ -139,11 +131,13 @@ def _folders(tasks: dict[str, Any], name: str, path: Path) -> tuple[str, ...]:
     raise ConfigRefused(where=f"{path}: tasks.{name}", reason="it is no list of absolute paths")
 
 
-def _count(tasks: dict[str, Any], name: str, usual: int, path: Path) -> int:
-    found = tasks.get(name, usual)
-    if isinstance(found, int) and found > 0:
+def _whole(values: dict[str, Any], name: str, usual: int, least: int, where: str) -> int:
+    """Return a whole number of a table; `true` is none. Raises ConfigRefused."""
+    found = values.get(name, usual)
+    if isinstance(found, int) and not isinstance(found, bool) and found >= least:
         return found
-    raise ConfigRefused(where=f"{path}: tasks.{name}", reason="it is no whole number above 0")
+    reason = f"it is no whole number of at least {least}"
+    raise ConfigRefused(where=f"{where}.{name}", reason=reason)
 
 
 def read(path: Path) -> dict[str, Any]:

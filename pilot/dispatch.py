@@ -8,21 +8,21 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bundle.errors import PulkError
 from bundle.fates import Fate
 from bundle.ids import PilotRun
 from bundle.records.attempt import Attempt
-from pilot.attempts import OpenShard, Running, asked, begun, ended, lost
+from pilot.asking import Asking, NotAsked
+from pilot.attempts import OpenShard, Running, ended, lost
 from pilot.beside import Beside
 from pilot.checkpoints import Checkpoints
 from pilot.core.batching import Batching
-from pilot.core.fate import Stop
-from pilot.core.holding import allows, denied
+from pilot.core.fate import Stop, may_be_a_schedulers
 from pilot.core.lineage import ended as ended_of
 from pilot.core.packing import Packing
 from pilot.core.provenance import Provenance
-from pilot.core.request import Site, request
+from pilot.core.request import Site
 from pilot.discovery.system import memory_groups
+from pilot.flight import Flight
 from pilot.giving import Given, Giving
 from pilot.holdings import Held, Holdings
 from pilot.recorder import Started
@@ -35,14 +35,19 @@ from pilot.watching.limits import MIB
 from pilot.watching.node_watch import NodeWatch
 
 DEATHS_MAX = 5  # of one slot in a row, without an attempt that ended in between
+LISTEN_S, LISTEN_AGAIN_S = 0.5, 10.0  # for a signal of its own, behind one that ended a task
 
 log = logging.getLogger("pulk.pilot")
 
 OnEnd = Callable[[OpenShard, Attempt, bytes, bytes], None]  # log, time series
+OnBegin = Callable[[Started], None]
 
 
 class Dispatch:
-    """The attempts of one pilot. `on_end` is called with every attempt that ended."""
+    """The attempts of one pilot.
+
+    `on_begin` is called with attempts before a slot hears of them, `on_end` with each that ended.
+    """
 
     def __init__(
         self,
@@ -52,33 +57,32 @@ class Dispatch:
         site: Site,
         holdings: Holdings,
         packing: Packing,
+        on_begin: OnBegin,
         on_end: OnEnd,
         checkpoints: Checkpoints,
         flow: Flow,
     ) -> None:
         """Start with slots that have not said yet how they settled in."""
         self.end_us = 0  # when tasks are stopped: nothing starts that can't end before; 0: never
+        self._listen_at_s = 0.0
+        self.pilot_told = Stop.NONE  # why a signal told the pilot to end
         self.beside = Beside(checkpoints, Stretching(holdings, slots), packing, pilot_run)
-        self.running: dict[int, Running] = {}
-        self._suspects: set[int] = set()  # of those that run; see `retry.is_suspect`
-        self._started = Started()
+        self.flight = Flight(slots.all)
         self._flow = flow
         self._slots = slots
         self._selector = selector
         self._pilot_run = pilot_run
-        self._variables = site.variables()
+        self._asking = Asking(site, pilot_run, holdings.node)
         self._provenance = Provenance(site.words())
-        self._holding, self._containers = site.holding, site.containers
-        self._on_end = on_end
+        self._holding = site.holding
+        self._on_begin, self._on_end = on_begin, on_end
         memory_bytes, free = holdings.node.memory_mib * MIB, FreeMemory(memory_groups())
         self.watch = NodeWatch(memory_bytes, free, Gpus(), self._tell)
         self._free: list[int] = []
-        self._in_slot: dict[int, list[int]] = {number: [] for number in slots.all}
         self._holdings, self._packing = holdings, packing
         self._deaths = dict.fromkeys(slots.all, 0)
         self._batching = Batching(packing.durations)
         self._giving = Giving(packing, self._batching, flow, len(slots.all))
-        self._local = 0
 
     @property
     def has_free_slot(self) -> bool:
@@ -116,7 +120,7 @@ class Dispatch:
                 shard.agenda.wake(now_us)
         if self._flow.is_full:
             return False
-        waits = bool(self._suspects) or not suspects
+        waits = self.flight.has_suspect or not suspects
         chosen = self._packing.next(
             self.beside.stretching.offered(self._holdings.room),
             now_us,
@@ -131,37 +135,26 @@ class Dispatch:
         self._send(number, given, self._hold(number, given[0], now_us))
         return True
 
-    def take_started(self) -> Started | None:
-        """Return what began, and what was handed back, since the last call; None for nothing."""
-        if not (self._started.begun or self._started.back):
-            return None
-        news, self._started = self._started, Started()
-        return news
+    def tell_news(self) -> None:
+        """Tell what began, and what was handed back, since the last call."""
+        if (news := self.flight.news()) is not None:
+            self._on_begin(news)
 
     def stop(self, stop: Stop, evidence: str, shard: OpenShard | None = None) -> None:
         """Stop whatever runs, or what runs of one shard."""
         message = {"stop": str(stop), "evidence": evidence}
         if shard is None:
             self._flow.stop(stop, evidence)
-        for number, attempts in self._in_slot.items():
-            if shard is None and attempts:
+        for number, some in self.flight.by_slot().items():
+            if shard is None:
                 self._slots.all[number].send(message)
-            for local in attempts if shard is not None else ():
-                if self.running[local].shard is shard:
-                    self._slots.all[number].send(message | {"local": local})
-
-    def keepers(self) -> dict[int, int]:
-        """Return what runs and can leave a checkpoint: local numbers, with their slots."""
-        return {
-            local: number
-            for number, attempts in self._in_slot.items()
-            for local in attempts
-            if self.running[local].step.checkpoint.files
-        }
+            for running in some if shard is not None else ():
+                if running.shard is shard:
+                    self._slots.all[number].send(message | {"local": running.local})
 
     def ask_for_checkpoints(self) -> None:
         """Ask whatever runs and can leave a checkpoint for it."""
-        for local, number in self.keepers().items():
+        for local, number in self.flight.keepers().items():
             self._slots.all[number].send({"checkpoint": True, "local": local})
 
     def grow(self, *, keeps: bool) -> None:
@@ -209,40 +202,18 @@ class Dispatch:
         """Ask a slot for attempts. One whose request cannot be made ends at once."""
         messages = []
         for shard, start in given:
-            self._local += 1
-            running = asked(shard, start, self._local)
-            self.running[running.local] = running
+            running = self.flight.begin(number, shard, start)
             self._flow.began(running)
-            if start.suspect:
-                self._suspects.add(running.local)
-            self._in_slot[number].append(running.local)
-            shard.running += 1
-            self._started.begun.setdefault(shard.key, []).append(begun(running, number))
             try:
-                message = request(
-                    shard.claimed.dataset,
-                    start.place,
-                    start.request,
-                    running.key(self._pilot_run),
-                    shard.agenda.outcomes,
-                    self._variables,
-                    self._holdings.node,
-                    held.told,
-                    self._containers,
-                )
-            except PulkError as error:
-                self._refuse(number, running, exit_code=126, not_started=error.text())
+                message = self._asking.message(running, held)
+            except NotAsked as why:
+                self._refuse(number, running, **why.reply)
                 continue
-            if not allows(self._holding, message.get("network", "")):
-                why = denied(self._holding, message["network"])
-                self._refuse(number, running, exit_code=-1, network_class=why)
-                continue
-            if held.cpus:
-                message["cpus"] = held.cpus
             if "keeps" in message or "elastic" in message:
                 self.beside.settle(number, running, message, held)
             self._flow.asked(running.local, message)
             messages.append(message)
+        self.tell_news()
         if messages:
             self._slots.all[number].send({"tasks": messages})  # a dead slot shows by its end
         else:
@@ -257,27 +228,43 @@ class Dispatch:
         self._deaths[number] = 0
         self.watch.ended(number)
         for reply in message["ended"]:
-            running = self.running[reply["local"]]
+            running = self.flight.running[reply["local"]]
             if "handed" in reply:
-                self._leave_slot(number, running)
+                self.flight.leave_slot(number, running)
                 self._flow.leave(number, running, reply)
             else:
                 self._conclude(number, running, reply)
         for local in message["back"]:
-            self._hand_back(number, self.running[local])
-        if not self._in_slot[number]:
+            self._hand_back(number, self.flight.running[local])
+        if not self.flight.in_slot(number):
             self._set_free(number)
 
     def _conclude(self, number: int, running: Running, reply: dict[str, Any]) -> None:
         """End an attempt that a slot reported, and whose outputs are kept."""
         if "stage_out" in reply:
             self._flow.forget(running.local)
-        attempt = ended(running, reply, number, self._provenance)
+        told = self._told(reply)
+        attempt = ended(running, reply, number, self._provenance, pilot_told=told)
         if attempt.fate is Fate.SUCCESS:
             took_us = attempt.ended_mono_us - attempt.started_mono_us
             self._packing.durations.note(running.kind, took_us / 1_000_000)
         self.beside.ended(running, attempt, reply)
         self._end(number, running, attempt, reply.get("log", b""), reply.get("series", b""))
+
+    def _told(self, reply: Mapping[str, Any]) -> Stop:
+        """Return why the pilot was told to end; where a signal ended a task, its own may follow.
+
+        A scheduler signals all processes of a batch job in an order of its own. Waited for now and
+        then only: tasks that kill themselves must not hold the pilot up.
+        """
+        if reply.get("stop") or not may_be_a_schedulers(reply["exit_code"], reply["signal"]):
+            return self.pilot_told
+        now_s = time.monotonic()
+        if now_s >= self._listen_at_s:
+            self._listen_at_s = now_s + LISTEN_AGAIN_S
+            while self.pilot_told is Stop.NONE and time.monotonic() < now_s + LISTEN_S:
+                time.sleep(LISTEN_S / 20)
+        return self.pilot_told
 
     def _replace(self, number: int) -> None:
         """Start a new slot for one that died; it becomes free when it says hello.
@@ -291,7 +278,7 @@ class Dispatch:
         if number in self._free:
             self._free.remove(number)
         self.watch.ended(number)
-        attempts = [self.running[local] for local in self._in_slot[number]]
+        attempts = self.flight.in_slot(number)
         self._deaths[number] = 0 if attempts else self._deaths[number] + 1
         for place, running in enumerate(attempts):
             self._batching.distrust(running.kind)
@@ -314,26 +301,15 @@ class Dispatch:
     def _end(
         self, number: int, running: Running, attempt: Attempt, text: bytes, series: bytes = b""
     ) -> None:
-        self._take(number, running)
+        self.flight.end(number, running)
         agenda, place = running.shard.agenda, running.start.place
         agenda.ended(place, ended_of(attempt, self._pilot_run), attempt.outputs)
         self._on_end(running.shard, attempt, text + self._flow.told(running.local), series)
 
     def _hand_back(self, number: int, running: Running) -> None:
-        self._take(number, running)
-        self._started.back.setdefault(running.shard.key, []).append(running.local)
+        self.flight.hand_back(number, running)
         self._flow.forget(running.local)
         running.shard.agenda.put_back(running.start.place)
-
-    def _take(self, number: int, running: Running) -> None:
-        self._leave_slot(number, running)
-        del self.running[running.local]
-        running.shard.running -= 1
-
-    def _leave_slot(self, number: int, running: Running) -> None:
-        if running.local in self._in_slot[number]:
-            self._in_slot[number].remove(running.local)
-        self._suspects.discard(running.local)
 
     def _set_free(self, number: int) -> None:
         self._let_go(number)

@@ -72,6 +72,8 @@ class Ending:
 
         def on_signal(_number: int, _frame: object) -> None:
             self._signals += 1
+            if self._dispatch.pilot_told is Stop.NONE:  # at once: tasks that it reached report now
+                self._dispatch.pilot_told = self._told_why()
 
         signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -85,7 +87,7 @@ class Ending:
         """Look whether the end has come nearer, and act on it."""
         if self._signals != self._heard:
             self._heard = self._signals
-            keepers = self._dispatch.keepers()
+            keepers = self._dispatch.flight.keepers()
             self._ladder = self._ladder.told(now_s, any_checkpoints=bool(keepers))
             self.starts_no_more = True
         self._dispatch.end_us = self._stop_at_us()
@@ -118,6 +120,10 @@ class Ending:
             self._stopped = True
             self._dispatch.stop(stop, evidence)
 
+    def _told_why(self) -> Stop:
+        near = self._ladder.is_end(time.monotonic())
+        return Stop.ALLOCATION_END if near else Stop.PREEMPTED
+
     def _stop_at_us(self) -> int:
         return self._ladder.stop_at_us(time.monotonic(), time.time_ns() // 1000)
 
@@ -127,8 +133,9 @@ class Ending:
         if rung >= Rung.CHECKPOINT > before:
             self._dispatch.ask_for_checkpoints()
         if rung >= Rung.STOP:
-            if self._ladder.notice:
-                self.stop(Stop.PREEMPTED, "the pilot was told to end")
+            told = self._dispatch.pilot_told
+            if told is Stop.PREEMPTED:
+                self.stop(told, "the pilot was told to end")
             else:
                 self.stop(Stop.ALLOCATION_END, "the allocation ends")
 

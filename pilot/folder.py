@@ -15,11 +15,6 @@ def here() -> str:
     return str(getattr(_loader(), "folder", ""))
 
 
-def version() -> str:
-    """Return the version of Pulk that the folder was made of; empty without a folder."""
-    return str(getattr(_loader(), "version", ""))
-
-
 def slot_command() -> list[str]:
     """Return the command of a slot, to which its own arguments are added."""
     return _command("slot", "slot")

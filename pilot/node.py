@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
 import time
 from collections.abc import Mapping
@@ -12,11 +11,13 @@ from pathlib import Path
 from bundle.limits import MIB
 from bundle.records.host import Host, HostGpu
 from bundle.records.telemetry import Sample
-from pilot import folder
+from bundle.version import VERSION
 from pilot.core.node import Node
 from pilot.core.provenance import modules
 from pilot.discovery import disk, parse_system
 from pilot.discovery.system import text
+
+_CPUS, _MEMORY = Path("/proc/stat"), Path("/proc/meminfo")
 
 
 def describe(offline: str, isolation: str, node: Node, environment: Mapping[str, str]) -> Host:
@@ -26,14 +27,14 @@ def describe(offline: str, isolation: str, node: Node, environment: Mapping[str,
     loaded there counts before the pilot's own.
     """
     return Host(
-        name=platform.node(),
-        kernel=f"{platform.system()} {platform.release()}",
-        cpu_model=parse_system.cpu_model(text(Path("/proc/cpuinfo"))) or platform.machine(),
+        name=os.uname().nodename,
+        kernel=f"{os.uname().sysname} {os.uname().release}",
+        cpu_model=parse_system.cpu_model(text(Path("/proc/cpuinfo"))) or os.uname().machine,
         cores=max(1, node.cpu_milli // 1000),
         memory_mib=node.memory_mib,
         boot_id=boot_id(),
-        python=platform.python_version(),
-        pulk=_pulk_version(),
+        python=".".join(map(str, sys.version_info[:3])),
+        pulk=VERSION,
         offline=offline,
         swap_mib=node.swap_mib,
         numa_nodes=node.numa_nodes,
@@ -54,32 +55,27 @@ def boot_id() -> str:
 
 
 class Samples:
-    """Looks at the node every few seconds; psutil is imported with the first look."""
+    """Looks at the node every few seconds."""
 
     def __init__(self, place: Path) -> None:
         """Watch the filesystem that holds `place`."""
         self._place = place
+        self._ticks = _ticks()
 
     def take(self, running: int) -> Sample:
         """Return a sample; cpu is the average since the last one."""
-        import psutil
-
-        share = psutil.cpu_percent(interval=None)
+        before, self._ticks = self._ticks, _ticks()
+        busy, total = (now - then for now, then in zip(self._ticks, before, strict=True))
+        memory = parse_system.meminfo_bytes(text(_MEMORY))
+        used = memory.get("MemTotal", 0) - memory.get("MemAvailable", 0)
         return Sample(
             at_us=time.time_ns() // 1000,
-            cpu_milli=round(share * 10 * (os.cpu_count() or 1)),
-            memory_used_mib=psutil.virtual_memory().used // MIB,
+            cpu_milli=max(0, 1000 * busy * (os.cpu_count() or 1) // max(1, total)),
+            memory_used_mib=max(0, used) // MIB,
             disk_free_bytes=disk.free_bytes(self._place),
             running=running,
         )
 
 
-def _pulk_version() -> str:
-    if made_of := folder.version():
-        return made_of
-    from importlib.metadata import PackageNotFoundError, version  # takes longer than all the rest
-
-    try:
-        return version("pulk")
-    except PackageNotFoundError:
-        return f"unpacked, Python {sys.version_info.major}.{sys.version_info.minor}"
+def _ticks() -> tuple[int, int]:
+    return parse_system.cpu_ticks(text(_CPUS))

@@ -115,5 +115,7 @@ def own_peak_bytes(ended: Ended, seen_bytes: int) -> int:
     Between fork and exec a child has the slot's memory, and that counts into its maximum; so a
     small task that nobody looked at in time is given this upper bound.
     """
+    if not seen_bytes:
+        return ended.maxrss_bytes
     slot_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return 0 if ended.maxrss_bytes <= slot_bytes and seen_bytes else ended.maxrss_bytes
+    return 0 if ended.maxrss_bytes <= slot_bytes else ended.maxrss_bytes

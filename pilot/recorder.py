@@ -3,6 +3,10 @@
 Outputs first, then the journal that names them; an attempt is finished when `committed` says so.
 The pilot's loop never waits for a disk. A seal follows all records of its shard, because the
 thread takes its orders one after the other.
+
+That an attempt begins is written by the loop itself, before its slot is asked: a task that takes
+its pilot down at once must not be missing in the journal because the thread was waiting for a disk.
+Else the tasks beside it would be counted as lost more often than the one that is to blame.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +34,7 @@ from pilot import linux, seal
 from pilot.seal import Recorded
 
 GROUP_ATTEMPTS_MAX = 1_000  # the loop hands over a group before it is larger
-ATTEMPTS_FULL = 4_000  # of ATTEMPTS_PER_SEGMENT_MAX: what is unsealed is held in memory
+ATTEMPTS_FULL = 2_000  # of ATTEMPTS_PER_SEGMENT_MAX: what is unsealed is held in memory
 LOG_BYTES_PER_SEGMENT_MAX = 16 * MIB
 CONSUMED_PER_SEGMENT_MAX = 1_000_000
 
@@ -66,6 +70,16 @@ class Started:
     back: dict[int, list[int]] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _Open:
+    """A shard that is recorded. `begun`: attempts that did not end, by local number."""
+
+    recorded: Recorded
+    journal: JournalWriter
+    held: ShardFile
+    begun: dict[int, Begun] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class _Commit:
     """The order to make a group durable: obeyed after a failure too, to keep the group."""
@@ -89,8 +103,8 @@ class Recorder:
         self._batch_id = batch_id
         self._wake = wake
         self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._open: dict[int, tuple[Recorded, JournalWriter, ShardFile]] = {}
-        self._begun: dict[int, dict[int, Begun]] = {}  # by key, by local number
+        self._open: dict[int, _Open] = {}
+        self._lock = threading.Lock()  # around what begins, and who has which journal
         self._data = os.open(spool.folder("data"), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.committed = 0  # attempts whose record is durable
         self.failure: Exception | None = None
@@ -99,12 +113,23 @@ class Recorder:
         self._thread.start()
 
     def open(self, key: int, header: SegmentHeader, held: ShardFile) -> None:
-        """Order a journal for a claimed shard."""
-        self._orders.put(lambda: self._open_journal(key, header, held))
+        """Make the journal of a claimed shard, and order that it is made durable."""
+        try:
+            self._open[key] = _Open(Recorded(header), self._begin_journal(header), held)
+        except OSError as error:
+            self._fail(error)
+        self._orders.put(lambda: self._settle_journal(key))
 
     def begin(self, news: Started) -> None:
-        """Order what began to be written, without waiting for the disk."""
-        self._orders.put(lambda: self._write_begun(news))
+        """Write what begins, without waiting for the disk; to be called before slots hear of it."""
+        if self.failure is not None:
+            return
+        try:
+            with self._lock:
+                for key in {*news.begun, *news.back} & self._open.keys():
+                    self._write_begun(self._open[key], news.begun.get(key, ()), news.back.get(key))
+        except OSError as error:
+            self._fail(error)
 
     def record(self, group: Group) -> None:
         """Order a group commit."""
@@ -133,29 +158,37 @@ class Recorder:
                 try:
                     order()
                 except Exception as error:  # whatever it is, nothing more may be promised
-                    log.error("recorder failed", extra={"reason": str(error)})
-                    self.failure = error
+                    self._fail(error)
             self._wake()
 
-    def _open_journal(self, key: int, header: SegmentHeader, held: ShardFile) -> None:
+    def _fail(self, error: Exception) -> None:
+        log.error("recorder failed", extra={"reason": str(error)})
+        self.failure = error
+
+    def _begin_journal(self, header: SegmentHeader, begun: Iterable[Begun] = ()) -> JournalWriter:
+        """Create a journal; `begun`: of a turn before, whose journal goes."""
         name = ShardName(header.lease, header.turn)
         journal = JournalWriter(self._spool.journal(header.pilot_run, name))
         journal.append(records.header_record(header))
-        if begun := self._begun.setdefault(key, {}):  # of a turn whose journal goes now
-            journal.append(records.begun_record(begun.values()))
-        journal.commit()
-        publish.fsync_folder(self._spool.claimed(header.pilot_run))
-        self._open[key] = (Recorded(header), journal, held)
+        if begun:
+            journal.append(records.begun_record(begun))
+        journal.write()
+        return journal
 
-    def _write_begun(self, news: Started) -> None:
-        for key in {*news.begun, *news.back} & self._open.keys():
-            begun, back = news.begun.get(key, ()), news.back.get(key, ())
-            self._begun[key].update((one.local, one) for one in begun)
-            for local in back:
-                self._begun[key].pop(local, None)
-            journal = self._open[key][1]
-            journal.append(records.begun_record(begun, back))
-            journal.write()
+    def _settle_journal(self, key: int) -> None:
+        """Make a new journal durable."""
+        one = self._open[key]
+        one.journal.commit()
+        publish.fsync_folder(self._spool.claimed(one.recorded.header.pilot_run))
+
+    def _write_begun(
+        self, one: _Open, begun: Sequence[Begun], back: Sequence[int] | None = None
+    ) -> None:
+        one.begun.update((attempt.local, attempt) for attempt in begun)
+        for local in back or ():
+            one.begun.pop(local, None)
+        one.journal.append(records.begun_record(begun, back or ()))
+        one.journal.write()
 
     def _commit(self, group: Group) -> None:
         outputs = [file for _, attempt, _ in group.attempts for file, _ in attempt.outputs]
@@ -164,20 +197,21 @@ class Recorder:
         touched: set[int] = set()
         series = group.series.get
         for key, attempt, text in group.attempts:
-            self._open[key][1].append(
-                records.attempt_record(attempt, text, series(attempt.local, b""))
-            )
-            self._begun[key].pop(attempt.local, None)
+            record = records.attempt_record(attempt, text, series(attempt.local, b""))
+            self._open[key].journal.append(record)
             touched.add(key)
         for key, sample in group.samples:
-            self._open[key][1].append(records.sample_record((sample,)))
+            self._open[key].journal.append(records.sample_record((sample,)))
             touched.add(key)
         for key in touched:
-            self._open[key][1].commit()
+            self._open[key].journal.commit()
+        with self._lock:
+            for key, attempt, _ in group.attempts:
+                self._open[key].begun.pop(attempt.local, None)
         for key, attempt, text in group.attempts:
-            self._open[key][0].add(attempt, text, series(attempt.local, b""))
+            self._open[key].recorded.add(attempt, text, series(attempt.local, b""))
         for key, sample in group.samples:
-            self._open[key][0].samples.append(sample)
+            self._open[key].recorded.samples.append(sample)
         self.committed += len(group.attempts)
         for key in touched:
             self._rotate_where_full(key)
@@ -199,18 +233,24 @@ class Recorder:
 
     def _rotate_where_full(self, key: int) -> None:
         """Seal a full segment and go on with the shard as its next turn."""
-        recorded, journal, held = self._open[key]
+        one = self._open[key]
+        recorded = one.recorded
         if (
             len(recorded.attempts) < ATTEMPTS_FULL
             and recorded.log_bytes < LOG_BYTES_PER_SEGMENT_MAX
             and recorded.consumed < CONSUMED_PER_SEGMENT_MAX
         ):
             return
-        journal.close()
-        later = seal.next_turn(self._spool, recorded.header, held)
+        full = one.journal
+        full.commit()
+        later = seal.next_turn(self._spool, recorded.header, one.held)
         self._publish(recorded, complete=False)
         seal.let_go(self._spool, recorded.header)
-        self._open_journal(key, later, held)
+        with self._lock:  # what begins meanwhile stands in both journals
+            one.journal = self._begin_journal(later, one.begun.values())
+            one.recorded = Recorded(later)
+        full.close()
+        self._settle_journal(key)
 
     def commit(self, group: Group) -> None:
         """Make a group durable; after a failure keep it for an emergency seal."""
@@ -230,11 +270,11 @@ class Recorder:
         """
         for group in self._unrecorded:
             for key, attempt, text in group.attempts:
-                recorded = self._open[key][0] if key in self._open else None
+                recorded = self._open[key].recorded if key in self._open else None
                 known = {one.local for one in recorded.attempts} if recorded else set()
                 if recorded and attempt.local not in known and self._is_whole(attempt):
                     recorded.add(attempt, text)
-        for recorded, *_ in self._open.values():
+        for recorded in [one.recorded for one in self._open.values()]:
             if not recorded.attempts:
                 continue
             raw = seal.encode(recorded, self._signer, self._batch_id, complete=False)
@@ -254,12 +294,12 @@ class Recorder:
         return True
 
     def _seal(self, key: int, complete: bool) -> None:
-        recorded, journal, _ = self._open[key]
-        journal.close()
-        self._publish(recorded, complete=complete)
-        del self._open[key]
-        self._begun.pop(key, None)
-        seal.let_go(self._spool, recorded.header)
+        one = self._open[key]
+        one.journal.close()
+        self._publish(one.recorded, complete=complete)
+        with self._lock:
+            del self._open[key]
+        seal.let_go(self._spool, one.recorded.header)
 
     def _publish(self, recorded: Recorded, *, complete: bool) -> None:
         raw = seal.encode(recorded, self._signer, self._batch_id, complete=complete)

@@ -24,8 +24,6 @@ from bundle.trust.keys import MemoryKey
 from pilot import linux, node
 from pilot.attempts import GROUP_S, Gathering, OpenShard
 from pilot.checkpoints import Checkpoints
-from pilot.claims import Claims
-from pilot.core.agenda import Agenda, State
 from pilot.core.fate import Stop
 from pilot.core.node import Node
 from pilot.core.packing import Packing
@@ -34,13 +32,12 @@ from pilot.discovery import disk
 from pilot.dispatch import Dispatch
 from pilot.ending import Ending, Plan
 from pilot.holdings import Holdings
-from pilot.recorder import Recorder
+from pilot.open_shards import OpenShards
+from pilot.recorder import Recorder, Started
 from pilot.slots import Slots
 from pilot.staging.child import Places
 from pilot.staging.flow import Flow
 
-LOOK_FOR_SHARDS_S = 0.1
-LOOK_FOR_SHARDS_S_MAX = 1.0
 SAMPLE_S = 5.0
 SLOW_S = 1.0
 
@@ -78,26 +75,23 @@ class Pilot:
         self._node = found.room_on(disk.free_bytes(spool.root))
         self._environment = site.variables()
         self._samples = node.Samples(spool.root)
-        self._claims = Claims(spool, pilot_run)
-        self._shards: dict[int, OpenShard] = {}
-        self._keys = 0
         times = plan.times
         resumed_us = max(round(1e6 * (times.last_starts_s - times.stop_s)), 1)
         many = len(slots.all)
         self._packing = Packing(self._node, slots=many, resumed_us=resumed_us, stages=True)
         holdings = Holdings(self._node, found)
         self._flow = Flow(places, site.staging, slots, holdings, self._packing, self._selector)
+        self._shards = OpenShards(spool, pilot_run, self._node, many, self._packing, self._flow)
         self._dispatch = Dispatch(
-            *(slots, self._selector, pilot_run, site, holdings, self._packing, self._on_end),
-            *(Checkpoints(spool), self._flow),
+            *(slots, self._selector, pilot_run, site, holdings, self._packing),
+            *(self._on_begin, self._on_end, Checkpoints(spool), self._flow),
         )
         self._ending = Ending(plan, spool, pilot_run, self._dispatch, self._packing)
         self._emergency = plan.emergency
         self._gathering = Gathering()
         self._ended = 0  # attempts, durable or not
         now_s = time.monotonic()
-        self._last_work_s = self._next_claim_s = self._next_grow_s = now_s
-        self._claim_interval_s = LOOK_FOR_SHARDS_S
+        self._last_work_s = self._next_grow_s = now_s
         self._next_sample_s = now_s + SLOW_S
         self._bell, self._bell_rope = socket.socketpair()
         for end in (self._bell, self._bell_rope):
@@ -130,7 +124,7 @@ class Pilot:
             self._slots.close()
             self._flush()
             self._recorder.close(self._emergency)
-        self._claims.close()
+        self._shards.close()
         self._leave()
 
     # -- coming and going ----------------------------------------------------------------
@@ -169,8 +163,8 @@ class Pilot:
 
     def _is_over(self) -> bool:
         if self._recorder.failure is not None:
-            return self._emergency is None or not self._dispatch.running
-        if self._shards:
+            return self._emergency is None or not self._dispatch.flight.running
+        if self._shards.all:
             return False
         return self._ending.starts_no_more or time.monotonic() - self._last_work_s >= self._idle_s
 
@@ -179,15 +173,14 @@ class Pilot:
     def _fill(self) -> None:
         """Start tasks while there are free slots, claiming shards where the open ones have none."""
         if not self._ending.starts_no_more:
-            self._dispatch.look_ahead(self._shards)
+            self._dispatch.look_ahead(self._shards.all)
         while self._dispatch.has_free_slot and not self._ending.starts_no_more:
             durable = self._ended == self._recorder.committed
-            has_some = self._dispatch.start_some(self._shards, suspects=durable)
+            has_some = self._dispatch.start_some(self._shards.all, suspects=durable)
             if not has_some and (self._dispatch.awaits_files or not self._claim_one()):
                 break
-            self._dispatch.look_ahead(self._shards)
-        if (started := self._dispatch.take_started()) is not None:
-            self._recorder.begin(started)
+            self._dispatch.look_ahead(self._shards.all)
+        self._dispatch.tell_news()
 
     def _pause_s(self) -> float:
         """Return how long the loop may sleep."""
@@ -197,15 +190,9 @@ class Pilot:
         if self._gathering.group.attempts:
             wake_s = min(wake_s, self._gathering.since_s + GROUP_S)
         if self._dispatch.has_free_slot and not self._ending.starts_no_more:
-            wake_s = min(wake_s, self._next_claim_s, now_s + self._until_due_s())
+            until_due_s = self._shards.until_due_s(SLOW_S)
+            wake_s = min(wake_s, self._shards.next_look_s, now_s + until_due_s)
         return max(0.0, wake_s - now_s)
-
-    def _until_due_s(self) -> float:
-        """Return in how many seconds the first task that backs off may start."""
-        now_us = time.time_ns() // 1000
-        open_shards = (shard for shard in self._shards.values() if shard.may_start(now_us))
-        due = [due_us for shard in open_shards if (due_us := shard.agenda.due_us)]
-        return max(0, min(due) - now_us) / 1_000_000 if due else SLOW_S
 
     def _on_ready(self, number: int | None) -> None:
         if number is not None:
@@ -218,7 +205,7 @@ class Pilot:
         now_s = time.monotonic()
         if self._recorder.failure is not None:  # what ends from now on is sealed elsewhere
             self._ending.stop(Stop.PREEMPTED, "the spool takes no more records")
-        self._ending.tick(now_s, self._shards)
+        self._ending.tick(now_s, self._shards.all)
         if now_s >= self._next_grow_s:
             self._next_grow_s = now_s + SLOW_S
             self._dispatch.grow(keeps=self._nothing_waits())
@@ -234,46 +221,19 @@ class Pilot:
         """Whether nothing is left that would want the room which is idle now."""
         if self._ending.starts_no_more or self._ending.is_near:
             return True
-        open_states = (State.READY, State.BACKING_OFF, State.WAITING)
-        shards = self._shards.values()
-        waits = any(shard.agenda.count(state) for shard in shards for state in open_states)
-        return not waits and self._claim_interval_s >= LOOK_FOR_SHARDS_S_MAX
+        return not self._shards.anything_waits() and self._shards.found_none
 
     def _claim_one(self) -> bool:
-        """Claim and open a shard; it may turn out to have nothing to start."""
-        now_s = time.monotonic()
-        if now_s < self._next_claim_s or len(self._shards) > 2 * len(self._slots.all):
+        """Claim and open a shard, if there is one."""
+        if not self._shards.claim_one(self._host, self._recorder):
             return False
-        file = self._claims.claim(time.time_ns() // 1000, self._pilot_run * 2)
-        if file is None:
-            self._claim_interval_s = min(2 * self._claim_interval_s, LOOK_FOR_SHARDS_S_MAX)
-            self._next_claim_s = now_s + self._claim_interval_s
-            return False
-        self._claim_interval_s = LOOK_FOR_SHARDS_S
-        self._last_work_s = now_s
-        try:
-            claimed = self._claims.open(file)
-        except (PulkError, OSError) as error:
-            log.error("shard unusable", extra={"shard": str(file.name), "reason": str(error)})
-            return True
-        self._keys += 1
-        agenda = Agenda(
-            claimed.dataset,
-            claimed.lease,
-            claimed.earlier,
-            self._node,
-            claimed.maximum,
-            time.time_ns() // 1000,
-            self._packing,
-            self._keys,
-            file.start_before_us,
-        )
-        self._shards[self._keys] = OpenShard(self._keys, claimed, agenda)
-        header = claimed.header(self._pilot_run, self._host)
-        self._recorder.open(self._keys, header, file)
+        self._last_work_s = time.monotonic()
         return True
 
     # -- recording -----------------------------------------------------------------------
+
+    def _on_begin(self, news: Started) -> None:
+        self._recorder.begin(news)
 
     def _on_end(self, shard: OpenShard, attempt: Attempt, text: bytes, series: bytes) -> None:
         self._ended += 1
@@ -286,32 +246,14 @@ class Pilot:
             self._gathering = Gathering()
 
     def _sample(self) -> None:
-        if self._shards:
-            sample = self._samples.take(len(self._dispatch.running))
-            self._gathering.group.samples.append((next(iter(self._shards)), sample))
+        if self._shards.all:
+            sample = self._samples.take(len(self._dispatch.flight.running))
+            self._gathering.group.samples.append((next(iter(self._shards.all)), sample))
 
     def _seal_what_is_over(self) -> None:
         """Seal shards in which nothing runs and nothing will be started here."""
-        now_us = time.time_ns() // 1000
-        for shard in list(self._shards.values()):
-            if shard.running:
-                continue
-            complete = shard.agenda.complete
-            if complete or self._ending.starts_no_more or self._is_stuck(shard, now_us):
-                self._flush()
-                self._flow.drop(shard)
-                self._packing.drop(shard.key)
-                self._recorder.seal(shard.key, complete=complete)
-                del self._shards[shard.key]
-                self._next_claim_s = time.monotonic()
-
-    def _is_stuck(self, shard: OpenShard, now_us: int) -> bool:
-        """Whether what is left needs more time or GPUs than there are: it goes back untouched."""
-        if shard.agenda.count(State.BACKING_OFF) and shard.may_start(now_us):
-            return False
-        if self._flow.is_coming(shard) and shard.may_start(now_us):
-            return False
-        if self._packing.may_start(shard.key, now_us, self._dispatch.end_us):
-            return False
-        self._claims.give_back(shard.claimed.lease.lease)
-        return True
+        starts_no_more = self._ending.starts_no_more
+        over = self._shards.over(self._dispatch.end_us, starts_no_more=starts_no_more)
+        for shard, complete in over:
+            self._flush()
+            self._recorder.seal(shard.key, complete=complete)

@@ -1,8 +1,8 @@
 """A slot: a small process that runs one task at a time, with nothing but loopback.
 
-It is started, not forked, so that no task ever descends from a process that held the pilot's key.
-It adopts and kills whatever a task leaves behind; when the pilot ends, it
-kills its task and ends too.
+It is forked off a pilot that has no key yet, or started by one that has: so nothing that a slot, or
+a fork of it, ever held knows the key. It adopts and kills whatever a task leaves behind; when the
+pilot ends, it kills its task and ends too.
 """
 
 # Descriptors and plain names here, not Path: this runs for every task.
@@ -13,29 +13,26 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import select
 import signal
 import socket
 import time
 from collections import deque
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from pilot import asides, containers, emptying, linux, offline, reap, stage
-from pilot.core.fate import NO_GRACE, Stop
 from pilot.core.holding import Holding, from_wire
 from pilot.isolation import hold
 from pilot.messages import Channel
 from pilot.slot_log import SlotLog
 from pilot.staging import handing
 from pilot.starting import Starter
+from pilot.waiting import Waiting
 from pilot.watching.files import file_bytes_max, full_file_bytes
 from pilot.watching.limits import MIB
 from pilot.watching.processes import Processes
 from pilot.watching.watch import Watch
 
-TERM_GRACE_S = 5.0
 SHORT_S = 0.02  # a success shorter than this costs no look at the network's counters of its own
 
 
@@ -61,13 +58,14 @@ class Slot:
         emptying.empty(self._folders.here)
         self._batch: deque[dict[str, Any]] = deque()
         self._replies: list[dict[str, Any]] = []
-        self._poll = select.poll()
-        self._poll.register(channel.socket, select.POLLIN)
         self._hold = hold.settle(str(folder), self._holding())
         linux.die_with_parent(signal.SIGTERM)  # what changes rights may have cleared it
         self._starter = Starter(self._hold, folder, channel)
         data_folder, isolated = self._folders.data, self._hold.ram >= 0
         self._images = containers.Images(data_folder, isolated=isolated)
+        self._waiting = Waiting(
+            channel, self._log, self._hold, self._images, self._report, self._leave
+        )
         self._no_routes = offline.NoRoutes()
         self._tried = self._no_routes.count()
         self._successes_try = False  # to reach the network, though nobody looked at each
@@ -167,9 +165,8 @@ class Slot:
             reply["not_started"] = f"{request['argv'][0]}: {error.strerror or error}"
             reply["exit_code"] = 127 if isinstance(error, FileNotFoundError) else 126
             return
-        moves = bool(request["outputs"]) or "inputs" in request or "generated" in request
         task.begin(pid)
-        ended = self._await(pid, watch, request["walltime_ms"] / 1000, reply, task, moves=moves)
+        ended = self._waiting.reaped(pid, watch, request, reply, task)
         self._hold.sweep(ended)
         self._left_behind = ended.left_behind
         reply["wall_ms"] = round(1000 * (time.monotonic() - watch.began_s))
@@ -209,100 +206,6 @@ class Slot:
             "written_bytes": ended.written_bytes,
         }
 
-    def _await(
-        self,
-        pid: int,
-        watch: Watch,
-        walltime_s: float,
-        reply: dict[str, Any],
-        task: asides.Plain,
-        *,
-        moves: bool,
-    ) -> reap.Ended:
-        """Wait for the task's first process, within limits, until it is reaped."""
-        descriptor = os.pidfd_open(pid)
-        self._poll.register(descriptor, select.POLLIN)
-        time_limit_s = time.monotonic() + walltime_s
-        kill_at_s = float("inf")
-
-        def is_due() -> bool:
-            return bool(self._poll.poll(0)) or time.monotonic() >= min(time_limit_s, kill_at_s)
-
-        still = partial(reap.held_still, pid)
-        try:
-            while True:
-                wake_s = min(watch.next_look_s, kill_at_s, time_limit_s, task.next_s)
-                left_ms = max(0.0, wake_s - time.monotonic()) * 1000 + 1
-                ready = [one for one, _ in self._poll.poll(left_ms)]
-                if descriptor in ready:
-                    break
-                stop, evidence = Stop.NONE, ""
-                if ready:
-                    stop, evidence = self._asked(reply["local"], task, watch)
-                task.tick()
-                now_s = time.monotonic()
-                is_over = now_s >= time_limit_s
-                if now_s >= watch.next_look_s and kill_at_s == float("inf") and not is_over:
-                    self._report()  # this one is not short: nothing should wait behind it
-                    log_bytes, ram_bytes = self._log.size(), self._ram_bytes()
-                    looked = watch.look(log_bytes, ram_bytes, linux.spared, is_due, still)
-                    stop, evidence = _first(stop, evidence, looked)
-                    self._tell(watch.news())
-                    now_s = time.monotonic()
-                if now_s >= time_limit_s:
-                    time_limit_s = float("inf")
-                    limit = (Stop.WALLTIME, f"ran longer than {round(1000 * walltime_s)} ms")
-                    stop, evidence = _first(stop, evidence, limit)
-                if stop is not Stop.NONE and "stop" not in reply:
-                    reply["stop"], reply["stop_evidence"] = str(stop), evidence
-                    kill_at_s = now_s if stop in NO_GRACE else now_s + TERM_GRACE_S
-                    reap.signal_group(pid, signal.SIGTERM)
-                if now_s >= kill_at_s:
-                    self._hold.kill_all()
-                    kill_at_s = now_s + 1
-        finally:
-            self._poll.unregister(descriptor)
-            os.close(descriptor)
-        moved = (0, 0)
-        if watch.has_looked or moves:
-            moved = linux.read_and_written_bytes(pid)  # still there until it is reaped
-        _, status, usage = os.wait4(pid, 0)
-        ended = reap.Ended(status, read_bytes=moved[0], written_bytes=moved[1])
-        ended.add(usage)
-        return ended
-
-    def _asked(self, local: int, task: asides.Plain, watch: Watch) -> tuple[Stop, str]:
-        """Read what the pilot says while a task runs."""
-        messages = self._channel.arrived()
-        if messages is None:
-            self._leave()
-        for message in messages:
-            if message.get("local", local) != local:
-                continue
-            task.hear(message, watch)
-            if "gpus" in message:
-                watch.see_gpus(*message["gpus"])
-            elif message.get("stop"):
-                self._report()
-                return Stop(message["stop"]), message["evidence"] + self._in_files()
-        return Stop.NONE, ""
-
-    def _tell(self, news: list[Any] | None) -> None:
-        """Tell the pilot what the task uses, where that is news."""
-        if news is not None:
-            try:
-                self._channel.send({"use": news})
-            except OSError:
-                self._leave()
-
-    def _ram_bytes(self) -> int:
-        return self._hold.ram_bytes() + self._images.ram_bytes()
-
-    def _in_files(self) -> str:
-        """Return what evidence adds where a task keeps memory in files."""
-        ram_mib = self._ram_bytes() // MIB
-        return f"; {ram_mib} MiB of it in files of /tmp or /dev/shm" if ram_mib > 1 else ""
-
     def _on_term(self, _number: int, _frame: object) -> None:
         # A scheduler that signals the whole group means the pilot: it decides what is stopped.
         if os.getppid() != self._pilot:
@@ -321,8 +224,11 @@ def _note_full(error: stage.NotStaged, reply: dict[str, Any]) -> None:
         reply["disk_failed"] = full
 
 
-def _first(stop: Stop, evidence: str, other: tuple[Stop, str]) -> tuple[Stop, str]:
-    return (stop, evidence) if stop is not Stop.NONE else other
+def serve(folder: Path, others: list[Path], pilot: int, channel: Channel) -> NoReturn:
+    """Serve as a slot in this process. `others` as in Folders, `pilot`: the pilot's pid."""
+    _close_inherited(channel.socket.fileno())
+    linux.call_this(f"pilot-slot-{folder.name}")
+    Slot(channel, folder, others, pilot).serve()
 
 
 def main(arguments: list[str]) -> NoReturn:
@@ -330,8 +236,7 @@ def main(arguments: list[str]) -> NoReturn:
     descriptor, folder, *others, pilot = arguments
     end = socket.socket(fileno=int(descriptor))
     end.set_inheritable(False)
-    _close_inherited(int(descriptor))
-    Slot(Channel(end), Path(folder), [*map(Path, others)], int(pilot)).serve()
+    serve(Path(folder), [*map(Path, others)], int(pilot), Channel(end))
 
 
 def _close_inherited(channel: int) -> None:

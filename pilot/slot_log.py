@@ -27,18 +27,22 @@ class SlotLog:
         os.close(nothing)
         os.dup2(self._descriptor, 1)
         os.dup2(self._descriptor, 2)
+        self._seen_bytes = 0
 
     def size(self) -> int:
-        """Return how many bytes were written."""
-        return os.fstat(self._descriptor).st_size
+        """Return how many bytes were written; asked last when all of a task is dead."""
+        self._seen_bytes = os.fstat(self._descriptor).st_size
+        return self._seen_bytes
 
     def clear(self) -> None:
         """Empty the log for the next task."""
-        if self.size():
+        if self._seen_bytes:
             os.ftruncate(self._descriptor, 0)
+            self._seen_bytes = 0
 
     def note(self, text: str) -> None:
         """Add a line of the slot's own."""
+        self._seen_bytes += 1
         with contextlib.suppress(OSError):
             os.write(self._descriptor, f"[{text}]\n".encode())
 

@@ -1,17 +1,20 @@
 """The pilot's side of its slots: starts them, talks to them, replaces one that died.
 
-A slot is an interpreter of its own that imports little: it never shares memory with the process
-that holds the key, and forking it for a synthetic payload costs half of forking the pilot.
+The first slots are forks of a pilot that has just begun, and share its memory as it was then: it
+has no key yet. One that replaces another is an interpreter of its own, for by then the pilot's
+memory is no slot's business (ADR 21).
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import signal
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from pilot import children, folder, linux
 from pilot.core.holding import ISOLATED, Holding, Isolation
 from pilot.messages import Channel
 from pilot.offline import NAMESPACE
+from pilot.slot import serve
 
 log = logging.getLogger("pulk.pilot")
 
@@ -70,9 +74,10 @@ class Slots:
     """All slots of a pilot."""
 
     def __init__(self, place: Path, data: Path, between: tuple[Path, Path], count: int) -> None:
-        """Start the slots; they settle in once they are told how tasks are held.
+        """Fork the slots; they settle in once they are told how tasks are held.
 
-        `between`: folders of inputs that were brought, and of outputs that are handed on.
+        To be called before the pilot has a key, or threads. `between`: folders of inputs that were
+        brought, and of outputs that are handed on.
         """
         self._holding: Holding | None = None
         self._places = place
@@ -80,8 +85,12 @@ class Slots:
         self.spared: set[int] = set()  # children of the pilot that are no slots
         self.all: dict[int, Slot] = {}
         linux.become_subreaper()
+        gc.collect()
+        gc.freeze()  # what is collected later leaves the shared pages alone
         for number in range(count):
-            self.all[number] = self._started(number)
+            channels = [one.channel for one in self.all.values()]
+            told = self._told(number)
+            self.all[number] = Slot(number, *children.fork(partial(serve, *told), channels))
 
     def hold(self, holding: Holding) -> None:
         """Tell every slot, and those that replace one, how tasks are held."""
@@ -129,14 +138,16 @@ class Slots:
         self._kill_strays(except_pids=set())
 
     def _started(self, number: int) -> Slot:
-        told = (self._place(number), self._data, *self._between, os.getpid())
-        slot = Slot(number, *children.start(folder.slot_command(), told))
+        folder_, others, pilot = self._told(number)
+        command = folder.slot_command()
+        made = Slot(number, *children.start(command, (folder_, *others, pilot)))
         if self._holding is not None:
-            slot.send({"holding": self._holding.to_wire()})
-        return slot
+            made.send({"holding": self._holding.to_wire()})
+        return made
 
-    def _place(self, number: int) -> Path:
-        return self._places / str(number)
+    def _told(self, number: int) -> tuple[Path, list[Path], int]:
+        """Return a slot's directory, the other folders that it opens, and who the pilot is."""
+        return self._places / str(number), [self._data, *self._between], os.getpid()
 
     def _kill_strays(self, except_pids: set[int]) -> None:
         """Kill what a dead slot left to the pilot, which adopts orphans as the slots do."""

@@ -35,6 +35,7 @@ from relay import (
     heads,
     quarantine,
     resync,
+    room,
     state,
     trusting,
     works,
@@ -86,10 +87,28 @@ def accept_all(home: Home) -> Accepted:
 
 
 def is_known(home: Home, bundle: BundleId) -> bool:
-    """Return whether a bundle need not be fetched: it was dealt with, waits, or keeps failing."""
+    """Return whether a bundle need not be fetched: it was dealt with, waits, or keeps failing.
+
+    One that keeps failing is tried again after a while: what failed may have been planted.
+    """
     if state.is_seen(home.spool, bundle) or (home.spool.folder("in") / f"{bundle}.pulk").exists():
         return True
-    return (home.spool.folder("quarantine") / f"3.{bundle}.pulk").exists()
+    return quarantine.keeps_failing(home.spool, f"{bundle}.pulk")
+
+
+def has_room(home: Home, bundle: BundleId, size_bytes: int) -> bool:
+    """Return whether a bundle may be fetched; where not, the next report says so.
+
+    Nothing is known of it but its size: it needs that for the file, and more is looked at when it
+    is opened.
+    """
+    try:
+        room.check(home, size_bytes, INODES_SPARE, where=bundle)
+    except NoSpace as error:
+        _LOG.warning("no space to fetch a bundle", extra={"reason": error.text()})
+        state.note_refusal(home.spool, bundle, error.code)
+        return False
+    return True
 
 
 def _pass(home: Home) -> Accepted:
@@ -200,18 +219,9 @@ def _fresh(
 
 def _check_space(home: Home, bundle: OpenBundle, shards: int) -> None:
     """Raise NoSpace unless the bytes and inodes that the configuration keeps stay free."""
-    disk, keep = os.statvfs(home.spool.root), home.config.spool
     data = [one for one in files_of(bundle.manifest).values() if bundle.present(one.places[0])]
     need = sum(one.size_bytes for one in data)
-    free = disk.f_bavail * disk.f_frsize
-    where = str(bundle.path)
-    if free - need < keep.free_bytes_min:
-        kept = keep.free_bytes_min
-        raise NoSpace(where=where, unit="bytes", need=need, free=free, kept=kept)
-    inodes = len(data) + 2 * shards + INODES_SPARE
-    if disk.f_files and disk.f_favail - inodes < keep.free_inodes_min:
-        free, kept = disk.f_favail, keep.free_inodes_min
-        raise NoSpace(where=where, unit="inodes", need=inodes, free=free, kept=kept)
+    room.check(home, need, len(data) + 2 * shards + INODES_SPARE, where=str(bundle.path))
 
 
 def _bring_data(home: Home, bundle: OpenBundle) -> None:

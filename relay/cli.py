@@ -15,6 +15,7 @@ from bundle.intervals import IntervalSet
 from bundle.media.gaps import numbers
 
 FOLDER = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+EXIT_TRY_AGAIN = 75
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 
 
@@ -76,15 +77,17 @@ def accept(folder: Path, answer: Path, root_words: str, as_json: bool) -> None:
 
 @group.command()
 @FOLDER
+@click.option("--now", is_flag=True, help="Try to reach central though it failed of late.")
 @AS_JSON
-def tick(folder: Path, as_json: bool) -> None:
-    """Do everything once: collect, send, fetch, offer, start pilots."""
+def tick(folder: Path, now: bool, as_json: bool) -> int:
+    """Do everything once: collect, send, fetch, offer, start pilots; 75: central not reached."""
     from relay.home import open_home
     from relay.tick import tick as once
 
-    done = once(open_home(folder)).document()
+    done = once(open_home(folder), at_once=now).document()
     words = ", ".join(f"{name} {value}" for name, value in done.items() if value)
     _say(done, words or "nothing to do", as_json)
+    return EXIT_TRY_AGAIN if done["trouble"] else 0
 
 
 @group.command()
@@ -201,21 +204,76 @@ def heed(folder: Path, epoch: str, as_json: bool) -> None:
 
 @group.command()
 @FOLDER
+@click.option("--rebuild", is_flag=True, help="First make lost memory again from the spool.")
 @AS_JSON
-def doctor(folder: Path, as_json: bool) -> None:
+def doctor(folder: Path, rebuild: bool, as_json: bool) -> None:
     """Look at what may go wrong here."""
     from relay.doctor import examine
     from relay.home import make_spool, open_home
 
     home = open_home(folder)
     make_spool(home.spool)
+    again = _rebuilt(home) if rebuild else {}
     findings = examine(home)
     rows = [{"name": f.name, "found": f.found, "remedy": f.remedy} for f in findings]
     words = "\n".join(
         f"{'!' if f.remedy else ' '} {f.name}: {f.found}{f'; {f.remedy}' if f.remedy else ''}"
         for f in findings
     )
-    _say({"ok": not any(f.remedy for f in findings), "findings": rows}, words, as_json)
+    about = {"ok": not any(f.remedy for f in findings), "findings": rows} | again
+    if again:
+        words = f"made again: {', '.join(f'{k} {v}' for k, v in again.items())}\n{words}"
+    _say(about, words, as_json)
+
+
+def _rebuilt(home: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from relay import lock
+    from relay.rebuild import rebuild
+
+    with lock.held(home):
+        return asdict(rebuild(home))
+
+
+@group.command("pass")
+@FOLDER
+@click.argument("key")
+@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--days", default=90, show_default=True, type=click.IntRange(1, 400))
+@AS_JSON
+def pass_command(folder: Path, key: str, target: Path, days: int, as_json: bool) -> None:
+    """Write to OUT what lets the courier of public key KEY carry for this site to central."""
+    from relay.home import open_home
+    from relay.passing import give
+
+    given = give(open_home(folder), key, target, days)
+    about = {"site": given.site, "key": given.key.hex(), "ends_us": given.ends_us}
+    _say(about, f"{target}: for {days} days; give it to the courier of that key", as_json)
+
+
+@group.command("hop-init")
+@FOLDER
+@click.option("--name", required=True, help="The hop's, in custody records.")
+@AS_JSON
+def hop_init(folder: Path, name: str, as_json: bool) -> None:
+    """Make a hop in DIR: it carries between a site and central and holds no site's key."""
+    from relay.hop.opening import make
+
+    key = make(folder, name)
+    words = f"key: {key}\nHave the site run `pulk relay pass DIR {key} OUT`; then edit hop.toml."
+    _say({"key": key}, words, as_json)
+
+
+@group.command()
+@FOLDER
+@click.option("--interval", default=0.0, help="Walk again after so many seconds [default: once].")
+@AS_JSON
+def hop(folder: Path, interval: float, as_json: bool) -> int:
+    """Carry once between the two ends of the hop in DIR, or on and on; 75: one was not reached."""
+    from relay.hop.loop import run
+
+    return run(folder, interval, lambda about, words: _say(about, words, as_json))
 
 
 @group.command("pilot-folder")
@@ -250,13 +308,9 @@ def _status_words(about: dict[str, Any]) -> str:
     lines.append(
         "nothing has come from central yet" if heard is None else f"central heard {heard} s ago"
     )
-    if about["central"]["alarm"]:
-        lines.append(f"! {about['central']['alarm']}")
+    lines += [f"! {one}" for one in about["alarms"]]
     if about["central"]["forked"]:
-        lines.append(
-            f"! central contradicts itself, epochs {', '.join(about['central']['forked'])}: nothing"
-            " is taken until its operator runs `pulk central take-over`, or you `pulk relay heed`"
-        )
+        lines.append(f"! epochs that came: {', '.join(about['central']['forked'])}")
     lines += [
         f"work {w['id'][:12]}: {w['complete']} of {w['shards']} shards complete, "
         f"{w['open_tasks']} of {w['tasks']} tasks open, {w['age_s']} s old"
@@ -285,6 +339,11 @@ def _status_words(about: dict[str, Any]) -> str:
         for number, runs in about["central"]["gaps"].items()
         if runs
     ]
+    lines.append(
+        f"free: {about['free_bytes']} bytes, {about['free_inodes'] or 'any number of'} inodes"
+    )
+    if about["ticked_s"] is not None:
+        lines.append(f"last tick {about['ticked_s']} s ago")
     if about["parts"]:
         lines.append(f"{about['parts']} bundles wait in parts for the rest")
     lines += [f"quarantine: {q['file']}: {q['reason']}" for q in about["quarantine"]]

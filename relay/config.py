@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import tomllib
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -22,6 +24,7 @@ from bundle.limits import SIGNATURES_MAX
 from bundle.records.profile import LIST_MAX
 from bundle.trust import public_key
 from bundle.trust.errors import TrustRefused
+from relay.carrier import address
 from relay.errors import ConfigRefused
 
 NAME = "relay.toml"
@@ -80,19 +83,61 @@ class SiteSection(_Section):
     trip_hours: Annotated[float, Field(ge=0, le=10 * 366 * 24)] = 0
 
 
-class CentralSection(_Section):
-    """Where central is; without `url` bundles travel by `export` and `import`."""
+def _address(text: str) -> str:
+    if text:
+        address.parse(text)
+    return text
 
-    url: str = ""
+
+class CentralSection(_Section):
+    """Where central is; without `url` bundles travel by `export` and `import`.
+
+    `url`: https://HOST, file:///FOLDER or ssh://USER@HOST/FOLDER; the folder is an exchange folder.
+    `ca`: certificates to trust instead of this machine's, relative to relay.toml. `wait_s`: how
+    long `relay run` lets central hold an answer until it has news; 0: not at all.
+    """
+
+    url: Annotated[str, AfterValidator(_address)] = ""
     timeout_s: Seconds = 30.0
+    ca: str = ""
+    wait_s: Annotated[float, Field(ge=0, le=600)] = 50.0
+
+
+class SshSection(_Section):
+    """How ssh:// gets there: over the connection that a person opened, or by keys as well.
+
+    `control` is that connection's socket, `config` an ssh_config; empty: as your own files say.
+    """
+
+    login: Literal["person", "key"] = "person"
+    control: Annotated[str, Field(pattern=r"^[^\s\"']*$")] = ""
+    config: str = ""
 
 
 class SpoolSection(_Section):
-    """Where the spool lies (relative to relay.toml) and how much of its disk is kept free."""
+    """Where the spool lies (relative to relay.toml), how much room there is and for how long.
+
+    `bytes_max`, `inodes_max`: the account's quota, as far as it is for the spool; 0: none.
+    `purge_after_days`: the site removes what was not touched for so long; `purge_at`: everything,
+    then (UTC, unless it says otherwise); `purge_warn_days`: so long before it is told.
+    """
 
     path: str = "."
     free_bytes_min: Count = 1 << 30
     free_inodes_min: Count = 10_000
+    bytes_max: Count = 0
+    inodes_max: Count = 0
+    purge_after_days: Annotated[float, Field(ge=0, le=3650)] = 0
+    purge_at: datetime | None = None
+    purge_warn_days: Annotated[float, Field(ge=0, le=3650)] = 3
+
+
+class StatusSection(_Section):
+    """Where ticks write the status page (relative to relay.toml), how often, who may read it."""
+
+    folder: str = "status"
+    every_s: Seconds = 60.0
+    public: bool = False
 
 
 class PilotsSection(_Section):
@@ -158,12 +203,18 @@ class CapacitySection(_Section):
 
 
 class CarrySection(_Section):
-    """When to send again what no receipt covers, and how often to report without news."""
+    """When to send again what no receipt covers, and how often to report without news.
+
+    `retry_s`: the wait after the second failure in a row to reach central; it doubles up to
+    `retry_s_max`.
+    """
 
     resend_after_s: Seconds = 3600.0
     resend_gap_after_s: Seconds = 10.0
     resend_unanswered_after_s: Seconds = 30.0
     report_after_s: Seconds = 300.0
+    retry_s: Seconds = 10.0
+    retry_s_max: Seconds = 900.0
     telemetry: bool = True
 
 
@@ -218,7 +269,9 @@ class Config(_Section):
 
     site: SiteSection
     central: CentralSection = CentralSection()
+    ssh: SshSection = SshSection()
     spool: SpoolSection = SpoolSection()
+    status: StatusSection = StatusSection()
     pilots: PilotsSection = PilotsSection()
     batch: BatchSection = BatchSection()
     capacity: CapacitySection = CapacitySection()

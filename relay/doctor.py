@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from relay import holding, news, state
+from relay import carrying, holding, news, purging, state
 from relay.home import Home, now_us
 from site_adapters.contract import Finding
 
@@ -30,7 +30,9 @@ def examine(home: Home) -> list[Finding]:
         Finding("folder mode", f"{mode:03o}", "run chmod 700 on it" if mode & 0o077 else ""),
         _links(home),
         _tasks(home),
+        _way(home),
         _news(home),
+        _purge(home),
         *home.adapter.examine(),
         Finding("trust version", str(home.trust().version)),
     ]
@@ -42,6 +44,24 @@ def _tasks(home: Home) -> Finding:
     word = holding.known(home.spool)
     remedy = "let nodes allow user namespaces, or run only what you trust; see docs/pilot.md"
     return Finding("tasks are held", holding.in_words(word), remedy if word[:5] == "plain" else "")
+
+
+def _way(home: Home) -> Finding:
+    """Tell how bundles travel, and what is wrong with that; nothing is tried."""
+    trouble = carrying.read(home)
+    found = home.config.central.url or "by export and import"
+    return Finding(
+        "way to central",
+        f"{found}: {trouble.text}" if trouble else found,
+        "mend that, then run `pulk relay tick --now`" if trouble else "",
+    )
+
+
+def _purge(home: Home) -> Finding:
+    """Tell what the site's purge would take."""
+    found = purging.words(home)
+    remedy = "carry what waits to central, or move the spool; nothing is touched to look newer"
+    return Finding("purge", found or "not near", remedy if found else "")
 
 
 def _news(home: Home) -> Finding:

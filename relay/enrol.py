@@ -17,13 +17,14 @@ from bundle.trust.quickstart import save_trust
 from bundle.trust.trust_file import TrustView
 from relay import config as configs
 from relay import trusting
+from relay.carrier import address
 from relay.errors import AlreadyMade, ConfigRefused
 from relay.home import CERTIFICATE, KEY, REQUEST, make_spool, now_us, spool_of
 
 ANSWER_BYTES_MAX = 1 << 20
 NEXT_KEY = "site-next.key"
 FORMER = "former"  # the folder of keys that a new one followed
-_URL = re.compile(r"https?://[A-Za-z0-9.\-_:\[\]/~%]+")
+_PLAIN = re.compile(r"[A-Za-z0-9.\-_:\[\]/~%@+=,]+")  # what needs no escaping in TOML
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,7 @@ def init(folder: Path, site: str, url: str, *, new_key: bool = False) -> Made:
     part of the way it can be called again: an existing key is used, never replaced.
     """
     check_site_name(site, where="--site")
-    if url and not _URL.fullmatch(url):
-        raise ConfigRefused(where="--central", key="url", reason=f"{url!r} is no http(s) address")
+    _check_address(url)
     folder = folder.absolute()
     os.umask(0o077)
     if new_key:
@@ -65,6 +65,18 @@ def _ask_for_new_key(folder: Path, site: str) -> Made:
         reason = f"this relay is of site {config.site.name!r}"
         raise ConfigRefused(where="--site", key="site.name", reason=reason)
     return _ask(folder, folder / NEXT_KEY, site)
+
+
+def _check_address(url: str) -> None:
+    """Raise ConfigRefused unless it is an address that relay.toml can hold; none is fine too."""
+    if not url:
+        return
+    try:
+        address.parse(url)
+    except ValueError as error:
+        raise ConfigRefused(where="--central", key="url", reason=str(error)) from error
+    if not _PLAIN.fullmatch(url):
+        raise ConfigRefused(where="--central", key="url", reason=f"{url!r} has odd characters")
 
 
 def _ask(folder: Path, path: Path, site: str) -> Made:

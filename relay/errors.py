@@ -39,12 +39,15 @@ class OtherTick(PulkError):
 
 
 class NoSpace(PulkError):
-    """A work bundle would not leave the free bytes or inodes that the configuration keeps."""
+    """A work bundle would use up bytes or inodes that are kept free, or more than the quota.
+
+    Free space, or raise what [spool] allows. Central hears of it in the next report.
+    """
 
     code = "no-space"
     transient = True
-    what = "it needs {need} more {unit}, {free} are free and {kept} are kept"
-    remedy = "free space or lower [spool] in relay.toml; it is tried again at every tick"
+    what = "it needs {need} {unit}, and there is room for {room}"
+    remedy = "free space or change [spool] in relay.toml; it is tried again at every tick"
 
 
 class CarryFailed(PulkError):
@@ -54,6 +57,71 @@ class CarryFailed(PulkError):
     transient = True
     what = "{method} failed: {reason}"
     remedy = "check the network, the proxy and the address; the next tick tries again"
+
+
+class NotCentral(CarryFailed):
+    """Something on the way answered in central's place: a login page, a portal, another server.
+
+    Nothing that it said counts. Log in where it asks for that, or correct `[central] url`.
+    """
+
+    code = "not-central"
+    what = "{method} was not answered by central: {reason}"
+    remedy = "log in to the network if it wants that, or correct [central] url"
+
+
+class ProxyRefused(CarryFailed):
+    """The proxy of HTTPS_PROXY lets nothing through: it wants a login (407) or forbids that.
+
+    Name it with `user:password@` in the variable if it wants that, or ask the site's network
+    people.
+    """
+
+    code = "proxy-refused"
+    what = "{method} was stopped by the proxy: {reason}"
+    remedy = "check HTTPS_PROXY (http://USER:PASSWORD@HOST:PORT) and NO_PROXY"
+
+
+class CentralNotProven(CarryFailed):
+    """Central's TLS certificate does not count here: expired, for another name or authority.
+
+    If central has an authority of its own, name its certificates with `[central] ca`. If it is too
+    old, tell central's operator; if it is not valid yet, look after this machine's clock.
+    """
+
+    code = "central-not-proven"
+    what = "the certificate of what answers is not accepted: {reason}"
+    remedy = "name the authority's certificates with [central] ca, or have central's renewed"
+
+
+class LoginNeeded(CarryFailed):
+    """The connection over ssh that a person opened is gone, and only a person can open it again.
+
+    Nothing tries to log in meanwhile; work goes on, and the next tick after the login carries.
+    """
+
+    code = "login-needed"
+    what = "nobody is logged in to {host}: {reason}"
+    remedy = "log in again: {command}"
+
+
+class FarSideRefused(CarryFailed):
+    """What lies at the other end of ssh is not what an exchange folder holds, or too much of it."""
+
+    code = "far-side-refused"
+    what = "the folder at the other end is refused: {reason}"
+    remedy = "look at it there; nothing of it was used"
+
+
+class NotYet(CarryFailed):
+    """Central could not be reached several times in a row, so it is not tried at every tick.
+
+    `pulk relay tick --now` tries at once.
+    """
+
+    code = "not-yet"
+    what = "it is tried again in {wait_s} s, after {failures} failures; the last: {last}"
+    remedy = "mend that, then run `pulk relay tick --now` or wait"
 
 
 class SealRefused(PulkError):

@@ -16,12 +16,11 @@ from bundle.wire.manifest import SITES_OWN
 from relay import accept, custody, delta, lock, offer, resync, returns, state, stream, works
 from relay.carrier.contract import Outgoing
 from relay.carrier.directory import DirectoryCarrier
+from relay.carrying import fetch
 from relay.core.custody import Place
 from relay.home import Home, make_spool
 from relay.report import report
-from relay.tick import fetch, gather
-
-PARTS = "parts"  # a folder of the spool: parts of central's bundles that wait for the rest
+from relay.tick import gather
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +105,6 @@ def import_from(home: Home, source: Path, *, progress: Progress = silent) -> Imp
         return Imported(taken.bundles, taken.shards, taken.refused + refused, tuple(carrier.came))
 
 
-def parts_folder(home: Home) -> Path:
-    """Return where parts wait."""
-    return home.spool.root / PARTS
-
-
 def _reception(home: Home, progress: Progress) -> Reception:
     def known(bundle: BundleId) -> bool:
         return accept.is_known(home, bundle)
@@ -133,7 +127,7 @@ def _reception(home: Home, progress: Progress) -> Reception:
 
     return Reception(
         into=home.spool.folder("in"),
-        parts=parts_folder(home),
+        parts=home.parts,
         quarantine=home.spool.folder("quarantine"),
         known=known,
         meant=meant,

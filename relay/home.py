@@ -24,6 +24,7 @@ KEY = "site.key"
 CERTIFICATE = "site.certificate"
 REQUEST = "request.enrol"
 PILOTS = "pilots"
+PARTS = "parts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,11 @@ class Home:
     def tmp(self) -> Path:
         """Where unfinished files lie, on the filesystem of the spool."""
         return self.spool.folder("tmp")
+
+    @property
+    def parts(self) -> Path:
+        """Where parts of central's bundles wait for the rest."""
+        return self.spool.root / PARTS
 
     @property
     def slots(self) -> int:

@@ -8,35 +8,60 @@ import threading
 from types import FrameType
 
 from bundle.errors import PulkError
+from relay.carrier import opening
+from relay.carrier.address import Scheme, parse
 from relay.home import Home
+from relay.listening import Listener
 from relay.tick import Ticked, tick
 
 _LOG = logging.getLogger(__name__)
 IDLE_TICKS = 2  # in a row, before `--until-idle` believes it
+GAP_S = 1.0  # between two ticks, whatever central says
 
 
 def run(home: Home, interval_s: float, *, until_idle: bool) -> int:
     """Tick until SIGTERM or SIGINT, or until nothing is left; return how many ticks.
 
-    What is transient (another tick, a full disk, no network) is tried again at the next tick.
+    What is transient (another tick, a full disk, no network) is tried again at the next tick, which
+    comes sooner where central has news.
     """
+    listener = None if until_idle else _listener(home, interval_s)
     stop = threading.Event()
+    wake = listener.news if listener else threading.Event()
 
     def ask_to_stop(number: int, frame: FrameType | None) -> None:
         del number, frame
         stop.set()
+        wake.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask_to_stop)
+    if listener:
+        listener.start()
     ticks = idle = 0
     while not stop.is_set():
         ticks += 1
+        wake.clear()
         done = _tick(home)
         idle = idle + 1 if done is not None and done.idle else 0
         if until_idle and idle >= IDLE_TICKS:
             break
-        stop.wait(interval_s)
+        stop.wait(min(GAP_S, interval_s))
+        if not stop.is_set():
+            wake.wait(max(0.0, interval_s - GAP_S))
+    if listener:
+        listener.stop()
     return ticks
+
+
+def _listener(home: Home, interval_s: float) -> Listener | None:
+    """Return what hears of news; None where nobody is to be asked, or ticks come as soon anyway."""
+    central = home.config.central
+    if not central.url or parse(central.url).scheme is not Scheme.HTTP:
+        return None
+    if not central.wait_s or interval_s <= 2 * GAP_S:
+        return None
+    return Listener(opening.http(home), central.wait_s, interval_s)
 
 
 def _tick(home: Home) -> Ticked | None:

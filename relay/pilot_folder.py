@@ -13,10 +13,10 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from bundle.version import VERSION
 from relay.errors import FolderTaken
 
 # What `pilot.start` calls by the same names; a test runs one against the other.
@@ -25,9 +25,9 @@ LENGTH_BYTES = 4
 MODULES, LIBRARIES = "modules", "lib"
 MODULE, PACKAGE, EXTENSION = 0, 1, 2
 
-NEEDED = ("bundle", "pilot", "msgpack", "zstandard", "cryptography", "_cffi_backend", "psutil")
+NEEDED = ("bundle", "pilot", "msgpack", "zstandard", "cryptography", "_cffi_backend")
 WHERE_INSTALLED = ("zmq",)  # no pilot needs it yet
-LEFT_OUT = ("psutil.tests", "zmq.tests", "zstandard._cffi", "zstandard.backend_cffi")
+LEFT_OUT = ("zmq.tests", "zstandard._cffi", "zstandard.backend_cffi")
 MARSHAL_OF_ANY = 2  # a version of the format that every Python 3 reads
 
 
@@ -88,7 +88,7 @@ def _write_modules(path: Path, sources: list[_Source]) -> None:
             code = marshal.dumps(compile(source, one.place, "exec", dont_inherit=True, optimize=0))
         index[one.name] = (one.kind, one.place, len(body), len(code))
         body += code
-    about: dict[str, object] = {"suffix": EXTENSION_SUFFIXES[0], "version": _version()}
+    about: dict[str, object] = {"suffix": EXTENSION_SUFFIXES[0], "version": VERSION}
     about |= {"size": len(body), "index": index}
     head = marshal.dumps(about, MARSHAL_OF_ANY)
     path.write_bytes(MAGIC + len(head).to_bytes(LENGTH_BYTES, "big") + head + body)
@@ -150,10 +150,3 @@ def _package(name: str) -> Path:
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
-
-
-def _version() -> str:
-    try:
-        return version("pulk")
-    except PackageNotFoundError:
-        return "unpacked"

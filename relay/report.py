@@ -15,7 +15,7 @@ from bundle.records.report import HeldWork, Report
 from bundle.wire.errors import AbsentChunk
 from bundle.wire.manifest import Kind
 from bundle.wire.write import ChunkSource, write_bundle
-from relay import cosign, custody, delta, heads, holding, state, stream, works
+from relay import cosign, custody, delta, heads, holding, purging, state, stream, works
 from relay import profile as profiles
 from relay.core.custody import Place
 from relay.core.shards import tasks_open
@@ -62,7 +62,7 @@ def _report(
 ) -> Report:
     return Report(
         at_us=now,
-        tasks_wanted=_wanted(home, live),
+        tasks_wanted=wanted(home, live),
         slots=home.config.pilots.count * home.slots,
         pilots_running=sum(view.state is PilotState.RUNNING for view in views.values()),
         held=tuple(_held(home, work) for work in live),
@@ -79,10 +79,13 @@ def _whole(home: Home) -> set[tuple[str, str]]:
     return {(one, AbsentChunk.code) for one in delta.wanted_whole(home.spool)}
 
 
-def _wanted(home: Home, live: list[Work]) -> int:
+def wanted(home: Home, live: list[Work]) -> int:
+    """Return how many unfinished tasks the site wants to hold now."""
     capacity = home.config.capacity
     is_full = 0 < capacity.bundles <= len(live)
-    return 0 if is_full or home.spool.drain.exists() else capacity.tasks_wanted
+    if is_full or home.spool.drain.exists() or not purging.outlook(home).takes_work:
+        return 0
+    return capacity.tasks_wanted
 
 
 def _held(home: Home, work: Work) -> HeldWork:

@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from bundle import canonical
 from bundle.errors import PulkError
 from bundle.ids import LeaseId, PilotRun
 from bundle.records import seal as seals
@@ -27,15 +28,17 @@ from bundle.records.segment import Segment
 from bundle.spool import publish, records
 from bundle.spool.journal import read_journal
 from bundle.spool.layout import SealName, ShardName
-from relay import claims, offer, quarantine, works
+from relay import claims, offer, quarantine, state, works
 from relay.core import losses
+from relay.core.losses import Over
 from relay.errors import JournalRefused
 from relay.home import Home
 from relay.works import Work
 from site_adapters import process
-from site_adapters.contract import PilotState, PilotView
+from site_adapters.contract import Ending, PilotState, PilotView
 
 _LOG = logging.getLogger(__name__)
+ENDING = "ending"  # in a dead pilot's folder: how its batch job ended
 FORLORN_S = 3600  # a folder without a claim is left alone so long: a pilot may be starting
 
 
@@ -48,7 +51,7 @@ def salvage(home: Home, live: list[Work], views: Mapping[str, PilotView]) -> int
             _drop_forlorn(home, pilot_run)
         elif _is_gone(home, claim, views):
             with contextlib.suppress(FileNotFoundError):  # another tick was first
-                _salvage_pilot(home, live, claim)
+                _salvage_pilot(home, live, claim, _over(home, claim, views))
                 salvaged += 1
     return salvaged
 
@@ -75,7 +78,24 @@ def _is_gone(home: Home, claim: Claim, views: Mapping[str, PilotView]) -> bool:
     return home.adapter.clear(claim.batch_id, mark=f":{claim.pilot_run.hex()}:")
 
 
-def _salvage_pilot(home: Home, live: list[Work], claim: Claim) -> None:
+def _over(home: Home, claim: Claim, views: Mapping[str, PilotView]) -> Over:
+    """Return how a pilot's batch job ended, as the first tick that looked wrote it down.
+
+    So that every tick makes the same seal of the same journal, whatever the scheduler says later.
+    """
+    view = views.get(claim.batch_id)
+    path = home.spool.claimed(claim.pilot_run) / ENDING
+    if view is not None and view.ending is not None:
+        said = {"ending": view.ending.value, "job": view.job, "word": view.reason}
+        with contextlib.suppress(publish.AlreadyThere):
+            publish.write_new_file(home.tmp, path, canonical.encode(said))
+    value = state.read_map(path)
+    if value is None or value.text("ending") not in set(Ending):
+        return Over()
+    return Over(Ending(value.text("ending")), value.text("job"), value.text("word"))
+
+
+def _salvage_pilot(home: Home, live: list[Work], claim: Claim, over: Over) -> None:
     folder = home.spool.claimed(claim.pilot_run)
     by_lease = {plan.lease: work for work in live for plan in work.plans}
     sealed: set[ShardName] = set()
@@ -84,7 +104,7 @@ def _salvage_pilot(home: Home, live: list[Work], claim: Claim) -> None:
         work = by_lease.get(shard.lease) if shard is not None else None
         if work is None or shard is None:
             _keep_tail(home, path, 0, "its lease is not held here")
-        elif _seal_journal(home, work, claim, shard, path):
+        elif _seal_journal(home, work, (claim, over), shard, path):
             sealed.add(shard)
     for shard in sorted(works.shards_in(folder), key=str):
         work = by_lease.get(LeaseId(shard.lease))
@@ -109,8 +129,11 @@ def _has_seal(home: Home, work: Work, claim: Claim, shard: ShardName) -> bool:
     return home.spool.seal(name).exists() or (home.spool.kept_seals(work.id) / str(name)).exists()
 
 
-def _seal_journal(home: Home, work: Work, claim: Claim, shard: ShardName, path: Path) -> bool:
+def _seal_journal(
+    home: Home, work: Work, pilot: tuple[Claim, Over], shard: ShardName, path: Path
+) -> bool:
     """Make the seal of a journal that the pilot left; True where there is one now."""
+    claim, over = pilot
     if _has_seal(home, work, claim, shard):
         return True
     read = read_journal(path)
@@ -118,7 +141,7 @@ def _seal_journal(home: Home, work: Work, claim: Claim, shard: ShardName, path: 
         _keep_tail(home, path, read.sound_bytes, "it ends inside a record")
     try:
         journaled = records.read_records(read.records)
-        found = losses.attempts(journaled)
+        found = losses.attempts(journaled, over)
         if journaled.header is None or not found:
             return False
         segment = Segment(

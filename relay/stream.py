@@ -118,7 +118,7 @@ def _claim(spool: Spool, path: Path, record: Record) -> bool:
     publish.publish(path, staged)  # durable before the number points to it
     target = spool.stream(record.stream) / f"{record.sequence:08d}"
     try:
-        publish.write_new_file(spool.folder("tmp"), target, _encode(record))
+        publish.write_new_file(spool.folder("tmp"), target, encode(record))
     except publish.AlreadyThere:
         publish.remove(staged)
         return False
@@ -234,7 +234,8 @@ def forget_told(spool: Spool, work: BundleId) -> None:
         (spool.stream(stream) / f"told-{work}").unlink(missing_ok=True)
 
 
-def _encode(record: Record) -> bytes:
+def encode(record: Record) -> bytes:
+    """Return the bytes of a number's record."""
     return canonical.encode(
         {
             "id": record.id,

@@ -2,12 +2,11 @@
 
 Order: lock, recover, bring back, collect, salvage, results, offer, report, carry, accept, offer,
 staff, retire.
-Trouble on the way to central (CarryFailed) is only told: the rest of a tick needs no network.
+Trouble on the way to central is only told: the rest of a tick needs no network.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,18 +19,20 @@ from relay import (
     holding,
     lock,
     offer,
+    page,
     resync,
     retire,
     returns,
+    status,
     stream,
     works,
 )
 from relay.carrier.contract import Carrier
-from relay.carrier.http import HttpCarrier
+from relay.carrier.opening import carrier as carrier_of
+from relay.carrying import carry
 from relay.collect import Collected, collect
 from relay.core.custody import LOSSY, Deed, Place
 from relay.core.shards import is_over
-from relay.errors import CarryFailed
 from relay.home import Home, make_spool
 from relay.report import report
 from relay.results import publish_results
@@ -41,8 +42,6 @@ from relay.staff import drop_gone, staff
 from relay.stream import Record
 from relay.works import Work
 from site_adapters.contract import PilotView
-
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +71,10 @@ class Ticked:
         return asdict(self)
 
 
-def tick(home: Home, carrier: Carrier | None = None) -> Ticked:
+def tick(home: Home, carrier: Carrier | None = None, *, at_once: bool = False) -> Ticked:
     """Do everything once, with a carrier in place of the one that relay.toml names, if given.
+
+    `at_once`: try to reach central though failures of late say to wait.
 
     Raises OtherTick, and PulkError where the spool itself is unusable.
     """
@@ -87,7 +88,7 @@ def tick(home: Home, carrier: Carrier | None = None) -> Ticked:
         offered = offer.offer(home, live)
         report(home, live, views, force=False)
         carrier = carrier or carrier_of(home)
-        done, fetched, trouble = _carry(home, carrier)
+        carried = carry(home, carrier, at_once=at_once)
         taken = accept.accept_all(home)
         if taken.bundles:
             custody.tend(home, None)  # the receipts that just came
@@ -97,20 +98,22 @@ def tick(home: Home, carrier: Carrier | None = None) -> Ticked:
         started = staff(home, views, live)
         retired = retire.retire(home, live)
         _tidy(home, views)
+        status.note_tick(home.spool)
+        page.write(home, None if started else views)
         return Ticked(
             collected=collected,
             salvaged=salvaged,
             offered=offered,
             results=len(results),
-            sent=done[Deed.SEND],
-            freed=done[Deed.DELETE],
-            fetched=fetched,
+            sent=carried.done[Deed.SEND],
+            freed=carried.done[Deed.DELETE],
+            fetched=carried.fetched,
             accepted=taken.bundles,
             refused=taken.refused,
             started=started,
             retired=retired,
-            idle=not trouble and not fetched and _is_idle(home, carrier),
-            trouble=trouble,
+            idle=not carried.trouble and not carried.fetched and _is_idle(home, carrier),
+            trouble=carried.trouble,
         )
 
 
@@ -129,34 +132,6 @@ def gather(
             found = {one.path.name: one for one in collect(home, live, sources)} | found
         results = publish_results(home, list(found.values()), sources) if found else []
     return len(found), salvaged, results
-
-
-def carrier_of(home: Home) -> Carrier | None:
-    """Return the carrier that relay.toml names; None where bundles travel by stick."""
-    central = home.config.central
-    if not central.url:
-        return None
-    return HttpCarrier(central.url, home.site, home.signer, home.certificate, central.timeout_s)
-
-
-def _carry(home: Home, carrier: Carrier | None) -> tuple[dict[Deed, int], int, str]:
-    """Send and fetch; return the deeds, how many files came, and any trouble in words."""
-    done, fetched = dict.fromkeys(Deed, 0), 0
-    try:
-        done = custody.tend(home, carrier)
-        if carrier is not None:
-            for _ in fetch(home, carrier):
-                fetched += 1
-    except CarryFailed as error:
-        _LOG.warning("central not reached", extra={"reason": error.text()})
-        return done, fetched, error.text()
-    return done, fetched, ""
-
-
-def fetch(home: Home, carrier: Carrier) -> list[str]:
-    """Bring what the carrier has into `in/`; return the file names."""
-    into = home.spool.folder("in")
-    return [path.name for path in carrier.fetch(lambda one: accept.is_known(home, one), into)]
 
 
 def _tidy(home: Home, views: Mapping[str, PilotView]) -> None:

@@ -7,7 +7,6 @@ line with their code; with `--json` on the command, as one JSON object.
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import signal
 import sys
@@ -53,6 +52,7 @@ COMMANDS: dict[str, Listed] = {
     "rehearse": Listed("central.cli.entry:rehearse", "Run any dataset document through the loop."),
     "relay": Listed("relay.cli:command", "The site's side: init, accept, tick, run, status."),
     "token": Listed("central.cli.entry:token", "Make, list and revoke access tokens."),
+    "tell": Listed("central.cli.entry:tell", "What happened to a task, in order, in words."),
     "watch": Listed("central.cli.entry:watch", "Datasets and sites, as they change."),
     "why": Listed("central.cli.entry:why", "Why a task is not running, and what would help."),
     "simulate": Listed(
@@ -146,16 +146,15 @@ def _help() -> str:
 
 
 def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
+    from bundle.version import VERSION
 
-    try:
-        return f"pulk {version('pulk')}"
-    except PackageNotFoundError:
-        return "pulk from an unpacked tree"
+    return f"pulk {VERSION}"
 
 
 def _say(error: PulkError, given: Sequence[str]) -> None:
     if "--json" in given:
+        import json
+
         body: dict[str, Any] = {"error": error.diagnostics()}
         _print(json.dumps(body))
     from bundle.cli.table import printable

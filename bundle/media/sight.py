@@ -74,6 +74,14 @@ def sound_places(path: Path) -> list[int]:
         return [place for place in range(len(copy.places)) if copy.holds(place)]
 
 
+def is_sound(path: Path) -> bool:
+    """Return whether a file is a bundle whose every chunk that it claims is whole; reads it all."""
+    try:
+        return len(sound_places(path)) == len(look(path).sizes)
+    except BundleRefused:
+        return False
+
+
 def plain_files(folder: Path, passed_over: Callable[[Path, str], None]) -> Iterator[Path]:
     """Yield every plain file below a folder, sorted; links and the like are told, not followed.
 

@@ -8,6 +8,7 @@ written once the fsync that follows it returned. A torn tail is cut by the reade
 from __future__ import annotations
 
 import os
+import threading
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,12 +30,16 @@ class JournalRead:
 
 
 class JournalWriter:
-    """Appends records; `commit` makes everything appended so far durable."""
+    """Appends records; `commit` makes everything appended so far durable.
+
+    Two threads may append to one: who writes never waits for the other one's fsync.
+    """
 
     def __init__(self, path: Path) -> None:
         """Create the journal exclusively (mode 0600)."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, 0o600)
+        self._lock = threading.Lock()
         self._pending: list[bytes] = []
         self._is_dirty = False
         self.pending_bytes = 0
@@ -42,26 +47,32 @@ class JournalWriter:
     def append(self, record: dict[str, Any]) -> None:
         """Queue one record; nothing is promised until `commit`."""
         frame = frame_of(record)
-        self._pending.append(frame)
-        self.pending_bytes += len(frame)
+        with self._lock:
+            self._pending.append(frame)
+            self.pending_bytes += len(frame)
 
     def write(self) -> None:
         """Write the queued records: they outlive this process, and the node once committed."""
-        if not self._pending:
-            return
-        data = memoryview(b"".join(self._pending))
-        while data:
-            data = data[os.write(self._descriptor, data) :]
-        self._pending.clear()
-        self.pending_bytes = 0
-        self._is_dirty = True
+        with self._lock:
+            if not self._pending:
+                return
+            self._is_dirty = True
+            data = memoryview(b"".join(self._pending))
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+            self._pending.clear()
+            self.pending_bytes = 0
 
     def commit(self) -> None:
         """Write the queued records and fsync the file."""
         self.write()
         if self._is_dirty:
-            os.fsync(self._descriptor)
-            self._is_dirty = False
+            self._is_dirty = False  # before: what is written meanwhile is not in this fsync
+            try:
+                os.fsync(self._descriptor)
+            except BaseException:
+                self._is_dirty = True
+                raise
 
     def close(self) -> None:
         """Commit and close."""

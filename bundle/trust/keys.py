@@ -44,6 +44,7 @@ class Role(StrEnum):
     SITE = "site"
     PILOT = "pilot"
     USER = "user"
+    COURIER = "courier"
 
 
 class Signer(Protocol):

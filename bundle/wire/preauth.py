@@ -10,6 +10,7 @@ TRUST_TYPE = "pulk/trust/1"
 ENROLMENT_TYPE = "pulk/enrolment/1"
 REQUEST_TYPE = "pulk/request/1"
 DATASET_TYPE = "pulk/dataset/1"
+PASS_TYPE = "pulk/pass/1"  # noqa: S105  a payload type
 HEAD_TYPE = "pulk/head/1"
 
 

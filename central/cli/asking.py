@@ -111,6 +111,16 @@ def step_no(client: Client, dataset: str, given: str) -> int:
     return names.index(given)
 
 
+def task_path(client: Client, given: str) -> str:
+    """Return the path of a task given as dataset/job/step, the step by name or index."""
+    of, slash, numbers = given.partition("/")
+    job, comma, step = numbers.partition("/")
+    if not (slash and comma and job.isdecimal() and step):
+        raise click.BadParameter(f"{given!r} is not dataset/job/step", param_hint="TASK")
+    dataset = full_id(client, of)
+    return f"/datasets/{dataset}/tasks/{int(job)}/{step_no(client, dataset, step)}"
+
+
 def rows(answer: Any, key: str) -> list[dict[str, Any]]:
     """Return the rows of an answer, under a key or alone."""
     return list(answer.get(key, ()) if isinstance(answer, dict) else answer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from typing import Any
 
 import click
 
+from bundle.age import age
 from central.cli import backups, user
 from central.cli.reaching import config_of, enroller, opened
 
@@ -160,6 +162,8 @@ def pack(
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--size", "size_text", help="How much of OUT to use [default: what is free].")
 @click.option("--part-size", help="Of a file, at most [default: what the oldest FAT takes].")
+@click.option("--site", "only", help="Fill OUT for this site alone.")
+@click.option("--remove", is_flag=True, help="Remove from IN what is central's now.")
 @AS_JSON
 @click.pass_obj
 def exchange(
@@ -169,19 +173,22 @@ def exchange(
     target: Path,
     size_text: str | None,
     part_size: str | None,
+    only: str | None,
+    remove: bool,
     as_json: bool,
 ) -> int:
     """Take every bundle below IN, then fill OUT with what the sites are to have."""
     from bundle.cli.progress import progress
-    from bundle.ids import SiteName
+    from bundle.ids import SiteName, parse_site
     from bundle.media import said
     from bundle.media.choose import PART_BYTES_MAX
     from central import stick
 
     size_bytes, part_bytes = _size(size_text), _size(part_size) or PART_BYTES_MAX
     with opened(folder, config_file, "exchange") as (home, authority):
-        came = stick.absorb_all(authority, home, source, progress=progress)
+        came = stick.absorb_all(authority, home, source, remove=remove, progress=progress)
         sites = [SiteName(str(row["site"])) for row in authority.sites()]
+        sites = [parse_site(only)] if only else sites
         left, filled = stick.leave_outboxes(
             authority,
             home,
@@ -301,11 +308,15 @@ def _site_words(row: dict[str, Any]) -> Iterator[str]:
     yield f"site {row['site']}"
     yield f"key {row['key'][:16]}" if row["key"] else "not enrolled"
     yield f"{row['tasks_leased']} tasks leased"
+    heard_s = row["heard_s"]
+    yield "never heard" if heard_s is None else f"heard {age(heard_s)} ago"
+    if row["silent"]:
+        yield "! SILENT: ask its operator, cron may be off or a courier late"
     if report is None:
         yield "never reported, so it is given no work (`pulk central pack` makes some)"
         return
     at = datetime.fromtimestamp(report["at_us"] / 1_000_000, UTC)
-    yield f"reported {at:%Y-%m-%d %H:%M} UTC"
+    yield f"reported {at:%Y-%m-%d %H:%M} UTC by its clock"
     yield f"wants {report['tasks_wanted']} tasks"
     yield f"{report['slots']} slots, {report['pilots_running']} pilots running"
     yield f"trust version {report['trust_version']}"
@@ -313,7 +324,9 @@ def _site_words(row: dict[str, Any]) -> Iterator[str]:
     if demand:
         yield f"demands {demand.split()[0]} co-signatures"
     if report["refused"]:
-        yield f"refused {len(report['refused'])} bundles"
+        codes = Counter(code for _, code in report["refused"])
+        why = ", ".join(f"{code} {count}" for code, count in sorted(codes.items()))
+        yield f"refused {len(report['refused'])} bundles ({why})"
 
 
 def _lines(about: dict[str, Any]) -> Iterator[str]:

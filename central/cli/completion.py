@@ -31,6 +31,7 @@ TREES = {
     "rehearse": "central.cli.rehearse:command",
     "relay": "relay.cli:group",
     "simulate": "central.cli.simulate:command",
+    "tell": "central.cli.tell:command",
     "token": "central.cli.token:group",
     "watch": "central.cli.watch:command",
     "why": "central.cli.why:command",

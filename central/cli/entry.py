@@ -67,6 +67,11 @@ def why(arguments: list[str]) -> int:
     return _run("why", "central.cli.why:command", arguments)
 
 
+def tell(arguments: list[str]) -> int:
+    """Run `pulk tell`; return the exit code."""
+    return _run("tell", "central.cli.tell:command", arguments)
+
+
 def simulate(arguments: list[str]) -> int:
     """Run `pulk simulate`; return the exit code."""
     return _run("simulate", "central.cli.simulate:command", arguments)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from central.cli.asking import asking, client_of, full_id, show_answer, step_no
+from central.cli.asking import asking, client_of, show_answer, task_path
 
 
 @click.command()
@@ -14,15 +14,8 @@ from central.cli.asking import asking, client_of, full_id, show_answer, step_no
 @asking(required=True)
 def command(task: str, central: str, token_file: Any, as_json: bool) -> None:
     """Say why TASK is not running or not done: dataset/job/step, the step by name or index."""
-    of, slash, numbers = task.partition("/")
-    job, comma, step = numbers.partition("/")
-    if not (slash and comma and job.isdecimal() and step):
-        raise click.BadParameter(f"{task!r} is not dataset/job/step", param_hint="TASK")
     client = client_of(central, token_file)
-    dataset = full_id(client, of)
-    answer = client.get(
-        f"/datasets/{dataset}/tasks/{int(job)}/{step_no(client, dataset, step)}/why"
-    )
+    answer = client.get(f"{task_path(client, task)}/why")
     show_answer(answer, as_json, words(answer))
 
 

@@ -1,4 +1,4 @@
-"""What one commit of central's own says: submissions, controls, pins, sites presumed lost.
+"""What one commit of central's own says: submissions, controls, pins, access, sites given up.
 
 Its bundle signs it.
 
@@ -15,6 +15,7 @@ from bundle import canonical, shape
 from bundle.ids import DatasetId, Epoch, SiteName, parse_attempt, parse_site
 from bundle.intervals import IntervalSet
 from bundle.limits import LEASE_LIMITS
+from central.core.authorise import Visibility
 from central.core.facts import Control, ControlWord, Pin
 
 CHUNK = "facts"  # kind and name of its chunk
@@ -28,6 +29,20 @@ class Submission:
     digest: bytes
     at_us: int
     user: bytes = b""  # the key that signed the submission bundle; empty where none did
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Whose a dataset is from now on, by name, and who sees it.
+
+    `told`: by which commit, see `told`; of several the newest word counts.
+    """
+
+    dataset: DatasetId
+    owner: str
+    group: str
+    visibility: Visibility
+    told: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +64,17 @@ class Commit:
     pins: tuple[tuple[DatasetId, Pin], ...] = ()
     remembered: tuple[Remembered, ...] = ()
     presumed: tuple[SiteName, ...] = ()  # sites presumed lost with all they hold
+    access: tuple[Access, ...] = ()
 
     def count(self) -> int:
         """Return how many facts it holds."""
-        facts = (self.submissions, self.controls, self.pins, self.presumed)
+        facts = (self.submissions, self.controls, self.pins, self.presumed, self.access)
         return sum(len(one) for one in facts)
+
+
+def told(epoch: Epoch, number: int) -> bytes:
+    """Return when a commit was made: the greatest is the newest."""
+    return epoch.counter.to_bytes(8, "big") + number.to_bytes(8, "big") + epoch.nonce
 
 
 def encode(commit: Commit) -> bytes:
@@ -69,9 +90,13 @@ def encode(commit: Commit) -> bytes:
         "pins": [[one.generation, one.attempt, one.outcome] for _, one in commit.pins],
         "remembered": [[one.token, one.key, one.request, one.answer] for one in commit.remembered],
     }
-    return canonical.encode(
-        value | ({"presumed": list(commit.presumed)} if commit.presumed else {})
-    )
+    rare = {
+        "presumed": list(commit.presumed),
+        "access": [
+            [one.dataset, one.owner, one.group, one.visibility.value] for one in commit.access
+        ],
+    }
+    return canonical.encode(value | {name: rows for name, rows in rare.items() if rows})
 
 
 def decode(raw: bytes, epoch: Epoch, number: int) -> Commit:
@@ -91,6 +116,10 @@ def decode(raw: bytes, epoch: Epoch, number: int) -> Commit:
         presumed=tuple(
             parse_site(name) for name in (value.texts("presumed") if value.has("presumed") else ())
         ),
+        access=tuple(
+            _access(row, told(epoch, number))
+            for row in (value.readers("access") if value.has("access") else ())
+        ),
     )
 
 
@@ -103,6 +132,13 @@ def _regions_to_wire(control: Control) -> Any:
 def _submission(row: shape.Reader) -> Submission:
     user = row.bytes(3) if len(row.value) > 3 else b""  # commits before 2 had no such column
     return Submission(DatasetId(row.text(0)), row.bytes(1, 32), row.count(2), user)
+
+
+def _access(row: shape.Reader, at: bytes) -> Access:
+    word = row.text(3)
+    if word not in set(Visibility):
+        raise shape.WrongShape(where=row.where, expected="a visibility", found=repr(word[:40]))
+    return Access(DatasetId(row.text(0)), row.text(1), row.text(2), Visibility(word), at)
 
 
 def _control(row: shape.Reader, epoch: Epoch, number: int) -> tuple[DatasetId, Control]:

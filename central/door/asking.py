@@ -70,6 +70,18 @@ class Asking:
             self._put(site, trusted, [])
         return body
 
+    def trusted(self) -> Trusted:
+        """Return which trust file counts now."""
+        return self._standing.now()[0]
+
+    def news_for(self, site: SiteName, now_s: float) -> bytes | None:
+        """Return what there is for a site, from memory; where that is old the server is asked."""
+        trusted = self.trusted()
+        body, is_due = self._known.held(site, trusted, now_s)
+        if is_due and site not in self._questions:
+            self._put(site, trusted, [])
+        return body
+
     def replied(self, reply: Reply, now_s: float) -> list[Connection]:
         """Take the server's reply; return those that waited for it, some of them gone since."""
         asked = self._questions.pop(reply.site, None)

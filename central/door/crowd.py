@@ -18,12 +18,21 @@ STAY_S_MAX = {
     State.IDLE: 30.0,
     State.QUEUED: 60.0,
     State.WAITING: 10.0,
+    State.HOLDING: 700.0,  # each has a time of its own, which ends before
     State.PENDING: 15.0,
     State.SAYING: 10.0,
     State.DRAINING: 2.0,
 }
 # Who goes first when there is no more room. One whose completion waits is never sent away for it.
-GIVES_WAY = (State.DRAINING, State.IDLE, State.SAYING, State.QUEUED, State.WAITING, State.UNREAD)
+GIVES_WAY = (
+    State.DRAINING,
+    State.IDLE,
+    State.HOLDING,
+    State.SAYING,
+    State.QUEUED,
+    State.WAITING,
+    State.UNREAD,
+)
 
 
 class Crowd:

@@ -16,10 +16,11 @@ _ASK = re.compile(rb"GET (/exchange/([a-z0-9][a-z0-9._-]{0,62})/outbox) HTTP/1\.
 _READ = re.compile(
     rb"GET /v1/(?:sites(?:/[a-z0-9][a-z0-9._-]{0,62})?|bundles|users|tokens|me|audit|aggregates"
     rb"|events|docs|openapi\.json|datasets(?:/[a-z2-7]{26}(?:/(?:counts|learned|disputes|document"
-    rb"|attempts|aggregates|jobs|tasks(?:/[0-9]{1,10}/[0-9]{1,5})?))?)?)"
+    rb"|attempts|aggregates|jobs|tasks(?:/[0-9]{1,10}/[0-9]{1,5}(?:/tell)?)?))?)?)"
     rb"(?:\?[!-~]*)? HTTP/1\.1\r\n"
 )
 _LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e]*?)[ \t]*")
+_WAIT = re.compile(r"wait=([0-9]{1,4})")
 _ODD = frozenset({"transfer-encoding", "upgrade", "expect", "content-encoding", "range"})
 
 
@@ -35,13 +36,18 @@ class Asks(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A plain request for work. `size`: bytes of the head; `keep`: the connection goes on."""
+    """A plain request for work. `size`: bytes of the head; `keep`: the connection goes on.
+
+    `wait_s`: how long the answer may wait until it is another than the one with the tag `seen`.
+    """
 
     path: str
     site: str
     authorization: str
     keep: bool
     size: int
+    wait_s: int = 0
+    seen: str = ""
 
 
 def kind_of(raw: bytes) -> Asks | None:
@@ -78,6 +84,8 @@ def read_ask(raw: bytes) -> Ask | None:
         authorization=fields.get("authorization", ""),
         keep=fields.get("connection", "keep-alive").lower() == "keep-alive",
         size=size,
+        wait_s=int(wait[1]) if (wait := _WAIT.fullmatch(fields.get("prefer", ""))) else 0,
+        seen=fields.get("if-none-match", "").strip('"'),
     )
 
 

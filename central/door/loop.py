@@ -23,6 +23,7 @@ from central.door.connection import Connection, State
 from central.door.crowd import Crowd
 from central.door.handing import Handing
 from central.door.heads import HEAD_BYTES_MAX, Asks, kind_of, read_ask
+from central.door.waiting import LOOK_S, Waiting
 from central.http.errors import HeadTooLarge, TooManyAsks, TooManyConnections
 from central.marks import Marks, Word
 
@@ -47,10 +48,12 @@ class Door:
         marks: Marks,
         limits: Limits,
         asking: Asking,
+        waiting: Waiting,
     ) -> None:
         """Take over the listening socket, and the end of which the server holds the other."""
         self._listener, self._handing, self._questions = listener, handing, questions
         self._marks, self._limits, self._asking = marks, limits, asking
+        self._waiting = waiting
         self._poll = select.epoll()
         self._crowd = Crowd(self._poll, limits)
         self._asks: deque[Connection] = deque()
@@ -73,6 +76,7 @@ class Door:
                 self._on_event(number, event, now_s)
             self._open &= self._handing.hand_over(self._crowd)
             self._answer_asks(now_s)
+            self._answer_waiting(now_s)
             self._shed(now_s)
             self._send_questions()
             for one in self._crowd.overdue(now_s):
@@ -82,7 +86,9 @@ class Door:
 
     def _pause_s(self) -> float:
         waits = self._asks or self._excess or self._asking.unsent
-        return TURN_S if waits or self._handing else REST_S
+        if waits or self._handing:
+            return TURN_S
+        return LOOK_S if self._waiting else REST_S
 
     def _on_event(self, number: int, event: int, now_s: float) -> None:
         if number == self._listener.fileno():
@@ -120,7 +126,7 @@ class Door:
             case State.UNREAD | State.IDLE:
                 if event & (select.EPOLLIN | select.EPOLLRDHUP):
                     self._read(one, now_s)
-            case State.QUEUED | State.WAITING:
+            case State.QUEUED | State.WAITING | State.HOLDING:
                 one.stirred |= bool(event & select.EPOLLIN)
                 if event & select.EPOLLRDHUP:
                     self._crowd.drop(one)  # who asked is gone
@@ -194,7 +200,24 @@ class Door:
             if body is None:
                 self._crowd.move(one, State.WAITING, now_s)
             else:
-                self._finish(one, answers.answer(200, body, keep=ask.keep), now_s)
+                self._tell(one, body, now_s)
+
+    def _tell(self, one: Connection, body: bytes, now_s: float) -> None:
+        """Answer an ask, or let it wait for news where it has that answer."""
+        if self._waiting.take(one, body, self._asking.trusted(), now_s):
+            self._crowd.move(one, State.HOLDING, now_s)
+        else:
+            keep = one.ask is not None and one.ask.keep
+            self._finish(one, answers.answer(200, body, keep=keep), now_s)
+
+    def _answer_waiting(self, now_s: float) -> None:
+        for site, trusted in self._waiting.due(now_s):
+            is_over = trusted != self._asking.trusted()  # they are checked again when they ask
+            body = None if is_over else self._asking.news_for(site, now_s)
+            for one, news in self._waiting.released(site, body, now_s, is_over=is_over):
+                keep = one.ask is not None and one.ask.keep
+                status, said = (304, b"") if news is None else (200, news)
+                self._finish(one, answers.answer(status, said, keep=keep), now_s)
 
     def _shed(self, now_s: float) -> None:
         """Ask some of those who are too many to come back."""
@@ -241,9 +264,12 @@ class Door:
             for one in self._asking.replied(reply, now_s):
                 if one.state is not State.WAITING or one.ask is None:
                     continue
-                keep, after_s = one.ask.keep and reply.status == 200, reply.come_back_s
-                said = answers.answer(reply.status, reply.body, keep=keep, come_back_s=after_s)
-                self._finish(one, said, now_s, keep=keep)
+                if reply.status == 200:
+                    self._tell(one, reply.body, now_s)
+                    continue
+                after_s = reply.come_back_s
+                said = answers.answer(reply.status, reply.body, keep=False, come_back_s=after_s)
+                self._finish(one, said, now_s, keep=False)
 
     def _finish(self, one: Connection, said: bytes, now_s: float, *, keep: bool = True) -> None:
         """Take an ask's head off its connection and say the answer."""

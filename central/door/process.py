@@ -16,6 +16,7 @@ from central.door.admission import Limits
 from central.door.asking import Asking
 from central.door.handing import Handing
 from central.door.loop import Door
+from central.door.waiting import Waiting
 from central.home import now_us
 from central.marks import Marks
 
@@ -94,7 +95,8 @@ def _be_door(
         )
         asking = Asking(trust, marks, limits.site_asks_per_s, now_us)
         handing = Handing(hand, reader, marks, limits)
-        Door(listener, handing, questions, marks, limits, asking).run()
+        waiting = Waiting(http.wait_s_max)
+        Door(listener, handing, questions, marks, limits, asking, waiting).run()
         status = 0
     except BaseException:
         _LOG.exception("the door failed")

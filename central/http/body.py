@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aiohttp import hdrs, web
@@ -16,11 +16,13 @@ from central.http.errors import (
     BodyTooSlow,
     EncodingRefused,
     LengthRequired,
+    RequestMalformed,
 )
 
 SILENCE_S_MAX = 30.0  # between two pieces of a body
 SLOWEST_BYTES_PER_S = 2_000  # a transfer slower than this on the whole is given up
 PIECE_BYTES = 1 << 20  # how much is collected before it is written
+_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
 
 
 def declared_bytes(request: web.Request, size_bytes_max: int) -> int:
@@ -59,28 +61,45 @@ async def go_on_later(_: web.Request) -> None:
     """Tell a sender that waits (`Expect: 100-continue`) nothing before its body is wanted."""
 
 
-@asynccontextmanager
-async def received(request: web.Request, size_bytes_max: int, path: Path) -> AsyncIterator[Path]:
-    """Hold a body in a synced file at `path`, which is removed at the end if it is still there.
+def begins_at(request: web.Request, size_bytes_max: int) -> int:
+    """Return from which byte of its file a body is: 0 where it is all of it.
 
-    Memory stays at a few pieces whatever the size. Raises as `read`.
+    A body that is not the whole rest of a file is refused. Raises RequestMalformed, BodyTooLarge.
+    """
+    said = request.headers.get(hdrs.CONTENT_RANGE)
+    if said is None:
+        return 0
+    found = _RANGE.fullmatch(said)
+    first, last, total = (int(one) for one in found.groups()) if found else (0, 0, 0)
+    if not 0 < first <= last == total - 1 or last - first + 1 != request.content_length:
+        reason = "Content-Range does not say that the body is the rest of a file"
+        raise RequestMalformed(where=request.path, reason=reason)
+    if total > size_bytes_max:
+        raise BodyTooLarge(where=request.path, size_bytes=total, size_bytes_max=size_bytes_max)
+    return first
+
+
+async def receive(request: web.Request, size_bytes_max: int, path: Path, at: int = 0) -> None:
+    """Write a body into a file from byte `at` on, synced; the file is new where `at` is 0.
+
+    What came before an error stays in the file. Memory stays at a few pieces whatever the size.
+    Raises as `read`.
     """
     size = declared_bytes(request, size_bytes_max)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
-            held = bytearray()
+    flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | (0 if at else os.O_CREAT | os.O_EXCL)
+    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+        file.seek(at)
+        held = bytearray()
+        try:
             async for piece in _pieces(request, size):
                 held += piece
                 if len(held) >= PIECE_BYTES:
                     await asyncio.to_thread(file.write, bytes(held))
                     held.clear()
+        finally:
             file.write(held)
             file.flush()
-            await asyncio.to_thread(os.fsync, file.fileno())
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
+        await asyncio.to_thread(os.fsync, file.fileno())
 
 
 async def _pieces(request: web.Request, size: int) -> AsyncIterator[bytes]:

@@ -154,6 +154,22 @@ class BodyBroken(PulkError):
     remedy = "send it again"
 
 
+class UploadMoved(PulkError):
+    """A transfer goes on from another byte than the one where it broke off here. Ask first."""
+
+    code = "upload-moved"
+    what = "it goes on at byte {at}, and {held_bytes} bytes are here"
+    remedy = "ask how much is held and send the rest, or send all of it"
+
+
+class UploadDamaged(PulkError):
+    """What was put together of several transfers is no whole bundle. All of it was dropped."""
+
+    code = "upload-damaged"
+    what = "what was put together is damaged"
+    remedy = "send all of it"
+
+
 STATUS: tuple[tuple[type[PulkError], int], ...] = (
     (errors.UnknownDataset, 404),
     (errors.UnknownTask, 404),
@@ -178,6 +194,8 @@ STATUS: tuple[tuple[type[PulkError], int], ...] = (
     (errors.ChangedMeanwhile, 412),
     (errors.TooManyRequests, 429),
     (errors.IdempotencyConflict, 409),
+    (UploadMoved, 409),
+    (UploadDamaged, 409),
     (BodyTooSlow, 408),
     (LengthRequired, 411),
     (BodyTooLarge, 413),

@@ -237,6 +237,11 @@ async def task(asked: Asked) -> web.StreamResponse:
     return as_json(await asked.budget.run(asked.questions.task, _task(asked)))
 
 
+async def tell(asked: Asked) -> web.StreamResponse:
+    """Tell what happened to a task, in the order in which central learned it."""
+    return as_json(await asked.budget.run(asked.questions.tell, _task(asked)))
+
+
 async def why(asked: Asked) -> web.StreamResponse:
     """Say what keeps a task from running, the reason first."""
     return as_json(await asked.budget.run(asked.authority.why, _task(asked)))
@@ -311,5 +316,6 @@ ROUTES = (
     _read("/jobs", jobs, shapes.Jobs, query=JobsQuery),
     _read("/tasks", tasks, shapes.Tasks, query=TasksQuery, streams=True),
     _read(NUMBERS, task, shapes.Task),
+    _read(f"{NUMBERS}/tell", tell, shapes.Story),
     _read(f"{NUMBERS}/why", why, shapes.Why, beside=False),
 )

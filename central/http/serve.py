@@ -29,6 +29,7 @@ from central.http import reader
 from central.http.app import make_app
 from central.http.budget import Budgets
 from central.http.desk import Desk, answer_questions
+from central.http.partials import Partials
 from central.http.reader import ReaderProcess
 from central.http.watchdog import Watchdog, beat
 from central.marks import Marks
@@ -71,6 +72,7 @@ def serve(home: Home, config: Config) -> None:
         raise SlowParser()
     with lock.held(home, lock.SERVE):
         home.address.unlink(missing_ok=True)  # a killed server's: somebody else may listen there
+        Partials(home, config.http.partial_bytes_max).recover()
         if left := clear_uploads(home):
             _LOG.info("uploads that broke off removed", extra={"files": left})
         sys.setswitchinterval(SWITCH_S)

@@ -213,6 +213,25 @@ class Task(Shape):
     attempts: list[dict[str, Any]]
 
 
+class Event(Shape):
+    """One thing that happened to a task; `at`: by whose `clock`, null where nobody noted it."""
+
+    what: str
+    at: Text
+    at_us: int
+    clock: str
+    text: str
+
+
+class Story(Shape):
+    """What happened to a task, in the order in which central learned it."""
+
+    task: str
+    step: str
+    verdict: str
+    story: list[Event]
+
+
 class Why(Shape):
     """What keeps a task from running, the reason first."""
 
@@ -275,6 +294,36 @@ class Bundles(Shape):
 
     bundles: list[BundleRow]
     next: Text
+
+
+class Brought(Shape):
+    """What became of a bundle, as far as that is known; only the signed receipt counts."""
+
+    disposition: Literal["merged", "parked", "refused"]
+    code: str
+    text: str
+    bundle: str | None
+
+
+class Held(Shape):
+    """How much of a bundle came before a transfer of it broke off."""
+
+    bundle: str
+    bytes: int
+
+
+class OutBundle(Shape):
+    """A bundle that is there for a site. `sequence`: its number in central's stream to the site."""
+
+    id: str
+    bytes: int
+    sequence: int
+
+
+class Outbox(Shape):
+    """What is there for a site."""
+
+    bundles: list[OutBundle]
 
 
 class Health(Shape):

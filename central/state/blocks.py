@@ -8,6 +8,7 @@ tasks are ready, and failed: little-endian, 4 bytes each) and its bytes, compres
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -21,8 +22,17 @@ from central.store.protocol_facts import Tasks
 from central.store.rows import BlockKey, BlockRow
 
 _NUMBERS = struct.Struct("<II")
-_COMPRESSOR = zstandard.ZstdCompressor(level=1)
-_DECOMPRESSOR = zstandard.ZstdDecompressor()
+
+
+class _Zstd(threading.local):
+    """Both directions, for one thread: of two that share one, each may get the other's bytes."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=1)
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_ZSTD = _Zstd()
 
 
 @dataclass(slots=True)
@@ -181,7 +191,7 @@ def unpack(raw: bytes | None) -> _Block:
 
 def states_of(raw: bytes) -> Bytes:
     """Return the bytes of a stored block."""
-    plain = _DECOMPRESSOR.decompress(raw[_NUMBERS.size :], max_output_size=BLOCK_JOBS)
+    plain = _ZSTD.decompressor.decompress(raw[_NUMBERS.size :], max_output_size=BLOCK_JOBS)
     found: Bytes = np.frombuffer(plain, np.uint8)
     if len(found) != BLOCK_JOBS:
         raise ValueError(len(found))
@@ -195,7 +205,7 @@ def _row(key: BlockKey, block: _Block) -> BlockRow:
 
 def packed_block(states: Bytes, ready: int = 0, failed: int = 0) -> bytes:
     """Return a block as it is stored."""
-    return _NUMBERS.pack(ready, failed) + _COMPRESSOR.compress(states.tobytes())
+    return _NUMBERS.pack(ready, failed) + _ZSTD.compressor.compress(states.tobytes())
 
 
 def _count(codes: Bytes, code: int) -> int:

@@ -201,12 +201,13 @@ class TokenRow(NamedTuple):
 
 
 class AccessRow(NamedTuple):
-    """Whose a dataset is and who sees it."""
+    """Whose a dataset is and who sees it. `told`: by which commit; the greatest is the newest."""
 
     dataset: DatasetId
     owner: str
     group: str
     visibility: str
+    told: bytes = b""
 
 
 class AuditRow(NamedTuple):

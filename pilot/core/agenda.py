@@ -190,7 +190,8 @@ class Agenda:
         attempt = Ended(how, _NOBODY) if isinstance(how, Fate) else how
         if attempt.fate is Fate.SUCCESS:
             self._move(place, State.DONE)
-            self.outcomes[place] = Outcome.of(outputs)
+            if self._children[place[0]]:  # what nobody builds upon need not be remembered
+                self.outcomes[place] = Outcome.of(outputs)
             for child in self._children_of(place):
                 self._arrived(child)
             return
@@ -235,12 +236,13 @@ class Agenda:
                     for parent in graph.parents(self.dataset, *place)
                     if parent not in self.outcomes
                 ]
-                self._missing[place] = len(missing)
+                if missing:
+                    self._missing[place] = len(missing)
                 if any(parent not in self._generations for parent in missing):
                     stuck.append(place)
         self._block(stuck)
-        for place, missing_count in self._missing.items():
-            if not missing_count and self._states[place] is State.WAITING:
+        for place in self._generations:
+            if place not in self._missing and self._states[place] is State.WAITING:
                 due_us = min(self._tries.not_before(place, now_us), now_us + HELD_US_MAX)
                 if due_us > now_us:
                     self._back_off(place, due_us)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pilot.core.durations import Durations, Kind
 
-BATCH_S = 0.012  # of work, about, in one batch
-BATCH_TASKS_MAX = 16
+BATCH_S = 0.025  # of work, about, in one batch
+BATCH_TASKS_MAX = 32
 
 
 class Batching:

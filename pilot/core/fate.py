@@ -12,6 +12,9 @@ from bundle.fates import Fate
 SIGXCPU = 24
 SIGXFSZ = 25
 SIGKILL = 9
+SIGTERM = 15
+SCHEDULERS = frozenset({SIGTERM, SIGKILL})  # what they end batch jobs with
+SHELLS_SIGNAL = 128  # a shell adds the signal of its child to it and ends with that
 EVIDENCE_CHARS_MAX = 300
 
 
@@ -65,6 +68,7 @@ class Seen:
     kernel_oom: bool = False  # the kernel's count of its own kills rose meanwhile
     full_file: int = 0  # bytes of a file that reached the limit, under a failed command
     last_line: str = ""  # of the log
+    pilot_told: Stop = Stop.NONE  # why the pilot itself was told to end: all processes are told
 
 
 _FIELDS = Seen.__slots__
@@ -105,9 +109,16 @@ def _judge(seen: Seen) -> tuple[Fate, str]:
         return Fate.TIME_LIMIT, _with_line("a process used up the cpu time that it may use", seen)
     if seen.signal == SIGKILL and seen.kernel_oom:
         return Fate.OOM, "killed while the kernel ran out of memory"
+    if seen.pilot_told is not Stop.NONE and may_be_a_schedulers(seen.exit_code, seen.signal):
+        return _STOPPED[seen.pilot_told], f"{_ending(seen)}, as the pilot was told to end"
     if seen.signal:
         return Fate.SIGNAL, _with_line(_ending(seen), seen)
     return Fate.PAYLOAD_ERROR, _with_line(_ending(seen), seen)
+
+
+def may_be_a_schedulers(exit_code: int, signal: int) -> bool:
+    """Return whether a task ended as those do that a scheduler signals, itself or below a shell."""
+    return signal in SCHEDULERS or exit_code - SHELLS_SIGNAL in SCHEDULERS
 
 
 def _ending(seen: Seen) -> str:

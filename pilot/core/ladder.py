@@ -11,6 +11,7 @@ from enum import IntEnum
 
 NEVER_S = float("inf")
 NOTICE_S = 30.0  # between a scheduler's SIGTERM and its SIGKILL
+NEAR_S = 120.0  # a signal so soon before the planned end speaks of that end
 NOTICE_STOP_S = 18.0  # before that SIGKILL whatever runs is stopped
 
 
@@ -39,6 +40,10 @@ class Ladder:
     times: Times
     end_s: float = NEVER_S
     notice: bool = False
+
+    def is_end(self, now_s: float) -> bool:
+        """Return whether a signal that comes now is that of the end that was planned."""
+        return self.end_s - now_s <= NEAR_S
 
     def rung(self, now_s: float) -> Rung:
         """Return the rung of this moment."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 
 from pilot.core.container import RUNTIMES, Runtime, version_told
 
@@ -20,6 +19,8 @@ def look(path: str) -> Runtime:
 
 
 def _said(program: str) -> str:
+    import subprocess  # only where there is a runtime to ask
+
     try:
         answer = subprocess.run(
             [program, "--version"],

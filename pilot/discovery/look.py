@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pilot.core import node as facts
 from pilot.core.node import Node
-from pilot.discovery import containers, disk, gpus, parse_scheduler, system
+from pilot.discovery import containers, disk, parse_scheduler, system
 
 ROOT = Path("/")
 
@@ -36,8 +36,8 @@ def look(
     disk_bytes = facts.least(scratch.free_bytes, batch.disk_bytes)
     if scratch.is_ram:
         disk_bytes = facts.least(disk_bytes, memory_mib << 20)
-    seen = gpus.look(root, told)
-    ours, notes = facts.narrowed(seen.gpus, batch.gpus, batch.scheduler)
+    seen, asked = _gpus(root, told)
+    ours, notes = facts.narrowed(seen, batch.gpus, batch.scheduler)
     return Node(
         cores=cores,
         cpu_milli=milli,
@@ -50,8 +50,18 @@ def look(
         end_us=batch.end_us,
         may_pin=facts.may_pin(cores, milli),
         containers=containers.look(told.get("PATH", "")),
-        notes=(*batch.notes, *seen.notes, *notes, *_order_notes(ours, batch, told)),
+        notes=(*batch.notes, *asked, *notes, *_order_notes(ours, batch, told)),
     )
+
+
+def _gpus(root: Path, told: Mapping[str, str]) -> tuple[tuple[facts.Gpu, ...], tuple[str, ...]]:
+    """Return every GPU of the node, and what is to be said of them."""
+    if not system.has_gpus(root):
+        return (), ()
+    from pilot.discovery import gpus  # with the makers' formats: most nodes need none of it
+
+    seen = gpus.look(root, told)
+    return seen.gpus, seen.notes
 
 
 def _order_notes(

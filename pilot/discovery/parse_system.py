@@ -80,6 +80,13 @@ def meminfo_bytes(raw: bytes) -> dict[str, int]:
     return found
 
 
+def cpu_ticks(raw: bytes) -> tuple[int, int]:
+    """Return how long all cpus together were busy, and busy or idle, from /proc/stat."""
+    words = _text(raw).partition("\n")[0].split()[1:9]  # guests' time is part of the first two
+    ticks = [max(0, number(one)) for one in words]
+    return sum(ticks) - sum(ticks[3:5]), sum(ticks)
+
+
 def groups(raw: bytes) -> tuple[Group, ...]:
     """Return the control groups of a process, from /proc/PID/cgroup."""
     found = []

@@ -33,6 +33,11 @@ def text(path: Path) -> bytes:
         return b""
 
 
+def has_gpus(root: Path) -> bool:
+    """Return whether there are devices that a GPU maker's tool could show."""
+    return any(root.glob("dev/nvidia[0-9]*")) or (root / "dev/kfd").exists()
+
+
 def cores(root: Path, numbers: frozenset[int]) -> tuple[Core, ...]:
     """Return the cpus of an affinity with their NUMA nodes."""
     numa: dict[int, int] = {}

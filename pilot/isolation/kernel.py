@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWPID = 0x20000000
@@ -87,7 +86,7 @@ def drop_capabilities() -> None:
     call = getattr(_libc, "capset", None)
     if call is None:
         result = _libc.syscall(
-            _SYS_CAPSET[platform.machine()], ctypes.byref(header), ctypes.byref(nothing)
+            _SYS_CAPSET[os.uname().machine], ctypes.byref(header), ctypes.byref(nothing)
         )
     else:
         result = call(ctypes.byref(header), ctypes.byref(nothing))

@@ -6,7 +6,6 @@ touches little, as Java, Go, ROOT and CUDA do. Memory is watched instead.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import resource
@@ -40,9 +39,11 @@ def put(pid: int, request: dict[str, Any]) -> None:
     """
     size = file_bytes_max(request["disk_bytes"])
     cpu_s = math.ceil(request["walltime_ms"] / 1000) * _CORES + CPU_SLACK_S
-    with contextlib.suppress(ProcessLookupError, PermissionError):
+    try:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, size))
         resource.prlimit(pid, resource.RLIMIT_CPU, (cpu_s, cpu_s + CPU_SLACK_S))
+    except (ProcessLookupError, PermissionError):
+        return  # it has ended already
 
 
 def _lower(which: int, wanted: int) -> None:

@@ -122,8 +122,9 @@ def main(arguments: list[str]) -> NoReturn:
     linux.die_with_parent(signal.SIGKILL)
     if os.getppid() != int(pilot):
         os._exit(0)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the pilot decides what ends
+    # The pilot decides what ends; SIGIO only says that somebody wants to write what is hashed.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGIO):
+        signal.signal(number, signal.SIG_IGN)
     kernel.hide_memory()
     end = socket.socket(fileno=int(descriptor))
     end.set_inheritable(False)

@@ -169,26 +169,36 @@ class Mover:
         name = str(place)
         reading = os.open(name, _READ, dir_fd=folder)
         try:
-            if _is_ours_alone(reading):
-                running, size = hashlib.sha256(), 0
-                while piece := self._piece(reading, wanted):
-                    running.update(piece)
-                    size += len(piece)
-                os.fsync(reading)
-                return running.digest(), size
-            copy = f"{name}.copy"
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(copy, dir_fd=folder)
-            writing = os.open(copy, _GROW, stage.DATA_MODE, dir_fd=folder)
-            try:
-                found = self._go_on(reading, writing, wanted)
-                os.fsync(writing)
-            finally:
-                os.close(writing)
-            os.rename(copy, name, src_dir_fd=folder, dst_dir_fd=folder)
-            return found
+            leased = _lease(reading)
+            if leased is not False:
+                found = self._hash(reading, wanted)
+                if leased is None or fcntl.fcntl(reading, fcntl.F_GETLEASE) == fcntl.F_RDLCK:
+                    os.fsync(reading)
+                    return found
+            return self._hash_copy(folder, name, reading, wanted)
         finally:
             os.close(reading)
+
+    def _hash(self, reading: int, wanted: Keep) -> tuple[bytes, int]:
+        running, size = hashlib.sha256(), 0
+        while piece := self._piece(reading, wanted):
+            running.update(piece)
+            size += len(piece)
+        return running.digest(), size
+
+    def _hash_copy(self, folder: int, name: str, reading: int, wanted: Keep) -> tuple[bytes, int]:
+        """Put a copy in the place of an output, and hash that."""
+        copy = f"{name}.copy"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(copy, dir_fd=folder)
+        writing = os.open(copy, _GROW, stage.DATA_MODE, dir_fd=folder)
+        try:
+            found = self._go_on(reading, writing, wanted)
+            os.fsync(writing)
+        finally:
+            os.close(writing)
+        os.rename(copy, name, src_dir_fd=folder, dst_dir_fd=folder)
+        return found
 
     def _piece(self, reading: int, wanted: Keep) -> bytes:
         self._pace.wait(wanted)
@@ -220,17 +230,18 @@ def _remove_unfinished(folder: int) -> None:
             os.unlink(name, dir_fd=folder)
 
 
-def _is_ours_alone(descriptor: int) -> bool:
-    """Whether no other name and no open descriptor is left by which a file could be changed.
+def _lease(descriptor: int) -> bool | None:
+    """Take a lease on a file that has no other name: nobody can write as long as it is held.
 
-    A lease is granted only where nobody has the file open for writing; some filesystems have none.
+    False where somebody else could change the file; None where the filesystem has no leases. Who
+    opens the file for writing waits, the holder gets SIGIO, and F_GETLEASE tells of it.
     """
     if os.fstat(descriptor).st_nlink != 1:
         return False
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except OSError as error:
-        return error.errno not in (errno.EAGAIN, errno.EBUSY)
+        return False if error.errno in (errno.EAGAIN, errno.EBUSY) else None
     return True
 
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import subprocess
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import subprocess
 
 EVERY_S = 5
 READ_BYTES = 64 << 10
@@ -52,6 +55,8 @@ class Gpus:
         self._seen, self._rest = {}, b""
         if self._program is None or self._starts >= STARTS_MAX:
             return
+        import subprocess  # only a node with GPUs needs it
+
         self._starts += 1
         argv = [self._program, _QUERY, "--format=csv,noheader,nounits", f"--loop={EVERY_S}"]
         with contextlib.suppress(OSError):

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import logging
 import os
 import re
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from bundle.spool import publish
+from site_adapters import kept_limits
 from site_adapters.contract import Ending, Finding, Limits, PilotRequest, PilotView
 from site_adapters.errors import BindingsMissing, SchedulerFailed, SubmitFailed
 from site_adapters.htcondor import codes, judge, looking, remembered, slots
@@ -35,7 +35,6 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 JOBS_MAX = 1000
 GIVE_UP_S = 6 * 3_600  # after its end; what then is not here runs again
 FETCH_S = 300.0  # what comes back may be large
-LIMITS_S, LIMITS_AGAIN_S = 86_400, 3_600
 _REASON = "its relay has no use for it any more"
 
 
@@ -335,20 +334,10 @@ class HTCondorAdapter:
 
     def limits(self) -> Limits | None:
         """Ask the collector once a day."""
-        path = self._folder / "limits"
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            said = json.loads(path.read_bytes())
-            if 0 <= time.time() - said["at_s"] < (LIMITS_S if said["limits"] else LIMITS_AGAIN_S):
-                return slots.remembered(said["limits"])
-        try:
-            found: Limits | None = slots.limits(self._slots(), self._batch.walltime_s)
-        except Troubles as error:
-            _LOG.warning("limits not seen", extra={"reason": error.text()})
-            found = None
-        publish.make_folder(self._folder)
-        value = {"at_s": time.time(), "limits": None if found is None else asdict(found)}
-        publish.write_file(self._folder, path, json.dumps(value).encode())
-        return found
+        return kept_limits.once_a_day(self._folder, self._ask_limits, Troubles)
+
+    def _ask_limits(self) -> Limits:
+        return slots.limits(self._slots(), self._batch.walltime_s)
 
     def _slots(self) -> list[slots.Slot]:
         constraint = 'SlotType =!= "Dynamic"'

@@ -10,10 +10,10 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from site_adapters import shell
 from site_adapters.contract import PilotRequest
 from site_adapters.htcondor import codes
 
-BATCH_ID = "{batch_id}"
 PARCEL = "parcel.tar"
 INPUTS = "inputs"  # in a parcel: names of files that need not come back, a line each
 SPOOL = "spool"  # in a parcel: the spool that the pilot works on
@@ -166,7 +166,7 @@ def script(request: PilotRequest, batch: Batch, environment: Sequence[tuple[str,
     ]
     if batch.walltime_s:
         lines.append(f"export PULK_ALLOCATION_END=$(($(date +%s) + {batch.walltime_s}))")
-    pilot = _command(request.argv)
+    pilot = shell.command(request.argv, "batch_id")
     if not batch.carries:
         return "\n".join([*lines, f"exec {pilot}", ""])
     return "\n".join([*lines, *_UNPACK, f"{pilot} &", *_END, ""])
@@ -187,14 +187,6 @@ _END = (
     f'while read -r name; do rm -f "{SPOOL}/data/$name"; done <{INPUTS}',
     'exit "$status"',
 )
-
-
-def _command(argv: Sequence[str]) -> str:
-    return " ".join(
-        '"$batch_id"'.join(shlex.quote(part) if part else "" for part in word.split(BATCH_ID))
-        or "''"
-        for word in argv
-    )
 
 
 def _quoted(text: str) -> str:

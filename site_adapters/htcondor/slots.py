@@ -63,16 +63,6 @@ def limits(found: Iterable[Slot], walltime_s: int) -> Limits:
     )
 
 
-def remembered(said: dict[str, object] | None) -> Limits | None:
-    """Return limits as they were written down. Raises ValueError, KeyError, TypeError."""
-    if said is None:
-        return None
-    pairs = said.pop("gpus")
-    gpus = None if not isinstance(pairs, list) else tuple((str(m), int(c)) for m, c in pairs)
-    counts = {name: int(str(value)) for name, value in said.items()}
-    return Limits(**counts, gpus=gpus)
-
-
 def version(text: object) -> str:
     """Return the number in what HTCondor calls a version."""
     found = _VERSION.search(text) if isinstance(text, str) else None

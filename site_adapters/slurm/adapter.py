@@ -7,15 +7,14 @@ and never names another pilot, whatever becomes of Slurm's own numbers.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import re
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
-from bundle.spool import publish
+from site_adapters import kept_limits
 from site_adapters.contract import Finding, Limits, PilotRequest, PilotView
 from site_adapters.errors import OutputRefused, SchedulerFailed, SubmitFailed
 from site_adapters.slurm import job_ids, judge, looking, nodes, remembered
@@ -31,7 +30,6 @@ _COMMENT = re.compile(r"pulk:([0-9a-f]{16}):(\d{1,7})x(\d{1,7})")
 JOBS_MAX = 1000  # Slurm's MaxArraySize, where nobody changed it, less one
 NODE_GRACE_S = 120  # a node that failed may still run its pilot for so long
 SKEW_S = 3_600  # between the clocks of this machine and the controller
-LIMITS_S, LIMITS_AGAIN_S = 86_400, 3_600
 # What sbatch says where the controller may have taken the job and the answer got lost.
 _DOUBTFUL = ("timed out", "zero bytes", "unexpected message", "communication")
 
@@ -221,22 +219,8 @@ class SlurmAdapter:
 
     def limits(self) -> Limits | None:
         """Ask scontrol once a day."""
-        path = self._folder / "limits"
-        try:
-            said = json.loads(path.read_bytes())
-            if 0 <= time.time() - said["at_s"] < (LIMITS_S if said["limits"] else LIMITS_AGAIN_S):
-                return _limits(said["limits"])
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
-        try:
-            found = self._ask_limits()
-        except (SchedulerFailed, OutputRefused) as error:
-            _LOG.warning("limits not seen", extra={"reason": error.text()})
-            found = None
-        publish.make_folder(self._folder)
-        value = {"at_s": time.time(), "limits": None if found is None else asdict(found)}
-        publish.write_file(self._folder, path, json.dumps(value).encode())
-        return found
+        troubles = (SchedulerFailed, OutputRefused)
+        return kept_limits.once_a_day(self._folder, self._ask_limits, troubles)
 
     def _ask_limits(self) -> Limits:
         shown = run(["scontrol", "--oneliner", "show", "node"], self._limit_s)
@@ -274,12 +258,3 @@ class SlurmAdapter:
 
 def _is_doubtful(reason: str) -> bool:
     return any(word in reason.lower() for word in _DOUBTFUL)
-
-
-def _limits(said: dict[str, object] | None) -> Limits | None:
-    if said is None:
-        return None
-    pairs = said.pop("gpus")
-    gpus = None if not isinstance(pairs, list) else tuple((str(m), int(c)) for m, c in pairs)
-    counts = {name: int(str(value)) for name, value in said.items()}
-    return Limits(**counts, gpus=gpus)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bundle.spool import publish
+from site_adapters import looks
 from site_adapters.errors import OutputRefused, SchedulerFailed
 from site_adapters.slurm import jobs
 from site_adapters.slurm.commands import run
@@ -29,9 +27,7 @@ QUEUE_COLUMNS = (
     "Name",
 )
 PAST_COLUMNS = ("JobID", "State", "ExitCode", "Submit", "End", "JobName")
-WAIT_S_MAX = 900.0
 DAY_S = 86_400
-_LAST = "look"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +39,12 @@ class Queue:
     trouble: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Last:
-    at_us: int = 0
-    until_us: int = 0
-    failures: int = 0
-    trouble: str = ""
-    output: bytes = b""
-
-
 def queue(folder: Path, poll_s: float, limit_s: float) -> Queue:
     """Look at the queue, at most every `poll_s` seconds, more rarely while it does not answer.
 
     In between the last look counts, whoever made it.
     """
-    last, now_us = _read(folder), time.time_ns() // 1000
-    if last is None or not last.at_us <= now_us < last.until_us:
-        last = _ask(last or _Last(), now_us, poll_s, limit_s)
-        if poll_s:
-            _write(folder, last)
+    last, _ = looks.look(folder, poll_s, lambda: _ask(limit_s), (SchedulerFailed,))
     if last.trouble:
         return Queue(last.at_us, None, last.trouble)
     try:
@@ -71,17 +54,12 @@ def queue(folder: Path, poll_s: float, limit_s: float) -> Queue:
     return Queue(last.at_us, tuple(found))
 
 
-def _ask(last: _Last, now_us: int, poll_s: float, limit_s: float) -> _Last:
+def _ask(limit_s: float) -> bytes:
+    """Run squeue. Raises SchedulerFailed."""
     marks = [UNIT] * (len(QUEUE_COLUMNS) - 1) + [RECORD]
     shown = ",".join(f"{name}:{mark}" for name, mark in zip(QUEUE_COLUMNS, marks, strict=True))
     argv = ["squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}"]
-    try:
-        output, trouble, failures = run([*argv, f"--Format={shown}"], limit_s), "", 0
-    except SchedulerFailed as error:
-        output, trouble, failures = b"", error.text(), last.failures + 1
-    wait_s = min(WAIT_S_MAX, poll_s * 2 ** min(failures, 10))
-    until_us = now_us + int(random.uniform(1, 1.2) * wait_s * 1_000_000)  # noqa: S311
-    return _Last(now_us, until_us, failures, trouble, output)
+    return run([*argv, f"--Format={shown}"], limit_s)
 
 
 def past(missing: Sequence[Submission], limit_s: float) -> list[Job]:
@@ -96,24 +74,3 @@ def past(missing: Sequence[Submission], limit_s: float) -> list[Job]:
             f"--name={','.join(one.name for one in missing)}",
             f"--starttime={since}"]  # fmt: skip
     return jobs.from_table(run(argv, limit_s), "sacct", PAST_COLUMNS, UNIT)
-
-
-def _read(folder: Path) -> _Last | None:
-    try:
-        head, _, output = (folder / _LAST).read_bytes().partition(b"\n")
-        said = json.loads(head)
-        return _Last(
-            int(said["at_us"]),
-            int(said["until_us"]),
-            int(said["failures"]),
-            str(said["trouble"]),
-            output,
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _write(folder: Path, last: _Last) -> None:
-    publish.make_folder(folder)
-    facts = {name: getattr(last, name) for name in ("at_us", "until_us", "failures", "trouble")}
-    publish.write_file(folder, folder / _LAST, json.dumps(facts).encode() + b"\n" + last.output)

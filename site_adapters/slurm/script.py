@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+from site_adapters import shell
 from site_adapters.contract import PilotRequest
-
-BATCH_ID = "{batch_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +84,14 @@ def script(request: PilotRequest, batch: Batch) -> str:
         f"# {request.name}: one pilot on each node of this allocation",
         "umask 077",
     ]
+    if batch.walltime_s:  # Slurm tells a batch job its end from 23.02 on
+        end = f"${{SLURM_JOB_END_TIME:-$(($(date +%s) + {batch.walltime_s}))}}"
+        lines.append(f'export SLURM_JOB_END_TIME="{end}"')
     lines += [f"export {name}={shlex.quote(value)}" for name, value in request.environment]
     pilot = (
         f'PULK_BATCH_ID="slurm:{request.name}:$SLURM_ARRAY_TASK_ID:'
         '${SLURM_PROCID:-0}:${SLURM_RESTART_COUNT:-0}"\n'
-        f"exec {_command(request.argv)}"
+        f"exec {shell.command(request.argv, 'PULK_BATCH_ID')}"
     )
     if batch.nodes == 1:
         return "\n".join([*lines, "SLURM_PROCID=0", pilot, ""])
@@ -110,11 +111,3 @@ _WAIT = (
     'while kill -0 "$step" 2>/dev/null; do wait "$step"; status=$?; done',
     'exit "$status"',
 )
-
-
-def _command(argv: Sequence[str]) -> str:
-    return " ".join(
-        '"$PULK_BATCH_ID"'.join(shlex.quote(part) if part else "" for part in word.split(BATCH_ID))
-        or "''"
-        for word in argv
-    )

@@ -15,13 +15,23 @@ import pytest
 
 from bundle import canonical
 from bundle.errors import PulkError
+from bundle.ids import SiteName
 from bundle.records import head as heads
 from bundle.records import seal as seals
 from bundle.records import segment as segments
 from bundle.records.seal import SEAL_PAYLOAD_TYPE, Seal
 from bundle.records.segment import Segment, SegmentHeader
 from bundle.spool import publish
-from bundle.trust import certificate, cosignature, enrolment, keys, request, signed, trust_file
+from bundle.trust import (
+    certificate,
+    cosignature,
+    courier,
+    enrolment,
+    keys,
+    request,
+    signed,
+    trust_file,
+)
 from bundle.trust.signed import Signature, Signed
 from bundle.trust.trust_file import Trust, TrustView
 from bundle.wire import admit, preauth
@@ -53,6 +63,7 @@ PAYLOAD_TYPES = (
     preauth.ENROLMENT_TYPE,
     preauth.REQUEST_TYPE,
     preauth.DATASET_TYPE,
+    preauth.PASS_TYPE,
     preauth.HEAD_TYPE,
     SEAL_PAYLOAD_TYPE,
 )
@@ -111,6 +122,7 @@ def every(folder: Path, world: World) -> list[EntryPoint]:
         EntryPoint("next trust file", preauth.TRUST_TYPE, _next_trust),
         EntryPoint("enrolment request", preauth.ENROLMENT_TYPE, _enrolment),
         EntryPoint("signed HTTP request", preauth.REQUEST_TYPE, _request),
+        EntryPoint("courier's pass", preauth.PASS_TYPE, _pass),
         EntryPoint("co-signature", preauth.DATASET_TYPE, _cosignature),
         EntryPoint("central's head", preauth.HEAD_TYPE, _head),
         EntryPoint("seal", SEAL_PAYLOAD_TYPE, _seal_at(world)),
@@ -213,6 +225,13 @@ def _request(key: bytes, sign: Sign) -> None:
     header = request.sign_request(Signer(), proof, "PUT", "/bundles", CREATED_US)
     how = {"now_us": CREATED_US, "skew_max_us": 1}
     request.check_request(header, TrustView(TRUST), "PUT", "/bundles", **how)
+
+
+def _pass(key: bytes, sign: Sign) -> None:
+    times = {"issued_us": CREATED_US, "ends_us": CREATED_US + 1}
+    said = canonical.encode({"site": "north", "key": KEYS["north"].public, **times})
+    raw = _record(preauth.PASS_TYPE, said, key, sign)
+    courier.check(raw, SiteName("north"), key, CREATED_US)
 
 
 def _cosignature(key: bytes, sign: Sign) -> None:

@@ -169,7 +169,7 @@ def test_strings_as_names_of_files_in_the_inbox_stop_no_tick(hostile: Path, tmp_
         raw = f"{text}.pulk".encode(errors="surrogateescape")
         if len(raw) <= 255:
             target = bytes(world.spool.folder("in")) + b"/" + raw
-            Path(target.decode(errors="surrogateescape")).write_bytes(b"no bundle")
+            Path(target.decode(errors="surrogateescape")).write_bytes(b"no bundle %d" % count)
             count += 1
     world.deliver(good)
     done = accept_all(world.home)

@@ -186,6 +186,7 @@ def test_malicious_mirrors_that_spoil_updates_keep_none_out(world: World) -> Non
     """A carrier brings garbage, pages, cut and altered copies for days; another brings it whole."""
     path = world.pack(world.lease(0, [0]))
     raw, rng = path.read_bytes(), random.Random(5)
+    brought = set()
     for number in range(60):
         spoilt = (
             b"<html>Welcome! Please log in.</html>",
@@ -194,10 +195,12 @@ def test_malicious_mirrors_that_spoil_updates_keep_none_out(world: World) -> Non
             raw[: rng.randrange(len(raw))],
             raw[:700] + rng.randbytes(9) + raw[709:],
         )[number % 5]
-        put(world, spoilt, path.name if number % 2 else f"{number}.pulk")
+        name = path.name if number % 2 else f"{number}.pulk"
+        put(world, spoilt, name)
+        brought.add((name, spoilt))
         assert accept_all(world.home).refused == 1
         tick(world.home)
-    assert len(codes(world)) == 60
+    assert len(codes(world)) == len(brought) == 50  # the same again is kept once
     world.deliver(path)
     assert tick(world.home).accepted == 1
     assert len(world.out("claimable")) == 1
@@ -237,8 +240,8 @@ def trickling(say: Callable[[bytes], bytes]) -> Iterator[str]:
 def test_slow_retrieval_is_given_up_and_stops_nothing_at_the_site(
     world: World, monkeypatch: pytest.MonkeyPatch, status_line: str
 ) -> None:
-    monkeypatch.setattr("relay.carrier.http.SLOWEST_BYTES_PER_S", 1 << 40)
-    monkeypatch.setattr("relay.carrier.http.ERROR_S", 0.3)
+    monkeypatch.setattr("relay.carrier.talking.SLOWEST_BYTES_PER_S", 1 << 40)
+    monkeypatch.setattr("relay.carrier.talking.ERROR_S", 0.3)
     world.deliver(world.pack(world.lease(0, [0])))
     tick(world.home)
     world.pilot().work_through()

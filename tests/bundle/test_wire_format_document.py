@@ -16,6 +16,7 @@ from bundle.wire import codec, entries, header, manifest
 from bundle.wire.preauth import (
     CERTIFICATE_TYPE,
     ENROLMENT_TYPE,
+    PASS_TYPE,
     REQUEST_TYPE,
     TRUST_TYPE,
     bundle_type,
@@ -93,7 +94,7 @@ def test_every_column_of_the_records_is_described(text: str) -> None:
 
 
 def test_every_payload_type_is_described(text: str) -> None:
-    for name in (CERTIFICATE_TYPE, ENROLMENT_TYPE, REQUEST_TYPE, TRUST_TYPE):
+    for name in (CERTIFICATE_TYPE, ENROLMENT_TYPE, PASS_TYPE, REQUEST_TYPE, TRUST_TYPE):
         assert f"`{name}`" in text
     assert f"`{bundle_type('<kind>')}`" in text
     assert fingerprint._CONSONANTS in text

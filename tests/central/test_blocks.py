@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bundle.dataset import spec
@@ -20,6 +22,7 @@ from central.core.dag import Dag
 from central.core.facts import ControlWord, Verdict
 from central.core.state_byte import BLOCK_JOBS
 from central.state import reading
+from central.state.blocks import packed_block, states_of
 from central.state.reading import READY_BLOCKS_FIRST, Reading
 from central.store.rows import BlockKey
 from central.store.tasks import StoredTasks
@@ -195,3 +198,15 @@ def test_ready_tasks_of_other_steps_hide_none(
     assert wide.reading().ready(10, (2,)) == [(2, last)]
     assert len(wide.reading().ready(20 * BLOCK_JOBS, (1,))) == 3 * BLOCK_JOBS
     wide.store.close()
+
+
+def test_threads_that_pack_and_read_blocks_at_once_get_each_their_own() -> None:
+    """Reads go on in several threads beside each other, and beside a merge."""
+
+    def mine(seed: int) -> bool:
+        states = np.random.default_rng(seed).integers(0, 256, BLOCK_JOBS).astype(np.uint8)
+        rounds = (states_of(packed_block(states)) for _ in range(200))
+        return all(np.array_equal(one, states) for one in rounds)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(mine, range(8)))

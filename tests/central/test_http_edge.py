@@ -28,9 +28,12 @@ async def serving(folder: Path, raised: Exception | None = None) -> AsyncIterato
     """Serve a route that takes files, one that reads into memory and one that raises."""
 
     async def put(request: web.Request) -> web.StreamResponse:
-        async with body.received(request, CAP_BYTES, folder / "file") as path:
-            raw = path.read_bytes()
-            mode = path.stat().st_mode & 0o777
+        path = folder / "file"
+        try:
+            await body.receive(request, CAP_BYTES, path)
+            raw, mode = path.read_bytes(), path.stat().st_mode & 0o777
+        finally:
+            path.unlink(missing_ok=True)
         return as_json({"bytes": len(raw), "sum": sum(raw), "mode": mode})
 
     async def post(request: web.Request) -> web.StreamResponse:

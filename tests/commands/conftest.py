@@ -118,8 +118,8 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]
     web = hook.serve()
     hook_url = f"http://127.0.0.1:{web.server_address[1]}"
     keys = f'webhook_hosts = ["{hook_url}"]\nwebhook_private = true\nevery_s = 0.2\n'
-    first = (central / "central.toml").read_text()
-    (central / "central.toml").write_text(first.replace("[notify]\n", f"[notify]\n{keys}"))
+    with (central / "central.toml").open("a") as file:
+        file.write(f"[notify]\n{keys}")
     server = Program("serve", ["central", "serve", str(central), "--port", "0"], root)
     server.start()
     try:

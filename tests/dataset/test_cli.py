@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import parse_qs, urlsplit
 
 import click
 import pytest
@@ -21,6 +22,7 @@ from central.cli.sent import Sent
 
 ID = "a" * 26
 OTHER = "b" * 26
+V = "/v1/datasets"
 DOCUMENT = {"schema": 1, "name": "x", "jobs": 2, "steps": [{"name": "s", "command": ["true"]}]}
 
 ABOUT = {
@@ -50,9 +52,12 @@ class Central(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         rows = [{**ABOUT, "id": ID, "name": "x"}, {**ABOUT, "id": OTHER, "name": "y"}]
-        known = {"/datasets": {"datasets": rows}, f"/datasets/{ID}": rows[0]}
-        known[f"/datasets/{ID}/counts"] = {"steps": COUNTS}
-        self._answer(known.get(self.path, {"path": self.path}))
+        asked = urlsplit(self.path)
+        begins = parse_qs(asked.query).get("id", [""])[0]
+        listed = [row for row in rows if row["id"].startswith(begins)]
+        known: dict[str, object] = {V: {"datasets": listed, "next": None}, f"{V}/{ID}": rows[0]}
+        known[f"{V}/{ID}/counts"] = {"steps": COUNTS}
+        self._answer(known.get(asked.path, {"path": self.path}))
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -103,7 +108,7 @@ def test_a_document_is_sent_canonically_and_the_answer_shown(central: type[Centr
     answer = json.loads(pulk("submit", "dataset.json", "--json"))
     assert answer["id"] == ID
     ((path, key, body),) = central.seen
-    assert path == "/datasets"
+    assert path == V
     assert len(key) == 32
     assert spec.decode(body).jobs == 2
 
@@ -124,22 +129,22 @@ def test_a_submission_whose_answer_got_lost_is_repeated_with_its_key(
 def test_a_control_names_jobs_as_runs_and_ids_may_be_abbreviated(central: type[Central]) -> None:
     pulk("suspend", "aa", "--jobs", "0-9,12", "--step", "1")
     ((path, _, body),) = central.seen
-    assert path == f"/datasets/{ID}/controls"
+    assert path == f"{V}/{ID}/controls"
     assert json.loads(body) == {"control": "suspend", "jobs": [[0, 10], [12, 1]], "steps": [1]}
 
 
 def test_questions_are_passed_on(central: type[Central]) -> None:
     asked = json.loads(pulk("attempts", "b", "--step", "2", "--fate", "oom", "--json"))["path"]
-    assert asked.startswith(f"/datasets/{OTHER}/attempts?")
+    assert asked.startswith(f"{V}/{OTHER}/attempts?")
     assert "step=2" in asked
     assert "fate=oom" in asked
     assert "job=" not in asked
-    assert json.loads(pulk("tasks", ID, "3", "1", "--json"))["path"] == f"/datasets/{ID}/tasks/3/1"
+    assert json.loads(pulk("tasks", ID, "3", "1", "--json"))["path"] == f"{V}/{ID}/tasks/3/1"
     assert ID in pulk("list")
 
 
 def test_steps_are_named_or_counted(central: type[Central]) -> None:
-    task = f"/datasets/{ID}/tasks/3/1"
+    task = f"{V}/{ID}/tasks/3/1"
     assert json.loads(pulk("tasks", "aa", "3", "sum[2]", "--json"))["path"] == task
     asked = json.loads(pulk("attempts", "aa", "--step", "make", "--json"))["path"]
     assert "step=0" in asked

@@ -30,7 +30,7 @@ def test_every_command_on_the_pages_exists_and_has_its_arguments() -> None:
         ("pulk relay tick", False, True),
         ("pulk relay tick", True, False),
         ("pulk relay drain --end", False, False),
-        ("pulk tell", False, False),
+        ("pulk narrate", False, False),
         ("pulk central presume-lost SITE", False, False),
         ("pulk central presume-lost DIR SITE", False, True),
         ("pulk relay tick DIR --until-idle", True, False),

@@ -9,31 +9,42 @@ from __future__ import annotations
 
 import random
 import signal
+import tempfile
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
 import pytest
 
-from tests.kills.conftest import report
+from tests.kills.conftest import ENOUGH_BYTES, report
 from tests.kills.plant import Place
 from tests.kills.production import Production, frames
 from tests.kills.sweep import Point
+from tests.testbed import memory
 
 pytestmark = [pytest.mark.programs, pytest.mark.timeout(1200)]
 
 JOBS = 6
-KILLS, NOTICES, CUTS = 25, 6, 6  # in `make test`
+KILLS, NOTICES, CUTS = 50, 6, 6  # in `make test`
 MANY_JOBS = 16
 ENOUGH = 500  # distinct points in the campaign
 NOTICES_MAX = 1000
 AT_ONCE = 4  # productions side by side: they mostly wait
+DRAWS_MAX = 150  # one in ten or so leaves such a journal
 KILL, TERM = int(signal.SIGKILL), int(signal.SIGTERM)
 
 
-@pytest.fixture
-def production(sqlite_place: Place) -> Production:
-    return Production.made(sqlite_place, JOBS)
+Strikes = tuple[str, tuple[str, ...]]  # of which act, and where
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Production, int]]:
+    """A production, and how many calls a pilot makes that ends it undisturbed."""
+    on = memory.folder(ENOUGH_BYTES, tmp_path_factory.mktemp("kills"))
+    with tempfile.TemporaryDirectory(dir=on, prefix="pulk-kills-") as name:
+        production = Production.made(Place(Path(name), None), JOBS)
+        yield production, calls_of(production)
 
 
 def struck(production: Production, act: str, *strikes: str) -> Point | None:
@@ -50,6 +61,13 @@ def struck(production: Production, act: str, *strikes: str) -> Point | None:
     return died.point(act)
 
 
+def all_struck(production: Production, every: Iterable[Strikes]) -> list[Point]:
+    """Strike pilots, several side by side, and return the points of those that were killed."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = list(pool.map(lambda one: struck(production, one[0], *one[1]), every))
+    return [point for point in found if point is not None]
+
+
 def calls_of(production: Production) -> int:
     """Count the calls of a pilot that nothing strikes, whose work must be right itself."""
     one = production.copy()
@@ -64,23 +82,20 @@ def calls_of(production: Production) -> int:
 
 @pytest.mark.sweeps
 def test_a_pilot_killed_at_sampled_system_calls_loses_and_doubles_nothing(
-    production: Production, draw: random.Random
+    counted: tuple[Production, int], draw: random.Random
 ) -> None:
-    calls = calls_of(production)
-    points = [
-        struck(production, "kill", f"{number}:{KILL}")
-        for number in sorted(draw.sample(range(1, calls + 1), KILLS))
-    ]
-    assert sum(point is not None for point in points) > KILLS // 2
+    production, calls = counted
+    sample = sorted(draw.sample(range(1, calls + 1), KILLS))
+    points = all_struck(production, (("kill", (f"{number}:{KILL}",)) for number in sample))
+    assert len(points) > KILLS // 2
 
 
 @pytest.mark.sweeps
 def test_a_pilot_told_to_end_and_killed_before_it_has_loses_and_doubles_nothing(
-    production: Production, draw: random.Random
+    counted: tuple[Production, int], draw: random.Random
 ) -> None:
-    calls = calls_of(production)
-    for _ in range(NOTICES):
-        struck(production, "notice", *notice(draw, calls))
+    production, calls = counted
+    all_struck(production, [("notice", notice(draw, calls)) for _ in range(NOTICES)])
 
 
 def notice(draw: random.Random, calls: int) -> tuple[str, str]:
@@ -91,9 +106,9 @@ def notice(draw: random.Random, calls: int) -> tuple[str, str]:
 
 @pytest.mark.sweeps
 def test_a_real_journal_cut_inside_its_last_record_loses_that_record_only(
-    production: Production, draw: random.Random
+    counted: tuple[Production, int], draw: random.Random
 ) -> None:
-    dead, journal = with_attempts_journaled(production, draw)
+    dead, journal = with_attempts_journaled(*counted, draw)
     _, last = ends(journal.read_bytes())
     inner = draw.sample(range(1, last), CUTS - 2)
     for cut in (0, *inner, last):
@@ -102,22 +117,25 @@ def test_a_real_journal_cut_inside_its_last_record_loses_that_record_only(
 
 @pytest.mark.campaign
 def test_a_real_journal_cut_at_every_byte_of_its_last_record(
-    production: Production, draw: random.Random
+    counted: tuple[Production, int], draw: random.Random
 ) -> None:
-    dead, journal = with_attempts_journaled(production, draw)
+    dead, journal = with_attempts_journaled(*counted, draw)
     _, last = ends(journal.read_bytes())
     for cut in range(last + 1):
         cut_and_judged(dead, journal, cut)
 
 
-def with_attempts_journaled(production: Production, draw: random.Random) -> tuple[Production, Path]:
+def with_attempts_journaled(
+    production: Production, calls: int, draw: random.Random
+) -> tuple[Production, Path]:
     """Kill pilots until one leaves a journal that ends with an attempt's record."""
-    calls = calls_of(production)
-    for _ in range(40):
+    for _ in range(DRAWS_MAX):
         one = production.copy()
         one.pilot(f"{draw.randrange(calls // 3, calls)}:{KILL}")
         for path in one.relay().spool.folder("claimed").glob("*/*.journal"):
             found = frames(path.read_bytes())
+            if any(one.relay().spool.folder("sealed").glob(f"{path.stem}-*")):
+                continue  # sealed already: nothing rests on the journal any more
             if found and found[-1]["kind"] == "attempt" and found[-1]["row"]["fate"] == 0:
                 return one, path
         one.drop()
@@ -158,10 +176,8 @@ def test_kills_at_five_hundred_points(sqlite_place: Place, draw: random.Random) 
         strikes = notice(draw, calls)
         every.append((f"notice before {strikes[0].partition(':')[0]}", strikes))
     points: list[Point] = []
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        left = iter(every)
-        while len(set(points)) < ENOUGH and (some := list(islice(left, 4 * AT_ONCE))):
-            found = pool.map(lambda one: struck(production, one[0], *one[1]), some)
-            points += [point for point in found if point is not None]
-            report("pilot", points)
+    left = iter(every)
+    while len(set(points)) < ENOUGH and (some := list(islice(left, 4 * AT_ONCE))):
+        points += all_struck(production, some)
+        report("pilot", points)
     assert len(set(points)) >= ENOUGH

@@ -27,19 +27,20 @@ _PROGRAM = (
 )
 
 
+def command(site: str) -> list[str]:
+    """Return how a pilot is started over the spool of a relay's folder."""
+    return [
+        *(sys.executable, "-I", "-c", _PROGRAM, "pilot", "run", "--batch-id", "by-hand"),
+        *("--spool", site, "--config", str(Path(site) / "relay.toml")),
+        *("--slots", str(SLOTS), "--idle-s", "0"),
+    ]
+
+
 def main(site: str, *strikes: str) -> int:
-    """Run a pilot over the spool of a relay's folder."""
+    """Run a pilot and strike it."""
     linux.become_subreaper()
     due = {int(number): int(which) for number, which in (one.split(":") for one in strikes)}
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-I", "-c", _PROGRAM, "pilot", "run", "--batch-id", "by-hand"),
-            *("--spool", site, "--config", str(Path(site) / "relay.toml")),
-            *("--slots", str(SLOTS), "--idle-s", "0"),
-        ],
-        stdin=subprocess.DEVNULL,
-        stdout=sys.stderr,
-    )
+    process = subprocess.Popen(command(site), stdin=subprocess.DEVNULL, stdout=sys.stderr)
     calls: list[str] = []
 
     def strike(call: Call) -> int:

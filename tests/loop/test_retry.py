@@ -14,12 +14,14 @@ pytestmark = pytest.mark.programs
 # Kills the pilot that runs it, whatever stands between, and never ends well itself.
 KILLER = """
 import os, signal
-pid = os.getpid()
+pid, pilots = os.getpid(), []
 while pid > 1:
     words = open(f'/proc/{pid}/cmdline').read().split(chr(0))
     if 'pilot' in words and '--spool' in words:
-        os.kill(pid, signal.SIGKILL)
+        pilots.append(pid)
     pid = int(open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[1])
+for pid in reversed(pilots):
+    os.kill(pid, signal.SIGKILL)  # the pilot before its slots, which are forks of it by this name
 signal.pause()
 """
 PLAIN = ("--isolation", "plain")  # isolated, no payload could reach its pilot

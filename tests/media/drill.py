@@ -135,7 +135,7 @@ class Drill:
         assert self.is_done()
         found = self.central.fsck()
         assert found["attempts"] == self.ran
-        assert not self._waiting(exchange.parts_folder(open_home(self.root / "site")))
+        assert not self._waiting(open_home(self.root / "site").parts)
         assert not self._waiting(self.central.home.root / stick.PARTS)
         assert self._without_loss() == found["state_hash"]
 

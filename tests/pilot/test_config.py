@@ -46,6 +46,9 @@ def test_the_file_says_how_tasks_are_held(tmp_path: Path) -> None:
         '[tasks]\nisolation = "perhaps"',
         '[tasks]\nwritable = ["here"]',
         "[tasks]\nprocesses_max = 0",
+        "[tasks]\nfiles_max = true",
+        "[staging]\nat_once = true",
+        "[staging]\nbytes_per_s = -1",
         '[site]\nnetwork = "some"',
     ],
 )

@@ -15,6 +15,7 @@ import pytest
 from bundle.dataset.abilities import Checkpoint
 from bundle.dataset.spec import Output, Step
 from bundle.fates import Fate
+from bundle.ids import BundleId
 from bundle.records.lease import Lease
 from bundle.spool import checkpoints
 from tests.pilot.site_folder import SiteFolder, dataset, fates, python, shell, small
@@ -28,22 +29,28 @@ at, digest = (state.read_text().split() if "PULK_CHECKPOINT" in os.environ else 
 at, asked = int(at), []
 signal.signal(signal.SIGUSR1, lambda *_: asked.append(1))
 print("began at", at, flush=True)
-for number in range(at, {steps}):
-    digest = hashlib.sha256(f"{{digest}} {{number}}".encode()).hexdigest()
+pathlib.Path("began").touch()
+while at < {steps} or os.path.exists({held!r}):
+    if at < {steps}:
+        digest = hashlib.sha256(f"{{digest}} {{at}}".encode()).hexdigest()
+        at += 1
     time.sleep(0.05)
     if asked:
         asked.clear()
-        pathlib.Path("new").write_text(f"{{number + 1}} {{digest}}")
+        pathlib.Path("new").write_text(f"{{at}} {{digest}}")
         os.replace("new", "state")
 pathlib.Path("result").write_text(digest)
 """
 
 
-def counting(steps: int, **fields: object) -> Step:
-    """A real program of some 50 ms a step that goes on from what it wrote when asked."""
+def counting(steps: int, held: Path | None = None, **fields: object) -> Step:
+    """A real program of some 50 ms a step that goes on from what it wrote when asked.
+
+    It does not end as long as there is a file `held`.
+    """
     return Step(
         "count",
-        python(COUNTING.format(steps=steps)),
+        python(COUNTING.format(steps=steps, held=str(held or ""))),
         outputs=(Output("result"),),
         checkpoint=Checkpoint(("state",), **fields),  # type: ignore[arg-type]
         request=small(walltime_ms=600_000),
@@ -67,6 +74,22 @@ def wait_for(what: Callable[[], object], s: float = 30.0) -> None:
 def again(site: SiteFolder, lease: Lease, bundle: object, turn: int) -> None:
     """Offer what is left of a shard, as the relay does."""
     site.offer(bundle, lease, turn)  # type: ignore[arg-type]
+
+
+def stopped_with_a_checkpoint(site: SiteFolder) -> tuple[BundleId, Lease, Path]:
+    """Have a task asked for its checkpoint, and stopped once that is there; return its record."""
+    held = site.root / "held"
+    held.touch()
+    bundle, (lease,) = site.work(dataset(counting(20, held)))
+    site.offer(bundle, lease)
+    with site.start(slots=1) as process:
+        for written in ("began", "state"):
+            wait_for(lambda: list(site.spool.folder("claimed").glob(f"*/slots/*/{written}")))  # noqa: B023
+            process.terminate()
+        assert process.wait(30) == 0
+    held.unlink()
+    (record,) = (site.spool.folder("data") / checkpoints.FOLDER).iterdir()
+    return bundle, lease, record
 
 
 def expected(steps: int) -> bytes:
@@ -101,10 +124,7 @@ def test_a_task_that_the_allocation_cut_off_goes_on_from_its_checkpoint(site: Si
 
 
 def test_a_checkpoint_of_another_generation_is_not_used(site: SiteFolder) -> None:
-    bundle, (lease,) = site.work(dataset(counting(110)))
-    site.offer(bundle, lease)
-    site.run(*ends_in(5), slots=1)
-    (record,) = (site.spool.folder("data") / checkpoints.FOLDER).iterdir()
+    bundle, lease, record = stopped_with_a_checkpoint(site)
     raw = record.read_bytes()
     record.write_bytes(raw.replace(b"\xaageneration\x01", b"\xaageneration\x02"))
     again(site, lease, bundle, 2)
@@ -115,10 +135,7 @@ def test_a_checkpoint_of_another_generation_is_not_used(site: SiteFolder) -> Non
 
 
 def test_a_damaged_checkpoint_is_as_good_as_none(site: SiteFolder) -> None:
-    bundle, (lease,) = site.work(dataset(counting(110)))
-    site.offer(bundle, lease)
-    site.run(*ends_in(5), slots=1)
-    (record,) = (site.spool.folder("data") / checkpoints.FOLDER).iterdir()
+    bundle, lease, record = stopped_with_a_checkpoint(site)
     kept = checkpoints.read(record)
     assert kept is not None
     damaged = site.spool.data(kept.files[0][1])
@@ -127,7 +144,7 @@ def test_a_damaged_checkpoint_is_as_good_as_none(site: SiteFolder) -> None:
     again(site, lease, bundle, 2)
     site.run(slots=1)
     last = site.attempts(lease)[-1]
-    assert last.fate is Fate.SUCCESS and site.content(last) == expected(110)
+    assert last.fate is Fate.SUCCESS and site.content(last) == expected(20)
     assert "checkpoint" not in last.software
 
 
@@ -209,9 +226,9 @@ def test_a_drain_file_lets_what_runs_end_and_starts_nothing_more(site: SiteFolde
 def test_periodic_checkpoints_are_there_when_the_end_comes_without_warning(
     site: SiteFolder,
 ) -> None:
-    bundle, (lease,) = site.work(dataset(counting(1000, every_ms=300)))
+    bundle, (lease,) = site.work(dataset(counting(1000, every_ms=2_000)))
     site.offer(bundle, lease)
-    site.run(*ends_in(6, checkpoint_s=0, stop_s=2), slots=1)
+    site.run(*ends_in(10, checkpoint_s=0, stop_s=2), slots=1)
     assert site.only(lease).fate is Fate.ALLOCATION_END
     assert list((site.spool.folder("data") / checkpoints.FOLDER).iterdir())
 
@@ -230,5 +247,5 @@ def test_the_end_may_be_told_as_a_moment(site: SiteFolder, tmp_path: Path) -> No
     config.write_text("[pilots]\nlast_starts_s = 2\ncheckpoint_s = 2\nstop_s = 1\n")
     bundle, (lease,) = site.work(dataset(counting(1000)))
     site.offer(bundle, lease)
-    site.run("--ends-at", str(int(time.time()) + 6), slots=1, config=config)
+    site.run("--ends-at", str(int(time.time()) + 10), slots=1, config=config)
     assert site.only(lease).fate is Fate.ALLOCATION_END

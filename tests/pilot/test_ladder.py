@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilot.core.ladder import NEVER_S, NOTICE_S, NOTICE_STOP_S, Ladder, Rung, Times, planned
+from pilot.core.ladder import NEAR_S, NEVER_S, NOTICE_S, NOTICE_STOP_S, Ladder, Rung, Times, planned
 
 TIMES = Times(last_starts_s=600, checkpoint_s=180, stop_s=60)
 SECONDS = st.floats(0, 100_000)
@@ -67,3 +67,9 @@ def test_a_step_of_the_wall_clock_moves_nothing() -> None:
     assert ladder.end_s == 1050.0
     before, after = ladder.stop_at_us(60, 10_000_000), ladder.stop_at_us(60, 77_000_000)
     assert before == 940_000_000 and after - before == 67_000_000
+
+
+def test_a_signal_shortly_before_the_planned_end_is_that_end() -> None:
+    assert Ladder(TIMES, end_s=1000).is_end(1000 - NEAR_S)
+    assert not Ladder(TIMES, end_s=1000).is_end(999 - NEAR_S)
+    assert not Ladder(TIMES).is_end(1e9)

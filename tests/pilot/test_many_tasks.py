@@ -22,7 +22,7 @@ pytestmark = pytest.mark.programs
 OF_A_PILOT = 12  # its folder, claim, slots and their places
 OF_A_SEGMENT = 6  # a shard's claim, journal and seal, and the names that they had before
 GROWTH_KIB = 4096
-SEGMENT_TASKS = 4_000  # after so many of a shard a segment is sealed
+SEGMENT_TASKS = 2_000  # after so many of a shard a segment is sealed
 
 
 @dataclass(frozen=True, slots=True)

@@ -229,7 +229,7 @@ def test_a_full_segment_is_sealed_and_the_shard_goes_on_as_its_next_turn(
 ) -> None:
     noisy = Step("noisy", shell("yes | head -c 60000"), request=small())
     quiet = Step("quiet", command("true"), request=small())
-    data = dataset(noisy, jobs=400) if limit == "logs" else dataset(quiet, jobs=4500)
+    data = dataset(noisy, jobs=400) if limit == "logs" else dataset(quiet, jobs=2500)
     lease = site.offered(data)
     site.run()
     found = site.seals(lease)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -268,3 +269,35 @@ def test_no_task_sees_what_was_brought_for_another(site: SiteFolder) -> None:
     lease = site.offered(dataset(step, jobs=4))
     site.run(config=configured(site, isolation="required"))
     assert fates(site.attempts(lease)) == [Fate.SUCCESS] * 4
+
+
+def test_what_lies_ahead_takes_no_more_of_the_disk_than_is_allowed(site: SiteFolder) -> None:
+    """Without a bound two tasks a slot may be ahead; files of tasks that start lie there too."""
+    size, slots, most = 2 * MIB, 4, {}
+    for name, text in (("bounded", f"ahead_bytes_max = {size}"), ("free", "")):
+        step = Step(
+            "work",
+            instant(wall_ms=1000),
+            generated=(Generated("noise", size, 3),),
+            request=replace(small(), cpu_milli=50),
+        )
+        lease = site.offered(dataset(step, jobs=3 * slots))
+        seen = [0]
+        with site.start(slots=slots, config=configured(site, text)) as pilot:
+            while pilot.poll() is None:
+                seen.append(ahead_bytes(site))
+                time.sleep(0.01)
+        assert pilot.returncode == 0 and fates(site.attempts(lease)) == [Fate.SUCCESS] * 12
+        most[name] = max(seen)
+    assert size <= most["bounded"] <= (1 + slots) * size < most["free"]
+
+
+def ahead_bytes(site: SiteFolder) -> int:
+    """The bytes of whole inputs that no slot has taken yet."""
+    total = 0
+    for path in site.spool.folder("claimed").glob("*/brought/*/*"):
+        try:
+            total += path.stat().st_size * path.parent.name.isdecimal()
+        except FileNotFoundError:
+            continue
+    return total

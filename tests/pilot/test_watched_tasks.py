@@ -24,6 +24,7 @@ from pilot.watching.gpus import Gpus
 from pilot.watching.memory import Memory
 from pilot.watching.processes import Process, Processes
 from pilot.watching.watch import Watch
+from tests.conftest import REPOSITORY
 from tests.pilot.site_folder import SiteFolder, dataset, fates, python, shell, small
 
 pytestmark = pytest.mark.programs
@@ -313,7 +314,9 @@ def test_a_process_that_uses_up_its_cpu_time_is_ended_by_the_kernel(site: SiteFo
 
 
 def test_the_kernel_knows_every_limit_that_nobody_needs_to_watch(site: SiteFolder) -> None:
-    code = "ulimit -c; ulimit -f; ulimit -t; ulimit -n"
+    # Two of them are put on the process that has just begun.
+    code = "until test $(ulimit -t) != unlimited; do :; done; "
+    code += "ulimit -c; ulimit -f; ulimit -t; ulimit -n"
     step = Step("one", shell(code), request=small(disk_bytes=64 << 20, walltime_ms=90_000))
     lease, attempt = run_one(site, step)
     cores, file_kib, cpu_s, open_files = site.log(lease, attempt).split()[:4]
@@ -423,6 +426,12 @@ def _names(family: list[Process]) -> list[str]:
 
 
 def test_what_a_task_is_granted_is_told_with_the_next_look() -> None:
+    code = "from tests.pilot.test_watched_tasks import grants; grants()"  # no children of others
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, timeout=60)
+
+
+def grants() -> None:
+    """What the test above plays in a process of its own."""
     request = {"local": 3, "memory_mib": 100, "disk_bytes": 1 << 30, "env": {}}
     watch = Watch(request, Processes())
     assert watch.news() is None and not watch.has_looked

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,14 @@ from bundle.trust.request import check_request
 from relay import custody
 from relay.carrier.contract import Answer, Carrier, Outgoing
 from relay.carrier.directory import DirectoryCarrier, MediumFailed
-from relay.carrier.http import HttpCarrier
+from relay.carrier.http import HttpCarrier, Standing
 from relay.core.custody import Place
 from relay.errors import CarryFailed
 from relay.exchange import export_to, import_from
 from relay.home import open_home
 from relay.tick import tick
 from tests.relay.world import SITE, World
+from tests.testbed.loopback import listening
 
 Reply = tuple[int, str, bytes]
 Behave = Callable[[str, str, bytes], Reply]
@@ -86,15 +86,8 @@ def serving(door: Door) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with listening(Handler) as url:
+        yield url
 
 
 @pytest.fixture
@@ -179,9 +172,8 @@ def test_a_busy_central_gets_the_whole_bundle_again_after_the_wait_it_asked_for(
     (tmp_path / "bundle").write_bytes(b"x" * 300_000)
     home = world.home
     patience = Patience(30, waits.append)
-    carrier = HttpCarrier(
-        home.config.central.url, home.site, home.signer, home.certificate, 2, patience
-    )
+    standing = Standing(home.site, home.signer, home.certificate)
+    carrier = HttpCarrier(home.config.central.url, standing, 2, patience=patience)
     sent = Outgoing(BundleId("ab" * 32), tmp_path / "bundle")
     assert carrier.send(sent) is Answer.MERGED
     assert bodies == [b"x" * 300_000] * 3
@@ -211,7 +203,8 @@ def test_a_bundle_that_was_sent_before_is_asked_for_first(
     door.behave = behave
     (tmp_path / "bundle").write_bytes(b"x" * 1000)
     home = world.home
-    carrier = HttpCarrier(home.config.central.url, home.site, home.signer, home.certificate, 2)
+    standing = Standing(home.site, home.signer, home.certificate)
+    carrier = HttpCarrier(home.config.central.url, standing, 2)
     first = Outgoing(BundleId("ab" * 32), tmp_path / "bundle")
     again = replace(first, again=True)
     answers = [carrier.send(one) for one in (again, again, first)]
@@ -259,7 +252,7 @@ def test_an_outbox_with_names_that_are_no_ids_brings_nothing(world: World, door:
     answer = json.dumps({"bundles": rows}).encode()
     door.behave = always((200, "application/json", answer))
     carrier = http(world, door)
-    assert not list(carrier.fetch(lambda _: False, world.spool.folder("in")))
+    assert not list(carrier.fetch(nothing_known, world.spool.folder("in")))
 
 
 def test_a_bundle_longer_than_it_said_is_dropped(world: World, door: Door) -> None:
@@ -269,13 +262,17 @@ def test_a_bundle_longer_than_it_said_is_dropped(world: World, door: Door) -> No
     outbox = json.dumps({"bundles": rows}).encode()
     door.behave = lambda _, p, __: (200, "x", outbox if p.endswith("outbox") else raw + b"more")
     with pytest.raises(CarryFailed):
-        list(http(world, door).fetch(lambda _: False, world.spool.folder("in")))
+        list(http(world, door).fetch(nothing_known, world.spool.folder("in")))
     assert not world.out("in")
+
+
+def nothing_known(_bundle: BundleId, _size_bytes: int = 0) -> bool:
+    return False
 
 
 def http(world: World, door: Door) -> Carrier:
     url = world.home.config.central.url
-    return HttpCarrier(url, SITE, world.home.signer, world.home.certificate, 2.0)
+    return HttpCarrier(url, Standing(SITE, world.home.signer, world.home.certificate), 2.0)
 
 
 # ---- directory

@@ -133,6 +133,14 @@ def pilot_at(post: Post, batch_id: str) -> Pilot:
     return Pilot.start(Spool(post.node(batch_id) / "spool"), batch_id=batch_id)
 
 
+def work_at(post: Post, batch_id: str) -> None:
+    """Let a pilot do its one shard at a node, and end, and its job too."""
+    pilot = pilot_at(post, batch_id)
+    assert pilot.work_through() == 1
+    pilot.end()
+    post.cancel([batch_id])
+
+
 def ran(world: World) -> list[int]:
     """The jobs of all attempts that travel home, as often as they do."""
     found = world.results(world.out("out", "sent"))
@@ -167,10 +175,7 @@ def test_what_a_shard_builds_upon_travels_with_it_and_does_not_come_back(
     world.deliver(world.pack(world.lease(0, [0]), world.lease(1, [1], needs=(0,))))
     tick(world.home)
     first = only(post)
-    pilot = pilot_at(post, first)
-    assert pilot.work_through() == 1
-    pilot.end()
-    post.cancel([first])
+    work_at(post, first)
     tick(world.home)
     second = only(post)
     node = post.node(second)
@@ -178,10 +183,7 @@ def test_what_a_shard_builds_upon_travels_with_it_and_does_not_come_back(
     assert (node / "spool" / "data" / made).read_bytes() == b"output of job 0"
     (work,) = works.live(world.spool)
     assert list(Spool(node / "spool").kept_seals(work.id).iterdir())
-    pilot = pilot_at(post, second)
-    assert pilot.work_through() == 1
-    pilot.end()
-    post.cancel([second])
+    work_at(post, second)
     tick(world.home)
     assert ran(world) == [0, 1]
 
@@ -245,10 +247,7 @@ def test_taking_is_done_again_after_a_crash_without_a_trace(world: World, post: 
     world.deliver(world.pack(world.lease(0, [0, 1])))
     tick(world.home)
     batch_id = only(post)
-    pilot = pilot_at(post, batch_id)
-    assert pilot.work_through() == 1
-    pilot.end()
-    post.cancel([batch_id])
+    work_at(post, batch_id)
     back = post.returned(batch_id)
     assert back is not None
     saved = shutil.copytree(back, back.with_suffix(".saved"))
@@ -354,10 +353,7 @@ def test_a_relay_that_dies_while_it_hands_shards_over_loses_none(
     killed(world, monkeypatch, submitted=submitted)
     assert tick(world.home).started == (0 if submitted else 1)
     batch_id = only(post)
-    pilot = pilot_at(post, batch_id)
-    assert pilot.work_through() == 1
-    pilot.end()
-    post.cancel([batch_id])
+    work_at(post, batch_id)
     tick(world.home)
     assert ran(world) == [0, 1]
 
@@ -368,10 +364,7 @@ def test_what_finds_no_room_waits_where_it_is(
     world.deliver(world.pack(world.lease(0, [0])))
     tick(world.home)
     batch_id = only(post)
-    pilot = pilot_at(post, batch_id)
-    assert pilot.work_through() == 1
-    pilot.end()
-    post.cancel([batch_id])
+    work_at(post, batch_id)
 
     def full(home: Home, batch_id: str, folder: Path) -> int:
         raise OSError(28, "No space left on device")

@@ -14,6 +14,7 @@ import pytest
 
 from bundle.dataset.spec import Output, Step
 from bundle.fates import Fate
+from bundle.version import VERSION
 from pilot import start
 from relay import pilot_folder
 from relay.errors import FolderTaken
@@ -92,7 +93,7 @@ def test_a_python_with_nothing_installed_runs_a_whole_pilot_from_it(
         assert process.wait(60) == 0
     assert [one.fate for one in site.attempts(lease)] == [Fate.SUCCESS] * 20
     host = site.seals(lease)[0][2].header.host
-    assert host.pulk == pilot_folder._version() and host.numa_nodes >= 1
+    assert host.pulk == VERSION and host.numa_nodes >= 1
     assert files_of(folder) == before
 
 

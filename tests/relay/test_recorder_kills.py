@@ -98,7 +98,7 @@ def _check(world: World, header: SegmentHeader, committed: int, *, ended: bool) 
     every = [a for one in segments.values() for a in one.attempts]
     sealed = Counter(a.job for a in every if a.fate is not Fate.LOST)
     lost = {a.job for a in every if a.fate is Fate.LOST}
-    assert lost <= set(range(committed, committed + 4)) and not lost & set(sealed)
+    assert lost <= set(JOBS[committed:]) and not lost & set(sealed)
     assert set(sealed) >= set(range(committed)) and max(sealed.values(), default=1) == 1
     turns = [one.header.turn for one in segments.values()]
     assert len(set(turns)) == len(turns)

@@ -78,7 +78,7 @@ def test_a_name_that_no_site_can_have_makes_nothing(tmp_path: Path, site: str) -
 
 
 def test_an_address_that_is_none_is_refused(tmp_path: Path) -> None:
-    for url in ("central.example", 'https://x"\n[pilots]', "file:///etc"):
+    for url in ("central.example", 'https://x"\n[pilots]', "ftp://central"):
         with pytest.raises(ConfigRefused):
             enrol.init(tmp_path / "site", "north", url)
 

@@ -71,9 +71,7 @@ def test_a_refused_bundle_is_set_aside_and_its_documents_are_told_again(world: W
     world.deliver(world.pack(world.lease(0, [0]), world.lease(1, [1])))
     tick(world.home)
     pilot = world.pilot()
-    header = pilot.take()
-    assert header is not None
-    pilot.seal(header, pilot.journal(header, pilot.jobs(header))[1])
+    assert pilot.work_one()
     tick(world.home)
     (first,) = world.results(all_out(world))
     assert len(first.manifest.introduces) == 3  # work manifest, lease, dataset
@@ -96,9 +94,7 @@ def test_documents_are_introduced_once_in_a_stream_and_referred_to_afterwards(
     tick(world.home)
     pilot = world.pilot()
     for _ in range(2):
-        header = pilot.take()
-        assert header is not None
-        pilot.seal(header, pilot.journal(header, pilot.jobs(header))[1])
+        assert pilot.work_one()
         tick(world.home)
     first, second = world.results(all_out(world))
     assert len(first.manifest.introduces) == 3
@@ -124,9 +120,7 @@ def test_a_shard_that_needs_others_is_offered_when_their_seals_are_complete(worl
     assert len(world.out("claimable")) == 2
     pilot = world.pilot()
     for left in (0, 1):
-        header = pilot.take()
-        assert header is not None
-        pilot.seal(header, pilot.journal(header, pilot.jobs(header))[1])
+        assert pilot.work_one()
         tick(world.home)
         assert (world.spool.claimable(ShardName(last.lease, 1)).exists()) == (left == 1)
 
@@ -366,9 +360,7 @@ def test_a_file_that_nobody_recorded_goes_when_it_is_old(
 
     def retire_one() -> set[Path]:
         pilot = world.pilot()
-        header = pilot.take()
-        assert header is not None
-        pilot.seal(header, pilot.journal(header, pilot.jobs(header))[1])
+        assert pilot.work_one()
         pilot.end()
         tick(world.home)
         everything = [world.read(path) for path in all_out(world)]

@@ -275,12 +275,17 @@ class Pilot:
     def work_through(self) -> int:
         """Claim, run, seal until nothing is on offer; return how many shards."""
         done = 0
-        while (header := self.take()) is not None:
-            tasks = self.jobs(header)
-            _, attempts = self.journal(header, tasks)
-            self.seal(header, attempts)
+        while self.work_one():
             done += 1
         return done
+
+    def work_one(self) -> bool:
+        """Claim, run and seal one shard; False where nothing is on offer."""
+        header = self.take()
+        if header is None:
+            return False
+        self.seal(header, self.journal(header, self.jobs(header))[1])
+        return True
 
     def end(self) -> None:
         """Take the claim away, as a pilot does when it ends."""

@@ -227,8 +227,10 @@ def test_a_subject_keeps_its_name(tmp_path: Path) -> None:
 @pytest.mark.programs
 def test_pulk_login_writes_a_token_that_is_worth_something(tmp_path: Path, issuer: str) -> None:
     site = enrolled(tmp_path)
-    told = f'\n[oidc]\nissuer = "{issuer}"\nclient_id = "{CLIENT}"\nrole = "user"\n'
-    site.home.config.write_text(site.home.config.read_text() + told)
+    told = f'[oidc]\nissuer = "{issuer}"\nclient_id = "{CLIENT}"\nrole = "user"\n'
+    text = site.home.config.read_text()
+    assert text.count("[oidc]\n") == 1
+    site.home.config.write_text(text.replace("[oidc]\n", told))
     served = start(site)
     try:
         fetched(f"{issuer}/whose/bela-1", b"")

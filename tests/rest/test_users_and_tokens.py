@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,12 @@ import pytest
 from bundle.dataset import spec
 from bundle.dataset.asks import Account
 from central.board import user_of
+from central.config import Config
+from central.core.authorise import Visibility
 from central.core.facts import ControlWord
 from central.errors import AccessRefused, QuotaExceeded, Unauthorised, UserRefused
+from central.rebuild import rebuild
+from central.store.opening import open_store
 from central.store.sqlite.library import sqlite3
 from central.tokens import TokenRefused
 from tests.central.conftest import chain
@@ -220,13 +225,45 @@ def test_a_catalogue_is_searched_and_shows_what_may_be_seen(world: World) -> Non
     world.asking(script)
 
 
+@pytest.mark.parametrize("seed", [None, 1, 2, 3])
+def test_a_rebuild_knows_whose_datasets_are_and_who_sees_them(
+    world: World, tmp_path: Path, seed: int | None
+) -> None:
+    world.person("anna", "user", "nu")
+    world.person("bela", "user", "nu")
+    groups, given = world.submit("anna", visibility="group", group="nu"), world.submit("anna")
+    raw = spec.encode(chain(2))
+    nobodys = world.authority.submit(raw, idempotency_key="k", token_id=0).id
+    anna, bela = world.who("anna"), world.who("bela")
+    for visibility in (Visibility.PUBLIC, Visibility.PRIVATE):
+        world.authority.share(given, anna, visibility=visibility)
+    world.authority.share(given, anna, owner="bela")
+    world.authority.share(given, bela, visibility=Visibility.PUBLIC)
+    home = replace(world.site.home, root=tmp_path / "fresh")
+    made = rebuild(
+        home, world.site.home.archive, world.site.home.trust, shuffle=seed, repeat=1 + bool(seed)
+    )
+    assert made["ok"], made["problems"]
+    store = open_store(Config(), home)
+    try:
+        known = store.people.accesses()
+        assert known == world.authority._w.store.people.accesses()
+        assert {row[:4] for row in known.values()} == {
+            (groups, "anna", "nu", "group"),
+            (given, "bela", "", "public"),
+        }
+        assert store.people.access(nobodys) is None
+    finally:
+        store.close()
+
+
 def test_what_a_lost_answer_left_without_an_owner_is_claimed_by_the_repetition(
     world: World,
 ) -> None:
     world.person("anna", "user")
     dataset = world.submit("anna")
     path = world.site.home.database
-    with sqlite3.connect(path) as database:  # what a crash before the commit leaves to merge
+    with sqlite3.connect(path) as database:  # as where a lease alone told of it
         database.execute("DELETE FROM access")
     database.close()
     assert world.authority.dataset(dataset)["owner"] is None

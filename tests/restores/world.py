@@ -179,7 +179,7 @@ class World:
         """One tick of a site with its carrier."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(ticks, "carrier_of", lambda _home: Direct(self, site.name))
-            return ticks.tick(site.home)
+            return ticks.tick(site.home, at_once=True)
 
     def run_pilot(self, site: Site, shards: int) -> int:
         """Run at most so many shards; the ledger notes each attempt once its seal is published."""

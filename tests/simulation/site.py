@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 YEAR_US = 365 * DAY_US
 TICK_OPERATIONS = 60  # so many operations a busy tick has, about
-CONFIG = """[site]
+CONFIG = """[status]
+folder = ""
+[site]
 name = "{name}"
 [spool]
 free_bytes_min = 0

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import pytest
 
 from site_adapters.contract import Adapter, PilotRequest, PilotState, PilotView, SubmitFailed
 
+Decided = TypeVar("Decided")  # an adapter's `Batch`
 Make = Callable[[], Adapter]
 WAIT_S = 30.0
 SLEEPER = "import time; time.sleep(60)"
@@ -35,6 +38,24 @@ def until(holds: Callable[[], object]) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+class Submitting(Generic[Decided]):
+    """A folder, and the adapters that relay processes make of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.name = f"{folder.name}-{os.urandom(4).hex()}"
+
+    def adapter(self, batch: Decided | None = None) -> Adapter:
+        """Subclasses make one, of one pilot a batch job where nothing is decided."""
+        raise NotImplementedError
+
+    def submit(
+        self, code: str, *arguments: str, batch: Decided | None = None, jobs: int = 1
+    ) -> list[str]:
+        request = PilotRequest(self.name, python(code, *arguments), self.folder, jobs=jobs)
+        return list(self.adapter(batch).submit(request))
 
 
 class Conformance:

@@ -18,7 +18,14 @@ from site_adapters.contract import Ending, PilotRequest, PilotState, SubmitFaile
 from site_adapters.htcondor import remembered
 from site_adapters.htcondor.adapter import HTCondorAdapter
 from site_adapters.htcondor.description import Batch
-from tests.site_adapters.conformance import SLEEPER, Conformance, Make, python, until, wait_for
+from tests.site_adapters.conformance import (
+    SLEEPER,
+    Conformance,
+    Make,
+    Submitting,
+    until,
+    wait_for,
+)
 from tests.testbed import htcondor as htcondors
 
 pytestmark = pytest.mark.programs
@@ -35,19 +42,11 @@ def reached(htcondor: htcondors.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-class Site:
-    """A folder, and the adapters that relay processes make of it."""
+class Site(Submitting[Batch]):
+    """See the base."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.name = f"{folder.name}-{os.urandom(4).hex()}"
-
-    def adapter(self, batch: Batch = ONE) -> HTCondorAdapter:
-        return HTCondorAdapter(self.folder / "pilots", batch, poll_s=0, limit_s=20)
-
-    def submit(self, code: str, *arguments: str, batch: Batch = ONE, jobs: int = 1) -> list[str]:
-        request = PilotRequest(self.name, python(code, *arguments), self.folder, jobs=jobs)
-        return list(self.adapter(batch).submit(request))
+    def adapter(self, batch: Batch | None = None) -> HTCondorAdapter:
+        return HTCondorAdapter(self.folder / "pilots", batch or ONE, poll_s=0, limit_s=20)
 
     def cluster(self) -> str:
         (one,) = remembered.every(self.folder / "pilots")

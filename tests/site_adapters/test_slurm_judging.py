@@ -164,6 +164,23 @@ def test_the_script_gives_a_pilot_its_words_whatever_is_in_them(words: list[str]
     assert told.stdout.decode().split("\0") == [*words, "slurm:one:4:0:0"]
 
 
+@pytest.mark.parametrize(("told", "end_s"), [({}, 0), ({"SLURM_JOB_END_TIME": "77"}, 77)])
+def test_a_pilot_learns_the_end_of_its_allocation_from_any_slurm(
+    told: dict[str, str], end_s: int
+) -> None:
+    text = script(request("/usr/bin/env", "printenv", "SLURM_JOB_END_TIME"), Batch(walltime_s=600))
+    now_s = time.time()
+    done = subprocess.run(
+        ["/bin/sh"],
+        input=text.encode(),
+        env={"PATH": "/usr/bin:/bin", "SLURM_ARRAY_TASK_ID": "0", **told},
+        capture_output=True,
+        timeout=20,
+        check=True,
+    )
+    assert 0 <= int(done.stdout) - (end_s or int(now_s) + 600) < 20
+
+
 def test_the_script_of_several_nodes_starts_one_step_with_a_pilot_on_each() -> None:
     text = script(request("/pilot", "{batch_id}"), Batch(nodes=3, cpus=8))
     (line,) = [line for line in text.splitlines() if line.startswith("srun ")]

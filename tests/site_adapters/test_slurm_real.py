@@ -21,7 +21,14 @@ from site_adapters.slurm import remembered
 from site_adapters.slurm.adapter import SlurmAdapter
 from site_adapters.slurm.script import Batch
 from tests.relay.world import make_world
-from tests.site_adapters.conformance import SLEEPER, Conformance, Make, python, until, wait_for
+from tests.site_adapters.conformance import (
+    SLEEPER,
+    Conformance,
+    Make,
+    Submitting,
+    until,
+    wait_for,
+)
 from tests.testbed import slurm as slurms
 
 pytestmark = pytest.mark.programs
@@ -47,19 +54,11 @@ def reached(slurm: slurms.Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setenv(name, value)
 
 
-class Site:
-    """A folder, and the adapters that relay processes make of it."""
+class Site(Submitting[Batch]):
+    """See the base."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.name = f"{folder.name}-{os.urandom(4).hex()}"
-
-    def adapter(self, batch: Batch = ONE) -> SlurmAdapter:
-        return SlurmAdapter(self.folder / "pilots", batch, poll_s=0, limit_s=20)
-
-    def submit(self, code: str, *arguments: str, batch: Batch = ONE, jobs: int = 1) -> list[str]:
-        request = PilotRequest(self.name, python(code, *arguments), self.folder, jobs=jobs)
-        return list(self.adapter(batch).submit(request))
+    def adapter(self, batch: Batch | None = None) -> SlurmAdapter:
+        return SlurmAdapter(self.folder / "pilots", batch or ONE, poll_s=0, limit_s=20)
 
     def array(self) -> str:
         (one,) = remembered.every(self.folder / "pilots")

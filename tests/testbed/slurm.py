@@ -45,6 +45,8 @@ SlurmdLogFile={folder}/slurmd.%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 ReturnToService=2
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0,sched_min_interval=100000
@@ -66,7 +68,11 @@ SlurmdParameters=config_overrides
 CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 NodeName=n[1-{nodes}] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[3]}-{last}] \
 CPUs={cpus} RealMemory={memory} State=UNKNOWN
-PartitionName=debug Nodes=n[1-{nodes}] Default=YES MaxTime=60 OverSubscribe=NO State=UP
+PartitionName=debug Nodes=n[1-{nodes}] Default=YES MaxTime=60 OverSubscribe=NO State=UP \
+PriorityTier=10
+PartitionName=standard Nodes=n[1-{nodes}] MaxTime=1440 OverSubscribe=NO State=UP PriorityTier=10
+PartitionName=low Nodes=n[1-{nodes}] MaxTime=60 OverSubscribe=NO State=UP PriorityTier=1 \
+PreemptMode=REQUEUE
 """
 _ACCOUNTING = """
 AuthType=auth/munge
@@ -98,10 +104,16 @@ class Unavailable(Exception):
 
 
 class Cluster:
-    """One cluster of one partition, `debug`. Its programs run as root, MariaDB as nobody."""
+    """One cluster of the partitions `debug` and `low`. Its programs run as root, MariaDB as nobody.
 
-    def __init__(self, folder: Path, min_job_age_s: int = 300) -> None:
-        self.folder = folder
+    Jobs of `low` give way to those of `debug`. `inside`: what its programs are started with, to be
+    in a network namespace.
+    """
+
+    def __init__(
+        self, folder: Path, min_job_age_s: int = 300, inside: tuple[str, ...] = ()
+    ) -> None:
+        self.folder, self.inside = folder, inside
         self._began: list[subprocess.Popen[bytes]] = []
         self.ports = _free_ports(3 + NODES)
         for name in ("state", "spool"):
@@ -154,7 +166,7 @@ class Cluster:
 
     def kill_node(self, name: str) -> None:
         """Kill a node's slurmd as a power cut would; what it started runs on."""
-        for one in [one for one in self._began if list(one.args)[1:] == ["-D", "-N", name]]:  # type: ignore[call-overload]
+        for one in [one for one in self._began if _argv(one)[-3:] == ["-D", "-N", name]]:
             one.kill()
             one.wait(END_S)
             self._began.remove(one)
@@ -173,7 +185,7 @@ class Cluster:
 
     def _run(self, argv: tuple[str, ...]) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
-            argv,
+            (*self.inside, *argv),
             env=dict(self.environment),
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
@@ -186,10 +198,11 @@ class Cluster:
         program = shutil.which(argv[0], path=_PATH) or argv[0]
         conf = {"SLURMDBD_CONF": str(self.folder / "slurmdbd.conf")}
         who = {} if not account else {"user": account, "group": account, "extra_groups": []}
+        inside = () if account else self.inside  # which only root may enter, and munge needs not
         with (self.folder / f"{Path(program).name}.out").open("ab") as log:
             self._began.append(
                 subprocess.Popen(
-                    [program, *argv[1:]],
+                    [*inside, program, *argv[1:]],
                     env={**self.environment, **conf},
                     cwd=self.folder,
                     stdin=subprocess.DEVNULL,
@@ -202,7 +215,7 @@ class Cluster:
             )
 
     def _stop(self, program: str) -> None:
-        for one in [one for one in self._began if Path(one.args[0]).name == program]:  # type: ignore[index]
+        for one in [one for one in self._began if program in map(_name, _argv(one))]:
             _end(one)
             self._began.remove(one)
 
@@ -255,7 +268,7 @@ class Cluster:
         self.run("sacctmgr", "-i", "add", "cluster", "testbed")  # before slurmctld: else a deadlock
 
 
-def start(min_job_age_s: int = 300) -> Cluster:
+def start(min_job_age_s: int = 300, inside: tuple[str, ...] = ()) -> Cluster:
     """Start a cluster, its packages installed where they are missing. Raises Unavailable."""
     if os.geteuid() != 0:
         raise Unavailable("Slurm is not here: its daemons need root")
@@ -271,7 +284,15 @@ def start(min_job_age_s: int = 300) -> Cluster:
             raise Unavailable(f"Slurm is not here: no account {account}") from None
     folder = Path(tempfile.mkdtemp(prefix="pulk-slurm-", dir="/tmp"))
     folder.chmod(0o755)
-    return Cluster(folder, min_job_age_s)
+    return Cluster(folder, min_job_age_s, inside)
+
+
+def _argv(one: subprocess.Popen[bytes]) -> list[str]:
+    return list(one.args)  # type: ignore[arg-type]
+
+
+def _name(word: str) -> str:
+    return Path(word).name
 
 
 def _install() -> str:

@@ -18,7 +18,8 @@ CREATE TABLE token (
 CREATE INDEX token_of_person ON token (person);
 
 CREATE TABLE access (
-    dataset text COLLATE "C" PRIMARY KEY, owner text COLLATE "C" NOT NULL, team text COLLATE "C" NOT NULL, visibility text COLLATE "C" NOT NULL
+    dataset text COLLATE "C" PRIMARY KEY, owner text COLLATE "C" NOT NULL, team text COLLATE "C" NOT NULL, visibility text COLLATE "C" NOT NULL,
+    told bytea NOT NULL
 );
 
 CREATE TABLE audit (

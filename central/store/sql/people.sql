@@ -24,15 +24,16 @@ SELECT no, digest, name, person, scopes, made_us, expires_us, revoked_us, made_b
 WHERE digest = ?
 
 -- name: access
-SELECT dataset, owner, team, visibility FROM access WHERE dataset = ?
+SELECT dataset, owner, team, visibility, told FROM access WHERE dataset = ?
 
 -- name: accesses
-SELECT dataset, owner, team, visibility FROM access
+SELECT dataset, owner, team, visibility, told FROM access
 
 -- name: save_access
-INSERT INTO access (dataset, owner, team, visibility) VALUES (?, ?, ?, ?)
+INSERT INTO access (dataset, owner, team, visibility, told) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (dataset) DO UPDATE SET owner = excluded.owner, team = excluded.team,
-    visibility = excluded.visibility
+    visibility = excluded.visibility, told = excluded.told
+WHERE excluded.told >= access.told
 
 -- name: add_audit
 INSERT INTO audit (at_us, person, token, action, resource, detail) VALUES (?, ?, ?, ?, ?, ?)

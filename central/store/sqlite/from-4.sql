@@ -15,7 +15,8 @@ CREATE TABLE token (
 CREATE INDEX token_of_person ON token (person);
 
 CREATE TABLE access (
-    dataset TEXT PRIMARY KEY, owner TEXT NOT NULL, team TEXT NOT NULL, visibility TEXT NOT NULL
+    dataset TEXT PRIMARY KEY, owner TEXT NOT NULL, team TEXT NOT NULL, visibility TEXT NOT NULL,
+    told BLOB NOT NULL
 ) WITHOUT ROWID, STRICT;
 
 CREATE TABLE audit (

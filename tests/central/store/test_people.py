@@ -62,6 +62,19 @@ def test_who_sees_a_dataset_is_replaced(store: Store) -> None:
     assert list(store.people.accesses()) == [row.dataset]
 
 
+def test_an_older_word_on_who_sees_a_dataset_changes_nothing(store: Store) -> None:
+    said = [
+        AccessRow(DatasetId("a" * 26), name, "", "private", told)
+        for name, told in (("bela", b"\0\2"), ("anna", b"\0\1"), ("carla", b"\1"))
+    ]
+    kept = []
+    for row in said:
+        with store.transaction():
+            store.people.save_access(row)
+        kept.append(store.people.access(row.dataset))
+    assert kept == [said[0], said[0], said[2]]
+
+
 def test_changes_are_read_back_the_newest_first(store: Store) -> None:
     with store.transaction():
         for at in range(1, 5):

@@ -16,7 +16,7 @@ from central.notices.queue import Waiting
 from central.people import People
 
 
-class Telling(People):
+class Informing(People):
     """See the module. Every public method may be called from any thread."""
 
     def wishes(self, person: str) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""A hop: a transit relay, which carries between two ends and holds no site's key."""

@@ -1,0 +1,1 @@
+"""Whole sites: a real central, real relays, a real Slurm, and what befalls them."""
