@@ -15,6 +15,7 @@ from bundle.errors import PulkError
 from central.cli import settings
 
 DATASET_BEGINS = re.compile(r"[a-z2-7]{1,26}")
+NAME_CHARS_MAX = 200
 STEPS_SHOWN = 20  # where a name fits none
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -31,10 +32,10 @@ class NoToken(PulkError):
 
 
 class UnknownDataset(PulkError):
-    """No dataset, or more than one, begins with these characters. See `pulk dataset list`."""
+    """No dataset, or more than one, begins or is named so. See `pulk dataset list`."""
 
     code = "no-such-dataset"
-    what = "{count} datasets begin with {given!r}"
+    what = "{count} datasets begin with {given!r} or are named so"
     remedy = "copy the id from `pulk dataset list`"
 
 
@@ -86,15 +87,18 @@ def client_of(central: str, token_file: Path) -> Client:
 
 
 def full_id(client: Client, given: str) -> str:
-    """Return the id that a unique abbreviation stands for."""
+    """Return the id that a unique abbreviation, or the name of one dataset only, stands for."""
     from bundle.ids import MalformedId, parse_dataset_id
 
     try:
         return parse_dataset_id(given)
     except MalformedId:
-        if not DATASET_BEGINS.fullmatch(given):
-            raise UnknownDataset(given=given, count=0) from None
-        fitting = client.every("/datasets", "datasets", id=given, fields="id,submitted")
+        fitting = []
+        if DATASET_BEGINS.fullmatch(given):
+            fitting = client.every("/datasets", "datasets", id=given, fields="id,submitted")
+        if not fitting and 0 < len(given) <= NAME_CHARS_MAX:
+            named = client.every("/datasets", "datasets", name=given, fields="id,name,submitted")
+            fitting = [one for one in named if one["name"] == given]
         if len(fitting) != 1:
             raise UnknownDataset(given=given, count=len(fitting)) from None
         return str(fitting[0]["id"])

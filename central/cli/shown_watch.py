@@ -7,9 +7,9 @@ from typing import Any
 
 from bundle.cli.table import printable
 from central.cli import tables
-from central.core.facts import Verdict
 
 BAR_CELLS = 12
+SHOWN = ("waiting", "leased", "failed", "cancelled", "removed")
 ID_CHARS = 8  # enough to tell datasets apart, and taken by every command where they do
 Row = Mapping[str, Any]
 HEARD = ((86_400, "d"), (3_600, "h"), (60, "min"))
@@ -17,8 +17,8 @@ HEARD = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 def all_of(about: Mapping[str, Sequence[Row]]) -> str:
     """Return the two tables as text."""
-    busy_first = sorted(about["datasets"], key=lambda row: not (row["ready"] or row["leased"]))
-    datasets = tables.plain(list(map(_dataset, busy_first)), 2, ("hours", "attempts", "held"))
+    busy_first = sorted(about["datasets"], key=lambda row: not (row["waiting"] or row["leased"]))
+    datasets = tables.plain(list(map(_dataset, busy_first)), 2, ("hours", "attempts", "waiting"))
     if not about["sites"]:
         return datasets
     return f"{datasets}\n\n{tables.plain(list(map(_site, about['sites'])), 1, ('gaps', 'slots'))}"
@@ -33,11 +33,7 @@ def live(about: Mapping[str, Sequence[Row]]) -> Any:
 
 def line(row: Row) -> str:
     """Return how a dataset is, in a line."""
-    words = [
-        f"{row[one.value]:,} {one.value}"
-        for one in Verdict
-        if one is not Verdict.DONE and row.get(one.value)
-    ]
+    words = [f"{row[one]:,} {one}" for one in SHOWN if row[one]]
     name = f"{row['name']} {row['dataset'][:ID_CHARS]}"
     said = f"{name}: {row['done']:,} of {row['tasks']:,} done{''.join(f', {w}' for w in words)}"
     return printable(said)
@@ -61,9 +57,8 @@ def _dataset(row: Row) -> dict[str, Any]:
         "id": row["dataset"][:ID_CHARS],
         "progress": "#" * full + "." * (BAR_CELLS - full),
         "done": f"{done:,}/{row['tasks']:,}",
-        "ready": row["ready"],
+        "waiting": row["waiting"],
         "leased": row["leased"],
-        "held": row["held"],
         "failed": row["failed"],
         "attempts": row["attempts"],
         "hours": f"{row['wall_hours']:,.1f}",

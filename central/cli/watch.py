@@ -18,6 +18,7 @@ from central.cli.asking import asking, client_of, full_id, show_answer
 SITES_EVERY_S = 10.0
 AGAIN_S, AGAIN_S_MAX = 1.0, 30.0  # between tries to reach central once it was reached
 EXIT_FAILED = 1
+ENDED = ("done", "failed", "cancelled", "removed")
 Row = dict[str, Any]
 
 
@@ -86,7 +87,9 @@ class _Seen:
             asked = {} if self.only is None else {"id": self.only}
             listed = self.client.every("/datasets", "datasets", fields="id,name", **asked)
             self._names = {one["id"]: one["name"] for one in listed}
-        self.rows[of] = {"dataset": of, "name": self._names.get(of, "?")} | row
+        elsewhere = sum(row[one] for one in ENDED) + row["leased"]
+        about = {"dataset": of, "name": self._names.get(of, "?")} | row
+        self.rows[of] = about | {"waiting": row["tasks"] - elsewhere}
         return self.rows[of]
 
     def changes(self) -> Iterator[Row | None]:
@@ -108,13 +111,20 @@ class _Seen:
                 wait_s = min(2 * wait_s, AGAIN_S_MAX)
 
     def _is_news(self, row: Row) -> bool:
+        """Return whether a dataset is not as it was said to be, when connections began anew."""
         known = self.rows.get(row["dataset"], {})
         return {**known, **row} != known
 
 
-def has_ended(row: Row) -> bool:
-    """Return whether nothing of a dataset can run any more."""
-    return not row["ready"] and not row["leased"]
+def _has_ended(client: Client, row: Row) -> bool:
+    """Return whether nothing of a dataset can run any more.
+
+    Of tasks that nothing happened to yet the event does not say whether they wait for something.
+    """
+    if row["ready"] or row["leased"]:
+        return False
+    counted = client.counts(row["dataset"])
+    return not any(one["counts"].get(word) for one in counted for word in ("ready", "leased"))
 
 
 def _follow(seen: _Seen, *, as_json: bool, until_done: bool) -> Row:
@@ -123,7 +133,7 @@ def _follow(seen: _Seen, *, as_json: bool, until_done: bool) -> Row:
     try:
         for row in seen.changes():
             show(row)
-            if row is not None and until_done and has_ended(row):
+            if row is not None and until_done and _has_ended(seen.client, row):
                 return row
     finally:
         end()

@@ -74,7 +74,7 @@ def test_tasks_and_jobs_are_listed_and_one_is_told_in_full(production: Productio
 @pytest.mark.programs
 def test_watching_says_in_lines_how_it_is_and_ends_with_the_dataset(production: Production) -> None:
     done = production.pulk("watch", production.dataset[:6], "--until-done", code=1)
-    assert re.search(r"planted \w{8}: 6 of 8 done, 1 held, 1 failed\n", done.stdout)
+    assert re.search(r"planted \w{8}: 6 of 8 done, 1 waiting, 1 failed\n", done.stdout)
     told = production.pulk("watch", production.dataset, "--until-done", "--json", code=1).stdout
     assert json.loads(told)["failed"] == 1
     about = production.json("watch", "--once")
