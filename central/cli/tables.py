@@ -90,8 +90,7 @@ def _drawn(head: Sequence[str], left: int, rows: Iterable[Sequence[str]], width:
         made.add_column(name, justify="left" if place < left else "right", overflow="fold")
     for row in rows:
         made.add_row(*map(Text, row))
-    width += 1  # the last column is padded too; the pads go again
-    console = Console(width=width, color_system=None, legacy_windows=False)
+    console = Console(width=max(1, width), color_system=None, legacy_windows=False)
     with console.capture() as said:
         console.print(made)
     return "\n".join(line.rstrip() for line in said.get().splitlines())
