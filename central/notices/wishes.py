@@ -81,7 +81,7 @@ def save_dataset(
 
 def shown(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a person's wishes as plain values, without the secret."""
-    return {name: row.get(name) for name in CHANNELS} | chosen(row)
+    return {name: row.get(name) or None for name in CHANNELS} | chosen(row)
 
 
 def chosen(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,10 @@ from central.rehearsal.programs import Program
 from central.rehearsal.stage import SiteSize, Stage, default_path, set_stage
 from tests.commands.conftest import until
 from tests.commands.guide import PAGE, Section, sections
+from tests.commands.test_export import graph, musts
 from tests.conftest import REPOSITORY
 from tests.iceprod.configs import one_module
+from tests.testbed import roc_validator
 
 pytestmark = pytest.mark.programs
 
@@ -118,7 +121,14 @@ def test_a_newcomer_submits_finds_a_fault_mends_it_and_exports(newcomer: Newcome
     failed = said["pulk dataset tasks thousand --verdict failed --limit 5"]
     assert [line.split()[0] for line in failed.splitlines()[2:]] == ["7", "17"]
     assert said["cat results/sum/0/sum.txt"].strip() == "20"
-    assert (newcomer.home / "thousand.zip").stat().st_size > 1000
+    crate = newcomer.home / "crate"
+    with zipfile.ZipFile(newcomer.home / "thousand.zip") as archive:
+        archive.extractall(crate)
+    assert musts(graph(crate)) == []
+    assert roc_validator.issues(crate, "provenance-run-crate-0.5") == []
+    taken = [one for one in graph(crate).values() if one["@id"].startswith("#attempt/")]
+    summed = [one for one in taken if one.get("instrument") == {"@id": "#tool/1"}]
+    assert [len(one["object"]) for one in summed] == [20]
     assert "you are told of nothing" in said["pulk notify set --off"]
     assert "not brought home" in said["pulk dataset outputs thousand/7/simulate"]
 
