@@ -65,6 +65,7 @@ def detailed(workings: Workings, row: DatasetRow, found: Sequence[Found]) -> lis
     what a `canonical` one put out is what counts of its task.
     """
     steps, rows = workings.dag(row.digest).dataset.steps, []
+    bundles: dict[int, str] = {}
     details = [one.segment.columns.attempt(one.number) for one in found]
     places = sorted({(one.step, one.job) for one in details})
     states = {one.place: one for one in Reading(workings, row).rows(places, outcomes=True)}
@@ -75,7 +76,7 @@ def detailed(workings: Workings, row: DatasetRow, found: Sequence[Found]) -> lis
         rows.append(
             shown
             | {"canonical": state is not None and _counts(detail, shown, state)}
-            | _came(workings, one)
+            | _came(workings, one, bundles)
             | _ran(detail, one.segment)
             | {"consumed": [each.hex() for each in detail.consumed]}
             | {"outputs": _files(names, detail.outputs)}
@@ -105,8 +106,12 @@ def _attempts(workings: Workings, row: DatasetRow, task: Task, state: TaskRow) -
     return {name: best.get(name) for name in names} | {"attempts": attempts}
 
 
-def _came(workings: Workings, found: Found) -> dict[str, Any]:
-    return {"result_bundle": workings.store.bundles.bundle_id(found.segment.row.bundle)}
+def _came(workings: Workings, found: Found, known: dict[int, str] | None = None) -> dict[str, Any]:
+    """Return which bundle brought an attempt; `known` keeps their ids by number."""
+    number, ids = found.segment.row.bundle, {} if known is None else known
+    if number not in ids:
+        ids[number] = workings.store.bundles.bundle_id(number)
+    return {"result_bundle": ids[number]}
 
 
 def _counts(attempt: Attempt, shown: Mapping[str, Any], state: TaskRow) -> bool:

@@ -56,18 +56,16 @@ def asking(*, required: bool) -> Callable[[_F], _F]:
             click.option(
                 "--token-file",
                 envvar="PULK_TOKEN_FILE",
-                default=settings.of("token_file"),
+                callback=settings.fill("token_file", required=required),
                 show_envvar=True,
-                required=required,
                 type=click.Path(path_type=Path),
                 help="File with the access token.",
             ),
             click.option(
                 "--central",
                 envvar="PULK_CENTRAL",
-                default=settings.of("central"),
+                callback=settings.fill("central", required=required),
                 show_envvar=True,
-                required=required,
                 help="Central's URL, such as http://127.0.0.1:7855.",
             ),
         ):

@@ -35,17 +35,15 @@ class DeviceLoginFailed(PulkError):
 @click.option(
     "--central",
     envvar="PULK_CENTRAL",
-    default=settings.of("central"),
+    callback=settings.fill("central", required=True),
     show_envvar=True,
-    required=True,
     help="The URL.",
 )
 @click.option(
     "--token-file",
     envvar="PULK_TOKEN_FILE",
-    default=settings.of("token_file"),
+    callback=settings.fill("token_file", required=True),
     show_envvar=True,
-    required=True,
     type=click.Path(path_type=Path),
     help="Where the token is written (0600); what is there is replaced.",
 )

@@ -9,6 +9,9 @@ import os
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import click
 
 from bundle.errors import PulkError
 
@@ -52,9 +55,20 @@ def load() -> dict[str, str]:
     return given
 
 
-def of(name: str) -> Callable[[], str | None]:
-    """Return what gives the default of an option, when the command runs."""
-    return lambda: load().get(name)
+def fill(name: str, *, required: bool) -> Callable[..., Any]:
+    """Return the callback of an option that, where nobody gave it, takes the file's value."""
+
+    def take(context: click.Context, option: click.Parameter, given: Any) -> Any:
+        if given is not None:
+            return given
+        found = load().get(name)
+        if found is None:
+            if required and not context.resilient_parsing:
+                raise click.MissingParameter(ctx=context, param=option)
+            return None
+        return option.type_cast_value(context, found)
+
+    return take
 
 
 def source(name: str) -> tuple[str, str]:

@@ -92,7 +92,7 @@ def test_a_setting_comes_from_variable_or_file_and_an_unknown_one_is_refused(
     file.parent.mkdir()
     file.write_text('central = "http://file"\ntoken_file = "mine.token"\n')
     assert settings.source("central") == ("http://file", str(file))
-    assert settings.of("token_file")() == str(file.parent / "mine.token")
+    assert settings.load()["token_file"] == str(file.parent / "mine.token")
     monkeypatch.setenv("PULK_CENTRAL", "http://variable")
     assert settings.source("central") == ("http://variable", "PULK_CENTRAL")
     for wrong in ('centrl = "x"\n', "central = 1\n", "central = \n"):
