@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.clock import OtherCpu, Spent, spending
 from benchmarks.scripted_site import HOST
 from bundle.dataset import spec
-from bundle.dataset.spec import Command, Dataset, Output, Step
+from bundle.dataset.spec import COUNTED_FAILURES_MAX, Command, Dataset, Output, Step
 from bundle.digest import digest
 from bundle.fates import Fate
 from bundle.ids import BundleId, LeaseId, PilotRun, SiteName, StreamId
@@ -73,7 +73,13 @@ class Filled:
     """See the module."""
 
     def __init__(
-        self, folder: Path, tasks: int, url: str = "", other_cpu: OtherCpu = lambda: 0.0
+        self,
+        folder: Path,
+        tasks: int,
+        url: str = "",
+        other_cpu: OtherCpu = lambda: 0.0,
+        *,
+        failed: int = 0,
     ) -> None:
         """Make a central below a folder, with `tasks` touched tasks, on SQLite or at a URL.
 
@@ -82,10 +88,12 @@ class Filled:
             tasks: a multiple of 65,536.
             url: of a PostgreSQL database; SQLite where it is empty.
             other_cpu: what the database's server used, to be added to what is measured.
+            failed: how many tasks of every RUN_JOBS have failed.
         """
         self.other_cpu = other_cpu
         self.home = Home(folder / "central")
         made = homes.create(self.home)
+        self.root_fingerprint = made.root_fingerprint
         planner = PlannerSection(shard_tasks_max=10_000, bundle_tasks_max=100_000)
         self.config = Config(planner=planner, store=StoreSection(url=url))
         self.authority = Authority.open(self.home, self.config, clock_us=_now_us)
@@ -106,7 +114,7 @@ class Filled:
         )
         submitted = self.authority.submit(spec.encode(document), idempotency_key="k", token_id=1)
         self._dataset = submitted.id
-        self._fill()
+        self._fill(failed)
         self._fresh = tasks  # the first job that nothing happened to
         self._runs = list(range(PLANNED_RUNS, tasks // RUN_JOBS))
         random.Random(1).shuffle(self._runs)
@@ -225,13 +233,15 @@ class Filled:
         )
         return entry, ChunkSource("segment", name.hex(), len(attempts), raw)
 
-    def _fill(self) -> None:
+    def _fill(self, failed: int) -> None:
         """Fill the database as merges of all these tasks would have left it."""
         w, row = self.workings, self.row
         states = np.full(BLOCK_JOBS, state_byte.TOUCHED | state_byte.DONE, np.uint8)
         is_ready = np.arange(BLOCK_JOBS) % RUN_JOBS >= RUN_JOBS - READY_JOBS
         states[is_ready] = state_byte.TOUCHED
-        whole = packed_block(states, int(is_ready.sum()), 0)
+        has_failed = np.arange(BLOCK_JOBS) % RUN_JOBS < failed
+        states[has_failed] = state_byte.TOUCHED | COUNTED_FAILURES_MAX
+        whole = packed_block(states, int(is_ready.sum()), int(has_failed.sum()))
         blocks, rest = divmod(self.tasks, BLOCK_JOBS)
         assert rest == 0 or self.tasks < BLOCK_JOBS, "fill whole blocks"
         store = w.store
@@ -241,14 +251,16 @@ class Filled:
                 store.tasks.save_blocks(
                     row.no,
                     [
-                        BlockRow(0, block, whole, int(is_ready.sum()), 0)
+                        BlockRow(0, block, whole, int(is_ready.sum()), int(has_failed.sum()))
                         for block in range(first, min(first + BLOCKS_AT_ONCE, blocks))
                     ],
                 )
         with store.transaction():
             ready = blocks * int(is_ready.sum())
-            counts = (0, ready, 0, self.tasks - ready, 0, 0, 0)
-            store.tasks.add_to_steps(row.no, [StepRow(0, counts, self.tasks - ready, UsageSum())])
+            lost = blocks * int(has_failed.sum())
+            done = self.tasks - ready - lost
+            counts = (0, ready, 0, done, lost, 0, 0)
+            store.tasks.add_to_steps(row.no, [StepRow(0, counts, done, UsageSum())])
             store.datasets.set_touched(row.no, IntervalSet(((0, self.tasks),)))
             for some in _pieces(_rows(row.no, self.tasks), 1000):
                 store.segments.add(some)

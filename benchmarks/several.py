@@ -102,7 +102,7 @@ def _run(
             place = (f"site{number}", folder / f"site{number}", homes[of].root, words)
             sites.append(ScriptedSite(*place, clients[of]))
         for site in sites:
-            _prepare(site, bundles, tasks)
+            prepare(site, bundles, tasks)
         _all_bring(sites, FIRST)
         before, began = _cpu_s(programs, server), time.perf_counter()
         _all_bring(sites, bundles)
@@ -118,7 +118,7 @@ def _client(home: Home) -> Client:
     return Client(home.address.read_text().strip(), home.token.read_text().strip())
 
 
-def _prepare(site: ScriptedSite, bundles: int, tasks: int) -> None:
+def prepare(site: ScriptedSite, bundles: int, tasks: int) -> None:
     """Fetch work and write all results, which wait in the site's folder."""
     for _ in range(bundles):
         site.ask_for(WANTED * bundles * tasks, slots=SLOTS)  # one bundle's worth comes at a time
@@ -130,14 +130,14 @@ def _prepare(site: ScriptedSite, bundles: int, tasks: int) -> None:
 
 def _all_bring(sites: list[ScriptedSite], most: int) -> None:
     """Have every site bring its next bundles, all sites at once."""
-    threads = [threading.Thread(target=_bring, args=(site, most)) for site in sites]
+    threads = [threading.Thread(target=bring, args=(site, most)) for site in sites]
     for one in threads:
         one.start()
     for one in threads:
         one.join()
 
 
-def _bring(site: ScriptedSite, most: int) -> None:
+def bring(site: ScriptedSite, most: int) -> None:
     for path in sorted(site.folder.glob("*.ready"))[:most]:
         site._http("PUT", f"/exchange/{site.name}/{path.stem}", path.read_bytes())
         path.unlink()

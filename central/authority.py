@@ -138,6 +138,7 @@ class Authority(Informing):
         QuotaExceeded.
         """
         with self._acting(by, Action.DATASET_SUBMIT) as act:
+            by = act.by
             if self._w.store.people.remembered(token_id, idempotency_key) is None:
                 dataset = self._w.dag(spec.dataset_digest(raw), raw).dataset
                 access.check_account(by, dataset)
@@ -169,7 +170,7 @@ class Authority(Informing):
         Raises UnknownDataset, BadControl, IdempotencyConflict, ChangedMeanwhile.
         """
         key = (token_id, idempotency_key)
-        with self._acting(by, Action.DATASET_CONTROL) as act:
+        with self._acting(by, Action.DATASET_CONTROL, dataset) as act:
             self._require(dataset, if_match, key)
             covered = requests.control(self._w, dataset, control, jobs, steps, key)
             runs = None if jobs is None else jobs.to_wire()
@@ -193,9 +194,9 @@ class Authority(Informing):
         AccessRefused, ChangedMeanwhile.
         """
         key = (token_id, idempotency_key)
-        with self._acting(by, Action.DATASET_EDIT) as act:
+        with self._acting(by, Action.DATASET_EDIT, dataset) as act:
             if self._w.store.people.remembered(*key) is None:
-                access.check_account(by, self._w.dag(spec.dataset_digest(raw), raw).dataset)
+                access.check_account(act.by, self._w.dag(spec.dataset_digest(raw), raw).dataset)
             self._require(dataset, if_match, key)
             made = editing.edit(self._w, dataset, Given(raw, cosignature), key)
             act.on(dataset, digest=made.digest.hex(), tasks=made.tasks)
@@ -278,6 +279,7 @@ class Authority(Informing):
         KeyRevoked, KeyFileRefused.
         """
         with self._changing():
+            by = self._still_may(by, Action.SITE_ENROL)
             self._heed_trust()
             asked = enrolment.check_request(request, where="request")
             fingerprint.require(fingerprint_words, asked.fingerprint, where="request")
@@ -318,14 +320,18 @@ class Authority(Informing):
         """
         record = backup_record.read(backup)  # a large one takes a while: others go on
         with self._changing():
+            by = self._still_may(by, Action.BACKUP)
             safety.catch_up(self._w)
             auditing.note(self._w, by, Action.BACKUP, str(backup))
             return safety.cover(self._w, backup, record)
 
-    def why(self, task: Task) -> dict[str, Any]:
-        """Return what keeps a task from running. Raises UnknownDataset, UnknownTask."""
+    def why(self, task: Task, by: Principal = OPERATOR) -> dict[str, Any]:
+        """Return what keeps a task from running; datasets that `by` may not read are not named.
+
+        Raises UnknownDataset, UnknownTask.
+        """
         with self._lock:  # the planner's board is in this process alone
-            return why.why(self._w, self._packer.board, task)
+            return why.why(self._w, self._packer.board, task, by)
 
     def presume_lost(self, site: SiteName, by: Principal = OPERATOR) -> int:
         """Take as a fact that a site is lost with all it holds; return how many leases that ends.

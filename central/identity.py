@@ -101,6 +101,20 @@ class Identity:
             return views.person(person)
 
 
+def still(store: Store, by: Principal, now_us: int) -> Principal:
+    """Return a principal as they are now: long after a request began they may be somebody else.
+
+    Raises Unauthorised where token or person are gone meanwhile.
+    """
+    if not by.token:
+        return by  # who works in central's folder, or who just logged in
+    row = store.people.token(by.token)
+    person = next((one for one in store.people.persons() if one.no == by.no), None)
+    if row is None or person is None or person.closed_us or not tokens.holds(row, now_us):
+        raise Unauthorised()
+    return tokens.principal_of(person, row)
+
+
 def _asker(store: Store, digest: bytes) -> Asker:
     row = store.people.token_by_digest(digest)
     people = store.people.persons() if row else []

@@ -27,6 +27,7 @@ class Informing(People):
     def save_wishes(self, by: Principal, about: Mapping[str, Any]) -> dict[str, Any]:
         """Change where who asks is told, and of what. Raises NotifyRefused."""
         with self._held(), self._w.transaction():
+            by = self._still_may(by, Action.SELF_CHANGE)
             made = wishes.save_person(self._w, by.name, about)
             changed = sorted(name for name in about if about[name] is not None)
             auditing.note(self._w, by, Action.SELF_CHANGE, by.name, notices=changed)
@@ -43,9 +44,12 @@ class Informing(People):
     def save_dataset_wishes(
         self, dataset: DatasetId, by: Principal, about: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Change what who asks wants to be told of one dataset. Raises NotifyRefused."""
+        """Change what who asks wants to be told of one dataset.
+
+        Raises NotifyRefused, UnknownDataset, Forbidden, Unauthorised.
+        """
         with self._held(), self._w.transaction():
-            self._w.dataset(dataset)
+            by = self._still_may(by, Action.DATASET_NOTIFY, dataset=dataset)
             made = wishes.save_dataset(self._w, dataset, by.name, about)
             auditing.note(self._w, by, Action.DATASET_NOTIFY, dataset, on=made["on"])
             return made | {"own": True}
@@ -55,6 +59,7 @@ class Informing(People):
         key, text = os.urandom(16).hex(), "this is how you will be told"
         one = Notice(key, by.name, Event.TEST, "", "test", text)
         with self._held(), self._w.transaction():
+            by = self._still_may(by, Action.SELF_CHANGE)
             channels = look.channels(self._w.store)
             if not channels.get(by.name):
                 raise NotifyRefused(reason="say first where to: email or webhook")

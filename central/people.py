@@ -11,18 +11,21 @@ from contextlib import contextmanager
 from typing import Any
 
 from bundle.ids import DatasetId
-from central import absorb, access, auditing, etags, persons, requests, tokens, users
+from central import absorb, access, auditing, etags, identity, persons, requests, tokens, users
 from central.core.allowance import Limits
 from central.core.authorise import (
     TOKEN_SCOPES,
     Action,
+    Decision,
     Principal,
+    Resource,
     Role,
     Scope,
     Visibility,
+    decide,
 )
 from central.core.claims import Vouched
-from central.errors import ChangedMeanwhile
+from central.errors import ChangedMeanwhile, Forbidden, UnknownDataset
 from central.marks import Marks, Word
 from central.oidc import Issuer
 from central.persons import OPERATOR
@@ -36,8 +39,9 @@ LOGIN = "login"  # the name of tokens that an identity provider's were exchanged
 class Act:
     """What somebody did in the transaction that is open: to which thing, and how."""
 
-    def __init__(self, workings: Workings) -> None:
+    def __init__(self, workings: Workings, by: Principal) -> None:
         self._w = workings
+        self.by = by
         self._head = workings.store.bundles.head(workings.epoch)
         self.resource = ""
         self.detail: dict[str, Any] = {}
@@ -101,6 +105,7 @@ class People(Questions):
         Raises UnknownDataset, AccessRefused, UserRefused, ChangedMeanwhile.
         """
         with self._changing(), self._w.transaction():
+            by = self._still_may(by, Action.DATASET_SHARE, dataset=dataset)
             self._require(dataset, if_match)
             row = access.share(
                 self._w, dataset, by, owner=owner, group=group, visibility=visibility
@@ -119,11 +124,40 @@ class People(Questions):
         if not etags.fits(if_match, etags.of_value(Views(self._w).dataset(dataset))):
             raise ChangedMeanwhile(where=dataset)
 
+    def _still_may(
+        self,
+        by: Principal,
+        action: Action,
+        of: Resource | None = None,
+        *,
+        dataset: DatasetId | None = None,
+    ) -> Principal:
+        """Return who asks as they are now, if they still may; inside the transaction of the change.
+
+        A body may come minutes after its request was let in: token, person and whose the dataset is
+        are looked at once more. Raises Unauthorised, Forbidden, UnknownDataset.
+        """
+        now = identity.still(self._w.store, by, self._w.clock_us())
+        if dataset is not None:
+            of = access.resource(access.of(self._w.store, self._w.dataset(dataset)))
+        match decide(now, action, of):
+            case Decision.HIDDEN:
+                raise UnknownDataset(dataset=dataset)
+            case Decision.FORBIDDEN:
+                reason = f"{now.name} (role {now.role.value}) may not do {action.value} any more"
+                raise Forbidden(where=dataset or action.value, reason=reason)
+        return now
+
     @contextmanager
-    def _acting(self, by: Principal, action: Action) -> Iterator[Act]:
-        """Hold the lock and a transaction for a principal's commit; audit it if it is made."""
+    def _acting(
+        self, by: Principal, action: Action, dataset: DatasetId | None = None
+    ) -> Iterator[Act]:
+        """Hold the lock and a transaction for a principal's commit; audit it if it is made.
+
+        Raises as `_still_may`.
+        """
         with self._changing(), self._w.transaction():
-            act = Act(self._w)
+            act = Act(self._w, self._still_may(by, action, dataset=dataset))
             yield act
             if act.resource and act.is_new():
                 auditing.note(self._w, by, action, act.resource, **act.detail)
@@ -152,6 +186,7 @@ class People(Questions):
         """
         with self._changing():
             with self._w.transaction():
+                by = self._still_may(by, Action.USER_CHANGE)
                 row = persons.save(
                     self._w,
                     name,
@@ -175,6 +210,7 @@ class People(Questions):
     def remove_user(self, name: str, by: Principal = OPERATOR) -> None:
         """Take nothing more that a user signs, and no token of theirs. Raises UserRefused."""
         with self._changing(), self._w.transaction():
+            by = self._still_may(by, Action.USER_CHANGE)
             users.remove(self._w, name)
             auditing.note(self._w, by, Action.USER_CHANGE, name, removed=True)
 
@@ -193,6 +229,7 @@ class People(Questions):
     ) -> dict[str, Any]:
         """Make a token; the answer alone has its text. Raises TokenRefused, UserRefused."""
         with self._held(), self._w.transaction():
+            by = self._still_may(by, Action.TOKEN_MAKE, Resource(owner=person))
             row = persons.require(self._w.store, person)
             expires_us = self._w.clock_us() + lifetime_s * 1_000_000 if lifetime_s else 0
             given = frozenset(Scope(one) for one in scopes)
@@ -221,7 +258,9 @@ class People(Questions):
     def revoke_token(self, no: int, by: Principal = OPERATOR) -> dict[str, Any]:
         """Make a token worth nothing. Raises UnknownToken."""
         with self._held(), self._w.transaction():
-            row = tokens.revoke(self._w, no)
+            row = tokens.require(self._w, no)
             of = next(one.name for one in self._w.store.people.persons() if one.no == row.person)
+            self._still_may(by, Action.TOKEN_REVOKE, Resource(owner=of))
+            row = tokens.revoke(self._w, no)
             auditing.note(self._w, by, Action.TOKEN_REVOKE, f"{of}/{no}")
             return tokens.shown(row, of, self._w.clock_us())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from bundle.dataset import macros
@@ -84,6 +85,7 @@ def detailed(workings: Workings, row: DatasetRow, found: Sequence[Found]) -> lis
     return rows
 
 
+@lru_cache(4096)
 def iso(at_us: int) -> str | None:
     """Return UTC microseconds as text; None for 0, and for what is no date of people's."""
     if not 0 < at_us < YEAR_10000_US:

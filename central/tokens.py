@@ -102,15 +102,22 @@ def _check(
         raise TokenRefused(where=name[:NAME_CHARS_MAX], reason=reason)
 
 
+def require(workings: Workings, no: int) -> TokenRow:
+    """Return a token. Raises UnknownToken."""
+    row = workings.store.people.token(no)
+    if row is None:
+        raise UnknownToken(number=no)
+    return row
+
+
 def revoke(workings: Workings, no: int) -> TokenRow:
     """Make a token worth nothing, and all that were made with it; a revoked one stays so.
 
     Else who stole it would keep what was made meanwhile. Raises UnknownToken.
     """
     with workings.transaction():
+        row = require(workings, no)
         every = {one.no: one for one in workings.store.people.tokens()}
-        if no not in every:
-            raise UnknownToken(number=no)
         now_us, gone = workings.clock_us(), {no}
         for one in every.values():  # ascending: a token is younger than what made it
             if one.made_by in gone:
@@ -118,8 +125,16 @@ def revoke(workings: Workings, no: int) -> TokenRow:
         for each in sorted(gone):
             if not every[each].revoked_us:
                 workings.store.people.revoke_token(each, now_us)
-        row = every[no]
         return row if row.revoked_us else row._replace(revoked_us=now_us)
+
+
+def revoke_all(workings: Workings, person: int) -> None:
+    """Make every token of a person worth nothing for good, for who is closed may come back."""
+    with workings.transaction():
+        now_us = workings.clock_us()
+        for one in workings.store.people.tokens():
+            if one.person == person and not one.revoked_us:
+                workings.store.people.revoke_token(one.no, now_us)
 
 
 def holds(row: TokenRow, now_us: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from bundle.trust.keys import check_public
-from central import persons
+from central import persons, tokens
 from central.errors import UserRefused
 from central.store.protocol import Store
 from central.store.rows import UserRow
@@ -60,6 +60,7 @@ def remove(workings: Workings, name: str) -> None:
             raise UserRefused(where=name, reason="there is no such user")
         if person is not None and not person.closed_us:
             persons.close(workings, name)
+            tokens.revoke_all(workings, person.no)
         if key is not None:
             workings.save_user(key._replace(removed_us=workings.clock_us()))
 

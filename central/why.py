@@ -10,11 +10,12 @@ from typing import Any
 from bundle.dataset.containers import required
 from bundle.ids import SiteName, Task
 from bundle.records import report as reports
-from central import claims, epochs, histories, provenance, silence
+from central import access, claims, epochs, histories, provenance, silence
 from central.attempts import attempts_of
 from central.board import Board, Line
 from central.candidates import candidates
 from central.core import explain, matching, obstacles, order, quotas, retry
+from central.core.authorise import Action, Decision, Principal, decide
 from central.core.changes import implied_row
 from central.core.dag import Dag
 from central.core.explain import SiteWay, Situation
@@ -23,6 +24,7 @@ from central.core.matching import Needs
 from central.core.obstacles import Code, Obstacle
 from central.core.order import Usage
 from central.looking import maximum
+from central.persons import OPERATOR
 from central.state.reading import Reading
 from central.store.rows import DatasetRow, SiteRow
 from central.visit import Visit, quotas_of, spent_of, visit
@@ -34,12 +36,14 @@ AHEAD_SHOWN = 3
 ROOTS_MAX = 64  # generations of parents that are followed to the one that is the reason
 
 
-def why(workings: Workings, board: Board, task: Task) -> dict[str, Any]:
+def why(workings: Workings, board: Board, task: Task, by: Principal = OPERATOR) -> dict[str, Any]:
     """Return a task's verdict and what is in its way, the reason first, as plain values.
+
+    Of the datasets that go first those are named that `by` may read.
 
     Raises UnknownDataset, UnknownTask.
     """
-    asked = _Asked.of(workings, board, task)
+    asked = _Asked.of(workings, board, task, by)
     found = asked.because()
     return {
         "task": str(task),
@@ -54,8 +58,15 @@ class _Asked:
     """One task that is asked about."""
 
     def __init__(
-        self, workings: Workings, board: Board, row: DatasetRow, dag: Dag, place: Place
+        self,
+        workings: Workings,
+        board: Board,
+        row: DatasetRow,
+        dag: Dag,
+        place: Place,
+        by: Principal,
     ) -> None:
+        self._by = by
         self._w, self._board, self._row, self.dag, self._place = workings, board, row, dag, place
         self._controls = workings.controls(row)
         self._standing = self._controls.standing(place)
@@ -66,10 +77,10 @@ class _Asked:
         self._now_us = workings.clock_us()
 
     @classmethod
-    def of(cls, workings: Workings, board: Board, task: Task) -> _Asked:
+    def of(cls, workings: Workings, board: Board, task: Task, by: Principal) -> _Asked:
         """Look a task up. Raises UnknownDataset, UnknownTask."""
         row, dag, place = workings.task(task)
-        return cls(workings, board, row, dag, place)
+        return cls(workings, board, row, dag, place, by)
 
     def because(self) -> tuple[Obstacle, ...]:
         """Return what is in the way, the reason first."""
@@ -154,7 +165,7 @@ class _Asked:
             first = below._open_parents()[:1]
             if not first:
                 break
-            below = _Asked(self._w, self._board, self._row, self.dag, first[0])
+            below = _Asked(self._w, self._board, self._row, self.dag, first[0], self._by)
         step, job = below._place
         reason = below.because()[0] if below is not self else None
         if reason is not None:
@@ -287,7 +298,7 @@ class _Asked:
         ranking = order.ranking(found, Usage(self._board.weights, rows))
         at = ranking.index(self._row.no) if self._row.no in ranking else len(ranking)
         first = [lines[no] for no in ranking[:AHEAD_SHOWN] if no != self._row.no]
-        ahead = tuple(_named(self._w, one) for one in first) if at else ()
+        ahead = tuple(filter(None, (_named(self._w, one, self._by) for one in first)) if at else ())
         return SiteWay(told.site, (), ahead, at, self._before())
 
     def _before(self) -> int:
@@ -309,8 +320,12 @@ def _is_done(row: TaskRow | None) -> bool:
     return row is not None and row.verdict is Verdict.DONE
 
 
-def _named(workings: Workings, line: Line) -> str:
+def _named(workings: Workings, line: Line, by: Principal) -> str:
+    """Return how a dataset is called; nothing where it is hidden from who asks."""
     row = workings.store.datasets.dataset_by_no(line.no)
+    of = access.resource(access.of(workings.store, row))
+    if decide(by, Action.DATASET_READ, of) is not Decision.ALLOWED:
+        return ""
     user = f" of {line.user}" if line.user else ""
     return f"{row.name} ({row.id[:8]}){user}"
 

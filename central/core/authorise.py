@@ -117,10 +117,14 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Who may: which scope it takes (None: any), and per role to what it must stand how."""
+    """Who may: which scope it takes (None: any), and per role to what it must stand how.
+
+    `of_others`: the scope that it takes beside where the resource is not the principal's own.
+    """
 
     scope: Scope | None
     may: Mapping[Role, frozenset[Relation]]
+    of_others: Scope | None = None
 
 
 _ANY = frozenset({Relation.ANY})
@@ -152,8 +156,8 @@ RULES: Mapping[Action, Rule] = {
     Action.USER_LIST: Rule(Scope.READ, _STAFF),
     Action.USER_CHANGE: Rule(Scope.ADMIN, _ADMIN),
     Action.TOKEN_LIST: Rule(Scope.READ, _OF_THEIR_OWN),
-    Action.TOKEN_MAKE: Rule(None, _OF_THEIR_OWN),
-    Action.TOKEN_REVOKE: Rule(None, _OF_THEIR_OWN),
+    Action.TOKEN_MAKE: Rule(None, _OF_THEIR_OWN, of_others=Scope.ADMIN),
+    Action.TOKEN_REVOKE: Rule(None, _OF_THEIR_OWN, of_others=Scope.ADMIN),
     Action.AUDIT_READ: Rule(Scope.READ, _OF_THEIR_OWN),
     Action.SELF_READ: Rule(None, _EVERYBODY),
     Action.SELF_CHANGE: Rule(Scope.CONTROL, _EVERYBODY),
@@ -187,7 +191,10 @@ def decide(principal: Principal, action: Action, resource: Resource | None = Non
     needed = rule.may.get(principal.role)
     if needed is None:
         return Decision.FORBIDDEN
-    if resource is None or needed & relations(principal, resource):
+    if resource is None:
+        return Decision.ALLOWED
+    stands = relations(principal, resource)
+    if needed & stands and (Relation.OWNER in stands or _has(principal, rule.of_others)):
         return Decision.ALLOWED
     if action in _OF_DATASETS and not _sees(principal, resource):
         return Decision.HIDDEN
@@ -206,6 +213,10 @@ def relations(principal: Principal, resource: Resource) -> frozenset[Relation]:
     if resource.site and resource.site == principal.site:
         found.add(Relation.SITE)
     return frozenset(found)
+
+
+def _has(principal: Principal, scope: Scope | None) -> bool:
+    return scope is None or scope in principal.scopes
 
 
 def _sees(principal: Principal, resource: Resource) -> bool:

@@ -27,7 +27,10 @@ PASSING = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class SiteWay:
-    """What is in the way at one site; `ahead`: how many datasets are served there before."""
+    """What is in the way at one site; `ahead_count`: how many datasets are served there before.
+
+    `ahead` names the first of them, as far as who asks may know.
+    """
 
     site: str
     obstacles: tuple[Obstacle, ...] = ()
@@ -91,14 +94,14 @@ def _turn(way: SiteWay) -> Obstacle:
             remedy="wait for the site's next report",
             site=way.site,
         )
-    first = ", ".join(way.ahead)
-    more = ", ..." if way.ahead_count > len(way.ahead) else ""
+    after = f", after {', '.join(way.ahead)}" if way.ahead else ""
+    more = ", ..." if after and way.ahead_count > len(way.ahead) else ""
     text = f"{way.ahead_count} datasets are further behind their share and go first{own}"
     return Obstacle(
         Code.SHARE,
         text,
         needs="the least usage for its share",
-        has=f"position {way.ahead_count + 1}, after {first}{more}",
+        has=f"position {way.ahead_count + 1}{after}{more}",
         remedy="wait; or raise its `priority`, or the shares of its user or group in central.toml",
         site=way.site,
     )

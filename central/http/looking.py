@@ -244,7 +244,7 @@ async def tell(asked: Asked) -> web.StreamResponse:
 
 async def why(asked: Asked) -> web.StreamResponse:
     """Say what keeps a task from running, the reason first."""
-    return as_json(await asked.budget.run(asked.authority.why, _task(asked)))
+    return as_json(await asked.budget.run(asked.authority.why, _task(asked), asked.by))
 
 
 async def groups(asked: Asked) -> web.StreamResponse:

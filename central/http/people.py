@@ -9,6 +9,7 @@ from pydantic import Field
 
 from bundle.ids import parse_dataset_id
 from central.core.authorise import Action, Resource
+from central.errors import UnknownDataset
 from central.http import shapes_people as shapes
 from central.http.answer import as_json
 from central.http.datasets import NAME, Name
@@ -156,6 +157,8 @@ async def _own_audit(asked: Asked, person: str | None, resource: str | None) -> 
         return person
     dataset = parse_dataset_id(resource)
     of = await asked.budget.run(asked.questions.resource, dataset)
+    if not asked.may(Action.DATASET_READ, of):
+        raise UnknownDataset(dataset=dataset)
     asked.require(Action.AUDIT_READ, of)
     return person
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from bundle import canonical
 from bundle.ids import DIGEST_BYTES, BundleId, DatasetId, Epoch, LeaseId, SiteName, StreamId
@@ -15,6 +16,8 @@ from central.store.regions import KeptRegions
 from central.store.rows import DatasetRow, LeaseRow, WorkRow
 from central.store.statements import statements
 from central.store.text import storable
+
+TOUCHED_KEPT = 4096
 
 _SQL = statements("datasets") | statements("leases")
 
@@ -204,8 +207,13 @@ class StoredDatasets:
 
 
 def _dataset(row: Found) -> DatasetRow:
-    touched = IntervalSet.from_wire(canonical.decode(row[8], STATE_LIMITS, where="touched"))
-    return DatasetRow._make((*row[:8], touched, bool(row[9])))
+    return DatasetRow._make((*row[:8], _touched(bytes(row[8])), bool(row[9])))
+
+
+@lru_cache(TOUCHED_KEPT)
+def _touched(raw: bytes) -> IntervalSet:
+    """Read jobs; kept, because who lists datasets reads those of all again and again."""
+    return IntervalSet.from_wire(canonical.decode(raw, STATE_LIMITS, where="touched"))
 
 
 def _lease(row: Found) -> LeaseRow:

@@ -43,6 +43,11 @@ class StoredPeople:
         """See `protocol.People`."""
         return [TokenRow(*row) for row in self._db.all(_SQL["tokens"])]
 
+    def token(self, no: int) -> TokenRow | None:
+        """See `protocol.People`."""
+        row = self._db.one(_SQL["token"], (no,))
+        return TokenRow(*row) if row else None
+
     def token_by_digest(self, digest: bytes) -> TokenRow | None:
         """See `protocol.People`."""
         row = self._db.one(_SQL["token_by_digest"], (digest,))
@@ -70,7 +75,10 @@ class StoredPeople:
         self, before: int, limit: int, *, person: str | None = None, resource: str | None = None
     ) -> list[AuditRow]:
         """See `protocol.People`."""
-        if resource is not None:
+        if resource is not None and person is not None:
+            both = (resource, person, before, limit)
+            found = self._db.all(_SQL["audit_of_resource_by_person"], both)
+        elif resource is not None:
             found = self._db.all(_SQL["audit_of_resource"], (resource, before, limit))
         elif person is not None:
             found = self._db.all(_SQL["audit_of_person"], (person, before, limit))

@@ -148,6 +148,9 @@ class People(Protocol):
     def tokens(self) -> list[TokenRow]:
         """Return all tokens by number, those that hold no more too."""
 
+    def token(self, no: int) -> TokenRow | None:
+        """Return a token by its number."""
+
     def token_by_digest(self, digest: bytes) -> TokenRow | None:
         """Return a token."""
 

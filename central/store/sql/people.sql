@@ -19,6 +19,10 @@ UPDATE token SET revoked_us = ? WHERE no = ?
 -- name: tokens
 SELECT no, digest, name, person, scopes, made_us, expires_us, revoked_us, made_by FROM token ORDER BY no
 
+-- name: token
+SELECT no, digest, name, person, scopes, made_us, expires_us, revoked_us, made_by FROM token
+WHERE no = ?
+
 -- name: token_by_digest
 SELECT no, digest, name, person, scopes, made_us, expires_us, revoked_us, made_by FROM token
 WHERE digest = ?
@@ -49,6 +53,10 @@ WHERE person = ? AND no < ? ORDER BY no DESC LIMIT ?
 -- name: audit_of_resource
 SELECT no, at_us, person, token, action, resource, detail FROM audit
 WHERE resource = ? AND no < ? ORDER BY no DESC LIMIT ?
+
+-- name: audit_of_resource_by_person
+SELECT no, at_us, person, token, action, resource, detail FROM audit
+WHERE resource = ? AND person = ? AND no < ? ORDER BY no DESC LIMIT ?
 
 -- name: users
 SELECT key, name, added_us, removed_us FROM "user" ORDER BY name, added_us, key
