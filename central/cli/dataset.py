@@ -286,11 +286,11 @@ def attempts(
     as_json: bool,
     **asked: str | int | None,
 ) -> None:
-    """List attempts: when, where, how each ended and what it used."""
+    """List attempts: when, where, how each ended and why, what it used; --json has all of it."""
     client = client_of(central, token_file)
     full = full_id(client, dataset_id)
     asked["step"] = None if step is None else step_no(client, full, step)
-    answer = client.get(f"/datasets/{full}/attempts", **asked)
+    answer = client.get(f"/datasets/{full}/attempts", detail="true", **asked)
     show_answer(answer, as_json, "" if as_json else shown_tasks.attempts(rows(answer, "attempts")))
 
 

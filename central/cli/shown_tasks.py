@@ -11,6 +11,7 @@ from central.cli import tables
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row]
+SECOND_CHARS = 19  # of a date, down to its seconds
 DIGEST_CHARS = 12  # of a digest in a line; --json has all of it
 
 
@@ -73,10 +74,22 @@ def attempts(listed: Rows) -> str:
     """Return the table of attempts, without digests and ids; the number is for `--after`."""
     if not listed:
         return tables.NONE
-    head = ["no", "job", "step", "generation", "fate", "site", "wall_ms", "cpu_ms"]
-    head += ["memory_peak_mib", "disk_peak_bytes"]
-    spare = ("generation", "disk_peak_bytes", "cpu_ms")
-    return tables.table(head, 0, ([str(row[name]) for name in head] for row in listed), spare)
+    about = ["no", "job", "step", "generation", "fate", "why", "site", "host", "started"]
+    head = [*about, "wall_ms", "cpu_ms", "memory_peak_mib", "disk_peak_bytes"]
+    spare = ("generation", "disk_peak_bytes", "host", "started", "cpu_ms", "memory_peak_mib")
+    rows = ([str(_told(row, name)) for name in head] for row in listed)
+    return tables.table(head, len(about), rows, spare)
+
+
+def _told(row: Row, name: str) -> Any:
+    match name:
+        case "host":
+            return row.get("host", {}).get("name", "-")
+        case "why":
+            return row.get("evidence") or "-"
+        case "started":
+            return (row.get("started") or "-")[:SECOND_CHARS]
+    return row[name]
 
 
 def _facts(story: Row) -> Iterator[str]:
