@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bundle.ids import JOB_MAX
 from central.core import state_byte
@@ -20,6 +21,9 @@ from central.workings import Workings
 
 PIECE_ROWS = 8192  # of a stream, made at once
 JOBS_AT_ONCE = 4096
+TASKS_AT_ONCE = 1 << 19  # that one page of jobs looks at, or a few more
+LOOKED_MAX = 1 << 22  # tasks that one page or piece looks at, whatever of them is asked for
+PART_COSTS = 1024  # tasks that could be looked at in the time that it takes to begin a block
 BLOCKS_AT_ONCE = 1000
 BEFORE: Place = (0, -1)
 
@@ -42,10 +46,16 @@ class Lister:
         self._w, self._row = workings, row
         self._dag, self._controls = workings.dag(row.digest), workings.controls(row)
 
-    def page(self, chosen: Chosen, after: Place, limit: int) -> list[dict[str, Any]]:
-        """Return tasks after a place, by step and job."""
+    def page(
+        self, chosen: Chosen, after: Place, limit: int
+    ) -> tuple[list[dict[str, Any]], Place | None]:
+        """Return tasks after a place, by step and job, and where the next page goes on after.
+
+        None: there are no more. A page ends early where enough was looked at.
+        """
         found: list[dict[str, Any]] = []
-        for step, jobs, codes, failures in self._parts(chosen, after):
+        looked = 0
+        for step, looked_at, jobs, codes, failures in self._parts(chosen, after):
             left = limit - len(found)
             rows = zip(
                 jobs[:left].tolist(), codes[:left].tolist(), failures[:left].tolist(), strict=True
@@ -55,71 +65,89 @@ class Lister:
                 for job, code, count in rows
             ]
             if len(found) >= limit:
-                break
-        return found
+                return found, (step, found[-1]["job"])
+            looked += PART_COSTS + len(looked_at)
+            if looked >= LOOKED_MAX:
+                return found, (step, looked_at[-1])
+        return found, None
 
     def lines(self, chosen: Chosen, after: Place, rows_max: int) -> tuple[bytes, Place | None]:
-        """Return about so many tasks after a place as lines of JSON, and the last one's place.
+        """Return about so many tasks after a place as lines of JSON, and where they go on after.
 
-        None: there are no more.
+        None: there are no more. There may be none of them where enough was looked at.
         """
         pieces: list[bytes] = []
-        count, last = 0, after
-        for step, jobs, codes, failures in self._parts(chosen, after):
+        count = looked = 0
+        for step, looked_at, jobs, codes, failures in self._parts(chosen, after):
             left = rows_max - count
             some = jobs[:left]
             pieces.append(_lines(step, some, codes[:left], failures[:left]))
             count += len(some)
-            last = (step, int(some[-1]))
             if count >= rows_max:
-                return b"".join(pieces), last
+                return b"".join(pieces), (step, int(some[-1]))
+            looked += PART_COSTS + len(looked_at)
+            if looked >= LOOKED_MAX:
+                return b"".join(pieces), (step, looked_at[-1])
         return b"".join(pieces), None
 
-    def jobs(self, state: str | None, after: int, limit: int) -> list[dict[str, Any]]:
-        """Return jobs after one, with the verdict of each of their tasks."""
+    def jobs(
+        self, state: str | None, after: int, limit: int
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """Return jobs after one, with the verdict of each of their tasks, and the last one seen.
+
+        None: there are no more. A page ends early where enough was looked at.
+        """
         per_job = [n for n in range(len(self._dag.whole)) if not self._dag.whole[n]]
         names = [self._dag.dataset.steps[n].name for n in per_job]
+        at_once = max(1, min(JOBS_AT_ONCE, TASKS_AT_ONCE // max(1, len(per_job))))
         found: list[dict[str, Any]] = []
-        for low in range(after + 1, self._row.jobs, JOBS_AT_ONCE):
-            jobs = np.arange(low, min(low + JOBS_AT_ONCE, self._row.jobs))
+        looked = 0
+        for low in range(after + 1, self._row.jobs, at_once):
+            jobs = np.arange(low, min(low + at_once, self._row.jobs))
             judge = self._judge()
-            codes = [self._codes(judge, step, jobs)[0].tolist() for step in per_job]
-            for place, job in enumerate(jobs.tolist()):
-                words = [VERDICTS[one[place]] for one in codes]
-                its = job_state(words)
-                if state is None or its == state:
-                    verdicts = {n: v.value for n, v in zip(names, words, strict=True)}
-                    found.append({"job": job, "state": its, "verdicts": verdicts})
+            codes = np.zeros((len(per_job), len(jobs)), np.uint8)
+            for place, step in enumerate(per_job):
+                codes[place] = self._codes(judge, step, jobs)[0]
+            states = _states(codes)
+            wanted = range(len(jobs)) if state is None else np.flatnonzero(states == state).tolist()
+            for at in wanted:
+                words = (VERDICTS[code].value for code in codes[:, at].tolist())
+                verdicts = dict(zip(names, words, strict=True))
+                found.append({"job": low + at, "state": str(states[at]), "verdicts": verdicts})
                 if len(found) == limit:
-                    return found
-        return found
+                    return found, low + at
+            looked += len(jobs) * len(per_job)
+            if looked >= TASKS_AT_ONCE and low + at_once < self._row.jobs:
+                return found, int(jobs[-1])
+        return found, None
 
-    def _parts(self, chosen: Chosen, after: Place) -> Iterator[tuple[int, Jobs, Bytes, Bytes]]:
-        """Yield (step, jobs, codes of verdicts, failures) of what is asked for; none is empty."""
+    def _parts(
+        self, chosen: Chosen, after: Place
+    ) -> Iterator[tuple[int, range, Jobs, Bytes, Bytes]]:
+        """Yield (step, jobs looked at, those asked for, codes of verdicts, failures)."""
         code = None if chosen.verdict is None else VERDICTS.index(chosen.verdict)
         failed = self._with_failed() if chosen.verdict is Verdict.FAILED else None
-        for step in range(after[0], len(self._dag.whole)):
-            if chosen.step is not None and step != chosen.step:
-                continue
+        steps = range(after[0], len(self._dag.whole))
+        for step in steps if chosen.step is None else (s for s in (chosen.step,) if s in steps):
             first = max(chosen.first, after[1] + 1 if step == after[0] else 0)
             past = min(chosen.last + 1, self._dag.dataset.tasks_of(step))
-            while first < past:
-                block = first // BLOCK_JOBS
-                end = min(past, (block + 1) * BLOCK_JOBS)
-                if failed is not None and (step, block) not in failed and not self._dag.whole[step]:
-                    first = end
+            blocks: Iterable[int] = range(first // BLOCK_JOBS, -(-past // BLOCK_JOBS))
+            if failed is not None and not self._dag.whole[step]:
+                blocks = failed.get(step, ())
+            for block in blocks:
+                low = max(first, block * BLOCK_JOBS)
+                looked_at = range(low, min(past, (block + 1) * BLOCK_JOBS))
+                if not looked_at:
                     continue
-                jobs = np.arange(first, end)
+                jobs = np.arange(looked_at.start, looked_at.stop)
                 codes, failures = self._codes(self._judge(), step, jobs)
                 if code is not None:
                     fits = codes == code
                     jobs, codes, failures = jobs[fits], codes[fits], failures[fits]
-                if len(jobs):
-                    yield step, jobs, codes, failures
-                first = end
+                yield step, looked_at, jobs, codes, failures
 
-    def _with_failed(self) -> set[BlockKey]:
-        """Return the blocks that have failed tasks: what did not fail is not looked at."""
+    def _with_failed(self) -> dict[int, list[int]]:
+        """Return by step the blocks that have failed tasks: what did not fail is not looked at."""
         found: set[BlockKey] = set()
         last: BlockKey = (-1, -1)
         while True:
@@ -128,8 +156,12 @@ class Lister:
             )
             found.update(keys)
             if len(keys) < BLOCKS_AT_ONCE:
-                return found
+                break
             last = keys[-1]
+        by_step: dict[int, list[int]] = {}
+        for step, block in sorted(found):
+            by_step.setdefault(step, []).append(block)
+        return by_step
 
     def _judge(self) -> Judge:
         self._blocks = Blocks(self._w.store.tasks, self._row.no)  # kept no longer than looked at
@@ -155,15 +187,17 @@ class Lister:
         return codes, failures.astype(np.uint8)
 
 
-def job_state(verdicts: list[Verdict]) -> str:
-    """Return one word for a job: what most needs to be known of its tasks."""
-    there = set(verdicts)
-    for word in (Verdict.FAILED, Verdict.REMOVED, Verdict.CANCELLED, Verdict.LEASED):
-        if word in there:
-            return word.value
-    if there == {Verdict.DONE}:
-        return Verdict.DONE.value
-    return Verdict.READY.value if Verdict.READY in there else Verdict.HELD.value
+def _states(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.str_]:
+    """Return one word for each job: what most needs to be known of its tasks.
+
+    `codes`: of verdicts, a row per step and a column per job.
+    """
+    has = {word: (codes == VERDICTS.index(word)) for word in Verdict}
+    some = [Verdict.FAILED, Verdict.REMOVED, Verdict.CANCELLED, Verdict.LEASED]
+    conditions = [has[word].any(axis=0) for word in some]
+    conditions += [has[Verdict.DONE].all(axis=0) & bool(len(codes)), has[Verdict.READY].any(axis=0)]
+    words = [word.value for word in (*some, Verdict.DONE, Verdict.READY)]
+    return np.select(conditions, words, Verdict.HELD.value)
 
 
 def _lines(step: int, jobs: Jobs, codes: Bytes, failures: Bytes) -> bytes:

@@ -69,8 +69,8 @@ class Questions(Identity):
 
     def task_page(
         self, dataset: DatasetId, chosen: Chosen, after: Place, limit: int
-    ) -> list[dict[str, Any]]:
-        """Return tasks after a place, by step and job. Raises UnknownDataset."""
+    ) -> tuple[list[dict[str, Any]], Place | None]:
+        """Return tasks after a place, and where to go on after. Raises UnknownDataset."""
         with self._readers.views() as views:
             return views.lister(dataset).page(chosen, after, limit)
 
@@ -83,8 +83,8 @@ class Questions(Identity):
 
     def jobs(
         self, dataset: DatasetId, state: str | None, after: int, limit: int
-    ) -> list[dict[str, Any]]:
-        """Return jobs after one, with their tasks' verdicts. Raises UnknownDataset."""
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """Return jobs after one, and which to go on after. Raises UnknownDataset."""
         with self._readers.views() as views:
             return views.lister(dataset).jobs(state, after, limit)
 

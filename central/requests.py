@@ -15,6 +15,7 @@ from bundle.limits import SMALL_LIMITS
 from bundle.wire.write import ChunkSource
 from central import access, cosignatures
 from central.arriving import end_leases_of, join_controls
+from central.core.authorise import Visibility
 from central.core.commit import Commit, Remembered, Submission
 from central.core.controls import ControlWord, make_control, make_reset
 from central.core.facts import Control, Place
@@ -25,6 +26,14 @@ from central.submission import Given
 from central.workings import Workings
 
 Key = tuple[int, str]  # token's number and idempotency key
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A request that acts once: its key, and the digest of what the key stands for."""
+
+    key: Key
+    request: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +58,24 @@ def submit(
     document_digest = spec.dataset_digest(given.raw)
     of = workings.dag(document_digest, given.raw)  # decodes and checks
     with workings.transaction():
-        known = answered(workings, (token, key), _request(given, document_digest))
+        request = _request(given, document_digest, said)
+        known = answered(workings, (token, key), request)
         if known is not None:
             dataset = DatasetId(known.text("dataset"))
         else:
-            dataset = _submit(workings, given, document_digest, (token, key), said)
+            dataset = _submit(workings, given, document_digest, Asking((token, key), request), said)
     return Submitted(dataset, document_digest, of.dataset.tasks(), of.dataset.jobs)
 
 
 def _submit(
-    workings: Workings, given: Given, document_digest: bytes, key: Key, said: AccessRow | None
+    workings: Workings, given: Given, document_digest: bytes, asking: Asking, said: AccessRow | None
 ) -> DatasetId:
     """Inside a transaction: make the commit, add the dataset."""
     dataset = dataset_id(os.urandom(DATASET_ID_BYTES))
     now_us = workings.clock_us()
     answer = canonical.encode({"dataset": dataset})
     submission = Submission(dataset, document_digest, now_us, given.user)
-    kept = Remembered(*key, _request(given, document_digest), answer)
+    kept = Remembered(*asking.key, asking.request, answer)
     cosigned = cosignatures.check(document_digest, given.cosignature)
     number = workings.store.bundles.head(workings.epoch) + 1
     rows = () if said is None else (said._replace(dataset=dataset),)
@@ -87,11 +97,15 @@ def _submit(
     return dataset
 
 
-def _request(given: Given, document_digest: bytes) -> bytes:
-    """Return what an idempotency key stands for, 32 bytes."""
-    if not given.cosignature:
-        return document_digest
-    return digest("submission", document_digest + given.cosignature)
+def _request(given: Given, document_digest: bytes, said: AccessRow | None) -> bytes:
+    """Return what an idempotency key stands for, 32 bytes: of a private dataset its document."""
+    seen = (said.visibility, said.group) if said else (Visibility.PRIVATE.value, "")
+    request = document_digest
+    if given.cosignature:
+        request = digest("submission", document_digest + given.cosignature)
+    if seen == (Visibility.PRIVATE.value, ""):
+        return request
+    return digest("submission-seen", canonical.encode([request, *seen]))
 
 
 def control(

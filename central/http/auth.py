@@ -13,7 +13,7 @@ from central.errors import Forbidden, Unauthorised, UnknownDataset
 from central.http.route import Asked, Of, Policy, denial
 from central.tokens import UnknownToken
 
-_BEARER = re.compile(r"Bearer ([A-Za-z0-9_\-.~+/=]{16,256})")
+_BEARER = re.compile(r"(?i:Bearer) +([A-Za-z0-9_\-.~+/=]{16,256})")
 NUMBER_MAX = 2**63 - 1
 
 
@@ -27,6 +27,17 @@ async def admitted(asked: Asked, policy: Policy) -> Asked:
     if policy.action is None:
         return asked
     asked = replace(asked, principal=await (_site(asked) if policy.is_signed else _person(asked)))
+    return await _decided(asked, policy)
+
+
+async def still(asked: Asked, policy: Policy) -> Asked:
+    """Return a request that goes on for long, with its sender as they are now. Raises as before."""
+    found = await asked.budget.run(asked.questions.who, _bearer(asked))
+    return await _decided(replace(asked, principal=found.principal), policy)
+
+
+async def _decided(asked: Asked, policy: Policy) -> Asked:
+    assert policy.action is not None  # noqa: S101  open routes have no sender
     if decide(asked.by, policy.action) is not Decision.ALLOWED:
         raise Forbidden(where=asked.request.path, reason=denial(asked.by, policy.action))
     if policy.of is Of.NOTHING:
@@ -75,11 +86,16 @@ async def _resource(asked: Asked, of: Of) -> Resource:
             return Resource()
 
 
-async def _person(asked: Asked) -> Principal:
-    given = _BEARER.fullmatch(asked.request.headers.get(hdrs.AUTHORIZATION, ""))
+def _bearer(asked: Asked) -> str:
+    every = asked.request.headers.getall(hdrs.AUTHORIZATION, [])
+    given = _BEARER.fullmatch(every[0]) if len(every) == 1 else None  # of two, whose counts?
     if given is None:
         raise Unauthorised(where=asked.request.path)
-    found = await asked.budget.run(asked.questions.who, given[1])
+    return given[1]
+
+
+async def _person(asked: Asked) -> Principal:
+    found = await asked.budget.run(asked.questions.who, _bearer(asked))
     asked.service.rates.take(found.principal.name, found.limits.requests_per_minute)
     return found.principal
 

@@ -87,7 +87,7 @@ class UnknownRoute(PulkError):
 
     code = "unknown-route"
     what = "{method} here answers nothing"
-    remedy = "check the address; docs/operate-central.md lists the routes"
+    remedy = "check the address and method; GET /v1/openapi.json describes all of them"
 
 
 class HttpRefused(PulkError):

@@ -8,21 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import hdrs, web
 
+from bundle.errors import PulkError
 from central.core.authorise import Action
+from central.http.auth import still
 from central.http.errors import Busy
+from central.http.lines import is_gone
 from central.http.media import EVENTS
 from central.http.queries import Query
 from central.http.route import V1, Asked, Policy, Route
 
 LISTENERS_MAX = 64  # in one process
+THEIRS_MAX = 8  # of one person
 LOOK_S = 1.0
 ALIVE_S = 15.0  # after which a comment says that the line is alive
 LASTS_S = 300.0  # then the listener connects again, and is identified again
-_listeners: set[int] = set()
+_listeners: Counter[str] = Counter()  # by person
+_POLICY = Policy(Action.DATASET_LIST)
 
 
 class EventsQuery(Query):
@@ -36,26 +43,38 @@ async def listen(asked: Asked) -> web.StreamResponse:
 
     The first events say how all of them are.
     """
-    if len(_listeners) >= LISTENERS_MAX:
+    who = asked.by.name
+    if _listeners.total() >= LISTENERS_MAX or _listeners[who] >= THEIRS_MAX:
         raise Busy(what_for="events")
-    _listeners.add(id(asked.request))
+    _listeners[who] += 1
     try:
         return await _send(asked)
     finally:
-        _listeners.discard(id(asked.request))
+        _listeners[who] -= 1
+        if not _listeners[who]:
+            del _listeners[who]
 
 
 async def _send(asked: Asked) -> web.StreamResponse:
     only = asked.query(EventsQuery).dataset
-    known: dict[str, Any] = {}
     version, rows = await asked.budget.run(asked.questions.changes, asked.by, -1)
     headers = {hdrs.CONTENT_TYPE: EVENTS, hdrs.CACHE_CONTROL: "no-store"}
     answer = web.StreamResponse(headers=headers)
     answer.force_close()
     await answer.prepare(asked.request)
+    with suppress(PulkError, ConnectionError):  # who may no more, or is gone, hears no more
+        await _tell(asked, answer, only, version, rows)
+    return answer
+
+
+async def _tell(
+    asked: Asked, answer: web.StreamResponse, only: str | None, version: int, rows: list[Any]
+) -> None:
+    """Write events until the listener is gone, may no more, or has listened long enough."""
+    known: dict[str, Any] = {}
     loop = asyncio.get_running_loop()
     began_s = said_s = loop.time()
-    while loop.time() - began_s < LASTS_S:
+    while loop.time() - began_s < LASTS_S and not is_gone(asked.request):
         fresh = [one for one in rows if only in (None, one["dataset"])]
         fresh = [one for one in fresh if known.get(one["dataset"]) != one]
         for one in fresh:
@@ -68,15 +87,15 @@ async def _send(asked: Asked) -> web.StreamResponse:
             said_s = loop.time()
             await answer.write(b": alive\n\n")
         await asyncio.sleep(LOOK_S)
+        asked = await still(asked, _POLICY)
         version, rows = await asked.budget.run(asked.questions.changes, asked.by, version)
-    return answer
 
 
 ROUTES = (
     Route(
         "GET",
         f"{V1}/events",
-        Policy(Action.DATASET_LIST),
+        _POLICY,
         lambda b: b.reads,
         listen,
         beside=True,

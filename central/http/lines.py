@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator
 
 from aiohttp import hdrs, web
 
-from central.http.budget import Budget
+from central.http.auth import still
 from central.http.media import NDJSON
+from central.http.route import Asked, Policy
+
+ASK_AGAIN_S = 1.0  # how often it is asked whether who listens still may
+_LOG = logging.getLogger(__name__)
 
 
 def wants_lines(request: web.Request) -> bool:
@@ -16,22 +21,36 @@ def wants_lines(request: web.Request) -> bool:
     return NDJSON in request.headers.get(hdrs.ACCEPT, "")
 
 
-async def as_lines(
-    request: web.Request, budget: Budget, pieces: Iterator[bytes]
-) -> web.StreamResponse:
+async def as_lines(asked: Asked, policy: Policy, pieces: Iterator[bytes]) -> web.StreamResponse:
     """Send lines of JSON; each piece is made in a thread of the budget.
 
-    A line that begins with {"error" says that what follows could not be read; whoever reads must
-    not take what came for all there is.
+    Where a piece can't be read, or who asks may no more, the answer breaks off without the last
+    chunk of HTTP, so that nobody takes what came for all there is.
     """
+    request = asked.request
     answer = web.StreamResponse(headers={hdrs.CONTENT_TYPE: NDJSON})
     answer.force_close()
-    first = await budget.run(next, pieces, b"")  # what is refused is refused with a status
+    piece = await asked.budget.run(next, pieces, None)  # what is refused is refused with a status
     await answer.prepare(request)
-    piece = first
-    while piece:
-        await answer.write(piece)
-        piece = await budget.run(next, pieces, b"")
-        await asyncio.sleep(0)
-    await answer.write_eof()
+    loop = asyncio.get_running_loop()
+    asked_s = loop.time()
+    try:
+        while piece is not None and not is_gone(request):
+            if piece:
+                await answer.write(piece)
+            if loop.time() - asked_s > ASK_AGAIN_S:
+                asked_s = loop.time()
+                await still(asked, policy)
+            piece = await asked.budget.run(next, pieces, None)
+    except ConnectionError:
+        pass  # who asked is gone: nobody to answer
+    except Exception:
+        _LOG.exception("lines broke off", extra={"route": request.path})
+        if request.transport is not None:
+            request.transport.abort()
     return answer
+
+
+def is_gone(request: web.Request) -> bool:
+    """Return whether nobody reads the answer any more."""
+    return request.transport is None or request.transport.is_closing()

@@ -31,6 +31,7 @@ Searched = Annotated[str, Field(min_length=1, max_length=200)]
 DATASET_FIELDS = frozenset(shapes.DatasetRow.model_fields)
 _BY = "(dataset|name|owner|group|visibility|step)"
 BY = rf"^{_BY}(,{_BY}){{0,5}}$"
+_SEEN = Policy(Action.DATASET_READ, Of.DATASET)
 PERCENTILES = r"^[0-9]{1,2}(,[0-9]{1,2}){0,9}$"
 
 
@@ -125,7 +126,10 @@ def _rows(asked: Asked, query: DatasetsQuery) -> list[dict[str, Any]]:
 
 
 def _text(at: datetime | None) -> str | None:
-    return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds")
+    try:
+        return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds")
+    except OverflowError as error:
+        raise RequestMalformed(where="query", reason=f"{at} is no time of UTC") from error
 
 
 async def one(asked: Asked) -> web.StreamResponse:
@@ -174,7 +178,7 @@ async def attempts(asked: Asked) -> web.StreamResponse:
     )
     if wants_lines(asked.request):
         pieces = _attempt_lines(find, query.after)
-        return await as_lines(asked.request, asked.budget, pieces)
+        return await as_lines(asked, _SEEN, pieces)
     found = await asked.budget.run(find, limit=query.limit, after=query.after)
     listed = [chosen(row, Paged(fields=query.fields)) for row in found["attempts"]]
     return as_json({"attempts": listed, "next": found["next"]})
@@ -183,7 +187,7 @@ async def attempts(asked: Asked) -> web.StreamResponse:
 def _attempt_lines(find: Any, after: int | None) -> Iterator[bytes]:
     while True:
         found = find(limit=LIMIT_MAX, after=after)
-        yield "".join(f"{json.dumps(row)}\n" for row in found["attempts"]).encode() or b"\n"
+        yield "".join(f"{json.dumps(row)}\n" for row in found["attempts"]).encode()
         after = found["next"]
         if after is None:
             return
@@ -196,10 +200,10 @@ async def tasks(asked: Asked) -> web.StreamResponse:
     after = _place(query.cursor)
     if wants_lines(asked.request):
         lines = partial(asked.questions.task_lines, dataset, wanted)
-        return await as_lines(asked.request, asked.budget, _task_lines(lines, after))
-    rows = await asked.budget.run(asked.questions.task_page, dataset, wanted, after, query.limit)
-    full = len(rows) == query.limit
-    more = to_cursor([rows[-1]["step"], rows[-1]["job"]]) if full else None
+        return await as_lines(asked, _SEEN, _task_lines(lines, after))
+    find = asked.questions.task_page
+    rows, last = await asked.budget.run(find, dataset, wanted, after, query.limit)
+    more = None if last is None else to_cursor(last)
     return as_json({"tasks": [chosen(row, query) for row in rows], "next": more})
 
 
@@ -207,7 +211,7 @@ def _task_lines(lines: Any, after: tuple[int, int]) -> Iterator[bytes]:
     at: tuple[int, int] | None = after
     while at is not None:
         piece, at = lines(at, PIECE_ROWS)
-        yield piece or b"\n"
+        yield piece
 
 
 def _place(cursor: Cursor | None) -> tuple[int, int]:
@@ -227,8 +231,8 @@ async def jobs(asked: Asked) -> web.StreamResponse:
         raise bad_cursor()
     state = None if query.state is None else query.state.value
     find = asked.questions.jobs
-    rows = await asked.budget.run(find, dataset_of(asked), state, after, query.limit)
-    more = to_cursor(rows[-1]["job"]) if len(rows) == query.limit else None
+    rows, last = await asked.budget.run(find, dataset_of(asked), state, after, query.limit)
+    more = None if last is None else to_cursor(last)
     return as_json({"jobs": [chosen(row, query) for row in rows], "next": more})
 
 
@@ -278,9 +282,8 @@ def _task(asked: Asked) -> Task:
 
 
 def _read(path: str, answer: Any, gives: Any, **more: Any) -> Route:
-    policy = Policy(Action.DATASET_READ, Of.DATASET)
     fixed = {"gives": gives, "beside": True} | more
-    return Route("GET", f"{DATASET}{path}", policy, lambda b: b.reads, answer, **fixed)
+    return Route("GET", f"{DATASET}{path}", _SEEN, lambda b: b.reads, answer, **fixed)
 
 
 NUMBERS = r"/tasks/{job:[0-9]{1,10}}/{step:[0-9]{1,5}}"
