@@ -185,11 +185,18 @@ class Client:
 
         Raises LinesBrokeOff where central could not go on, beside what every method raises.
         """
-        for line in self._flow(_with(path, query), "application/x-ndjson"):
-            if line.startswith(b'{"error"'):
-                raise LinesBrokeOff(where=path)
-            if line.strip():
-                yield json.loads(line)
+        count = 0
+        try:
+            for line in self._flow(_with(path, query), "application/x-ndjson"):
+                if line.strip():
+                    yield json.loads(line)
+                    count += 1
+        except NoAnswer as error:
+            if not count:
+                raise
+            raise LinesBrokeOff(where=path) from error
+        except ValueError as error:  # a line that was cut in its middle
+            raise LinesBrokeOff(where=path) from error
 
     def events(self, **query: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield kind and content of each event, until central ends the stream; then ask again.
