@@ -24,6 +24,7 @@ V1 = "/v1"
 PAGE = 1000  # rows that are asked for at once
 UNVERSIONED = ("/health", "/exchange/")
 TIMEOUT_S = 30.0
+PIECE_BYTES = 65_536
 FLOW_S = 60.0  # between two pieces of a stream; events have a sign of life every 15 s
 BACKUP_S = 3600.0  # a large database is copied while others are served
 PATIENCE_S = 30.0  # how long a busy central is waited for, all calls of a client together
@@ -277,7 +278,7 @@ class Client:
                 break
         with answer:
             try:
-                yield from iter(lambda: answer.read(size), b"") if size else answer
+                yield from iter(lambda: answer.read(size), b"") if size else _lines(answer)
             except (OSError, http.client.HTTPException) as error:
                 raise NoAnswer(where=request.full_url, reason=_reason(error)) from error
 
@@ -335,6 +336,19 @@ class Client:
             raise Refused(where=url, said=said) from error
         except (OSError, http.client.HTTPException) as error:
             raise NoAnswer(where=url, reason=_reason(error)) from error
+
+
+def _lines(answer: Any) -> Iterator[bytes]:
+    """Yield the lines of an answer as they come; its own `readline` hides that the end is missing.
+
+    Raises http.client.IncompleteRead.
+    """
+    held = b""
+    for piece in iter(lambda: answer.read1(PIECE_BYTES), b""):
+        *whole, held = (held + piece).split(b"\n")
+        yield from (line + b"\n" for line in whole)
+    if held:
+        yield held
 
 
 def _with(path: str, query: dict[str, Any]) -> str:
