@@ -213,8 +213,8 @@ class Unauthorised(PulkError):
     code = "unauthorised"
     what = "the request carries no valid token"
     remedy = (
-        "give the token that `pulk central init` wrote to DIR/admin.token "
-        "(--token-file or PULK_TOKEN_FILE)"
+        "give one that holds (--token-file or PULK_TOKEN_FILE): `pulk central init` wrote the "
+        "administrator's to DIR/admin.token, who makes others with `pulk token make`"
     )
 
 
@@ -223,7 +223,7 @@ class Forbidden(PulkError):
 
     code = "forbidden"
     what = "{reason}"
-    remedy = "use the site's own address and key"
+    remedy = "ask who may, or ask with a token or key of whom it is meant for"
 
 
 class BadControl(PulkError):

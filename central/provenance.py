@@ -24,11 +24,15 @@ from central.store.rows import DatasetRow, Outputs
 from central.workings import Workings
 
 ATTEMPTS_MAX = 50
+JOBS_MAX = 10_000  # whose outputs are told of, of those that a task over all jobs reads
 YEAR_10000_US = 253_402_300_800_000_000
 
 
 def story(workings: Workings, task: Task) -> dict[str, Any]:
-    """Return verdict, attempts, inputs and outputs by digest, and where and how it ran."""
+    """Return verdict, attempts, inputs and outputs by digest, and where and how it ran.
+
+    `complete` says whether all jobs that a task over all of them reads from were looked at.
+    """
     row, dag, place = workings.task(task)
     reading = Reading(workings, row)
     parents = _parents(dag, place)
@@ -55,6 +59,8 @@ def story(workings: Workings, task: Task) -> dict[str, Any]:
             if (step, job) in rows and rows[step, job].outcome
         ],
         "outputs": _brought(workings, _outputs(dag, task.step, outcomes.get(state.outcome, ()))),
+        "complete": dag.dataset.jobs <= JOBS_MAX
+        or not any(dag.is_fan_in(task.step, parent) for parent in dag.needs[task.step]),
     }
     return found | _attempts(workings, row, task, state)
 
@@ -140,7 +146,7 @@ def _parents(dag: Dag, place: Place) -> list[Place]:
     found = list(dag.parents(place))
     for parent in dag.needs[place[0]]:
         if dag.is_fan_in(place[0], parent):
-            found += [(parent, job) for job in range(dag.dataset.jobs)]
+            found += [(parent, job) for job in range(min(dag.dataset.jobs, JOBS_MAX))]
     return sorted(found)
 
 
@@ -153,7 +159,7 @@ def _inputs(
     for one in steps[task.step].inputs:
         fan_in = dag.is_fan_in(task.step, one.step)
         job = 0 if steps[one.step].per is Per.DATASET else task.job
-        for parent_job in range(dag.dataset.jobs) if fan_in else (job,):
+        for parent_job in range(min(dag.dataset.jobs, JOBS_MAX)) if fan_in else (job,):
             row = rows.get((one.step, parent_job))
             outputs = outcomes.get(row.outcome, ()) if row else ()
             if one.output < len(outputs):

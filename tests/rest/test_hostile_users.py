@@ -462,3 +462,50 @@ def test_a_request_that_is_no_http_leaves_no_token_in_the_log(
     said = capsys.readouterr().err
     assert token not in said and "Traceback" not in said
     assert "a request is no HTTP" in said
+
+
+def test_a_task_over_all_of_very_many_jobs_is_shown_at_once(world: World) -> None:
+    """Looking at each of 2^32 jobs would take hours, and all reads wait for the few that run."""
+    steps = [
+        {"name": "make", "command": ["true"], "outputs": ["x"]},
+        {"name": "sum", "per": "dataset", "needs": ["make"], "command": ["true"]},
+    ]
+    written = {"schema": 1, "name": "wide", "jobs": 2**32, "steps": steps}
+
+    async def script(ask: Ask) -> None:
+        made = await ask("anna", "POST", V, written, Idempotency_Key="k")
+        path = f"{V}/{made.json['id']}/tasks/0/1"
+        shown = await ask("anna", "GET", path)
+        assert (shown.status, shown.json["complete"]) == (200, False)
+        for more in ("/why", "/tell"):
+            assert (await ask("anna", "GET", path + more)).status == 200
+        assert (await ask("anna", "GET", f"{path[:-1]}0")).json["complete"]
+
+    world.asking(script)
+
+
+def test_why_follows_a_long_chain_of_needs_for_a_bounded_part(world: World) -> None:
+    steps = [
+        {
+            "name": f"s{number}",
+            "needs": [f"s{number - 1}"] if number else [],
+            "inputs": [],
+            "command": ["true"],
+        }
+        for number in range(150)
+    ]
+    written = {"schema": 1, "name": "long", "jobs": 1, "steps": steps}
+
+    async def script(ask: Ask) -> None:
+        made = await ask("anna", "POST", V, written, Idempotency_Key="k")
+        of, seen = made.json["id"], [149]
+        while seen[-1]:
+            told = await ask("anna", "GET", f"{V}/{of}/tasks/0/{seen[-1]}/why")
+            (because,) = told.json["because"]
+            assert (told.json["reason"], because["code"]) == ("parents", "parents")
+            at = because["has"].split(":")[0].split(",")[0]
+            seen.append(int(at.removeprefix(f"{of}/0/")))
+            assert seen[-1] < seen[-2] and (seen[-1] == 0 or "`pulk why" in because["remedy"])
+        assert 3 < len(seen) < 10
+
+    world.asking(script)
