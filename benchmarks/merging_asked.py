@@ -15,7 +15,9 @@ from bundle.ids import Task
 from bundle.intervals import IntervalSet
 from central.core import state_byte
 from central.core.changes import UsageSum
+from central.core.edit import Size
 from central.core.facts import ControlWord, Verdict
+from central.core.selection import Only
 from central.core.state_byte import BLOCK_BITS, BLOCK_JOBS
 from central.state.blocks import packed_block, states_of
 from central.state.reading import Reading
@@ -80,8 +82,45 @@ def _orders(one: Filled) -> Iterator[Row]:
         resumed.append(order(ControlWord.RESUME))
     yield Row(BENCH, "suspend a dataset of 10M: CPU", statistics.median(suspended), "ms")
     yield Row(BENCH, "resume it: CPU", statistics.median(resumed), "ms")
+    yield from _ranges(one, order)
+    yield from _sizes(one)
     reset = order(ControlWord.RESET, _fail(one))
     yield Row(BENCH, f"reset {FAILED:,} failed of 10M, none beside another: CPU", reset, "ms")
+
+
+def _ranges(
+    one: Filled, order: Callable[[ControlWord, IntervalSet | None], float]
+) -> Iterator[Row]:
+    """Yield what a control of all jobs but one takes, which names them."""
+    jobs = IntervalSet(((1, one.row.jobs),))
+    suspended, resumed = [], []
+    for _ in range(ROUNDS):
+        suspended.append(order(ControlWord.SUSPEND, jobs))
+        resumed.append(order(ControlWord.RESUME, jobs))
+    for word, took in (("suspend", suspended), ("resume", resumed)):
+        what = f"{word} a range of 10M: CPU"
+        yield below(BENCH, what, statistics.median(took), "ms", 1000.0, 1.0)
+
+
+def _sizes(one: Filled) -> Iterator[Row]:
+    """Yield what extending and truncating take, and counting what a selection means."""
+    keys = itertools.count()
+
+    def resize(size: Size) -> float:
+        with spending(one.other_cpu) as spent:
+            one.authority.resize(one.row.id, size, idempotency_key=f"size {next(keys)}", token_id=1)
+        return spent.cpu_s * 1000
+
+    jobs = one.row.jobs
+    extended, truncated = [], []
+    for _ in range(ROUNDS):
+        extended.append(resize(Size(more=10_000_000)))
+        truncated.append(resize(Size(jobs=jobs)))
+    yield Row(BENCH, "extend 10M by 10M jobs: CPU", statistics.median(extended), "ms")
+    yield Row(BENCH, "truncate them: CPU", statistics.median(truncated), "ms")
+    asked = (ControlWord.RESET, None, None, Only(soft=True))
+    took = _ms(lambda: one.authority.preview(one.row.id, *asked), times=1)
+    yield Row(BENCH, "count a soft reset of 10M: CPU", took, "ms")
 
 
 def _fail(one: Filled) -> IntervalSet:
@@ -108,13 +147,13 @@ def _fail(one: Filled) -> IntervalSet:
     return IntervalSet.of(jobs.tolist())
 
 
-def _ms(act: Callable[[], object]) -> float:
+def _ms(act: Callable[[], object], times: int = TIMES) -> float:
     """Return the median of rounds of the CPU time of one call."""
     act()
     found = []
     for _ in range(ROUNDS):
         with spending() as spent:
-            for _ in range(TIMES):
+            for _ in range(times):
                 act()
-        found.append(spent.cpu_s / TIMES * 1000)
+        found.append(spent.cpu_s / times * 1000)
     return statistics.median(found)

@@ -104,9 +104,17 @@ class Client:
         """Return what central says of itself."""
         return self.get("/health")
 
-    def submit(self, raw: bytes, idempotency_key: str, cosignature: bytes = b"") -> Any:
+    def submit(
+        self,
+        raw: bytes,
+        idempotency_key: str,
+        cosignature: bytes = b"",
+        *,
+        suspended: bool = False,
+    ) -> Any:
         """Submit the canonical bytes of a dataset; the same key never submits twice."""
-        return self._send("/datasets", raw, idempotency_key, cosignature)
+        path = "/datasets?suspended=true" if suspended else "/datasets"
+        return self._send(path, raw, idempotency_key, cosignature)
 
     def edit(self, dataset: str, raw: bytes, idempotency_key: str, cosignature: bytes = b"") -> Any:
         """Put canonical bytes in place of a dataset's document; the same key edits once."""

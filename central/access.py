@@ -23,7 +23,7 @@ from central.store.rows import AccessRow, DatasetRow, PersonRow
 from central.workings import Workings
 
 STAFF = frozenset({Role.ADMIN, Role.PRODUCTION})
-ENDED = frozenset({Verdict.DONE, Verdict.FAILED, Verdict.CANCELLED, Verdict.REMOVED})
+ENDED = frozenset({Verdict.DONE, Verdict.FAILED, Verdict.CANCELLED})
 
 
 class Accesses:

@@ -10,7 +10,7 @@ from bundle.records.head import OUTVOTED
 from bundle.records.report import Report
 from bundle.wire.manifest import Manifest
 from bundle.wire.read import OpenBundle
-from central import access, epochs
+from central import access, calling_off, epochs
 from central.core import commit as commits
 from central.core import newest
 from central.core.commit import Commit
@@ -125,7 +125,8 @@ def read_commit(workings: Workings, bundle: OpenBundle) -> tuple[Commit, dict[by
         commit = commits.decode(raw, manifest.epoch, manifest.commit)
     except PulkError as error:
         raise MalformedContent(where=where, reason=error.text()) from error
-    for dataset in {of for of, _ in (*commit.controls, *commit.pins)}:
+    named = {of for of, _ in (*commit.controls, *commit.pins)}
+    for dataset in named - {one.dataset for one in commit.submissions}:
         if workings.store.datasets.dataset(dataset) is None:
             raise MissingDataset(where=where, dataset=dataset)
     places = bundle.find("dataset")
@@ -191,6 +192,8 @@ def join_report(workings: Workings, bundle: OpenBundle, report: Report, raw: byt
         joining = Joining(workings, live=True)
         joining.end_leases(_gone(workings, manifest, report), GONE)
         joining.finish(0)
+        held = [one.bundle for one in report.held]
+        calling_off.heard(workings, site, held, dict(manifest.received))
 
 
 def _gone(workings: Workings, manifest: Manifest, report: Report) -> list[int]:

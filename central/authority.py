@@ -11,9 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from bundle.dataset import spec
-from bundle.ids import BundleId, DatasetId, SiteName, Task
-from bundle.intervals import IntervalSet
+from bundle.ids import BundleId, SiteName, Task
 from bundle.trust import certificate, enrolment, fingerprint
 from bundle.trust.certificate import Certificate
 from bundle.trust.errors import EnrolmentRefused, KeyFileRefused, KeyRevoked
@@ -23,11 +21,9 @@ from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
 from central import (
     absorb,
-    access,
     auditing,
     backup_record,
     deltas,
-    editing,
     epochs,
     pack,
     parking,
@@ -40,7 +36,6 @@ from central.absorb import Disposition
 from central.archive import open_archive
 from central.config import Config
 from central.core.authorise import Action, Principal
-from central.core.facts import ControlWord
 from central.core.receipts import Outcome
 from central.errors import UnknownBundle
 from central.home import Home
@@ -50,8 +45,6 @@ from central.persons import OPERATOR
 from central.requests import Submitted
 from central.standing import Standing
 from central.store.opening import open_store
-from central.store.rows import AccessRow
-from central.submission import Given
 from central.tokens import take_token
 from central.views import FilePlace
 from central.workings import Workings, load_signer, new_epoch
@@ -118,89 +111,6 @@ class Authority(Informing):
                 absorb.retry_all(self._w)
                 parking.sweep(self._w)
             self._looked = self._w.version
-
-    def submit(
-        self,
-        raw: bytes,
-        *,
-        idempotency_key: str,
-        token_id: int,
-        cosignature: bytes = b"",
-        by: Principal = OPERATOR,
-        asked: AccessRow | None = None,
-    ) -> Submitted:
-        """Take a dataset's canonical document, and who co-signed it.
-
-        `token_id` is the number of the person whose idempotency key it is; `by` owns the dataset,
-        `asked` says who sees it.
-
-        Raises DatasetRefused, CosignatureRefused, WeakKey, IdempotencyConflict, AccessRefused,
-        QuotaExceeded.
-        """
-        with self._acting(by, Action.DATASET_SUBMIT) as act:
-            by = act.by
-            if self._w.store.people.remembered(token_id, idempotency_key) is None:
-                dataset = self._w.dag(spec.dataset_digest(raw), raw).dataset
-                access.check_account(by, dataset)
-                access.check_room(self._w, by, dataset.tasks())
-                if asked is not None:
-                    access.check(by, asked)
-            given = Given(raw, cosignature)
-            said = access.first(by, asked)
-            made = requests.submit(self._w, given, idempotency_key, token_id, said)
-            access.claim(self._w, made.id, said)
-            act.on(made.id, tasks=made.tasks, digest=made.digest.hex())
-            return made
-
-    def control(
-        self,
-        dataset: DatasetId,
-        control: ControlWord,
-        jobs: IntervalSet | None,
-        steps: tuple[int, ...] | None,
-        *,
-        idempotency_key: str,
-        token_id: int,
-        by: Principal = OPERATOR,
-        if_match: str = "",
-    ) -> int:
-        """Apply a control; return how many tasks it covers.
-
-        `if_match`: the ETag that the dataset must have; empty: any.
-        Raises UnknownDataset, BadControl, IdempotencyConflict, ChangedMeanwhile.
-        """
-        key = (token_id, idempotency_key)
-        with self._acting(by, Action.DATASET_CONTROL, dataset) as act:
-            self._require(dataset, if_match, key)
-            covered = requests.control(self._w, dataset, control, jobs, steps, key)
-            runs = None if jobs is None else jobs.to_wire()
-            act.on(dataset, control=control.value, jobs=runs, steps=steps, tasks=covered)
-            return covered
-
-    def edit(
-        self,
-        dataset: DatasetId,
-        raw: bytes,
-        *,
-        idempotency_key: str,
-        token_id: int,
-        cosignature: bytes = b"",
-        by: Principal = OPERATOR,
-        if_match: str = "",
-    ) -> editing.Edited:
-        """Put a canonical document in place of a dataset's.
-
-        Raises UnknownDataset, DatasetRefused, EditRefused, CosignatureRefused, IdempotencyConflict,
-        AccessRefused, ChangedMeanwhile.
-        """
-        key = (token_id, idempotency_key)
-        with self._acting(by, Action.DATASET_EDIT, dataset) as act:
-            if self._w.store.people.remembered(*key) is None:
-                access.check_account(act.by, self._w.dag(spec.dataset_digest(raw), raw).dataset)
-            self._require(dataset, if_match, key)
-            made = editing.edit(self._w, dataset, Given(raw, cosignature), key)
-            act.on(dataset, digest=made.digest.hex(), tasks=made.tasks)
-            return made
 
     def absorb(self, path: Path) -> Disposition:
         """Take a bundle file; the caller may remove it afterwards. Never raises for its content."""

@@ -27,7 +27,7 @@ from central.store.rows import DatasetRow, StepRow
 from central.workings import Workings
 
 WORDS = tuple(Verdict)
-ENDED = (Verdict.DONE, Verdict.FAILED, Verdict.CANCELLED, Verdict.REMOVED)
+ENDED = (Verdict.DONE, Verdict.FAILED, Verdict.CANCELLED)
 SAMPLE_MAX = 32
 _AT = {word: number for number, word in enumerate(WORDS)}
 
@@ -232,11 +232,11 @@ class Board:
             user=user_of(self._w, row, shape.account),
             shape=shape,
             standing=standing,
-            fresh=row.jobs - len(row.touched),
+            fresh=row.fresh,
         )
         for one in steps:
             counts = one.verdicts
-            line.ended += sum(counts[_AT[word]] for word in ENDED)
+            line.ended += sum(counts[_AT[word]] for word in ENDED)  # removed ones are not its tasks
             for word, into in (
                 (Verdict.READY, line.ready),
                 (Verdict.HELD, line.held),

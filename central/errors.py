@@ -234,12 +234,23 @@ class BadControl(PulkError):
     remedy = "look at the dataset's counts for its steps and jobs; nothing was changed"
 
 
+class SelectionTooLarge(PulkError):
+    """Too many tasks, or in too many places, for one control. Select them in parts, by jobs."""
+
+    code = "selection-too-large"
+    what = "it is too much for one control: {reason}"
+    remedy = "name fewer jobs at a time, or the dataset as a whole"
+
+
 class EditRefused(PulkError):
     """A document can't take the place of a dataset's. Edit a copy of the one in force."""
 
     code = "edit-refused"
     what = "the document can't replace the dataset's: {reason}"
-    remedy = "keep jobs, steps and needs as they are, or submit it as a dataset of its own"
+    remedy = (
+        "keep jobs, steps and needs as they are, or submit it as a dataset of its own; "
+        "`pulk dataset extend` and `truncate` change the number of jobs"
+    )
 
 
 class IdempotencyConflict(PulkError):

@@ -152,6 +152,7 @@ def _compare_verdicts(
     for step, needs in enumerate(workings.dag(row.digest).needs):
         one, other = ours.get(step, {}), theirs.get(step, {})
         if needs:
+            one, other = _inside(one, row.jobs), _inside(other, row.jobs)
             traced, others = _all_of(one), _all_of(other)
             one = _traced(has[0], step, one, others - traced)
             other = _traced(should[0], step, other, traced - others)
@@ -172,6 +173,11 @@ def _jobs(spans: Spans) -> dict[int, dict[Verdict, IntervalSet]]:
         step: {word: IntervalSet.spanning(jobs) for word, jobs in by_word.items()}
         for step, by_word in found.items()
     }
+
+
+def _inside(by_word: dict[Verdict, IntervalSet], jobs: int) -> dict[Verdict, IntervalSet]:
+    """Return jobs by verdict without those that a truncation dropped."""
+    return {word: several.within(0, jobs) for word, several in by_word.items()}
 
 
 def _all_of(by_word: dict[Verdict, IntervalSet]) -> IntervalSet:

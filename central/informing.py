@@ -8,15 +8,15 @@ from typing import Any
 
 from bundle.ids import DatasetId
 from central import auditing
+from central.changing import Changing
 from central.core.authorise import Action, Principal
 from central.core.notices import Event, Notice
 from central.errors import NotifyRefused
 from central.notices import look, queue, wishes
 from central.notices.queue import Waiting
-from central.people import People
 
 
-class Informing(People):
+class Informing(Changing):
     """See the module. Every public method may be called from any thread."""
 
     def wishes(self, person: str) -> dict[str, Any]:

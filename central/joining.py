@@ -254,11 +254,10 @@ class Joining:
         assert dataset.no not in self._joins  # noqa: S101  else the join would not know of it
         join = self.join(dataset)
         self._store.datasets.add_control(dataset.no, control)
-        controls = self._w.controls(dataset)
-        dag = join.judge.dag
-        if control.word is ControlWord.EDIT and controls.document:
-            dag = self._put_in_force(join, controls.document)
-        self._apply(join, control, (dag, controls))
+        dag, said = join.judge.dag, self._w.controls(dataset)
+        if control.word is ControlWord.EDIT and said.document:
+            dag = self._put_in_force(join, said.document)
+        self._apply(join, control, (dag, self._w.controls(join.row)))
         if control.regions is None:
             return dataset.tasks
         return sum(len(jobs) for _, jobs in control.regions)
@@ -266,9 +265,9 @@ class Joining:
     def _put_in_force(self, join: DatasetJoin, document: bytes) -> Dag:
         """Note which document of a dataset is in force. Raises MissingDataset."""
         dag = self._w.dag(document)
-        name = dag.dataset.name
-        self._store.datasets.set_document(join.row.no, document, name)
-        join.row = join.row._replace(digest=document, name=name)
+        of = dag.dataset
+        join.row = join.row._replace(digest=document, name=of.name, jobs=of.jobs, tasks=of.tasks())
+        self._store.datasets.set_document(join.row)
         return dag
 
     def _take_document(self, dataset: DatasetRow, document: bytes) -> None:
@@ -280,7 +279,7 @@ class Joining:
         join = self.join(dataset)
         dag = self._put_in_force(join, document)
         edit = Control(ControlWord.EDIT, None, self._w.epoch, 0, document)
-        self._apply(join, edit, (dag, controls))
+        self._apply(join, edit, (dag, self._w.controls(join.row)))
 
     def _apply(self, join: DatasetJoin, control: Control, now: tuple[Dag, Controls]) -> None:
         """Let a control act; after a reset or an edit, leases of what is in force mark their tasks.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bundle.ids import JOB_MAX
+from bundle.intervals import IntervalSet
 from central.core import state_byte
 from central.core.changes import implied_row
 from central.core.facts import Place, Verdict
-from central.core.state_byte import BLOCK_JOBS, IN_ROW, VERDICTS, Bytes, Jobs
+from central.core.state_byte import BLOCK_BITS, BLOCK_JOBS, IN_ROW, VERDICTS, Bytes, Jobs
 from central.state.blocks import Blocks
 from central.state.judge import Judge
 from central.store.rows import BlockKey, DatasetRow
@@ -124,6 +125,25 @@ class Lister:
                 return found, int(jobs[-1])
         return found, None
 
+    def verdicts(
+        self, step: int, jobs: IntervalSet, only: Collection[Verdict] = ()
+    ) -> Iterator[tuple[Jobs, Bytes, Bytes]]:
+        """Yield (jobs, codes of verdicts, failures) of jobs of a step, a block after the other.
+
+        Args:
+            step: the step.
+            jobs: which of its jobs.
+            only: where these are all that matters, blocks without any may be left out.
+        """
+        blocks: Iterable[int] = state_byte.blocks_within(jobs)
+        if set(only) == {Verdict.FAILED} and not self._dag.whole[step]:
+            failed = set(self._with_failed().get(step, ()))
+            blocks = [block for block in blocks if block in failed]
+        for block in blocks:
+            low = block << BLOCK_BITS
+            its = state_byte.jobs_of(jobs.within(low, low + BLOCK_JOBS).spans)
+            yield its, *self._codes(self._judge(), step, its)
+
     def _parts(
         self, chosen: Chosen, after: Place
     ) -> Iterator[tuple[int, range, Jobs, Bytes, Bytes]]:
@@ -183,10 +203,10 @@ class Lister:
             in_row = ((states & state_byte.ROW) != 0) | (codes == IN_ROW)
         if in_row.any():
             places = [(step, job) for job in jobs[in_row].tolist()]
-            low = int(jobs[0])
             for row in self._w.store.tasks.rows(self._row.no, places):
-                codes[row.job - low] = VERDICTS.index(row.verdict)
-                failures[row.job - low] = min(row.failures, 255)
+                at = int(np.searchsorted(jobs, row.job))
+                codes[at] = VERDICTS.index(row.verdict)
+                failures[at] = min(row.failures, 255)
         return codes, failures.astype(np.uint8)
 
 

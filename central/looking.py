@@ -73,7 +73,7 @@ def view(
 
 def maximum(profile: Profile) -> Maximum:
     """Return the most that a task can get at a site."""
-    told = (profile.memory_mib, profile.walltime_ms, profile.disk_bytes)
+    told = (profile.memory_mib, profile.task_ms, profile.disk_bytes)
     return Maximum(*(min(one, AMOUNT_MAX) for one in told))
 
 

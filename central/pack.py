@@ -7,7 +7,7 @@ knows of it, and merged from the archive like any other.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -25,9 +25,10 @@ from bundle.wire.entries import DATA, Rules
 from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
 from bundle.wire.write import ChunkSource
-from central import deltas, epochs, planning, requests, trust_chain
+from central import calling_off, deltas, epochs, planning, requests, trust_chain
 from central.arriving import join_work
 from central.board import Board
+from central.calling_off import CALLED_OFF, CallingOff
 from central.core.chain import Recovering
 from central.cosignatures import Demand, cosignature_chunks
 from central.found import Found, FoundLease
@@ -36,7 +37,7 @@ from central.joining import EXPIRED, Joining
 from central.lately import Sent
 from central.looking import maximum
 from central.planning import Lost, Planned
-from central.store.rows import FileRow, WorkRow
+from central.store.rows import FileRow, LeaseRow, WorkRow
 from central.visit import Visit, visit
 from central.workings import Workings
 
@@ -57,17 +58,21 @@ class OutBundle:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What could be packed for a site; while anything is `lost`, nothing."""
+    """What could be packed for a site; while anything is `lost`, nothing.
+
+    `off`: leases that are called off with it.
+    """
 
     profile: Profile
     planned: list[Planned]
     lost: Lost
     is_news: bool
+    off: Sequence[LeaseRow] = ()
 
     @property
     def is_something(self) -> bool:
         """Whether there is anything to say."""
-        return not self.lost and (bool(self.planned) or self.is_news)
+        return not self.lost and (bool(self.planned) or bool(self.off) or self.is_news)
 
 
 class Packer:
@@ -77,6 +82,7 @@ class Packer:
         """Pack from these workings."""
         self._w = workings
         self._nothing: dict[SiteName, tuple[int, int]] = {}  # nothing to plan: version, until when
+        self._calling_off = CallingOff(workings)
         self.board = Board(workings)
 
     def outbox(self, site: SiteName) -> list[OutBundle]:
@@ -131,7 +137,7 @@ class Packer:
         row = self._w.store.bundles.site(site)
         is_news = row.news > row.told or self._is_unheard(site)
         planned, lost = self._plan(replace(found, recovering=recovering))
-        return Offer(found.profile, planned, lost, is_news)
+        return Offer(found.profile, planned, lost, is_news, self._calling_off.due(site))
 
     def _hear(self, site: SiteName) -> None:
         """Learn how long the site's bundles take, from what it received and what is still open."""
@@ -178,20 +184,22 @@ class Packer:
 
     def write(self, site: SiteName, offer: Offer) -> OutBundle:
         """Lease, pack and sign what is offered, in a transaction."""
-        w, planned = self._w, offer.planned
+        w, planned, off = self._w, offer.planned, offer.off
         stream = w.stream_to(site)
         with w.transaction(), ExitStack() as stack:
             found, chunks = _leases(w, planned)
             if planned:
                 epochs.note_horizon(w.store, max(max(one.durations) for one in planned))
+            said = [*self._calling_off.said(site), *off]
             number = w.store.bundles.head(w.epoch) + 1
             draft = replace(
                 w.draft(Kind.WORK, stream, number, site),
                 receipts=tuple(w.store.bundles.receipts(site)),
                 rules=Rules(maximum=maximum(offer.profile)),
                 tombstones=tuple(w.store.datasets.tombstones()),
+                called_off=tuple(sorted(row.id for row in said)),
                 trust=_trust_for(w, site),
-                withdrawn=self._withdrawn(site, stream),
+                withdrawn=self._withdrawn(site, stream, {row.no for row in off}),
             )
 
             def join(bundle: BundleId, no: int) -> None:
@@ -203,6 +211,8 @@ class Packer:
                 for lease, one in found.leases.items():
                     found.leases[lease] = replace(one, work=work)
                 join_work(joining, draft.with_chunks(()), found)
+                joining.end_leases([row.no for row in off], CALLED_OFF)
+                calling_off.note(w, site, said)
                 joining.finish(no)
                 w.store.bundles.set_told(site)
                 if found.leases:
@@ -218,17 +228,19 @@ class Packer:
         size_bytes = w.archive.path(bundle).stat().st_size
         return OutBundle(bundle, size_bytes, draft.sequence)
 
-    def _withdrawn(self, site: SiteName, stream: StreamId) -> IntervalSet:
+    def _withdrawn(self, site: SiteName, stream: StreamId, off: set[int]) -> IntervalSet:
         """Return the numbers so far that need not reach the site: no live lease waits for them.
 
-        What else they said (receipts, trust, tombstones) every later bundle says again.
+        `off`: leases that are called off now.
+
+        What else they said (receipts, trust, what nobody wants) every later bundle says again.
         """
         bundles = self._w.store.bundles
         last = bundles.last_of_stream(stream)
         if last is None:
             return IntervalSet()
         live = self._w.store.datasets.live_of_site(site)
-        waiting = IntervalSet.of(number for _, _, of, number in live if of == stream)
+        waiting = IntervalSet.of(n for no, _, of, n in live if of == stream and no not in off)
         received = _received(bundles.site(site).received).get(stream, IntervalSet())
         return IntervalSet(((0, last[0] + 1),)) - received - waiting
 

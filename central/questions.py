@@ -37,6 +37,15 @@ class Questions(Identity):
         with self._readers.views() as views:
             return views.counts(dataset)
 
+    def preview(self, dataset: DatasetId, *asked: Any) -> dict[str, Any]:
+        """Return how many tasks a control would be about, by verdict; changes nothing.
+
+        `asked`: word, steps, jobs and what else is said of them: see `selecting.preview`. Raises
+        UnknownDataset, BadControl, SelectionTooLarge.
+        """
+        with self._readers.views() as views:
+            return views.preview(dataset, *asked)
+
     def learned(self, dataset: DatasetId) -> dict[str, Any]:
         """Return what attempts taught about requests. Raises UnknownDataset."""
         with self._readers.views() as views:

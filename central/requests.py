@@ -13,27 +13,20 @@ from bundle.ids import DATASET_ID_BYTES, BundleId, DatasetId, SiteName, dataset_
 from bundle.intervals import IntervalSet
 from bundle.limits import SMALL_LIMITS
 from bundle.wire.write import ChunkSource
-from central import access, cosignatures
+from central import access, cosignatures, selecting
 from central.arriving import end_leases_of, join_controls
 from central.core.authorise import Visibility
 from central.core.commit import Commit, Remembered, Submission
-from central.core.controls import ControlWord, make_control, make_reset
+from central.core.controls import ControlWord, make_reset
 from central.core.facts import Control, Place
-from central.errors import BadControl, IdempotencyConflict, UnknownSite
+from central.core.selection import ALL, Only
+from central.errors import IdempotencyConflict, UnknownSite
 from central.joining import Joining, publish_commit
 from central.store.rows import AccessRow, DatasetRow
 from central.submission import Given
 from central.workings import Workings
 
 Key = tuple[int, str]  # token's number and idempotency key
-
-
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """A request that acts once: its key, and the digest of what the key stands for."""
-
-    key: Key
-    request: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,43 +40,60 @@ class Submitted:
 
 
 def submit(
-    workings: Workings, given: Given, key: str, token: int, said: AccessRow | None = None
+    workings: Workings,
+    given: Given,
+    key: str,
+    token: int,
+    said: AccessRow | None = None,
+    *,
+    suspended: bool = False,
 ) -> Submitted:
     """Take a dataset's canonical document; the same key gives the same dataset.
 
-    `said`: whose a new one is and who sees it.
+    `said`: whose a new one is and who sees it. `suspended`: in the same commit, so that nothing of
+    it is leased before it is resumed.
 
     Raises NotCanonical, WrongShape, DatasetRefused, CosignatureRefused, IdempotencyConflict.
     """
     document_digest = spec.dataset_digest(given.raw)
     of = workings.dag(document_digest, given.raw)  # decodes and checks
     with workings.transaction():
-        request = _request(given, document_digest, said)
+        request = _request(given, document_digest, said, suspended=suspended)
         known = answered(workings, (token, key), request)
         if known is not None:
             dataset = DatasetId(known.text("dataset"))
         else:
-            dataset = _submit(workings, given, document_digest, Asking((token, key), request), said)
+            asked = (token, key), request
+            dataset = _submit(workings, given, document_digest, asked, said, suspended=suspended)
     return Submitted(dataset, document_digest, of.dataset.tasks(), of.dataset.jobs)
 
 
 def _submit(
-    workings: Workings, given: Given, document_digest: bytes, asking: Asking, said: AccessRow | None
+    workings: Workings,
+    given: Given,
+    document_digest: bytes,
+    asked: tuple[Key, bytes],
+    said: AccessRow | None,
+    *,
+    suspended: bool,
 ) -> DatasetId:
     """Inside a transaction: make the commit, add the dataset."""
     dataset = dataset_id(os.urandom(DATASET_ID_BYTES))
     now_us = workings.clock_us()
     answer = canonical.encode({"dataset": dataset})
     submission = Submission(dataset, document_digest, now_us, given.user)
-    kept = Remembered(*asking.key, asking.request, answer)
-    cosigned = cosignatures.check(document_digest, given.cosignature)
+    kept = Remembered(*asked[0], asked[1], answer)
     number = workings.store.bundles.head(workings.epoch) + 1
+    suspend = Control(ControlWord.SUSPEND, None, workings.epoch, number)
+    controls = ((dataset, suspend),) if suspended else ()
+    cosigned = cosignatures.check(document_digest, given.cosignature)
     rows = () if said is None else (said._replace(dataset=dataset),)
     of = tuple(access.fact(row, workings.epoch, number) for row in rows)
 
     def join(bundle: BundleId, no: int) -> None:
-        del bundle, no
+        del bundle
         Joining(workings, live=True).learn_submission(submission, given.raw)
+        join_controls(workings, controls, {}, no, live=True)
         cosignatures.keep(workings, cosigned)
         for one in of:
             access.join(workings, one)
@@ -91,21 +101,25 @@ def _submit(
 
     attached = [ChunkSource("dataset", dataset, 1, given.raw)]
     attached += [cosignatures.chunk(one) for one in cosigned]
-    commit = Commit(submissions=(submission,), remembered=(kept,), access=of)
+    commit = Commit(submissions=(submission,), controls=controls, remembered=(kept,), access=of)
     publish_commit(workings, commit, number, attached, join)
     workings.version += 1
     return dataset
 
 
-def _request(given: Given, document_digest: bytes, said: AccessRow | None) -> bytes:
+def _request(
+    given: Given, document_digest: bytes, said: AccessRow | None, *, suspended: bool
+) -> bytes:
     """Return what an idempotency key stands for, 32 bytes: of a private dataset its document."""
     seen = (said.visibility, said.group) if said else (Visibility.PRIVATE.value, "")
     request = document_digest
-    if given.cosignature:
+    if suspended:
+        request = digest("submission.suspended", document_digest + given.cosignature)
+    elif given.cosignature:
         request = digest("submission", document_digest + given.cosignature)
     if seen == (Visibility.PRIVATE.value, ""):
         return request
-    return digest("submission-seen", canonical.encode([request, *seen]))
+    return digest("submission.seen", canonical.encode([request, *seen]))
 
 
 def control(
@@ -114,30 +128,28 @@ def control(
     word: ControlWord,
     jobs: IntervalSet | None,
     steps: tuple[int, ...] | None,
-    key: Key | None,
+    key: Key,
+    only: Only = ALL,
 ) -> int:
     """Apply a control; return how many tasks it covers.
 
-    Raises UnknownDataset, BadControl, IdempotencyConflict.
+    Raises UnknownDataset, BadControl, SelectionTooLarge, IdempotencyConflict.
     """
-    row = workings.dataset(dataset)  # its size never changes, but its document may
-    if word is ControlWord.EDIT:
-        raise BadControl(where=dataset, reason="an edit needs a document")
-    if steps is not None and any(not 0 <= step < row.steps for step in steps):
-        raise BadControl(where=dataset, reason=f"there are steps 0 to {row.steps - 1}")
-    if jobs is not None and jobs.spans and jobs.spans[-1][1] > row.jobs:
-        raise BadControl(where=dataset, reason=f"there are jobs 0 to {row.jobs - 1}")
     runs = None if jobs is None else jobs.to_wire()
-    request = digest("control", canonical.encode([dataset, word.value, runs, steps]))
+    said = [dataset, word.value, runs, steps, *([only.to_wire()] if only != ALL else [])]
+    request = digest("control", canonical.encode(said))
     with workings.transaction():
-        known = answered(workings, key, request) if key else None
+        known = answered(workings, key, request)
         if known is not None:
             return known.count("tasks")
         row = workings.dataset(dataset)
-        of = workings.dag(row.digest)
+        regions = selecting.regions(workings, row, word, steps, jobs, only)
         number = workings.store.bundles.head(workings.epoch) + 1
-        made = make_control(of, word, steps, jobs, workings.epoch, number)
-        return _commit_control(workings, row, made, (key, request) if key else None)
+        made = Control(word, regions, workings.epoch, number)
+        if regions == ():  # nothing fits now: the same request finds nothing later either
+            workings.store.people.remember(*key, request, canonical.encode({"tasks": 0}))
+            return 0
+        return _commit_control(workings, row, made, (key, request))
 
 
 def reset(workings: Workings, dataset: DatasetRow, places: Iterable[Place]) -> int:

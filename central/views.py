@@ -19,6 +19,7 @@ from central import (
     histories,
     persons,
     provenance,
+    selecting,
     silence,
     teaching,
     tell,
@@ -144,6 +145,7 @@ class Views:
             for number, step in enumerate(of.steps)
         ]
         about = {"description": of.description, "seed": of.seed, "control": standing.word()}
+        about |= {"open": of.open}
         about |= self._who(row) | access.shown(access.of(self._w.store, row))
         return self._dataset(row) | about | {"steps": steps}
 
@@ -165,6 +167,10 @@ class Views:
         found = {"dataset": dataset, "jobs": row.jobs, "tasks": row.tasks, "steps": steps}
         self._counts[dataset] = (version, found)
         return found
+
+    def preview(self, dataset: DatasetId, *asked: Any) -> dict[str, Any]:
+        """Return how many tasks a control would be about: see `selecting.preview`."""
+        return selecting.preview(self._w, dataset, *asked)
 
     def attempts(
         self,
@@ -275,8 +281,8 @@ class Views:
 
 def _step(row: StepRow | None, tasks: int, implied: Verdict) -> dict[str, Any]:
     numbers = dict(zip(Verdict, row.verdicts, strict=True)) if row else {}
-    untouched = tasks - sum(numbers.values())
-    numbers[implied] = numbers.get(implied, 0) + untouched
+    numbers[Verdict.REMOVED] = 0  # of more jobs than there are, or all that there are
+    numbers[implied] = numbers.get(implied, 0) + tasks - sum(numbers.values())
     used = row.usage if row else None
     return {
         "counts": {word.value: count for word, count in numbers.items() if count},

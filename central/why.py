@@ -117,7 +117,7 @@ class _Asked:
                 leased = claims.leased(self._w, self._row, self.state, self._now_us)
                 return (*claims.parked(self._w, self._task()), *leased)
             case Verdict.HELD:
-                return (*self._suspended(), *self._parents())
+                return (*self._suspended(), *self._open(), *self._parents())
             case _:
                 return self._suspended()
 
@@ -130,6 +130,14 @@ class _Asked:
             return ()
         remedy = f"`pulk dataset resume {self._row.id}`"
         return (Obstacle(Code.SUSPENDED, "it is suspended: no new leases", remedy=remedy),)
+
+    def _open(self) -> tuple[Obstacle, ...]:
+        """Say that more jobs may come, where that alone is in the way or more than that."""
+        if not self.dag.waits_for_jobs(self._place[0]):
+            return ()
+        text = "it needs all jobs, and its dataset is open for more"
+        remedy = f"`pulk dataset close {self._row.id}`, when all are there"
+        return (Obstacle(Code.OPEN, text, remedy=remedy),)
 
     def _failed(self) -> Obstacle:
         step, job = self._place

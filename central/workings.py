@@ -66,7 +66,7 @@ class Workings:
     _inside: bool = False  # in a transaction
     _stirring: set[int] = field(default_factory=set)  # by the transaction that is open
     _dags: OrderedDict[bytes, Dag] = field(default_factory=OrderedDict)
-    _controls: dict[int, tuple[list[Control], Controls]] = field(default_factory=dict)
+    _controls: dict[int, tuple[tuple[list[Control], int], Controls]] = field(default_factory=dict)
     _leases: OrderedDict[bytes, Lease] = field(default_factory=OrderedDict)
     _lease_bytes: dict[bytes, int] = field(default_factory=dict)
     _kept_bytes: int = 0
@@ -270,11 +270,12 @@ class Workings:
         """Return all controls of a dataset, joined."""
         found = self.store.datasets.controls(row.no)
         known = self._controls.get(row.no)
-        if known is not None and known[0] == found:  # regions that are kept are the same objects
+        # Regions that are kept are the same objects.
+        if known is not None and known[0] == (found, row.jobs):
             return known[1]
-        made = Controls(found)
+        made = Controls(found, row.jobs)
         if made.is_partial:  # those take long to make
-            self._controls[row.no] = (found, made)
+            self._controls[row.no] = ((found, row.jobs), made)
             if len(self._controls) > CONTROLS_MAX:
                 del self._controls[next(iter(self._controls))]
         return made

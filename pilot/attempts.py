@@ -32,7 +32,7 @@ class OpenShard:
     claimed: Claimed
     agenda: Agenda
     running: int = 0
-    is_gone: bool = False  # its dataset was deleted
+    is_gone: bool = False  # its dataset was deleted, or its lease called off
 
     def may_start(self, now_us: int) -> bool:
         """Return whether the lease still allows starting."""

@@ -30,6 +30,8 @@ from bundle.wire.read import OpenBundle, open_bundle
 from pilot.core.lineage import Earlier, settle
 
 OPEN_BUNDLES_MAX = 4
+LISTED_KEPT = 64  # names of a listing that are tried later, before the next listing
+MISSES_MAX = 16  # of them, in a row
 
 log = logging.getLogger("pulk.pilot")
 
@@ -80,6 +82,7 @@ class Claims:
         self._bundles: OrderedDict[BundleId, OpenBundle] = OrderedDict()
         self._datasets: OrderedDict[bytes, Dataset] = OrderedDict()
         self._given_back: set[LeaseId] = set()
+        self._listed: list[ShardName] = []  # the next to be tried is the last
 
     def give_back(self, lease: LeaseId) -> None:
         """Leave a shard to other pilots from now on: what is left of it cannot run here."""
@@ -90,24 +93,36 @@ class Claims:
 
         `salt` decides who tries which shard first, so that pilots do not all race for one.
         """
-        for name in sorted(self._offered(), key=lambda one: _mixed(one, salt)):
-            if name.lease in self._given_back:
-                continue
-            here = self._spool.claimable(name)
-            try:
-                offered = shard.decode(read_bounded(here, SMALL_LIMITS), where=str(here))
-            except FileNotFoundError:
-                continue
-            except PulkError as error:
-                log.warning("unreadable shard file", extra={"reason": error.text()})
-                continue
-            if 0 < offered.start_before_us <= now_us:
-                continue
-            held = self._spool.held_shard(self._pilot_run, name)
-            if publish.claim(here, held):
-                publish.fsync_folder(held.parent)
-                return offered
+        for _ in range(min(MISSES_MAX, len(self._listed))):
+            if (file := self.take(self._listed.pop(), now_us)) is not None:
+                return file
+        names = sorted(self._offered(), key=lambda one: _mixed(one, salt), reverse=True)
+        self._listed = []
+        while names:
+            if (file := self.take(names.pop(), now_us)) is not None:
+                self._listed = names[-LISTED_KEPT:]
+                return file
         return None
+
+    def take(self, name: ShardName, now_us: int) -> ShardFile | None:
+        """Claim this shard; None where it is another's by now, or may not be started here."""
+        if name.lease in self._given_back:
+            return None
+        here = self._spool.claimable(name)
+        try:
+            offered = shard.decode(read_bounded(here, SMALL_LIMITS), where=str(here))
+        except FileNotFoundError:
+            return None
+        except PulkError as error:
+            log.warning("unreadable shard file", extra={"reason": error.text()})
+            return None
+        if 0 < offered.start_before_us <= now_us:
+            return None
+        held = self._spool.held_shard(self._pilot_run, name)
+        if not publish.claim(here, held):
+            return None
+        publish.fsync_folder(held.parent)
+        return offered
 
     def open(self, file: ShardFile) -> Claimed:
         """Read a claimed shard's lease, dataset and earlier seals. Raises PulkError."""

@@ -27,7 +27,7 @@ class ConfigRefused(PulkError):
 
 
 def load(path: Path | None) -> Site:
-    """Read `[tasks]`, `[staging]`, `[task_environment]`, `[site] network`; else the relay's."""
+    """Read `[tasks]`, `[staging]`, `[task_environment]`, of `[site]` and `[radio]` a little."""
     if path is None:
         return Site()
     value = read(path)
@@ -39,6 +39,7 @@ def load(path: Path | None) -> Site:
     task_path = tasks.get("path", Site().task_path)
     if not isinstance(task_path, str):
         raise ConfigRefused(where=f"{path}: tasks.path", reason="it is not text")
+    has_radio = bool(_text(table(value, "radio", path), "listen", f"{path}: radio"))
     return Site(
         task_path=task_path,
         environment=tuple(sorted(environment.items())),
@@ -46,7 +47,16 @@ def load(path: Path | None) -> Site:
         holding=_holding(tasks, table(value, "site", path), path),
         containers=_containers(tasks, path),
         staging=_staging(table(value, "staging", path), path),
+        name=_text(table(value, "site", path), "name", f"{path}: site") if has_radio else "",
+        has_radio=has_radio,
     )
+
+
+def _text(found: dict[str, Any], name: str, where: str) -> str:
+    text = found.get(name, "")
+    if not isinstance(text, str):
+        raise ConfigRefused(where=f"{where}.{name}", reason="it is not text")
+    return text
 
 
 def _staging(staging: dict[str, Any], path: Path) -> Staging:

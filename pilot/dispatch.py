@@ -33,7 +33,9 @@ from pilot.watching.free import FreeMemory
 from pilot.watching.gpus import Gpus
 from pilot.watching.limits import MIB
 from pilot.watching.node_watch import NodeWatch
+from pilot.watching.watch import NEVER_S
 
+HEARD_TELL_S = 0.9  # so that each telling of a second has figures of its own
 DEATHS_MAX = 5  # of one slot in a row, without an attempt that ended in between
 LISTEN_S, LISTEN_AGAIN_S = 0.5, 10.0  # for a signal of its own, behind one that ended a task
 
@@ -83,6 +85,12 @@ class Dispatch:
         self._deaths = dict.fromkeys(slots.all, 0)
         self._batching = Batching(packing.durations)
         self._giving = Giving(packing, self._batching, flow, len(slots.all))
+        self._tell_s = NEVER_S
+
+    @property
+    def free(self) -> int:
+        """How many slots wait for a task."""
+        return len(self._free)
 
     @property
     def has_free_slot(self) -> bool:
@@ -157,6 +165,12 @@ class Dispatch:
         for local, number in self.flight.keepers().items():
             self._slots.all[number].send({"checkpoint": True, "local": local})
 
+    def on_air(self, is_heard: bool) -> None:
+        """Let slots say every second what their tasks use, while somebody hears it."""
+        self._tell_s = HEARD_TELL_S if is_heard else NEVER_S
+        for slot in self._slots.all.values():
+            slot.send({"tell_s": self._tell_s})
+
     def grow(self, *, keeps: bool) -> None:
         """Give idle cores, and memory, to tasks that can use them."""
         self.beside.stretching.grow(keeps=keeps)
@@ -176,6 +190,8 @@ class Dispatch:
             if "hello" in message:
                 slot.offline, slot.isolation = message["hello"], message["isolation"]
                 self._free.append(number)
+                if self._tell_s != NEVER_S:
+                    slot.send({"tell_s": self._tell_s})
             elif "use" in message:
                 self.watch.note(number, message["use"])
             else:

@@ -1,4 +1,7 @@
-"""How a pilot comes to its end: clock, signals, the drain file, deleted datasets, a broken node."""
+"""How a pilot comes to its end: clock, signals, the drain file, a broken node.
+
+And how some of its work does: datasets that were deleted, leases that were called off.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bundle.ids import PilotRun
 from bundle.records import seal as seals
@@ -22,8 +26,12 @@ from pilot.core.ladder import Rung, Times, planned
 from pilot.core.packing import Packing
 from pilot.dispatch import Dispatch
 
+if TYPE_CHECKING:
+    from bundle.radio.messages import News
+
 LOOK_S = 1.0  # files are looked at so often
-TOMBSTONES_BYTES_MAX = 16 << 20
+LOOK_ON_AIR_S = 5.0  # and so often where the relay is heard
+UNWANTED_BYTES_MAX = 16 << 20
 
 log = logging.getLogger("pulk.pilot")
 
@@ -59,8 +67,9 @@ class Ending:
         self._rung = Rung.WORK
         self._stopped = False
         self._next_look_s = time.monotonic()
-        self._tombstones = b""
-        self._gone: frozenset[str] = frozenset()
+        self._files = (_Names(spool.tombstones), _Names(spool.called_off))
+        self._told: frozenset[str] = frozenset()  # by the relay, before the spool shows it
+        self._look_s = LOOK_S
 
     @property
     def is_near(self) -> bool:
@@ -97,8 +106,19 @@ class Ending:
         if self._dispatch.beside.fingerprint:
             self.retire(self._dispatch.beside.fingerprint)
         if now_s >= self._next_look_s:
-            self._next_look_s = now_s + LOOK_S
+            self._next_look_s = now_s + self._look_s
             self._look_around(shards.values())
+
+    def on_air(self, is_heard: bool) -> None:
+        """Look at the spool less often while the relay is heard, which tells what is new there."""
+        self._look_s = LOOK_ON_AIR_S if is_heard else LOOK_S
+        self._next_look_s = 0.0
+
+    def hear(self, news: News) -> None:
+        """Take what the relay saw in the spool, where this node may see it seconds later."""
+        self._told |= {*news.gone, *(lease.hex() for lease in news.off)}
+        self.starts_no_more = self.starts_no_more or news.drains
+        self._next_look_s = 0.0
 
     def retire(self, reason: str) -> None:
         """Start nothing more, for this node would only spoil it; what runs may end."""
@@ -140,7 +160,7 @@ class Ending:
                 self.stop(Stop.ALLOCATION_END, "the allocation ends")
 
     def _look_around(self, shards: Iterable[OpenShard]) -> None:
-        """Look whether the site drains, a dataset is gone, or this pilot was taken for dead."""
+        """Look whether the site drains, work is unwanted, or this pilot was taken for dead."""
         if self._spool.drain.exists():
             self.starts_no_more = True
         if reason := _unwritable(self._spool.root):
@@ -154,23 +174,34 @@ class Ending:
             log.warning("claim not readable", extra={"reason": str(error)})
 
     def _bury(self, shards: Iterable[OpenShard]) -> None:
-        """Stop what runs of deleted datasets, and start no more of them."""
-        self._read_tombstones()
-        for shard in shards if self._gone else ():
-            if not shard.is_gone and shard.claimed.lease.dataset in self._gone:
-                shard.is_gone = True
-                self._packing.close(shard.key)
-                self._dispatch.stop(Stop.CANCELLED, "its dataset was deleted", shard)
+        """Stop what runs of deleted datasets and called off leases, and start no more of them."""
+        gone = self._told.union(*(file.read() for file in self._files))
+        for shard in shards if gone else ():
+            lease = shard.claimed.lease
+            if shard.is_gone or gone.isdisjoint((lease.dataset, lease.lease.hex())):
+                continue
+            shard.is_gone = True
+            self._packing.close(shard.key)
+            why = "its dataset was deleted" if lease.dataset in gone else "it was cancelled"
+            self._dispatch.stop(Stop.CANCELLED, why, shard)
 
-    def _read_tombstones(self) -> None:
+
+class _Names:
+    """A file of names, a line each, that is replaced whole."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._raw = path, b""
+        self._names: frozenset[str] = frozenset()
+
+    def read(self) -> frozenset[str]:
         try:
-            with self._spool.tombstones.open("rb") as file:
-                raw = file.read(TOMBSTONES_BYTES_MAX)
+            with self._path.open("rb") as file:
+                raw = file.read(UNWANTED_BYTES_MAX)
         except OSError:
-            return
-        if raw != self._tombstones:
-            self._tombstones = raw
-            self._gone = frozenset(raw.decode(errors="replace").split())
+            return self._names
+        if raw != self._raw:
+            self._raw, self._names = raw, frozenset(raw.decode(errors="replace").split())
+        return self._names
 
 
 def _unwritable(folder: Path) -> str:

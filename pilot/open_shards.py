@@ -15,11 +15,11 @@ from pilot.claims import Claims
 from pilot.core.agenda import Agenda, State
 from pilot.core.packing import Packing
 from pilot.core.room import Room
+from pilot.radio.finder import Finder
+from pilot.radio.silence import Silence
 from pilot.recorder import Recorder
 from pilot.staging.flow import Flow
 
-LOOK_S = 0.1
-LOOK_S_MAX = 1.0
 _OPEN_STATES = (State.READY, State.BACKING_OFF, State.WAITING)
 
 log = logging.getLogger("pulk.pilot")
@@ -32,6 +32,7 @@ class OpenShards:
         self,
         spool: Spool,
         pilot_run: PilotRun,
+        radio: Silence,
         node: Room,
         slots: int,
         packing: Packing,
@@ -40,28 +41,31 @@ class OpenShards:
         """Begin with none. `slots`: how many; a few more shards than that may be open."""
         self.all: dict[int, OpenShard] = {}
         self._claims = Claims(spool, pilot_run)
+        self._finder = Finder(self._claims, radio, pilot_run * 2)
         self._pilot_run, self._node, self._slots = pilot_run, node, slots
         self._packing, self._flow = packing, flow
         self._keys = 0
-        self._interval_s = LOOK_S
-        self.next_look_s = time.monotonic()
 
     @property
     def found_none(self) -> bool:
         """Whether nothing was on offer for so long that nothing more is expected."""
-        return self._interval_s >= LOOK_S_MAX
+        return self._finder.found_nothing
+
+    @property
+    def next_look_s(self) -> float:
+        """When it is worth trying to claim again."""
+        return self._finder.next_s
+
+    def look_soon(self) -> None:
+        """Let the next try be at once: something has changed."""
+        self._finder.soon()
 
     def claim_one(self, host: Host, recorder: Recorder) -> bool:
         """Claim and open a shard; it may turn out to have nothing to start."""
-        now_s = time.monotonic()
-        if now_s < self.next_look_s or len(self.all) > 2 * self._slots:
+        if len(self.all) > 2 * self._slots:
             return False
-        file = self._claims.claim(time.time_ns() // 1000, self._pilot_run * 2)
-        if file is None:
-            self._interval_s = min(2 * self._interval_s, LOOK_S_MAX)
-            self.next_look_s = now_s + self._interval_s
+        if (file := self._finder.claim(time.monotonic())) is None:
             return False
-        self._interval_s = LOOK_S
         try:
             claimed = self._claims.open(file)
         except (PulkError, OSError) as error:
@@ -109,7 +113,7 @@ class OpenShards:
                 self._flow.drop(shard)
                 self._packing.drop(shard.key)
                 del self.all[shard.key]
-                self.next_look_s = time.monotonic()
+                self.look_soon()
                 yield shard, complete
 
     def close(self) -> None:

@@ -107,6 +107,7 @@ class Recorder:
         self._lock = threading.Lock()  # around what begins, and who has which journal
         self._data = os.open(spool.folder("data"), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.committed = 0  # attempts whose record is durable
+        self.sealed = 0  # seals that lie where the relay collects them
         self.failure: Exception | None = None
         self._unrecorded: list[Group] = []  # what came when the spool took no more
         self._thread = threading.Thread(target=self._serve, name="recorder", daemon=True)
@@ -304,3 +305,4 @@ class Recorder:
     def _publish(self, recorded: Recorded, *, complete: bool) -> None:
         raw = seal.encode(recorded, self._signer, self._batch_id, complete=complete)
         seal.publish_seal(self._spool, recorded, raw)
+        self.sealed += 1

@@ -33,6 +33,7 @@ from pilot.dispatch import Dispatch
 from pilot.ending import Ending, Plan
 from pilot.holdings import Holdings
 from pilot.open_shards import OpenShards
+from pilot.radio.silence import RADIO, Silence
 from pilot.recorder import Recorder, Started
 from pilot.slots import Slots
 from pilot.staging.child import Places
@@ -81,12 +82,15 @@ class Pilot:
         self._packing = Packing(self._node, slots=many, resumed_us=resumed_us, stages=True)
         holdings = Holdings(self._node, found)
         self._flow = Flow(places, site.staging, slots, holdings, self._packing, self._selector)
-        self._shards = OpenShards(spool, pilot_run, self._node, many, self._packing, self._flow)
         self._dispatch = Dispatch(
             *(slots, self._selector, pilot_run, site, holdings, self._packing),
             *(self._on_begin, self._on_end, Checkpoints(spool), self._flow),
         )
         self._ending = Ending(plan, spool, pilot_run, self._dispatch, self._packing)
+        self._radio = self._radio_of(site)
+        self._shards = OpenShards(
+            *(spool, pilot_run, self._radio, self._node, many, self._packing, self._flow)
+        )
         self._emergency = plan.emergency
         self._gathering = Gathering()
         self._ended = 0  # attempts, durable or not
@@ -119,6 +123,7 @@ class Pilot:
                     self._on_ready(key.data)
                 self._tick()
         finally:
+            self._radio.close()
             self._dispatch.watch.close()
             self._flow.close()
             self._slots.close()
@@ -126,6 +131,35 @@ class Pilot:
             self._recorder.close(self._emergency)
         self._shards.close()
         self._leave()
+
+    # -- the radio -----------------------------------------------------------------------
+
+    def _radio_of(self, site: Site) -> Silence:
+        """Return what hears the relay; nothing of it is loaded where the site has no radio."""
+        if not site.has_radio:
+            return Silence()
+        from bundle.radio.messages import VERSIONS, Hello
+        from bundle.radio.messages import State as Telling
+        from pilot.radio.receiver import Receiver
+        from pilot.radio.telling import state
+
+        slots = len(self._slots.all)
+
+        def hello() -> Hello:
+            return Hello(VERSIONS, self._batch_id, self._host.name, slots)
+
+        def now() -> Telling:
+            dispatch = self._dispatch
+            figures, running = dispatch.watch.figures(), dispatch.flight.running.values()
+            return state(running, figures, slots, dispatch.free, len(self._shards.all))
+
+        def on_air(is_heard: bool) -> None:
+            dispatch.on_air(is_heard)
+            ending.on_air(is_heard)
+            self._shards.look_soon()
+
+        dispatch, ending = self._dispatch, self._ending
+        return Receiver(self._spool, site.name, self._selector, hello, now, on_air, ending.hear)
 
     # -- coming and going ----------------------------------------------------------------
 
@@ -142,6 +176,7 @@ class Pilot:
             slots=len(self._slots.all),
             offline=self._host.offline,
             isolation=self._host.isolation,
+            radio_key=self._radio.public_key,
         )
         path = self._spool.claim(self._pilot_run)
         publish.write_new_file(self._spool.folder("tmp"), path, seals.encode_claim(claim))
@@ -185,7 +220,7 @@ class Pilot:
     def _pause_s(self) -> float:
         """Return how long the loop may sleep."""
         now_s = time.monotonic()
-        looks_s = (self._next_sample_s, self._dispatch.watch.next_look_s)
+        looks_s = (self._next_sample_s, self._dispatch.watch.next_look_s, self._radio.next_s)
         wake_s = min(now_s + SLOW_S, *looks_s, self._ending.next_s(now_s))
         if self._gathering.group.attempts:
             wake_s = min(wake_s, self._gathering.since_s + GROUP_S)
@@ -195,6 +230,9 @@ class Pilot:
         return max(0.0, wake_s - now_s)
 
     def _on_ready(self, number: int | None) -> None:
+        if number == RADIO:
+            self._radio.on_ready()
+            return
         if number is not None:
             self._dispatch.on_ready(number)
             return
@@ -205,6 +243,8 @@ class Pilot:
         now_s = time.monotonic()
         if self._recorder.failure is not None:  # what ends from now on is sealed elsewhere
             self._ending.stop(Stop.PREEMPTED, "the spool takes no more records")
+        self._radio.tick(now_s)
+        self._radio.sealed(self._recorder.sealed)
         self._ending.tick(now_s, self._shards.all)
         if now_s >= self._next_grow_s:
             self._next_grow_s = now_s + SLOW_S

@@ -88,6 +88,7 @@ class Slot:
             message = self._channel.receive()
             if message is None:
                 self._leave()
+            self._waiting.note(message)
             self._batch.extend(message.get("tasks", ()))  # a stop came too late for its task
             self._catch_up()
             while self._batch:

@@ -16,10 +16,9 @@ from pilot.isolation.hold import Hold
 from pilot.messages import Channel
 from pilot.slot_log import SlotLog
 from pilot.watching.limits import MIB
-from pilot.watching.watch import Watch
+from pilot.watching.watch import NEVER_S, Watch
 
 TERM_GRACE_S = 5.0
-_NEVER_S = float("inf")
 
 
 class Waiting:
@@ -37,8 +36,13 @@ class Waiting:
         """Share what the slot has. `report` tells what ended before; `leave` ends the slot."""
         self._channel, self._log, self._hold, self._images = channel, log, hold, images
         self._report, self._leave = report, leave
+        self._tell_s = NEVER_S  # how often the pilot hears what a task uses, though nothing changed
         self._poll = select.poll()
         self._poll.register(channel.socket, select.POLLIN)
+
+    def note(self, message: dict[str, Any]) -> None:
+        """Take what a message of the pilot says for this task and those to come."""
+        self._tell_s = message.get("tell_s", self._tell_s)
 
     def reaped(
         self,
@@ -75,7 +79,7 @@ class Waiting:
         task: asides.Plain,
     ) -> None:
         """Wait until the process is dead; stop it where that is due."""
-        time_limit_s, kill_at_s = time.monotonic() + walltime_s, _NEVER_S
+        time_limit_s, kill_at_s = time.monotonic() + walltime_s, NEVER_S
 
         def is_due() -> bool:
             return bool(self._poll.poll(0)) or time.monotonic() >= min(time_limit_s, kill_at_s)
@@ -93,15 +97,15 @@ class Waiting:
             task.tick()
             now_s = time.monotonic()
             is_over = now_s >= time_limit_s
-            if now_s >= watch.next_look_s and kill_at_s == _NEVER_S and not is_over:
+            if now_s >= watch.next_look_s and kill_at_s == NEVER_S and not is_over:
                 self._report()  # this one is not short: nothing should wait behind it
                 log_bytes, ram_bytes = self._log.size(), self._ram_bytes()
                 looked = watch.look(log_bytes, ram_bytes, linux.spared, is_due, still)
                 stop, evidence = _first(stop, evidence, looked)
-                self._tell(watch.news())
+                self._tell(watch.news(self._tell_s))
                 now_s = time.monotonic()
             if now_s >= time_limit_s:
-                time_limit_s = _NEVER_S
+                time_limit_s = NEVER_S
                 limit = (Stop.WALLTIME, f"ran longer than {round(1000 * walltime_s)} ms")
                 stop, evidence = _first(stop, evidence, limit)
             if stop is not Stop.NONE and "stop" not in reply:
@@ -118,6 +122,7 @@ class Waiting:
         if messages is None:
             self._leave()
         for message in messages:
+            self.note(message)
             if message.get("local", local) != local:
                 continue
             task.hear(message, watch)

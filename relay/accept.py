@@ -28,6 +28,7 @@ from bundle.wire.files import copy_file, files_of
 from bundle.wire.manifest import Kind, Manifest
 from bundle.wire.read import OpenBundle, open_bundle, peek_trust
 from relay import (
+    calling_off,
     chains,
     cosign,
     custody,
@@ -280,7 +281,7 @@ def _plan(lease: Lease, accepted_us: int, lifetime_ms: int) -> ShardPlan:
 
 
 def _hear(home: Home, bundle: OpenBundle) -> None:
-    """Take what rides along: trust, receipts, rules, tombstones, the number itself."""
+    """Take what rides along: trust, receipts, rules, what nobody wants any more, the number."""
     manifest = bundle.manifest
     trusting.advance(home, manifest.trust, str(bundle.path))
     resync.note(home.spool, manifest)
@@ -289,6 +290,7 @@ def _hear(home: Home, bundle: OpenBundle) -> None:
     state.hear_central(home.spool, manifest, _heard_us(home, manifest))
     state.note_received(home.spool, manifest.stream, manifest.sequence)
     state.note_withdrawn(home.spool, manifest.stream, manifest.withdrawn)
+    calling_off.hear(home.spool, manifest.called_off)
 
 
 def _heard_us(home: Home, manifest: Manifest) -> int:

@@ -14,6 +14,7 @@ import click
 from bundle.intervals import IntervalSet
 from bundle.media.gaps import numbers
 
+TASKS_SHOWN = 20
 FOLDER = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 EXIT_TRY_AGAIN = 75
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
@@ -323,6 +324,7 @@ def _status_words(about: dict[str, Any]) -> str:
         f"pilot {c['pilot_run']}: {c['state']}, {len(c['shards'])} shards, {c['age_s']} s"
         for c in about["claims"]
     ]
+    lines += _radio_words(about)
     lines += [
         f"pilot {p['batch_id']}: {', '.join(one for one in (p['state'], p['reason']) if one)}, "
         f"{p['age_s']} s"
@@ -348,6 +350,24 @@ def _status_words(about: dict[str, Any]) -> str:
         lines.append(f"{about['parts']} bundles wait in parts for the rest")
     lines += [f"quarantine: {q['file']}: {q['reason']}" for q in about["quarantine"]]
     return "\n".join(lines)
+
+
+def _radio_words(about: dict[str, Any]) -> list[str]:
+    """Return what the running relay hears: how many pilots, and their oldest tasks."""
+    radio, running = about["radio"], about["running"]
+    if radio is None:
+        return []
+    if running is None:
+        return [f"radio {radio['endpoint']} does not answer; said {radio['said_s']} s ago"]
+    lines = [f"radio: {radio['pilots']} pilots heard, {len(running)} tasks run"]
+    lines += [
+        f"task {t['task']}: {t['age_s']:.0f} s, {t['cpu']:.2f} cores, {t['memory_mib']} MiB, "
+        f"on {t['host']}, told {t['told_s']} s ago"
+        for t in running[:TASKS_SHOWN]
+    ]
+    if len(running) > TASKS_SHOWN:
+        lines.append(f"and {len(running) - TASKS_SHOWN} more tasks (--json shows all)")
+    return lines
 
 
 def _size(text: str | None) -> int | None:

@@ -7,7 +7,6 @@ seal itself moves when the result bundle that carries it has its number (`relay.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from relay.errors import SealRefused
 from relay.home import Home
 from relay.listing import names
 from relay.sources import Sources
+from relay.turns import Turns
 from relay.works import Work
 
 _LOG = logging.getLogger(__name__)
@@ -50,10 +50,11 @@ class Collected:
     outputs: tuple[tuple[bytes, int], ...]  # (file digest, size) that travel home, each once
 
 
-def collect(home: Home, live: Iterable[Work], sources: Sources) -> list[Collected]:
+def collect(home: Home, live: list[Work], sources: Sources) -> list[Collected]:
     """Check every waiting seal and return the good ones in order of name."""
     by_lease = {plan.lease: work for work in live for plan in work.plans}
     collected = []
+    turns = Turns(home.spool, live)
     for file in names(home.spool.folder("sealed")):
         path = home.spool.folder("sealed") / file
         name = SealName.parse(file)
@@ -63,18 +64,20 @@ def collect(home: Home, live: Iterable[Work], sources: Sources) -> list[Collecte
             work = by_lease.get(name.shard.lease)
             if work is None:
                 raise SealRefused(where=str(path), reason="its lease is not held here")
-            collected.append(_collect(home, path, name, work, sources))
+            collected.append(_collect(home, path, name, work, sources, turns))
         except FileNotFoundError:
             continue  # another tick moved it
         except BundleRefused as error:
             # The seal is not at fault (say, a key was revoked since): it waits where it is.
             _LOG.warning("seal waits", extra={"seal": file, "reason": error.text()})
         except PulkError as error:
-            _set_aside(home, path, name, by_lease, error)
+            _set_aside(home, path, name, by_lease, error, turns)
     return collected
 
 
-def _collect(home: Home, path: Path, name: SealName, work: Work, sources: Sources) -> Collected:
+def _collect(
+    home: Home, path: Path, name: SealName, work: Work, sources: Sources, turns: Turns
+) -> Collected:
     raw = read_bounded(path, SEAL_LIMITS)
     seal = seals.decode(raw, where=str(path))
     segment = segments.decode(seal.segment)
@@ -90,7 +93,7 @@ def _collect(home: Home, path: Path, name: SealName, work: Work, sources: Source
     if segment.complete:
         works.note_ended(home.spool, work.id, name.shard.lease, complete=True)
     else:
-        offer.offer_again(home, work, name.shard)
+        offer.offer_again(home, work, name.shard, turns)
     return Collected(
         path=path,
         work=work.id,
@@ -144,10 +147,11 @@ def _set_aside(
     name: SealName | None,
     by_lease: dict[LeaseId, Work],
     error: PulkError,
+    turns: Turns,
 ) -> None:
     """Quarantine a bad seal, after its shard has another trace: its next turn."""
     work = by_lease.get(name.shard.lease) if name is not None else None
     if work is not None and name is not None:
-        offer.offer_again(home, work, name.shard)
+        offer.offer_again(home, work, name.shard, turns)
     quarantine.put(home.spool, path, error)
     state.note_refusal(home.spool, path.name, error.code)

@@ -144,13 +144,15 @@ class PilotsSection(_Section):
     """How many pilots at once, and what each is told. `slots` 0: one for each core.
 
     `folder` is what `pulk relay pilot-folder` made, relative to relay.toml; empty: what is
-    installed here. `jitter_s`: each pilot waits so long at most before it starts.
+    installed here. `jitter_s`: each pilot waits so long at most before it starts;
+    `starting_s`: after that, until its first task can start, prologue and imports included.
     """
 
     count: Count = 1
     slots: Count = 0
     idle_s: Seconds = 60.0
     jitter_s: Seconds = 0.0
+    starting_s: Seconds = 60.0
     folder: str = ""
     turns_max: Annotated[int, Field(ge=1, le=9999)] = 100
     command: tuple[str, ...] = ()  # instead of this interpreter's `pulk pilot run`
@@ -193,6 +195,17 @@ class BatchSection(_Section):
     shared_filesystem: bool = True
     shards: Annotated[int, Field(ge=1, le=1000)] = 1
     python: str = "python3"
+
+
+class RadioSection(_Section):
+    """Whether `pulk relay run` is heard by pilots over ZeroMQ (docs/operate-site.md), and where.
+
+    `listen`: "ipc" for pilots on this host; "tcp://ADDRESS:PORT", port `*` for any free one. Empty:
+    it does not listen, and pilots go by the spool alone. `reach`: by which name nodes reach it.
+    """
+
+    listen: Annotated[str, Field(pattern=r"^(|ipc|tcp://\S+:(\*|[0-9]{1,5}))$")] = ""
+    reach: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:_\[\]-]*$")] = ""
 
 
 class CapacitySection(_Section):
@@ -265,7 +278,7 @@ class StagingSection(_Section):
 
 
 class Config(_Section):
-    """The whole file. `tasks`, `staging` and `task_environment` are the pilot's."""
+    """The whole file. `tasks`, `staging`, `task_environment` are the pilot's, `radio` both's."""
 
     site: SiteSection
     central: CentralSection = CentralSection()
@@ -275,6 +288,7 @@ class Config(_Section):
     pilots: PilotsSection = PilotsSection()
     batch: BatchSection = BatchSection()
     capacity: CapacitySection = CapacitySection()
+    radio: RadioSection = RadioSection()
     carry: CarrySection = CarrySection()
     trust: TrustSection = TrustSection()
     tasks: TasksSection = TasksSection()

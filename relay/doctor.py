@@ -7,6 +7,7 @@ from pathlib import Path
 
 from relay import carrying, holding, news, purging, state
 from relay.home import Home, now_us
+from relay.radio import look as radio
 from site_adapters.contract import Finding
 
 SHARED = frozenset(
@@ -34,6 +35,7 @@ def examine(home: Home) -> list[Finding]:
         _news(home),
         _purge(home),
         *home.adapter.examine(),
+        *_radio(home),
         Finding("trust version", str(home.trust().version)),
     ]
 
@@ -44,6 +46,21 @@ def _tasks(home: Home) -> Finding:
     word = holding.known(home.spool)
     remedy = "let nodes allow user namespaces, or run only what you trust; see docs/pilot.md"
     return Finding("tasks are held", holding.in_words(word), remedy if word[:5] == "plain" else "")
+
+
+def _radio(home: Home) -> tuple[Finding, ...]:
+    """Tell whether pilots can hear the running relay, where they are meant to."""
+    if not home.config.radio.listen:
+        return ()
+    live = radio.look(home)
+    if live is None:
+        found = Finding("radio", "not heard", "start `pulk relay run`; pilots go by the spool")
+    elif live.pilots is None:
+        remedy = "see whether `pulk relay run` still lives; pilots go by the spool"
+        found = Finding("radio", f"{live.endpoint} does not answer", remedy)
+    else:
+        found = Finding("radio", f"{live.endpoint}, {len(live.pilots)} pilots heard")
+    return (found,)
 
 
 def _way(home: Home) -> Finding:

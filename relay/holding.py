@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from bundle.spool.layout import Spool
-from relay import claims, state
+from relay import roster, state
+from relay.roster import Roster
 
 ISOLATED = "isolated"
 TRUSTED = "payloads are trusted as the site's account"
 
 
-def note(spool: Spool) -> None:
+def note(spool: Spool, here: Roster | None = None) -> None:
     """Remember what the pilots that are here now say; plain where one of them says so."""
-    read = (claims.read(spool, run) for run in claims.pilot_runs(spool))
-    said = {claim.isolation for claim in read if claim is not None and claim.isolation}
+    here = here or roster.read(spool)
+    said = {claim.isolation for claim in here.claims.values() if claim.isolation}
     if said:
         worst = next((word for word in sorted(said) if word != ISOLATED), ISOLATED)
         if worst != known(spool):

@@ -11,6 +11,7 @@ import threading
 import time
 
 from bundle.errors import PulkError
+from relay.bell import Bell
 from relay.carrier.http import HttpCarrier
 
 QUICK_S = 1.0  # who answers sooner with nothing new does not wait for news
@@ -18,13 +19,13 @@ _LOG = logging.getLogger(__name__)
 
 
 class Listener:
-    """See the module. `news` is set when a tick would find something."""
+    """See the module. The bell rings when a tick would find something."""
 
-    def __init__(self, carrier: HttpCarrier, wait_s: float, rest_s: float) -> None:
+    def __init__(self, carrier: HttpCarrier, wait_s: float, rest_s: float, bell: Bell) -> None:
         """Ask over `carrier`, waiting up to `wait_s` each time; rest after trouble."""
         self._carrier, self._wait_s, self._rest_s = carrier, wait_s, rest_s
         self._stop = threading.Event()
-        self.news = threading.Event()
+        self._bell = bell
 
     def start(self) -> None:
         """Begin. The thread ends with the process: what it waits for is lost without loss."""
@@ -46,7 +47,7 @@ class Listener:
                 self._stop.wait(self._rest_s)
                 continue
             if found != seen:
-                self.news.set()  # the first answer too: something may have come since the last tick
+                self._bell.ring()  # the first answer too: something may have come meanwhile
             elif time.monotonic() - began_s < QUICK_S:
                 self._stop.wait(self._rest_s)
             seen = found

@@ -5,63 +5,69 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from types import FrameType
 
 from bundle.errors import PulkError
+from relay.bell import Bell
 from relay.carrier import opening
 from relay.carrier.address import Scheme, parse
 from relay.home import Home
 from relay.listening import Listener
+from relay.radio.beside import GAP_S, Radio
 from relay.tick import Ticked, tick
 
 _LOG = logging.getLogger(__name__)
 IDLE_TICKS = 2  # in a row, before `--until-idle` believes it
-GAP_S = 1.0  # between two ticks, whatever central says
 
 
 def run(home: Home, interval_s: float, *, until_idle: bool) -> int:
     """Tick until SIGTERM or SIGINT, or until nothing is left; return how many ticks.
 
     What is transient (another tick, a full disk, no network) is tried again at the next tick, which
-    comes sooner where central has news.
+    comes sooner where central has news, or pilots have sealed something.
     """
-    listener = None if until_idle else _listener(home, interval_s)
-    stop = threading.Event()
-    wake = listener.news if listener else threading.Event()
+    stop, bell = threading.Event(), Bell()
+    listener = None if until_idle else _listener(home, interval_s, bell)
 
     def ask_to_stop(number: int, frame: FrameType | None) -> None:
         del number, frame
         stop.set()
-        wake.set()
+        bell.ring()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask_to_stop)
     if listener:
         listener.start()
     ticks = idle = 0
-    while not stop.is_set():
-        ticks += 1
-        wake.clear()
-        done = _tick(home)
-        idle = idle + 1 if done is not None and done.idle else 0
-        if until_idle and idle >= IDLE_TICKS:
-            break
-        stop.wait(min(GAP_S, interval_s))
-        if not stop.is_set():
-            wake.wait(max(0.0, interval_s - GAP_S))
-    if listener:
-        listener.stop()
+    radio = Radio(home, bell)
+    try:
+        radio.begin()
+        while not stop.is_set():
+            ticks += 1
+            bell.hush()
+            began_s = time.monotonic()
+            done = _tick(home)
+            took_s = time.monotonic() - began_s
+            idle = idle + 1 if done is not None and done.idle else 0
+            if until_idle and idle >= IDLE_TICKS:
+                break
+            radio.wait(stop, interval_s, took_s, done.offered if done is not None else 0)
+    finally:
+        radio.close()
+        if listener:
+            listener.stop()
     return ticks
 
 
-def _listener(home: Home, interval_s: float) -> Listener | None:
+def _listener(home: Home, interval_s: float, bell: Bell) -> Listener | None:
     """Return what hears of news; None where nobody is to be asked, or ticks come as soon anyway."""
     central = home.config.central
     if not central.url or parse(central.url).scheme is not Scheme.HTTP:
         return None
     if not central.wait_s or interval_s <= 2 * GAP_S:
         return None
-    return Listener(opening.http(home), central.wait_s, interval_s)
+    return Listener(opening.http(home), central.wait_s, interval_s, bell)
 
 
 def _tick(home: Home) -> Ticked | None:

@@ -7,9 +7,10 @@ import contextlib
 from bundle.ids import BundleId, LeaseId
 from bundle.spool import publish
 from bundle.spool.layout import ShardName
-from relay import state, works
+from relay import calling_off, state, works
 from relay.core import shards
 from relay.home import Home, now_us
+from relay.turns import Turns
 from relay.works import Work
 
 
@@ -22,6 +23,7 @@ def offer(home: Home, live: list[Work]) -> int:
     claimable = home.spool.folder("claimable")
     lying = set(works.shards_in(claimable))
     tombstones = state.read_central(home.spool).tombstones
+    off = calling_off.read(home.spool)
     for work in live:
         waiting = works.waiting(home.spool, work.id)
         leases = {plan.lease for plan in work.plans}
@@ -29,7 +31,8 @@ def offer(home: Home, live: list[Work]) -> int:
         if not idle:
             continue
         ended = works.ended(home.spool, work.id)
-        withdrawn = shards.plan_withdrawals(work.plans, idle, ended, now_us(), tombstones)
+        about = (now_us(), tombstones, off)
+        withdrawn = shards.plan_withdrawals(work.plans, idle, ended, *about)
         for shard in withdrawn:
             _withdraw(home, work.id, shard)
         for shard in shards.plan_offers(work.plans, waiting - set(withdrawn), ended):
@@ -40,19 +43,20 @@ def offer(home: Home, live: list[Work]) -> int:
     return offered
 
 
-def offer_again(home: Home, work: Work, shard: ShardName) -> None:
+def offer_again(home: Home, work: Work, shard: ShardName, turns: Turns) -> None:
     """Let the shard's next turn wait to be offered, unless a later one is known.
 
     A shard that has used up its turns is given up.
     """
     plan = work.plan_of(shard.lease)
-    if plan is None or shard.lease in works.ended(home.spool, work.id).complete:
+    if plan is None or works.is_complete(home.spool, work.id, shard.lease):
         return
-    following = shards.next_turn(shard, works.known_turns(home.spool, work.id))
+    following = turns.following(shard)
     if following is None:
         return
-    if shards.turns_used(shard, works.seals(home.spool, work.id)) < home.config.pilots.turns_max:
+    if turns.used(shard) < home.config.pilots.turns_max:
         works.set_waiting(home.spool, work.id, plan, following)
+        turns.note(following)
     else:
         works.note_ended(home.spool, work.id, shard.lease, complete=False)
 

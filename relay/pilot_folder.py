@@ -26,7 +26,7 @@ MODULES, LIBRARIES = "modules", "lib"
 MODULE, PACKAGE, EXTENSION = 0, 1, 2
 
 NEEDED = ("bundle", "pilot", "msgpack", "zstandard", "cryptography", "_cffi_backend")
-WHERE_INSTALLED = ("zmq",)  # no pilot needs it yet
+WHERE_INSTALLED = ("zmq",)  # without it a pilot hears no relay, and works
 LEFT_OUT = ("zmq.tests", "zstandard._cffi", "zstandard.backend_cffi")
 MARSHAL_OF_ANY = 2  # a version of the format that every Python 3 reads
 

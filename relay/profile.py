@@ -22,6 +22,7 @@ def profile(config: Config, limits: Limits | None = None) -> Profile:
     limits = limits or Limits()
     site = config.site
     gpus = site.gpus
+    walltime_ms = round(site.walltime_hours * HOUR_MS) or limits.walltime_s * 1000
     return Profile(
         nodes=config.pilots.count,
         cpu_milli=round((site.cpus or config.batch.cpus or limits.cpus) * 1000),
@@ -30,7 +31,8 @@ def profile(config: Config, limits: Limits | None = None) -> Profile:
         gpus=_scheduled(limits)
         if gpus is None
         else tuple(Gpu(g.model, g.memory_mib, g.count) for g in gpus),
-        walltime_ms=round(site.walltime_hours * HOUR_MS) or limits.walltime_s * 1000,
+        walltime_ms=walltime_ms,
+        margin_ms=_margin_ms(config) if walltime_ms else 0,
         os=site.os or _os(),
         arch=site.arch or platform.machine(),
         libc=site.libc or " ".join(platform.libc_ver()).strip(),
@@ -42,6 +44,15 @@ def profile(config: Config, limits: Limits | None = None) -> Profile:
         node_hours_max_milli=round(site.node_hours_max * 1000),
         trip_ms=round(site.trip_hours * HOUR_MS),
     )
+
+
+def _margin_ms(config: Config) -> int:
+    """Return what of an allocation passes before a pilot's first task can start, and after.
+
+    Pilots start nothing that could not end before they stop it.
+    """
+    pilots = config.pilots
+    return round(1000 * (pilots.starting_s + pilots.jitter_s + pilots.stop_s))
 
 
 def _software(config: Config) -> tuple[str, ...] | None:

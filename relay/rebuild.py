@@ -23,11 +23,12 @@ from bundle.spool.bounded import read_bounded
 from bundle.spool.layout import SealName, ShardName
 from bundle.wire.manifest import SITES_OWN, Kind, Manifest
 from bundle.wire.read import open_bundle
-from relay import chains, state, stream, works
+from relay import calling_off, chains, state, stream, works
 from relay.core.custody import Place
 from relay.home import Home
 from relay.listing import names
 from relay.stream import Record
+from relay.turns import Turns
 from relay.works import Work
 
 _NAME = re.compile(r"([0-9]{8,19})-([0-9a-f]{64})\.pulk")
@@ -49,10 +50,11 @@ def rebuild(home: Home) -> Rebuilt:
     live = works.live(home.spool)
     numbers, unreadable = _numbers(home, {one.id for one in live})
     heard = ended = offered = 0
+    turns = Turns(home.spool, live)
     for work in live:
         heard += _hear(home, work)
         ended += _end(home, work)
-        offered += _offer(home, work)
+        offered += _offer(home, work, turns)
     stream.current(home.spool)
     return Rebuilt(numbers, heard, ended, offered, tuple(unreadable))
 
@@ -116,6 +118,7 @@ def _hear(home: Home, work: Work) -> bool:
     state.hear_central(home.spool, manifest, heard_us)
     state.note_received(home.spool, manifest.stream, manifest.sequence)
     state.note_withdrawn(home.spool, manifest.stream, manifest.withdrawn)
+    calling_off.hear(home.spool, manifest.called_off)
     return True
 
 
@@ -135,13 +138,12 @@ def _end(home: Home, work: Work) -> int:
     return made
 
 
-def _offer(home: Home, work: Work) -> int:
+def _offer(home: Home, work: Work, turns: Turns) -> int:
     """Let shards wait again of which no trace is left."""
     ended = works.ended(home.spool, work.id).all()
-    traced = {shard.lease for shard in works.known_turns(home.spool, work.id)}
     made = 0
     for plan in work.plans:
-        if plan.lease not in ended and plan.lease not in traced:
+        if plan.lease not in ended and not turns.leaves_trace(plan.lease):
             works.set_waiting(home.spool, work.id, plan, ShardName(plan.lease, 1))
             made += 1
     return made

@@ -28,11 +28,13 @@ from bundle.records.segment import Segment
 from bundle.spool import publish, records
 from bundle.spool.journal import read_journal
 from bundle.spool.layout import SealName, ShardName
-from relay import claims, offer, quarantine, state, works
+from relay import claims, offer, quarantine, roster, state, works
 from relay.core import losses
 from relay.core.losses import Over
 from relay.errors import JournalRefused
 from relay.home import Home
+from relay.roster import Roster
+from relay.turns import Turns
 from relay.works import Work
 from site_adapters import process
 from site_adapters.contract import Ending, PilotState, PilotView
@@ -42,16 +44,20 @@ ENDING = "ending"  # in a dead pilot's folder: how its batch job ended
 FORLORN_S = 3600  # a folder without a claim is left alone so long: a pilot may be starting
 
 
-def salvage(home: Home, live: list[Work], views: Mapping[str, PilotView]) -> int:
+def salvage(
+    home: Home, live: list[Work], views: Mapping[str, PilotView], here: Roster | None = None
+) -> int:
     """Salvage every pilot that is confirmed gone; return how many."""
+    here = here or roster.read(home.spool)
     salvaged = 0
-    for pilot_run in claims.pilot_runs(home.spool):
-        claim = claims.read(home.spool, pilot_run)
-        if claim is None:
-            _drop_forlorn(home, pilot_run)
-        elif _is_gone(home, claim, views):
+    turns = Turns(home.spool, live)
+    for pilot_run in here.forlorn:
+        _drop_forlorn(home, pilot_run)
+    for pilot_run, known in here.claims.items():
+        if _is_gone(home, known, views):
             with contextlib.suppress(FileNotFoundError):  # another tick was first
-                _salvage_pilot(home, live, claim, _over(home, claim, views))
+                claim = claims.read(home.spool, pilot_run) or known
+                _salvage_pilot(home, live, claim, _over(home, claim, views), turns)
                 salvaged += 1
     return salvaged
 
@@ -95,7 +101,7 @@ def _over(home: Home, claim: Claim, views: Mapping[str, PilotView]) -> Over:
     return Over(Ending(value.text("ending")), value.text("job"), value.text("word"))
 
 
-def _salvage_pilot(home: Home, live: list[Work], claim: Claim, over: Over) -> None:
+def _salvage_pilot(home: Home, live: list[Work], claim: Claim, over: Over, turns: Turns) -> None:
     folder = home.spool.claimed(claim.pilot_run)
     by_lease = {plan.lease: work for work in live for plan in work.plans}
     sealed: set[ShardName] = set()
@@ -110,7 +116,7 @@ def _salvage_pilot(home: Home, live: list[Work], claim: Claim, over: Over) -> No
         work = by_lease.get(LeaseId(shard.lease))
         # A seal, ours or the pilot's, brings the next turn when it is collected.
         if work is not None and shard not in sealed and not _has_seal(home, work, claim, shard):
-            offer.offer_again(home, work, shard)
+            offer.offer_again(home, work, shard, turns)
     _LOG.warning("pilot salvaged", extra={"pilot": claim.pilot_run.hex(), "seals": len(sealed)})
     _remove(home, claim.pilot_run)
 

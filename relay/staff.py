@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from bundle.ids import PilotRun
 from bundle.spool.layout import Spool
-from relay import claims, handing, state, works
 from relay import config as configs
+from relay import handing, state, works
 from relay.core.staffing import Staff, plan_starts
 from relay.home import Home, now_us
+from relay.roster import Roster
 from relay.salvage import state_of
 from relay.works import Work
 from site_adapters.contract import Ending, PilotRequest, PilotState, PilotView, SubmitFailed
@@ -33,7 +35,7 @@ class _Memory:
     proven: int = 0
 
 
-def staff(home: Home, views: Mapping[str, PilotView], live: Sequence[Work]) -> int:
+def staff(home: Home, views: Mapping[str, PilotView], live: Sequence[Work], here: Roster) -> int:
     """Start as many pilots as the shards on offer need; none while the site drains.
 
     Returns how many were started.
@@ -47,8 +49,12 @@ def staff(home: Home, views: Mapping[str, PilotView], live: Sequence[Work]) -> i
     memory = _read(home.spool)
     if memory.offers != digest:
         memory = replace(memory, offers=digest, barren_starts=0)
-    busy, idle = _count(home, views)
     batch = home.config.batch
+    is_proven = bool(memory.proven) or batch.adapter == "local" or not batch.canary
+    alive, by_hand = _alive(views, here)
+    if is_proven and len(alive) >= home.config.pilots.count:
+        return 0  # whatever they hold, no more may be started
+    busy, idle = _count(home, alive, by_hand, here)
     if not memory.proven and _is_proof(home, busy, views, live):
         memory = replace(memory, proven=1)
         _write(home.spool, memory)
@@ -59,7 +65,7 @@ def staff(home: Home, views: Mapping[str, PilotView], live: Sequence[Work]) -> i
             idle=idle,
             pilots_max=home.config.pilots.count,
             pilots_each=home.adapter.pilots_each,
-            is_proven=bool(memory.proven) or batch.adapter == "local" or not batch.canary,
+            is_proven=is_proven or bool(memory.proven),
             barren_starts=memory.barren_starts,
             since_start_ms=(now_us() - memory.started_us) // 1000,
         )
@@ -81,7 +87,7 @@ def _changing(home: Home, offers: Sequence[str], live: Sequence[Work]) -> list[s
     """
     if home.config.batch.shared_filesystem:
         return list(offers)
-    seals = {str(one) for work in live for one in works.seals(home.spool, work.id)}
+    seals = set(map(str, works.seals(home.spool, (work.id for work in live))))
     return sorted({offer.partition("-")[0] for offer in offers} | seals)
 
 
@@ -91,16 +97,12 @@ def _is_proof(home: Home, busy: int, views: Mapping[str, PilotView], live: Seque
         return bool(busy)
     if any(view.ending is Ending.COMPLETED for view in views.values()):
         return True
-    return any(one for work in live for one in works.seals(home.spool, work.id))
+    return any(works.seals(home.spool, (work.id for work in live)))
 
 
-def drop_gone(home: Home, views: Mapping[str, PilotView]) -> None:
+def drop_gone(home: Home, views: Mapping[str, PilotView], here: Roster) -> None:
     """Forget ended pilots beyond the newest few, whose logs may still be read."""
-    held = {
-        claim.batch_id
-        for run in claims.pilot_runs(home.spool)
-        if (claim := claims.read(home.spool, run))
-    }
+    held = {claim.batch_id for claim in here.claims.values()}
     gone = [
         view
         for view in views.values()
@@ -110,21 +112,30 @@ def drop_gone(home: Home, views: Mapping[str, PilotView]) -> None:
         home.adapter.forget(view.batch_id)
 
 
-def _count(home: Home, views: Mapping[str, PilotView]) -> tuple[int, int]:
+def _alive(
+    views: Mapping[str, PilotView], here: Roster
+) -> tuple[frozenset[str], tuple[PilotRun, ...]]:
+    """Return the pilots of the adapter that are not gone, and those that it does not know."""
+    alive = frozenset(view.batch_id for view in views.values() if view.state in ALIVE)
+    others = (one for one in here.claims.values() if one.batch_id not in alive)
+    by_hand = (one.pilot_run for one in others if state_of(one, views) in ALIVE)
+    return alive, tuple(by_hand)
+
+
+def _count(
+    home: Home, alive: frozenset[str], by_hand: Iterable[PilotRun], here: Roster
+) -> tuple[int, int]:
     """Return how many pilots hold a shard, and how many wait or run without one."""
-    alive = {view.batch_id for view in views.values() if view.state in ALIVE}
-    busy: set[str] = set()
-    by_hand = 0
-    for run in claims.pilot_runs(home.spool):
-        claim = claims.read(home.spool, run)
-        if claim is None or state_of(claim, views) not in ALIVE:
-            continue
-        holds = any(works.shards_in(home.spool.claimed(run)))
-        if claim.batch_id in alive:
-            busy.update({claim.batch_id} if holds else ())
-        elif not holds:
-            by_hand += 1
-    return len(busy), len(alive - busy) + by_hand
+    busy = {
+        claim.batch_id
+        for run, claim in here.claims.items()
+        if claim.batch_id in alive and _holds(home, run)
+    }
+    return len(busy), len(alive - busy) + sum(not _holds(home, run) for run in by_hand)
+
+
+def _holds(home: Home, run: PilotRun) -> bool:
+    return any(works.shards_in(home.spool.claimed(run)))
 
 
 def _start(home: Home, jobs: int) -> int:

@@ -13,11 +13,11 @@ from bundle.spool.layout import Spool
 from relay import (
     carrying,
     chains,
-    claims,
     custody,
     news,
     purging,
     quarantine,
+    roster,
     state,
     stream,
     works,
@@ -26,6 +26,8 @@ from relay.core import backoff, overdue
 from relay.core.custody import Held, Place
 from relay.home import Home, make_spool, now_us
 from relay.listing import names
+from relay.radio import look as radio
+from relay.radio.look import Live
 from relay.salvage import state_of
 from relay.works import Work
 from site_adapters.contract import PilotView
@@ -55,7 +57,7 @@ def _about(home: Home, views: Mapping[str, PilotView]) -> dict[str, Any]:
     central, chain = state.read_central(spool), chains.read(spool)
     disk = os.statvfs(spool.root)
     held = list(custody.every_held(spool))
-    withdrawn = state.read_withdrawn(spool)
+    withdrawn, live = state.read_withdrawn(spool), radio.look(home)
     return {
         "site": home.site,
         "at_us": now_us(),
@@ -83,6 +85,8 @@ def _about(home: Home, views: Mapping[str, PilotView]) -> dict[str, Any]:
         },
         "pilots": [_pilot(view) for view in views.values()],
         "claims": _claims(home, views),
+        "radio": _radio(live),
+        "running": _running(live),
         "bundles": {place.value: _bundles(held, place) for place in Place},
         "incoming": len(names(spool.folder("in"))),
         "parts": len(names(home.parts)),
@@ -181,23 +185,48 @@ def _pilot(view: PilotView) -> dict[str, Any]:
 
 
 def _claims(home: Home, views: Any) -> list[dict[str, Any]]:
-    rows = []
-    for run in claims.pilot_runs(home.spool):
-        claim = claims.read(home.spool, run)
-        if claim is not None:
-            rows.append(
-                {
-                    "pilot_run": run.hex(),
-                    "batch_id": claim.batch_id,
-                    "state": state_of(claim, views).value,
-                    "host": claim.host,
-                    "age_s": _age_s(claim.started_us),
-                    "offline": claim.offline,
-                    "isolation": claim.isolation,
-                    "shards": [str(s) for s in works.shards_in(home.spool.claimed(run))],
-                }
-            )
-    return rows
+    return [
+        {
+            "pilot_run": run.hex(),
+            "batch_id": claim.batch_id,
+            "state": state_of(claim, views).value,
+            "host": claim.host,
+            "age_s": _age_s(claim.started_us),
+            "offline": claim.offline,
+            "isolation": claim.isolation,
+            "shards": [str(shard) for shard in works.shards_in(home.spool.claimed(run))],
+        }
+        for run, claim in roster.read(home.spool, keep=False).claims.items()
+    ]
+
+
+def _radio(live: Live | None) -> dict[str, Any] | None:
+    """Return whether the running relay answers; None where none is to be heard."""
+    if live is None:
+        return None
+    heard = None if live.pilots is None else len(live.pilots)
+    return {"endpoint": live.endpoint, "said_s": live.said_s, "pilots": heard}
+
+
+def _running(live: Live | None) -> list[dict[str, Any]] | None:
+    """Return the tasks that run now, the oldest first; None where no running relay tells."""
+    if live is None or live.pilots is None:
+        return None
+    rows = [
+        {
+            "task": f"{task.dataset}/{task.job}/{task.step}",
+            "pilot_run": seen.pilot_run.hex(),
+            "host": seen.host,
+            "age_s": round((task.age_ms + seen.state_ms) / 1000, 1),
+            "cpu": task.cpu_milli / 1000,
+            "memory_mib": task.memory_mib,
+            "told_s": round(seen.state_ms / 1000, 1),
+        }
+        for seen, now in live.pilots
+        if now is not None
+        for task in now.tasks
+    ]
+    return sorted(rows, key=lambda row: -float(str(row["age_s"])))
 
 
 def _bundles(held: list[Held], place: Place) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from relay import (
     resync,
     retire,
     returns,
+    roster,
     status,
     stream,
     works,
@@ -36,6 +37,7 @@ from relay.core.shards import is_over
 from relay.home import Home, make_spool
 from relay.report import report
 from relay.results import publish_results
+from relay.roster import Roster
 from relay.salvage import salvage
 from relay.sources import Sources
 from relay.staff import drop_gone, staff
@@ -82,9 +84,10 @@ def tick(home: Home, carrier: Carrier | None = None, *, at_once: bool = False) -
     with lock.held(home):
         stream.recover(home.spool)
         views = returns.bring(home, home.adapter.survey())
+        here = roster.read(home.spool)  # after the survey: who is gone by it had come before
         live = works.live(home.spool)
         resync.resync(home)
-        collected, salvaged, results = gather(home, live, views)
+        collected, salvaged, results = gather(home, live, views, here)
         offered = offer.offer(home, live)
         report(home, live, views, force=False)
         carrier = carrier or carrier_of(home)
@@ -94,10 +97,10 @@ def tick(home: Home, carrier: Carrier | None = None, *, at_once: bool = False) -
             custody.tend(home, None)  # the receipts that just came
             live = works.live(home.spool)
             offered += offer.offer(home, live)
-        holding.note(home.spool)
-        started = staff(home, views, live)
+        holding.note(home.spool, here)
+        started = staff(home, views, live, here)
         retired = retire.retire(home, live)
-        _tidy(home, views)
+        _tidy(home, views, here)
         status.note_tick(home.spool)
         page.write(home, None if started else views)
         return Ticked(
@@ -118,7 +121,7 @@ def tick(home: Home, carrier: Carrier | None = None, *, at_once: bool = False) -
 
 
 def gather(
-    home: Home, live: list[Work], views: Mapping[str, PilotView]
+    home: Home, live: list[Work], views: Mapping[str, PilotView], here: Roster | None = None
 ) -> tuple[int, int, list[Record]]:
     """Collect seals, salvage dead pilots, pack result bundles.
 
@@ -127,15 +130,15 @@ def gather(
     emergency.bring(home)
     with Sources(home.spool, home.trust(), home.site) as sources:
         found: dict[str, Collected] = {one.path.name: one for one in collect(home, live, sources)}
-        salvaged = salvage(home, live, views)
+        salvaged = salvage(home, live, views, here)
         if salvaged:  # the seals that salvage made
             found = {one.path.name: one for one in collect(home, live, sources)} | found
         results = publish_results(home, list(found.values()), sources) if found else []
     return len(found), salvaged, results
 
 
-def _tidy(home: Home, views: Mapping[str, PilotView]) -> None:
-    drop_gone(home, views)
+def _tidy(home: Home, views: Mapping[str, PilotView], here: Roster) -> None:
+    drop_gone(home, views, here)
     retire.sweep(home)
 
 

@@ -110,6 +110,11 @@ def ended(spool: Spool, bundle: BundleId) -> Ended:
     return Ended(frozenset(complete), frozenset(up))
 
 
+def is_complete(spool: Spool, bundle: BundleId, lease: LeaseId) -> bool:
+    """Return whether nothing of a lease is left to do."""
+    return (spool.work(bundle) / "ended" / f"{lease.hex()}.complete").exists()
+
+
 def note_ended(spool: Spool, bundle: BundleId, lease: LeaseId, *, complete: bool) -> None:
     """Remember durably that nothing of a lease is left to do, or that it was given up."""
     how = "complete" if complete else "up"
@@ -151,21 +156,9 @@ def shards_in(folder: Path) -> Iterator[ShardName]:
             yield shard
 
 
-def known_turns(spool: Spool, bundle: BundleId) -> set[ShardName]:
-    """Return every shard name of which a trace is left, in the order in which files move.
-
-    A file that moves while this looks is met once at least, for it only moves onwards.
-    """
-    found = set(waiting(spool, bundle)) | set(shards_in(spool.folder("claimable")))
-    for pilot in names(spool.folder("claimed")):
-        found.update(shards_in(spool.folder("claimed") / pilot))
-    found.update(seal.shard for seal in seals(spool, bundle))
-    return found
-
-
-def seals(spool: Spool, bundle: BundleId) -> Iterator[SealName]:
-    """Yield the names of all seals that wait, then of those of this work bundle that travel."""
-    for folder in (spool.folder("sealed"), spool.kept_seals(bundle)):
+def seals(spool: Spool, bundles: Iterable[BundleId]) -> Iterator[SealName]:
+    """Yield the names of all seals that wait, then of those of these work bundles that travel."""
+    for folder in (spool.folder("sealed"), *map(spool.kept_seals, bundles)):
         for name in names(folder):
             if (seal := SealName.parse(name)) is not None:
                 yield seal

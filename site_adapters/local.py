@@ -142,9 +142,13 @@ class LocalAdapter:
 
     def forget(self, batch_id: str) -> None:
         """Drop the folder of an ABSENT pilot."""
-        view = self.survey().get(batch_id)
-        if view is not None and view.state is PilotState.ABSENT:
-            shutil.rmtree(self._folder / view.name, ignore_errors=True)
+        one = self._find(batch_id)
+        here = (platform.node(), process.boot_id())
+        if one is None:
+            return
+        state = _state(one, here, self._folder / one.name / "process")
+        if state is PilotState.ABSENT:
+            shutil.rmtree(self._folder / one.name, ignore_errors=True)
 
     def limits(self) -> Limits | None:
         """Nobody limits processes."""

@@ -167,6 +167,8 @@ def _more(found: Facts) -> Iterable[tuple[str, str]]:
         yield "received", f"stream {stream}: {runs(IntervalSet.from_wire(numbers))}"
     if found["tombstones"]:
         yield "tombstones", ", ".join(found["tombstones"][:ROWS_SHOWN])
+    if found["called_off"]:
+        yield "called off", f"{len(found['called_off']):,} leases"
     if found["trust_bytes"]:
         versions = ", ".join(map(str, found["trust_versions"])) or "none that can be read"
         yield "brings trust", versions

@@ -126,6 +126,7 @@ class Dataset:
     files: tuple[tuple[str, bytes], ...] = ()
     account: Account = field(default_factory=Account)
     learning: Learning = learnings.DEFAULT
+    open: bool = False  # for more jobs: what needs all of them waits
 
     def tasks_of(self, step: int) -> int:
         """Return how many tasks a step has."""
@@ -170,6 +171,7 @@ def to_wire(dataset: Dataset) -> dict[str, Any]:
     changed = learnings.to_wire(dataset.learning)
     return (
         ({"learning": changed} if changed else {})
+        | ({"open": True} if dataset.open else {})
         | {
             "schema": SCHEMA,
             "name": dataset.name,
@@ -232,6 +234,7 @@ def from_wire(value: Any) -> Dataset:
         files=tuple((name, files.bytes(name)) for name in files.value),
         account=asks.account_from_wire(reader),
         learning=_learning(reader),
+        open=_only_true(reader, "open"),
     )
 
 
@@ -259,18 +262,18 @@ def _step_from_wire(reader: shape.Reader) -> Step:
         failures_max=reader.count("failures_max"),
         requires=asks.requires_from_wire(reader),
         retry=_retry(reader),
-        deterministic=_deterministic(reader),
+        deterministic=_only_true(reader, "deterministic"),
         checkpoint=abilities.checkpoint_from_wire(reader),
         elastic=abilities.elastic_from_wire(reader),
         container=containers.from_wire(reader),
     )
 
 
-def _deterministic(reader: shape.Reader) -> bool:
-    if not reader.has("deterministic"):
+def _only_true(reader: shape.Reader, name: str) -> bool:
+    if not reader.has(name):
         return False
-    if not reader.flag("deterministic"):  # it is not written then, so that equal means equal bytes
-        where = f"{reader.where}.deterministic"
+    if not reader.flag(name):  # it is not written then, so that equal means equal bytes
+        where = f"{reader.where}.{name}"
         raise shape.WrongShape(where=where, expected="true, or nothing", found="false")
     return True
 

@@ -60,7 +60,7 @@ def _files(dataset: Dataset, step: Step) -> list[list[Any]]:
 
 
 def _depends_on_jobs(dataset: Dataset, step: Step) -> bool:
-    """A fan-in reads every job; a step per job only where it mentions how many there are."""
-    if step.per is Per.DATASET:
+    """A fan-in reads every job; any other step only where it mentions how many there are."""
+    if step.per is Per.DATASET and any(dataset.steps[one].per is Per.JOB for one in step.needs):
         return True
     return any("jobs" in macros.names_in(text, dataset) for _, text in macros.texts(step))

@@ -100,6 +100,8 @@ def _says(manifest: Manifest) -> Iterator[str]:
             yield f"tell that central's {numbered('bundle', numbers)}{stream} arrived"
     if manifest.tombstones:
         yield f"declare {counted(len(manifest.tombstones), 'dataset')} gone"
+    if manifest.called_off:
+        yield f"call off {counted(len(manifest.called_off), 'lease')}"
     if manifest.trust:
         yield f"bring {_trust(manifest)}"
 

@@ -147,6 +147,7 @@ def manifest_facts(manifest: Manifest) -> Facts:
             "maximum": asdict(manifest.rules.maximum),
         },
         "tombstones": list(manifest.tombstones),
+        "called_off": [lease.hex() for lease in manifest.called_off],
         "trust_bytes": len(manifest.trust),
         "trust_versions": _trust_versions(manifest.trust),
         "unknown": [name for name, _ in manifest.unknown],

@@ -30,7 +30,7 @@ Named = tuple[str, tuple[Any, ...]]  # a table's name, and one row in the order 
 
 
 def manifest_rows(number: int, manifest: Manifest) -> Iterator[Named]:
-    """Yield the rows of receipts, received and tombstones."""
+    """Yield the rows of receipts, received, tombstones and leases called off."""
     for one in manifest.receipts:
         stream = one.stream.hex()
         for state, numbers in (("merged", one.merged), ("safe", one.safe), ("parked", one.parked)):
@@ -43,6 +43,8 @@ def manifest_rows(number: int, manifest: Manifest) -> Iterator[Named]:
             yield "received", (number, stream_id.hex(), first, past - 1)
     for dataset in manifest.tombstones:
         yield "tombstones", (number, dataset)
+    for lease in manifest.called_off:
+        yield "called_off", (number, lease.hex())
 
 
 def chunk_rows(number: int, kind: str, name: str, raw: bytes) -> Iterator[Named]:

@@ -27,7 +27,8 @@ class Gpu:
 class Profile:
     """The largest of a site's nodes, and the site's own rules.
 
-    `walltime_ms`: the longest allocation. `network`: what tasks may reach, "none", "site" or "any".
+    `walltime_ms`: the longest allocation; `margin_ms` of it go to a pilot's start and end.
+    `network`: what tasks may reach, "none", "site" or "any".
     `allow`, `deny`: users, groups or dataset ids that the site runs for, or does not.
     `tasks_max`, `node_hours_max_milli`: how much may be promised to the site at once.
     `trip_ms`: how long a bundle takes there and its answer back. `queue_wait_ms`: of a batch job.
@@ -50,12 +51,18 @@ class Profile:
     node_hours_max_milli: int = 0
     trip_ms: int = 0
     queue_wait_ms: int = 0
+    margin_ms: int = 0
+
+    @property
+    def task_ms(self) -> int:
+        """The longest walltime that a task may ask for; 0 where no allocation's is known."""
+        return max(1, self.walltime_ms - self.margin_ms) if self.walltime_ms else 0
 
 
 UNKNOWN = Profile()
 _COUNTS = (
-    "nodes", "cpu_milli", "memory_mib", "disk_bytes", "walltime_ms", "tasks_max",
-    "node_hours_max_milli", "trip_ms", "queue_wait_ms",
+    "nodes", "cpu_milli", "memory_mib", "disk_bytes", "walltime_ms", "margin_ms",
+    "tasks_max", "node_hours_max_milli", "trip_ms", "queue_wait_ms",
 )  # fmt: skip
 _TEXTS = ("os", "arch", "libc", "network")
 

@@ -50,6 +50,7 @@ class Claim:
     offline: str
     isolation: str = ""  # as in a segment's Host; left out where empty
     retired: str = ""  # why its node was found broken; left out where empty
+    radio_key: bytes = b""  # CURVE's public key, by which the relay knows it; left out where empty
 
 
 def encode(seal: Seal) -> bytes:
@@ -73,7 +74,7 @@ def decode(raw: bytes, *, where: str) -> Seal:
 def encode_claim(claim: Claim) -> bytes:
     """Return the bytes of a claim file."""
     row = {name: getattr(claim, name) for name in Claim.__slots__}
-    for name in ("isolation", "retired"):
+    for name in ("isolation", "retired", "radio_key"):
         if not row[name]:
             del row[name]
     return canonical.encode(row)
@@ -95,6 +96,7 @@ def decode_claim(raw: bytes, *, where: str) -> Claim:
         offline=value.text("offline"),
         isolation=value.text("isolation") if value.has("isolation") else "",
         retired=value.text("retired") if value.has("retired") else "",
+        radio_key=value.bytes("radio_key", 32) if value.has("radio_key") else b"",
     )
 
 

@@ -96,6 +96,16 @@ class Spool:
         """Ids of deleted datasets, a line each: pilots stop what runs of them."""
         return self.root / "tombstones"
 
+    @property
+    def called_off(self) -> Path:
+        """Leases whose tasks were all cancelled, in hex, a line each: pilots stop what runs."""
+        return self.root / "called-off"
+
+    @property
+    def radio(self) -> Path:
+        """Where the site's relay is heard, signed; it is there while `pulk relay run` listens."""
+        return self.root / "radio"
+
     def work(self, bundle: BundleId) -> Path:
         """The folder of one accepted work bundle."""
         return self.root / "work" / bundle

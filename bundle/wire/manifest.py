@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from bundle import canonical, shape
 from bundle.errors import PulkError
-from bundle.ids import BundleId, DatasetId, Epoch, StreamId, parse_dataset_id
+from bundle.ids import BundleId, DatasetId, Epoch, LeaseId, StreamId, parse_dataset_id
 from bundle.intervals import IntervalSet
 from bundle.limits import CHUNKS_MAX, MANIFEST_LIMITS
 from bundle.records import receipt
@@ -80,6 +80,7 @@ class ManifestDraft:
     trust: bytes = b""
     received: tuple[tuple[StreamId, IntervalSet], ...] = ()
     withdrawn: IntervalSet = _NONE  # numbers of this stream that need not arrive any more
+    called_off: tuple[LeaseId, ...] = ()  # of the audience; nobody wants their results any more
     unknown: tuple[tuple[str, Any], ...] = ()  # fields of later versions, sorted by name
     format: int = FORMAT
     reader_min: int = READER_MIN
@@ -139,6 +140,7 @@ def _to_wire(m: Manifest) -> dict[str, Any]:
         "trust": m.trust,
         "received": [[stream, numbers.to_wire()] for stream, numbers in m.received],
         "withdrawn": m.withdrawn.to_wire(),
+        "called_off": list(m.called_off),
     }
     value |= {name: one for name, one in sparse.items() if one}
     return dict(m.unknown) | value
@@ -170,7 +172,7 @@ _REQUIRED = (
 _SPARSE = (
     "previous", "epoch", "commit", "audience", "lifetime_ms", "certificate", "segments",
     "introduces", "refers", "receipts", "rules", "tombstones", "trust", "received",
-    "withdrawn",
+    "withdrawn", "called_off",
 )  # fmt: skip
 _FORBIDDEN = frozenset({"alg", "algorithm", "suite"})  # one suite a version: nothing to downgrade
 
@@ -192,14 +194,15 @@ def _manifest(value: shape.Reader) -> Manifest:
         lifetime_ms=entries.number(value, "lifetime_ms") if value.has("lifetime_ms") else 0,
         certificate=value.bytes("certificate") if value.has("certificate") else b"",
         segments=_rows(value, "segments", entries.segment_from_wire),
-        introduces=_digests(value, "introduces"),
-        refers=_digests(value, "refers"),
+        introduces=_ids(value, "introduces", 32),
+        refers=_ids(value, "refers", 32),
         receipts=_rows(value, "receipts", receipt.from_wire),
         rules=entries.rules_from_wire(value.reader("rules")) if value.has("rules") else None,
         tombstones=_tombstones(value),
         trust=value.bytes("trust") if value.has("trust") else b"",
         received=_rows(value, "received", _received),
         withdrawn=receipt.intervals(value, "withdrawn") if value.has("withdrawn") else _NONE,
+        called_off=tuple(LeaseId(one) for one in _ids(value, "called_off", 16)),
         unknown=tuple(
             (name, value.value[name]) for name in value.value if name not in _REQUIRED + _SPARSE
         ),
@@ -244,9 +247,9 @@ def _rows(value: shape.Reader, name: str, read: Callable[[shape.Reader], T]) -> 
     return tuple(read(row) for row in value.readers(name)) if value.has(name) else ()
 
 
-def _digests(value: shape.Reader, name: str) -> tuple[bytes, ...]:
+def _ids(value: shape.Reader, name: str, size: int) -> tuple[bytes, ...]:
     rows = shape.Reader(value.rows(name) if value.has(name) else [], f"manifest.{name}")
-    return tuple(rows.bytes(place, 32) for place in range(len(rows.value)))
+    return tuple(rows.bytes(place, size) for place in range(len(rows.value)))
 
 
 def _tombstones(value: shape.Reader) -> tuple[DatasetId, ...]:

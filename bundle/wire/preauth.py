@@ -12,6 +12,7 @@ REQUEST_TYPE = "pulk/request/1"
 DATASET_TYPE = "pulk/dataset/1"
 PASS_TYPE = "pulk/pass/1"  # noqa: S105  a payload type
 HEAD_TYPE = "pulk/head/1"
+RADIO_TYPE = "pulk/radio/1"
 
 
 def bundle_type(kind: str) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from central.cli import shown, shown_tasks
+from central.cli import controls, shown, shown_tasks, sizes
 from central.cli.asking import asking, client_of, full_id, rows, show_answer, step_no
 from central.cli.export import export
 from central.cli.notify import of_dataset as notify
@@ -21,16 +22,7 @@ from central.cli.tasks import jobs, tasks
 if TYPE_CHECKING:
     from central.submission import Given
 
-JOBS_SYNTAX = "Jobs, for example 0-99,120."
 VISIBILITIES = ("private", "group", "public")
-CONTROLS = {
-    "suspend": "Hand out no more of it.",
-    "resume": "Undo suspend.",
-    "cancel": "Stop it: what has not ended will not count.",
-    "uncancel": "Undo cancel.",
-    "reset": "Run it again, with everything that was computed from it.",
-    "adopt": "Undo reset where a result is there already: older ones of the same spec count again.",
-}
 
 
 @click.group()
@@ -75,6 +67,8 @@ def check(file: Path, as_json: bool) -> None:
     help="Write a submission bundle, named *.pulk, for a courier, instead of asking central.",
 )
 @click.option("--key", type=click.Path(path_type=Path), help="With --bundle: your user key.")
+@click.option("--suspended", is_flag=True, help="Hand out nothing of it before it is resumed.")
+@click.option("--open", "is_open", is_flag=True, help="More jobs may come: see `close`.")
 @asking(required=False)
 def submit(
     *,
@@ -82,6 +76,8 @@ def submit(
     cosignatures: tuple[Path, ...],
     bundle: Path | None,
     key: Path | None,
+    suspended: bool,
+    is_open: bool,
     central: str | None,
     token_file: Path | None,
     as_json: bool,
@@ -91,26 +87,32 @@ def submit(
     from central.cli import signing
 
     dataset = _document(file)
+    dataset = replace(dataset, open=True) if is_open else dataset
     given = signing.given(spec.encode(dataset), cosignatures)
     if bundle is not None:
         if key is None or bundle.suffix != ".pulk":
             raise click.UsageError("--bundle FILE.pulk goes with --key USER.key")
+        if suspended:
+            raise click.UsageError("--suspended is a word to central: it does not go with --bundle")
         about = signing.write_bundle(given, bundle, key) | {"tasks": dataset.tasks()}
         show_answer(about, as_json, f"{bundle}: {about['bytes']} bytes; carry it to central")
     elif central is None or token_file is None or key is not None:
         words = "--central and --token-file (or PULK_CENTRAL and PULK_TOKEN_FILE)"
         raise click.UsageError(f"give {words}, or --bundle and --key")
     else:
-        _submit(given, central, token_file, as_json=as_json)
+        _submit(given, central, token_file, suspended=suspended, as_json=as_json)
 
 
-def _submit(given: Given, central: str, token_file: Path, *, as_json: bool) -> None:
+def _submit(
+    given: Given, central: str, token_file: Path, *, suspended: bool, as_json: bool
+) -> None:
     from central.cli.sent import Sent
 
     client = client_of(central, token_file)
     digest = hashlib.sha256(given.raw + given.cosignature).hexdigest()
-    sent, request = Sent.in_home(), f"{central} submit {digest}"
-    answer = client.submit(given.raw, sent.key_for(request), given.cosignature)
+    sent, request = Sent.in_home(), f"{central} submit{' suspended' * suspended} {digest}"
+    key = sent.key_for(request)
+    answer = client.submit(given.raw, key, given.cosignature, suspended=suspended)
     sent.answered(request)
     show_answer(answer, as_json, f"{answer['id']}: {answer['tasks']} tasks")
 
@@ -294,57 +296,9 @@ def attempts(
     show_answer(answer, as_json, "" if as_json else shown_tasks.attempts(rows(answer, "attempts")))
 
 
-def _control(name: str, words: str) -> None:
-    """Add the command of one control to the group."""
-
-    @group.command(name, help=words)
-    @click.argument("dataset_id")
-    @click.option("--jobs", default=None, help=JOBS_SYNTAX)
-    @click.option("--step", "steps", multiple=True, help="Name or index of a step; repeatable.")
-    @_central
-    def command(
-        *,
-        dataset_id: str,
-        jobs: str | None,
-        steps: tuple[str, ...],
-        central: str,
-        token_file: Path,
-        as_json: bool,
-    ) -> None:
-        from central.cli.sent import Sent
-
-        client = client_of(central, token_file)
-        full = full_id(client, dataset_id)
-        runs = None if jobs is None else job_runs(jobs)
-        numbers = [step_no(client, full, one) for one in steps]
-        body = {"control": name, "jobs": runs, "steps": numbers or None}
-        sent, request = Sent.in_home(), f"{central} {full} {json.dumps(body)}"
-        answer = client.post(f"/datasets/{full}/controls", body, sent.key_for(request))
-        sent.answered(request)
-        show_answer(answer, as_json, f"{name}: {full}")
-
-
-for _name, _words in CONTROLS.items():
-    _control(_name, _words)
-group.add_command(export)
-group.add_command(outputs)
-group.add_command(tasks)
-group.add_command(jobs)
-group.add_command(notify)
-
-
-def job_runs(text: str) -> list[list[int]]:
-    """Read `0-99,120` as [[first, count], ...]. Raises click.BadParameter."""
-    runs: list[list[int]] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise click.BadParameter(f"{part!r} is neither a job nor first-last")
-        count = int(last) - int(first) + 1 if dash else 1
-        if count < 1:
-            raise click.BadParameter(f"{part!r} ends before it begins")
-        runs.append([int(first), count])
-    return runs
+_OTHERS = (export, outputs, tasks, jobs, notify)
+for _command in (*controls.commands(), *sizes.commands(), *_OTHERS):
+    group.add_command(_command)
 
 
 def _document(file: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from central.core import verdict as verdicts
@@ -50,8 +51,16 @@ class Changes:
     contradicted: list[AttemptFact] = field(default_factory=list)  # a key with two contents
 
 
+def is_unbalanced(counts: Mapping[Verdict, int], tasks: int) -> bool:
+    """Return whether the buckets of a step can't be right (invariant I1).
+
+    What is removed is beside its tasks: a truncated dataset has begun more than it has.
+    """
+    return min(counts.values()) < 0 or sum(counts.values()) - counts.get(Verdict.REMOVED, 0) > tasks
+
+
 def implied_row(dag: Dag, controls: Controls, place: Place) -> TaskRow:
     """Return what the config implies for a task that nothing has happened to."""
-    whole = controls.whole
-    facts = TaskFacts(b"", 1, None, parents_done=not dag.needs[place[0]], standing=whole)
-    return TaskRow(*place, whole.generation, verdicts.verdict(facts, 0).verdict, b"", 0, 0)
+    standing = controls.implied(place)
+    facts = TaskFacts(b"", 1, None, parents_done=not dag.needs[place[0]], standing=standing)
+    return TaskRow(*place, standing.generation, verdicts.verdict(facts, 0).verdict, b"", 0, 0)

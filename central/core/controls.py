@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bundle.ids import Epoch
+from bundle.ids import JOB_MAX, Epoch
 from bundle.intervals import IntervalSet
 from central.core import state_byte
 from central.core.dag import Dag
@@ -71,8 +71,14 @@ NOTHING = Standing()
 class Controls:
     """All controls of a dataset; the newest (epoch, commit) of a pair is in force."""
 
-    def __init__(self, controls: Iterable[Control] = ()) -> None:
-        """Join controls, in any order, repeats allowed."""
+    def __init__(self, controls: Iterable[Control] = (), jobs: int | None = None) -> None:
+        """Join controls, in any order, repeats allowed.
+
+        Args:
+            controls: all of a dataset.
+            jobs: how many jobs it has now; what was begun of others is removed. None: no bound.
+        """
+        self._jobs = JOB_MAX + 1 if jobs is None else jobs
         unique = {(one.epoch, one.commit, one.word, one.regions): one for one in controls}
         self.all: tuple[Control, ...] = tuple(
             sorted(unique.values(), key=lambda one: (one.epoch, one.commit, one.word))
@@ -91,11 +97,12 @@ class Controls:
         """Return what is in force for many jobs of a step, ascending."""
         count, whole = len(jobs), self._whole
         if not self.is_partial:
-            return Standings(
+            found = Standings(
                 np.full(count, whole.generation, np.int64),
                 np.full(count, whole.since, np.int64),
                 np.full(count, whole.flags(), np.uint8),
             )
+            return self._bounded(found, jobs)
         generation, since = np.zeros(count, np.int64), np.zeros(count, np.int64)
         flags = np.zeros(count, np.uint8)
         for place, control in enumerate(self.all):
@@ -116,7 +123,13 @@ class Controls:
                     flags[covered] &= 255 - state_byte.CANCELLED_FLAG
                 case ControlWord.TOMBSTONE:
                     flags[covered] |= state_byte.REMOVED_FLAG
-        return Standings(generation, since, flags)
+        return self._bounded(Standings(generation, since, flags), jobs)
+
+    def _bounded(self, found: Standings, jobs: Jobs) -> Standings:
+        """Have jobs removed that the dataset has no more: it was truncated."""
+        if len(jobs) and jobs[-1] >= self._jobs:
+            found.flags[np.searchsorted(jobs, self._jobs) :] |= state_byte.REMOVED_FLAG
+        return found
 
     def _covered(self, place: int, step: int, jobs: Jobs) -> slice | state_byte.Mask:
         """Return which jobs of a step a control is about."""
@@ -131,15 +144,23 @@ class Controls:
         first, past = known
         if not len(first):
             return np.zeros(len(jobs), np.bool_)
+        if len(first) == 1:
+            low, high = np.searchsorted(jobs, (first[0], past[0]))
+            return slice(int(low), int(high))
         at = np.searchsorted(first, jobs, side="right") - 1
         inside: state_byte.Mask = (at >= 0) & (jobs < past[np.maximum(at, 0)])
         return inside
 
     def standing(self, place: Place) -> Standing:
         """Return what is in force for a task."""
-        if not self.is_partial:
-            return self._whole
-        return _standing([one for one in self.all if one.covers(place)])
+        found = self._whole
+        if self.is_partial:
+            found = _standing([one for one in self.all if one.covers(place)])
+        return replace(found, removed=True) if place[1] >= self._jobs else found
+
+    def implied(self, place: Place) -> Standing:
+        """Return what is in force for a task as long as no control names it."""
+        return replace(self._whole, removed=True) if place[1] >= self._jobs else self._whole
 
     @property
     def whole(self) -> Standing:
@@ -180,6 +201,13 @@ def make_region(
             region[step] = wanted
         elif steps is not None:
             region[step] = _ONE
+    return spelled(dag, region, cascades=cascades)
+
+
+def spelled(
+    dag: Dag, region: dict[int, IntervalSet], *, cascades: bool
+) -> tuple[tuple[int, IntervalSet], ...]:
+    """Return jobs by step in the form that a control has; `cascades`: with all descendants."""
     if cascades:
         _cascade(dag, region)
     return tuple((step, region[step]) for step in sorted(region) if region[step].spans)

@@ -73,6 +73,10 @@ class Dag:
         """Return whether a step needs every job of a parent."""
         return self.whole[step] and not self.whole[parent]
 
+    def waits_for_jobs(self, step: int) -> bool:
+        """Return whether a step needs every job of a dataset that is open for more of them."""
+        return self.dataset.open and any(self.is_fan_in(step, one) for one in self.needs[step])
+
     def parents(self, place: Place) -> Iterator[Place]:
         """Yield the tasks that a task needs, but for those of a fan-in over jobs."""
         step, job = place

@@ -1,10 +1,13 @@
 """What an edit of a dataset's document may change, and which steps' results it makes stale.
 
-Jobs, steps and needs are what tasks are named by: those stay. Whatever determines no output
-(requests, requirements, priorities, caps of retry) is changed without any result being lost.
+Steps and needs are what tasks are named by: those stay. So does the number of jobs, unless it is
+what is asked for. Whatever determines no output (requests, requirements, priorities, caps of retry)
+is changed without any result being lost.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 from bundle.dataset.spec import Dataset
 from bundle.intervals import IntervalSet
@@ -18,7 +21,7 @@ SPANS_MAX = 1000  # of jobs that one reset names; beyond it the gaps between the
 def difference(before: Dataset, after: Dataset) -> str:
     """Return why a document can't take another one's place, or nothing."""
     if before.jobs != after.jobs:
-        return f"it has {after.jobs} jobs instead of {before.jobs}"
+        return f"it has {after.jobs} jobs instead of {before.jobs}; extend or truncate it instead"
     if len(before.steps) != len(after.steps):
         return f"it has {len(after.steps)} steps instead of {len(before.steps)}"
     for number, (old, new) in enumerate(zip(before.steps, after.steps, strict=True)):
@@ -33,6 +36,28 @@ def difference(before: Dataset, after: Dataset) -> str:
             ]
             return f"its step {new.name!r} needs {names[0]} instead of {names[1]}"
     return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many jobs a dataset is to have: so many, or so many more; None leaves what there is.
+
+    `open`: whether more may come, so that what needs all of them waits.
+    """
+
+    jobs: int | None = None
+    more: int | None = None
+    open: bool | None = None
+
+
+def resized(before: Dataset, size: Size) -> Dataset:
+    """Return a document with another number of jobs, open or closed."""
+    jobs = before.jobs if size.jobs is None else size.jobs
+    return replace(
+        before,
+        jobs=jobs + (size.more or 0),
+        open=before.open if size.open is None else size.open,
+    )
 
 
 def changed_steps(before: Dag, now: Dag) -> frozenset[int]:
@@ -67,7 +92,11 @@ def controls_of(
     jobs = touched
     if len(jobs.spans) > SPANS_MAX:
         jobs = IntervalSet(((jobs.spans[0][0], jobs.spans[-1][1]),))
-    regions = make_region(now, changed_steps(before, now), jobs)
+    regions = tuple(
+        (step, its if now.whole[step] else its & jobs)
+        for step, its in make_region(now, changed_steps(before, now), jobs)
+        if now.whole[step] or (its & jobs).spans
+    )
     if not regions:
         return (control,)
     reset = Control(ControlWord.RESET, regions, control.epoch, control.commit)

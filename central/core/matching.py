@@ -106,11 +106,14 @@ def _disk(needs: Needs, profile: Profile) -> Obstacle | None:
 
 
 def _walltime(needs: Needs, profile: Profile) -> Obstacle | None:
-    if not 0 < profile.walltime_ms < needs.request.walltime_ms:
+    if not 0 < profile.task_ms < needs.request.walltime_ms:
         return None
     asked, has = duration(needs.request.walltime_ms), duration(profile.walltime_ms)
     text = f"it asks for {asked}; an allocation here lasts {has} at most"
-    remedy = f"lower `request.walltime` of the step below {has}, or run it elsewhere"
+    if profile.margin_ms:
+        text += f", of which {duration(profile.margin_ms)} go to a pilot's start and end"
+    least = f"{profile.task_ms // 1000} s"
+    remedy = f"lower `request.walltime` of the step to {least} or less, or run it elsewhere"
     return Obstacle(Code.WALLTIME, text, asked, has, remedy)
 
 

@@ -12,7 +12,7 @@ from heapq import heappop, heappush
 from bundle.digest import digest
 from bundle.ids import DatasetId, Epoch
 from central.core import verdict as verdicts
-from central.core.changes import Changes, UsageSum, implied_row
+from central.core.changes import Changes, UsageSum, implied_row, is_unbalanced
 from central.core.controls import Controls, Standing
 from central.core.dag import Dag
 from central.core.facts import AttemptFact, Pin, Place, TaskRow, Verdict
@@ -270,6 +270,8 @@ class Merge:
         if not dag.whole[step]:
             return True
         jobs = dag.dataset.jobs
+        if dag.waits_for_jobs(step):
+            return False
         return all(
             dag.whole[parent] or self._counts.get(parent, {}).get(Verdict.DONE, 0) == jobs
             for parent in dag.needs[step]
@@ -295,14 +297,18 @@ class Merge:
 
     def _outcomes(self, step: int) -> bytes | None:
         """Return the outcomes of all jobs of a step, one after the other, once all are known."""
-        if self._known.get(step, 0) != self.dag.dataset.jobs:
+        jobs = self.dag.dataset.jobs
+        if self._known.get(step, 0) < jobs:  # those of a truncated dataset have more
             return None
         if step not in self._fan_in:
-            outcomes = dict(self._source.load_outcomes(step))
+            found = dict(self._source.load_outcomes(step))
             for place, row in self.changes.rows.items():
                 if place[0] == step:
-                    outcomes[place[1]] = row.outcome
-            self._fan_in[step] = b"".join(outcomes[job] for job in sorted(outcomes))
+                    found[place[1]] = row.outcome
+            several = [outcome for job in range(jobs) if (outcome := found.get(job))]
+            if len(several) < jobs:
+                return None
+            self._fan_in[step] = b"".join(several)
         return self._fan_in[step]
 
     def _pin(
@@ -345,5 +351,5 @@ class Merge:
         for step in {step for step, _ in self.changes.counts}:
             counts = self._counts[step]
             tasks = self.dag.dataset.tasks_of(step)
-            if min(counts.values()) < 0 or sum(counts.values()) > tasks:
+            if is_unbalanced(counts, tasks):
                 raise Unbalanced(where=f"{self._dataset} step {step}", counts=counts, tasks=tasks)

@@ -21,6 +21,7 @@ class Code(StrEnum):
     POISON = "poison"
     PARENTS = "parents"
     SUSPENDED = "suspended"
+    OPEN = "open"
     LEASED = "leased"
     NOT_FETCHED = "not-fetched"
     RESULT_PARKED = "result-parked"

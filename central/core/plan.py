@@ -196,6 +196,8 @@ def _selected_per_step(chosen: Selection) -> dict[int, int]:
 
 def _whole_met(view: View, step: int, selected: Mapping[int, int], inside: set[Place]) -> bool:
     dag = view.dag
+    if dag.waits_for_jobs(step):
+        return False
     for parent in dag.needs[step]:
         if dag.whole[parent]:
             row = view.rows.get((parent, 0))

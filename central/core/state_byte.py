@@ -14,7 +14,7 @@ done; the rest of its verdict is in the row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import numpy as np
@@ -112,6 +112,14 @@ def jobs_of(spans: Iterable[tuple[int, int]]) -> Jobs:
     ends = np.cumsum(counts)
     found: Jobs = np.repeat(bounds[:, 0] - (ends - counts), counts)
     return found + np.arange(len(found))
+
+
+def blocks_within(jobs: IntervalSet) -> Iterator[int]:
+    """Yield the blocks that jobs lie in, ascending, each once."""
+    last = -1
+    for first, past in jobs.spans:
+        yield from range(max(last + 1, first >> BLOCK_BITS), ((past - 1) >> BLOCK_BITS) + 1)
+        last = (past - 1) >> BLOCK_BITS
 
 
 def spans_of(jobs: Jobs) -> list[tuple[int, int]]:

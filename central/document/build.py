@@ -42,6 +42,7 @@ def dataset(form: DatasetForm, base: Path | None) -> Dataset:
     return Dataset(
         name=form.name,
         jobs=form.jobs,
+        open=form.open,
         seed=form.seed,
         steps=tuple(
             _Builder(form, place_of, outputs, index).step() for index in range(len(form.steps))

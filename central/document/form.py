@@ -234,6 +234,7 @@ class DatasetForm(Form):
     name: str
     description: str = ""
     jobs: int
+    open: bool = False
     seed: int = 0
     parameters: dict[str, Parameter] = {}
     user: str = ""

@@ -17,6 +17,8 @@ def render(dataset: Dataset) -> dict[str, Any]:
     if dataset.description:
         made["description"] = dataset.description
     made |= {"jobs": dataset.jobs, "seed": dataset.seed}
+    if dataset.open:
+        made["open"] = True
     made |= _account(dataset)
     if dataset.parameters:
         made["parameters"] = dict(dataset.parameters)

@@ -10,12 +10,15 @@ from aiohttp import hdrs, web
 from pydantic import Field, model_validator
 
 from bundle.dataset import spec
+from bundle.fates import Fate
 from bundle.ids import JOB_MAX, STEP_MAX, DatasetId, parse_dataset_id
 from bundle.intervals import IntervalSet
-from bundle.limits import DOCUMENT_BYTES_MAX
+from bundle.limits import DOCUMENT_BYTES_MAX, JOBS_MAX
 from central import document
 from central.core.authorise import Action, Visibility
-from central.core.facts import ControlWord
+from central.core.edit import Size
+from central.core.facts import ControlWord, Verdict
+from central.core.selection import Only
 from central.http import body, shapes
 from central.http.answer import as_json
 from central.http.errors import RequestMalformed, WrongMediaType
@@ -26,6 +29,7 @@ from central.store.rows import AccessRow
 
 COSIGNATURE = "Pulk-Cosignature"  # header: a signed record in base64
 _KEY = re.compile(r"[!-~]{1,128}")
+SITE = r"^[a-z0-9][a-z0-9-]{0,62}$"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$"
 
 StepIndex = Annotated[int, Field(ge=0, le=STEP_MAX)]
@@ -33,25 +37,64 @@ Name = Annotated[str, Field(pattern=NAME)]
 
 
 class ControlBody(Body):
-    """A control. `jobs` is [[first, count], ...], `steps` are indexes; null means all."""
+    """A control. `jobs` is [[first, count], ...], `steps` are indexes; null means all.
+
+    Of these tasks only those with one of the `verdicts`, and an attempt that ended by one of the
+    `fates` and ran at the `site` (or that the site holds). `soft`, of a reset: only what failed, or
+    failed on the way and neither succeeded nor is leased. `dry_run`: count them, change nothing.
+    """
 
     control: Literal["suspend", "resume", "cancel", "uncancel", "reset", "adopt"]
     jobs: list[Annotated[list[int], Field(min_length=2, max_length=2)]] | None = None
     steps: list[StepIndex] | None = None
+    verdicts: list[Annotated[Verdict, Field(strict=False)]] | None = None
+    fates: list[Annotated[Fate, Field(strict=False)]] | None = None
+    site: Annotated[str, Field(pattern=SITE)] | None = None
+    soft: bool = False
+    dry_run: bool = False
+
+    def only(self) -> Only:
+        """Return which of the tasks are meant."""
+        return Only(
+            frozenset(self.verdicts or ()), frozenset(self.fates or ()), self.site or "", self.soft
+        )
 
     @model_validator(mode="after")
     def _runs_are_runs(self) -> ControlBody:
         for first, count in self.jobs or ():
             if first < 0 or count < 1 or first + count > JOB_MAX + 1:
                 raise ValueError(f"[{first}, {count}] is no run of jobs [first, count]")
+        if self.soft and self.control != "reset":
+            raise ValueError("only a reset is soft")
+        return self
+
+
+class SizeBody(Body):
+    """How many jobs a dataset is to have, or how many more; whether more may come (`open`).
+
+    `dry_run`: say what that would do, change nothing.
+    """
+
+    jobs: Annotated[int, Field(ge=1, le=JOBS_MAX)] | None = None
+    more: Annotated[int, Field(ge=1, le=JOBS_MAX)] | None = None
+    open: bool | None = None
+    dry_run: bool = False
+
+    @model_validator(mode="after")
+    def _says_something(self) -> SizeBody:
+        if self.jobs is not None and self.more is not None:
+            raise ValueError("give jobs or more, not both")
+        if self.jobs is None and self.more is None and self.open is None:
+            raise ValueError("give jobs, more or open")
         return self
 
 
 class SubmitQuery(Query):
-    """Who sees a new dataset: its owner alone, a group, or everybody."""
+    """Who sees a new dataset: its owner alone, a group, or everybody; whether it starts at once."""
 
     visibility: Visibility = Visibility.PRIVATE
     group: Name | None = None
+    suspended: bool = False
 
 
 class AccessBody(Body):
@@ -79,21 +122,26 @@ async def submit(asked: Asked) -> web.StreamResponse:
         cosignature=_cosignature(asked.request),
         by=by,
         asked=AccessRow(DatasetId(""), by.name, given.group or "", given.visibility.value),
+        suspended=given.suspended,
     )
     about = {"id": made.id, "digest": made.digest.hex(), "jobs": made.jobs, "tasks": made.tasks}
     return as_json(about)
 
 
 async def control(asked: Asked) -> web.StreamResponse:
-    """Suspend, resume, cancel, uncancel, reset or adopt tasks of a dataset."""
+    """Suspend, resume, cancel, uncancel, reset or adopt tasks of a dataset, all or some of them."""
     key = idempotency_key(asked.request)
     given = await read_body(asked.request, ControlBody)
+    jobs = None if given.jobs is None else IntervalSet.from_wire(given.jobs)
+    steps = None if given.steps is None else tuple(given.steps)
+    about = (dataset_of(asked), ControlWord(given.control), jobs, steps)
+    if given.dry_run:
+        preview = (dataset_of(asked), ControlWord(given.control), steps, jobs, given.only())
+        return as_json(await asked.budget.run(asked.authority.preview, *preview))
     touched = await asked.budget.run(
         asked.authority.control,
-        dataset_of(asked),
-        ControlWord(given.control),
-        None if given.jobs is None else IntervalSet.from_wire(given.jobs),
-        None if given.steps is None else tuple(given.steps),
+        *about,
+        only=given.only(),
         idempotency_key=key,
         token_id=asked.by.no,
         by=asked.by,
@@ -117,6 +165,25 @@ async def edit(asked: Asked) -> web.StreamResponse:
         if_match=asked.request.headers.get(hdrs.IF_MATCH, ""),
     )
     about = {"id": dataset_of(asked), "digest": made.digest.hex()}
+    return as_json(about | {"steps": list(made.steps), "tasks": made.tasks})
+
+
+async def resize(asked: Asked) -> web.StreamResponse:
+    """Give a dataset more jobs or fewer; open it for more, or close it."""
+    key = idempotency_key(asked.request)
+    given = await read_body(asked.request, SizeBody)
+    made = await asked.budget.run(
+        asked.authority.resize,
+        dataset_of(asked),
+        Size(given.jobs, given.more, given.open),
+        idempotency_key=key,
+        token_id=asked.by.no,
+        by=asked.by,
+        if_match=asked.request.headers.get(hdrs.IF_MATCH, ""),
+        dry_run=given.dry_run,
+    )
+    about = {"id": dataset_of(asked), "digest": made.digest.hex(), "dry_run": given.dry_run}
+    about |= {"jobs": made.jobs, "begun_beyond": made.begun_beyond}
     return as_json(about | {"steps": list(made.steps), "tasks": made.tasks})
 
 
@@ -215,6 +282,16 @@ ROUTES = (
         control,
         body=ControlBody,
         gives=shapes.Touched,
+        key=True,
+    ),
+    Route(
+        "POST",
+        f"{DATASET}/size",
+        Policy(Action.DATASET_EDIT, Of.DATASET),
+        lambda b: b.writes,
+        resize,
+        body=SizeBody,
+        gives=shapes.Resized,
         key=True,
     ),
     Route(

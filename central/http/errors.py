@@ -191,6 +191,7 @@ STATUS: tuple[tuple[type[PulkError], int], ...] = (
     (errors.NotifyRefused, 400),
     (tokens.UnknownToken, 404),
     (errors.QuotaExceeded, 413),
+    (errors.SelectionTooLarge, 413),
     (errors.ChangedMeanwhile, 412),
     (errors.TooManyRequests, 429),
     (errors.IdempotencyConflict, 409),

@@ -48,10 +48,20 @@ class Edited(Shape):
     tasks: int
 
 
+class Resized(Edited):
+    """A dataset's new size. `begun_beyond`: how many jobs were begun that it has no more."""
+
+    jobs: int
+    begun_beyond: int
+    dry_run: bool
+
+
 class Touched(Shape):
-    """How many tasks a control covers."""
+    """How many tasks a control covers; of a dry run also their verdicts."""
 
     tasks: int
+    dry_run: bool = False
+    verdicts: dict[str, int] = {}
 
 
 class Access(Shape):
@@ -107,6 +117,7 @@ class Dataset(Access):
     description: str
     seed: int
     control: Text
+    open: bool
     submitted_by: Text
     cosigned_by: list[str]
 

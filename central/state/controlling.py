@@ -49,12 +49,16 @@ def apply(
     tried = store.segments.generation_max(join.row.no)
     forget = FACTS if control.word is ControlWord.ADOPT else FACTS | state_byte.LEASED
     again = False
-    for block in _blocks(store, join, named):
+    judged = _judged_anew(old.dag, dag, remade, control)
+    kept = min(old.dag.dataset.jobs, dag.dataset.jobs)  # jobs that were there and stay
+    for block in _blocks(store, join, named, kept if judged is not None and not judged else 0):
         oldest = tried + 1  # generation whose results count at tasks that were emptied
         for step in dag.order:
             if dag.whole[step]:
                 continue
             jobs = _jobs(join, named, step, block)
+            if judged is not None and step not in judged:
+                jobs = jobs[jobs >= kept]
             if len(jobs):
                 if control.word is ControlWord.EDIT and caps_by_fate(dag.dataset.steps[step].retry):
                     join.touch_failed(step, jobs)
@@ -91,8 +95,28 @@ def _remade(before: Dag, now: Dag, control: Control) -> frozenset[int]:
     return stale_steps(before, now) | poison
 
 
-def _blocks(store: Store, join: DatasetJoin, named: Regions | None) -> list[int]:
-    """Return the blocks of jobs that a control may concern."""
+def _judged_anew(
+    before: Dag, now: Dag, remade: frozenset[int], control: Control
+) -> frozenset[int] | None:
+    """Return the steps per job all of whose tasks an edit may move; None: it is no edit.
+
+    What is limited as before, and computes the same from the same, stands where it stood.
+    """
+    if control.word is not ControlWord.EDIT:
+        return None
+    pairs = enumerate(zip(before.dataset.steps, now.dataset.steps, strict=True))
+    capped = {
+        number
+        for number, (one, other) in pairs
+        if (one.failures_max, one.retry) != (other.failures_max, other.retry)
+    }
+    return frozenset(one for one in remade | capped if not now.whole[one])
+
+
+def _blocks(store: Store, join: DatasetJoin, named: Regions | None, since: int) -> list[int]:
+    """Return the blocks of jobs that a control may concern; of jobs from `since` on."""
+    if since:
+        return list(state_byte.blocks_within(join.row.touched.within(since, join.row.past)))
     if named is None:
         return sorted({row.block for row in store.tasks.every_block(join.row.no)})
     found: set[int] = set()
@@ -110,10 +134,10 @@ def _blocks(store: Store, join: DatasetJoin, named: Regions | None) -> list[int]
 def _jobs(join: DatasetJoin, named: Regions | None, step: int, block: int) -> Jobs:
     """Return the jobs of a block that a control concerns: where it names none, those touched."""
     low = block << BLOCK_BITS
-    past = min(low + BLOCK_JOBS, join.judge.dag.dataset.tasks_of(step))
+    past = low + BLOCK_JOBS
     if named is not None:
         return state_byte.jobs_of(named.get(step, IntervalSet()).within(low, past).spans)
-    every = state_byte.jobs_of([(low, max(low, past))])
+    every = state_byte.jobs_of([(low, max(low, min(past, join.row.past)))])
     found: Jobs = every[(join.blocks.read(step, every) & state_byte.TOUCHED) != 0]
     return found
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 import numpy as np
 
 from bundle.ids import DatasetId
-from central.core.changes import UsageSum
+from central.core.changes import UsageSum, is_unbalanced
 from central.core.dag import Dag
 from central.core.facts import Verdict
 from central.core.source import StepCounts
@@ -76,7 +76,7 @@ class Counters:
         for step in steps:
             counts, _ = self._now(step)
             tasks = dag.dataset.tasks_of(step)
-            if min(counts.values()) < 0 or sum(counts.values()) > tasks:
+            if is_unbalanced(counts, tasks):
                 raise Unbalanced(where=f"{dataset} step {step}", counts=counts, tasks=tasks)
             verdicts = tuple(self._verdicts.get(step, [0] * _WORDS))
             known, used = self._known.get(step, 0), self.usage.get(step, UsageSum())

@@ -41,7 +41,7 @@ class Examination:
         in_rows: set[Place] = set()
         for one in self._tasks.every_block(self._row.no):
             low = one.block << BLOCK_BITS
-            past = min(low + BLOCK_JOBS, judge.dag.dataset.tasks_of(one.step))
+            past = 1 if judge.dag.whole[one.step] else min(low + BLOCK_JOBS, self._row.past)
             jobs = np.arange(low, past)
             states = blocks.read(one.step, jobs)
             is_in_row = (states & state_byte.ROW) != 0

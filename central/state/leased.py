@@ -63,12 +63,11 @@ def standing(judge: Judge, lease: Lease) -> dict[int, IntervalSet]:
         for step in block.steps:
             if step >= len(dag.whole) or hashes.get(step) != dag.spec_hash(step):
                 continue
-            tasks = dag.dataset.tasks_of(step)
-            if not block.jobs.spans:
+            jobs = block.jobs  # also those that the dataset has no more: it may be extended again
+            if dag.whole[step] and jobs.spans:
+                jobs = jobs.within(0, 1)
+            if not jobs.spans:
                 continue
-            jobs = block.jobs
-            if jobs.spans[-1][1] > tasks:
-                jobs = jobs & IntervalSet(((0, tasks),))
             if controls.is_partial:
                 every = state_byte.jobs_of(jobs.spans)
                 same = controls.standings(step, every).generation == block.generation

@@ -193,7 +193,7 @@ class Reading:
 
     def _jobs(self, step: int, block: int) -> Jobs:
         low = block << BLOCK_BITS
-        past = min(low + BLOCK_JOBS, self._judge.dag.dataset.tasks_of(step))
+        past = 1 if self._judge.dag.whole[step] else min(low + BLOCK_JOBS, self._row.past)
         return np.arange(low, past)
 
 

@@ -77,9 +77,10 @@ class StoredDatasets:
         """See `protocol.Datasets`."""
         self._db.run(_SQL["set_crossed"], (no,))
 
-    def set_document(self, no: int, digest: bytes, name: str) -> None:
+    def set_document(self, row: DatasetRow) -> None:
         """See `protocol.Datasets`."""
-        self._db.run(_SQL["set_document"], (digest, storable(name), no))
+        values = (row.digest, storable(row.name), row.jobs, row.tasks, row.no)
+        self._db.run(_SQL["set_document"], values)
 
     def submitter(self, no: int) -> bytes:
         """See `protocol.Datasets`."""

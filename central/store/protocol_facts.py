@@ -56,8 +56,8 @@ class Datasets(Protocol):
     def set_crossed(self, no: int) -> None:
         """Note that live leases of a dataset overlap."""
 
-    def set_document(self, no: int, digest: bytes, name: str) -> None:
-        """Note which document of a dataset is in force, and the name that it gives it."""
+    def set_document(self, row: DatasetRow) -> None:
+        """Note which document of a dataset is in force, with the name, jobs and tasks it gives."""
 
     def submitter(self, no: int) -> bytes:
         """Return the key of the user whose bundle submitted a dataset; empty where none did."""

@@ -66,6 +66,16 @@ class DatasetRow(NamedTuple):
     touched: IntervalSet = IntervalSet()  # jobs that something happened to
     crossed: bool = False  # leases that lived at one time overlap
 
+    @property
+    def past(self) -> int:
+        """The job after the last that there is, or that was begun before it was truncated."""
+        return max(self.jobs, self.touched.spans[-1][1] if self.touched.spans else 0)
+
+    @property
+    def fresh(self) -> int:
+        """How many jobs nothing happened to."""
+        return self.jobs - len(self.touched.within(0, self.jobs))
+
 
 class WorkRow(NamedTuple):
     """One verified work manifest; `chunks` are the digests of its lease and dataset chunks."""

@@ -33,6 +33,8 @@ class Site:
     holding: Holding = field(default_factory=Holding)
     containers: Containers = field(default_factory=Containers)
     staging: Staging = field(default_factory=Staging)
+    name: str = ""  # known where the relay is listened for
+    has_radio: bool = False  # whether to listen for the site's relay
 
     def variables(self) -> dict[str, str]:
         """Return the environment that every task starts from."""

@@ -40,10 +40,22 @@ def put(pid: int, request: dict[str, Any]) -> None:
     size = file_bytes_max(request["disk_bytes"])
     cpu_s = math.ceil(request["walltime_ms"] / 1000) * _CORES + CPU_SLACK_S
     try:
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, size))
-        resource.prlimit(pid, resource.RLIMIT_CPU, (cpu_s, cpu_s + CPU_SLACK_S))
+        _bound(pid, resource.RLIMIT_FSIZE, size, size)
+        _bound(pid, resource.RLIMIT_CPU, cpu_s, cpu_s + CPU_SLACK_S)
     except (ProcessLookupError, PermissionError):
         return  # it has ended already
+
+
+def _bound(pid: int, which: int, soft: int, hard: int) -> None:
+    """Bound a process that runs already: a lower limit that it has put on itself stays."""
+    own_soft, own_hard = resource.prlimit(pid, which, (soft, hard))
+    lower = (_least(own_soft, soft), _least(own_hard, hard))
+    if lower != (soft, hard):
+        resource.prlimit(pid, which, lower)
+
+
+def _least(own: int, ours: int) -> int:
+    return ours if own == resource.RLIM_INFINITY else min(own, ours)
 
 
 def _lower(which: int, wanted: int) -> None:

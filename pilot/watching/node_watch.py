@@ -35,6 +35,7 @@ class NodeWatch:
         self._send = send
         self._uses: dict[int, Use] = {}
         self._devices: dict[int, list[str]] = {}
+        self._cpu_milli: dict[int, int] = {}
         self._stopped: set[int] = set()  # slots whose task was told to stop
         self._stopped_s = 0.0
         self._next_gpu_look_s = 0.0
@@ -48,7 +49,8 @@ class NodeWatch:
 
     def note(self, slot: int, news: list[Any]) -> None:
         """Take what a slot says of its task; stop tasks where too much is borrowed."""
-        local, used, peak, asked, devices = news
+        local, used, peak, asked, devices, cpu_milli = news
+        self._cpu_milli[slot] = cpu_milli
         self._uses[slot] = Use(local, used, peak, asked)
         if devices:
             self._devices[slot] = devices
@@ -64,6 +66,12 @@ class NodeWatch:
             del self._uses[slot]
             self._devices.pop(slot, None)
             self._stopped.discard(slot)
+
+    def figures(self) -> dict[int, tuple[int, int]]:
+        """Return what slots said last, by local number: milli-cores, and bytes of memory."""
+        return {
+            use.local: (self._cpu_milli.get(slot, 0), use.used) for slot, use in self._uses.items()
+        }
 
     def look(self) -> None:
         """Look at the node if that is due; where it is tight, the worst offender is stopped."""

@@ -27,6 +27,7 @@ DISK_SHARE_MAX = 0.05  # of the time may go into walking the slot's directory
 SERIES_S_MIN = 1.0  # a shorter task's use says it all
 NEWS_SHARE = 16  # the pilot hears of memory that changed by this part of the request
 NEWS_BYTES_MIN = 8 * MIB
+NEVER_S = float("inf")
 MOVED_MAX = 64  # processes whose reading and writing is looked at
 
 
@@ -84,9 +85,12 @@ class Watch:
         self.next_look_s = now_s + looks.pause_s
         return stop
 
-    def news(self) -> list[Any] | None:
-        """Return what the pilot should hear: local number, bytes used, peak, asked, GPUs."""
-        return self._looks.take_news() if self._looks is not None else None
+    def news(self, tell_s: float = NEVER_S) -> list[Any] | None:
+        """Return what the pilot should hear: local number, bytes used, peak, asked, GPUs, CPU.
+
+        `tell_s`: so long after it heard the last it hears again, though nothing changed.
+        """
+        return self._looks.take_news(tell_s) if self._looks is not None else None
 
     def see_gpus(self, milli: int, memory_mib: int) -> None:
         """Note what the task's devices do, as the pilot saw it."""
@@ -139,6 +143,8 @@ class _Looks:
         self._disk_bytes = 0
         self._moved = (0, 0, 0)  # CPU in ms, read and written KiB
         self._told_bytes = -1
+        self._told_s = began_s
+        self._cpu_milli = 0
         self._has_news = False
         self._series = Series()
 
@@ -184,14 +190,15 @@ class _Looks:
         self._disk_bytes = used_bytes
         return limits.disk_passed(self.limits, used_bytes)
 
-    def take_news(self) -> list[Any] | None:
-        if not self._has_news:
+    def take_news(self, tell_s: float) -> list[Any] | None:
+        if not self._has_news and self._looked_s - self._told_s < tell_s:
             return None
         self._has_news = False
+        self._told_s = self._looked_s
         self._told_bytes = self.memory.used_bytes
         devices = self._devices.split(",") if self._devices else []
         figures = (self.memory.used_bytes, self.memory.peak_bytes, self.limits.memory_bytes)
-        return [self._local, *figures, devices]
+        return [self._local, *figures, devices, self._cpu_milli]
 
     def ended(self, memory_bytes: int, now_s: float) -> bytes:
         at_ms = round(1000 * (now_s - self._began_s))
@@ -210,6 +217,7 @@ class _Looks:
             round(max(0, new - old) / since_s) for new, old in zip(now, before, strict=True)
         )
         at_ms = round(1000 * (now_s - self._began_s))
+        self._cpu_milli = cpu
         disk, (gpu_milli, gpu_mib) = _mib(self._disk_bytes), self.gpus
         rates = (cpu, read_kib, written_kib)
         return Point(at_ms, _mib(memory), *rates, disk, alive, gpu_milli, gpu_mib)

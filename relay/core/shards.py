@@ -68,10 +68,11 @@ def plan_withdrawals(
     ended: Ended,
     now_us: int,
     tombstones: Set[DatasetId],
+    off: Set[LeaseId] = frozenset(),
 ) -> tuple[ShardName, ...]:
     """Return the shards, waiting or offered but not held, that nobody may start any more.
 
-    Too late, of a deleted dataset, or needing a shard that was given up.
+    Too late, of a deleted dataset, called `off`, or needing a shard that was given up.
     """
     by_lease = {plan.lease: plan for plan in plans}
     up = {plan.shard for plan in by_lease.values() if plan.lease in ended.up - ended.complete}
@@ -81,7 +82,8 @@ def plan_withdrawals(
         if plan is None:
             continue
         is_late = 0 < plan.start_before_us <= now_us
-        if is_late or plan.dataset in tombstones or not up.isdisjoint(plan.needs):
+        is_unwanted = plan.dataset in tombstones or plan.lease in off
+        if is_late or is_unwanted or not up.isdisjoint(plan.needs):
             withdrawn.append(shard)
     return tuple(sorted(withdrawn, key=str))
 

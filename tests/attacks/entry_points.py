@@ -16,6 +16,8 @@ import pytest
 from bundle import canonical
 from bundle.errors import PulkError
 from bundle.ids import SiteName
+from bundle.radio import address as addresses
+from bundle.radio.address import Address
 from bundle.records import head as heads
 from bundle.records import seal as seals
 from bundle.records import segment as segments
@@ -65,9 +67,10 @@ PAYLOAD_TYPES = (
     preauth.DATASET_TYPE,
     preauth.PASS_TYPE,
     preauth.HEAD_TYPE,
+    preauth.RADIO_TYPE,
     SEAL_PAYLOAD_TYPE,
 )
-ASK = (preauth, admit, signed, request, cosignature, collect)  # modules that hold `pae`
+ASK = (preauth, admit, signed, request, cosignature, collect, addresses)  # modules that hold `pae`
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,7 @@ def every(folder: Path, world: World) -> list[EntryPoint]:
         EntryPoint("courier's pass", preauth.PASS_TYPE, _pass),
         EntryPoint("co-signature", preauth.DATASET_TYPE, _cosignature),
         EntryPoint("central's head", preauth.HEAD_TYPE, _head),
+        EntryPoint("radio's address", preauth.RADIO_TYPE, _radio),
         EntryPoint("seal", SEAL_PAYLOAD_TYPE, _seal_at(world)),
     ]
 
@@ -138,6 +142,18 @@ def _verify(key: bytes, sign: Sign) -> None:
 def _head(key: bytes, sign: Sign) -> None:
     body = canonical.encode({"epoch": 1, "nonce": bytes(16), "commit": 3})
     heads.read(_record(preauth.HEAD_TYPE, body, key, sign), {key})
+
+
+def _radio(key: bytes, sign: Sign) -> None:
+    class Signer:
+        public = key
+
+        def sign(self, data: bytes) -> bytes:
+            return sign(data)
+
+    said = Address(SiteName("north"), "tcp://10.0.0.7:5570", bytes(32), 1, (1, 1))
+    raw = addresses.encode(said, Signer(), certify("north", key))
+    addresses.decode(raw, TrustView(TRUST), site="north")
 
 
 def _record(payload_type: str, body: bytes, key: bytes, sign: Sign) -> bytes:

@@ -34,7 +34,7 @@ MANIFEST = (8388608, 500_000)
 SPARSE = (
     "previous", "epoch", "commit", "audience", "lifetime_ms", "certificate", "segments",
     "introduces", "refers", "receipts", "rules", "tombstones", "trust", "received",
-    "withdrawn",
+    "withdrawn", "called_off",
 )  # fmt: skip
 
 
@@ -152,6 +152,8 @@ def _manifest(m: Any) -> dict[str, Any]:
     for name in ("introduces", "refers"):
         for digest in array(m.get(name, [])):
             binary(digest, 32)
+    for lease in array(m.get("called_off", [])):
+        binary(lease, 16)
     for one in array(m.get("tombstones", [])):
         require(re.fullmatch("[a-z2-7]{26}", text(one)), "a dataset's id")
     if "epoch" in m:

@@ -80,6 +80,7 @@ def manifests(draw: Any) -> Manifest:
         trust=draw(st.binary(max_size=9)),
         received=draw(st.lists(st.tuples(STREAMS, NUMBERS), max_size=2).map(tuple)),
         withdrawn=draw(NUMBERS),
+        called_off=draw(st.lists(st.just(LeaseId(b"l" * 16)), max_size=2).map(tuple)),
         unknown=tuple(sorted(draw(LATER).items(), key=lambda one: one[0].encode())),
         chunks=draw(st.lists(CHUNKS, max_size=3).map(tuple)),
     )

@@ -31,6 +31,11 @@ class Memory:
         self.known: dict[int, int] = {}
         self.usage: dict[int, UsageSum] = {}
 
+    @property
+    def joined(self) -> Controls:
+        """All controls, with how many jobs there are now."""
+        return Controls(self.controls, self.dag.dataset.jobs)
+
     def load_rows(self, places: Collection[Place]) -> Iterable[TaskRow]:
         return [self.rows[place] for place in places if place in self.rows]
 
@@ -65,7 +70,7 @@ class Memory:
         self.controls += new
         self.dag = self.documents[Controls(self.controls).document or self.dag.digest]
         live = None if commit is None else (EPOCH, commit)
-        merge = Merge(DATASET, self.dag, Controls(self.controls), self, live)
+        merge = Merge(DATASET, self.dag, self.joined, self, live)
         for control in new:
             if control.regions is None:
                 merge.touch({*self.rows, *self._named()})
@@ -78,7 +83,7 @@ class Memory:
         self._keep(changes)
         flipped = set(changes.flipped)
         while flipped:  # every job of a step per job that needs a step per dataset
-            again = Merge(DATASET, self.dag, Controls(self.controls), self, live)
+            again = Merge(DATASET, self.dag, self.joined, self, live)
             for step in flipped:
                 for child in self.dag.children[step]:
                     if not self.dag.whole[child]:
@@ -109,7 +114,7 @@ class Memory:
 
     def row(self, place: Place) -> TaskRow:
         """The row of a task, implied where it has none."""
-        return self.rows.get(place) or implied_row(self.dag, Controls(self.controls), place)
+        return self.rows.get(place) or implied_row(self.dag, self.joined, place)
 
     def verdict(self, step: int, job: int) -> Verdict:
         return self.row((step, job)).verdict
@@ -120,11 +125,12 @@ class Memory:
             rows = [row for row in self.rows.values() if row.step == step]
             for word in Verdict:
                 assert self.counts.get((step, word), 0) == sum(r.verdict is word for r in rows)
-            assert len(rows) <= self.dag.dataset.tasks_of(step)
+            there = [row for row in rows if row.verdict is not Verdict.REMOVED]
+            assert len(there) <= self.dag.dataset.tasks_of(step)
 
     def hash(self) -> str:
         """One digest over all that is known."""
-        controls = Controls(self.controls)
+        controls = self.joined
         places = {one.place for one in self.attempts} | {
             place for place, row in self.rows.items() if row.outcome
         }

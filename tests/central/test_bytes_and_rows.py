@@ -23,7 +23,7 @@ from bundle.intervals import IntervalSet
 from bundle.records.attempt import Attempt, Usage, outcome_digest
 from bundle.records.lease import Block, Lease
 from central.core.changes import UsageSum
-from central.core.controls import Controls, make_control
+from central.core.controls import make_control, make_region
 from central.core.dag import Dag
 from central.core.facts import Control, ControlWord, Pin, Place, Verdict
 from central.store.protocol import Store
@@ -62,11 +62,13 @@ def dag_of(document: Dataset) -> Dag:
 
 
 def edits(document: Dataset) -> tuple[Dataset, ...]:
-    """The document itself, then with another command for its first step, then with other limits."""
+    """The document itself; with another command for its first step, other limits, other sizes."""
     first, *rest = document.steps
     other = replace(first, run=Command(("/bin/false",)))
     lenient = [replace(one, failures_max=one.failures_max + 1) for one in document.steps]
-    return document, replace(document, steps=(other, *rest)), replace(document, steps=(*lenient,))
+    sizes = (replace(document, jobs=jobs) for jobs in (2, JOBS + 2))
+    commands = replace(document, steps=(other, *rest))
+    return document, commands, replace(document, steps=(*lenient,)), *sizes
 
 
 def output(step: int, job: int, variant: int) -> tuple[tuple[bytes, int], ...]:
@@ -144,7 +146,8 @@ def edit(before: Dag, now: Dag, number: int) -> tuple[Control, ...]:
     changed = [step for step in every if before.spec_hash(step) != now.spec_hash(step)]
     if not changed:
         return (asked,)
-    return make_control(now, ControlWord.RESET, changed, None, EPOCH, number), asked
+    regions = make_region(now, changed, IntervalSet(((0, JOBS),)))
+    return Control(ControlWord.RESET, regions, EPOCH, number), asked
 
 
 @st.composite
@@ -179,10 +182,10 @@ def compare(board: Board, memory: Memory) -> None:
     """Verdicts, outcomes, failures, counters, usage and pins are those of the merge of rows."""
     rows = board.rows()
     of = memory.dag
-    whole = Controls(memory.controls)
+    whole = memory.joined
     counted: dict[tuple[int, Verdict], int] = {}
     for step, is_whole in enumerate(of.whole):
-        for job in range(1 if is_whole else JOBS):
+        for job in range(1 if is_whole else JOBS + 2):
             has = rows.get((step, job))
             should = memory.row((step, job))
             if has is None:

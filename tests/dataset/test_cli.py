@@ -17,7 +17,8 @@ from click.testing import CliRunner
 from bundle.client import NoAnswer
 from bundle.dataset import spec
 from central.cli.asking import NoSuchStep
-from central.cli.dataset import group, job_runs
+from central.cli.controls import job_runs
+from central.cli.dataset import group
 from central.cli.sent import Sent
 
 ID = "a" * 26

@@ -284,16 +284,16 @@ def test_the_kernel_never_chooses_where_memory_gets_tight(site: SiteFolder, grou
 def test_a_task_with_eight_threads_under_one_core_is_recorded_not_killed(site: SiteFolder) -> None:
     code = """
 import threading, time, zlib
-block, end_s = bytes(1 << 20), time.monotonic() + 1.5
+block = bytes(1 << 20)
 def work():
-    while time.monotonic() < end_s: zlib.crc32(block)
+    while time.process_time() < 2: zlib.crc32(block)
 threads = [threading.Thread(target=work) for _ in range(8)]
 [one.start() for one in threads]; [one.join() for one in threads]
 """
     lease, attempt = run_one(site, one(code))
     assert attempt.fate is Fate.SUCCESS
     assert attempt.usage.cpu_ms > 500
-    assert max(point.cpu_milli for point in series_of(site, lease, attempt)) > 300
+    assert max(point.cpu_milli for point in series_of(site, lease, attempt)) > 100
 
 
 def test_too_many_processes_end_a_task_with_their_number(site: SiteFolder) -> None:
@@ -436,12 +436,12 @@ def grants() -> None:
     watch = Watch(request, Processes())
     assert watch.news() is None and not watch.has_looked
     watch.look(0)
-    assert watch.news() == [3, 0, 0, 100 * MIB, []]
+    assert watch.news() == [3, 0, 0, 100 * MIB, [], 0]
     watch.look(0)
     assert watch.news() is None
     watch.allow(300)
     watch.look(0)
-    assert watch.news() == [3, 0, 0, 300 * MIB, []]
+    assert watch.news() == [3, 0, 0, 300 * MIB, [], 0]
 
 
 def test_a_process_that_is_gone_has_no_figures() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,6 +73,21 @@ def test_a_larger_node_takes_whatever_a_smaller_one_takes(needs: Needs, profile:
         software=None if profile.software is None else (*profile.software, "c"),
     )
     assert kinds(needs, larger) <= kinds(needs, profile)
+
+
+@pytest.mark.parametrize(("asked_s", "goes"), [(3480, True), (3481, False), (3600, False)])
+def test_a_pilots_start_and_end_are_no_part_of_what_a_task_may_ask_for(
+    asked_s: int, goes: bool
+) -> None:
+    needs = Needs(Request(walltime_ms=1000 * asked_s))
+    profile = Profile(walltime_ms=3_600_000, margin_ms=120_000)
+    assert fits(needs, profile) is goes
+    for one in mismatches(needs, profile):
+        assert one.code is Code.WALLTIME
+        assert "60 minutes at most, of which 2 minutes go to a pilot's start and end" in one.text
+        assert "to 3480 s or less" in one.remedy
+    assert fits(needs, replace(profile, walltime_ms=0))
+    assert not fits(needs, replace(profile, walltime_ms=60_000))  # no more than a start and an end
 
 
 def kinds(needs: Needs, profile: Profile) -> set[Code]:

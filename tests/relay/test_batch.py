@@ -63,8 +63,12 @@ def test_the_profile_takes_from_the_scheduler_what_the_operator_does_not_say(
     told = profile(read(tmp_path, "cpus = 8\ngpus = []\nwalltime_hours = 2\n"), LIMITS)
     assert (told.cpu_milli, told.gpus, told.walltime_ms) == (8000, (), 7_200_000)
     assert told.memory_mib == 256_000
+    assert told.margin_ms == told.walltime_ms - told.task_ms == 120_000
+    text = "walltime_hours = 2\n[pilots]\nstarting_s = 1\njitter_s = 30\nstop_s = 4\n"
+    assert profile(read(tmp_path, text), LIMITS).margin_ms == 35_000
     found = profile(read(tmp_path, ""), LIMITS)
     assert (found.cpu_milli, found.walltime_ms) == (64_000, 86_400_000)
+    assert profile(read(tmp_path, ""), None).margin_ms == 0  # of nothing
     assert found.gpus == (Gpu("a100", 0, 4),)
     unnamed = profile(read(tmp_path, ""), replace(LIMITS, gpus=()))
     assert unnamed.gpus is None  # sites need not name their GPUs to Slurm

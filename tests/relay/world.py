@@ -22,14 +22,15 @@ from bundle.records import seal as seals
 from bundle.records import segment as segments
 from bundle.records import telemetry
 from bundle.records.attempt import Attempt
+from bundle.records.host import Host
 from bundle.records.lease import Block, Lease
 from bundle.records.receipt import StreamReceipt
 from bundle.records.seal import SEAL_PAYLOAD_TYPE, Claim, Seal
-from bundle.records.segment import Host, Segment, SegmentHeader
+from bundle.records.segment import Segment, SegmentHeader
 from bundle.spool import publish, records
 from bundle.spool import shard as shard_files
 from bundle.spool.journal import JournalWriter
-from bundle.spool.layout import SealName, Spool
+from bundle.spool.layout import SealName, ShardName, Spool
 from bundle.spool.records import Begun
 from bundle.trust import certificate, enrolment, fingerprint, quickstart
 from bundle.trust.certificate import Certificate
@@ -301,7 +302,7 @@ class Pilot:
 
     def name(self, header: SegmentHeader) -> SealName:
         """Return the name of the seal for a shard."""
-        return SealName(shard_files.ShardName(header.lease, header.turn), self.run)
+        return SealName(ShardName(header.lease, header.turn), self.run)
 
     def _header(self, shard: shard_files.ShardFile) -> SegmentHeader:
         trust = TrustView.load(self.spool.trust)

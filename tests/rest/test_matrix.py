@@ -61,6 +61,7 @@ EXPECTED = {
     ("GET", f"{D}/tasks/{NUMBERS}/why"): READS,
     ("POST", f"{D}/document"): CHANGES,
     ("POST", f"{D}/controls"): CHANGES,
+    ("POST", f"{D}/size"): CHANGES,
     ("PATCH", f"{D}/access"): SHARES,
     ("GET", "/v1/files/{sha256:[0-9a-f]{64}}"): FILES,
     ("GET", "/v1/sites"): ALL,

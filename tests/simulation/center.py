@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from bundle.dataset import spec
 from bundle.ids import BundleId, DatasetId, SiteName, StreamId
 from bundle.trust import draft, fingerprint, keyring, survey, trust_file, versions
 from bundle.trust.keys import KeyFile, Role
@@ -23,6 +24,7 @@ from central.absorb import Disposition
 from central.authority import Authority
 from central.backup import backup
 from central.backup_record import DATABASE, POOL
+from central.core.edit import Size, resized
 from central.core.receipts import Outcome
 from central.errors import BadControl, EditRefused, SetBack, UnknownDataset
 from central.home import Home
@@ -178,8 +180,9 @@ class Center:
         def call() -> bool:
             try:
                 self.authority.control(
-                    dataset, word, asked.jobs, asked.steps, idempotency_key=asked.key, token_id=1
-                )
+                    dataset, word, asked.jobs, asked.steps, idempotency_key=asked.key, token_id=1,
+                    only=asked.only,
+                )  # fmt: skip
             except (UnknownDataset, SetBack):
                 return False
             except BadControl:
@@ -195,7 +198,10 @@ class Center:
 
         def call() -> bool:
             try:
-                self.authority.edit(dataset, asked.raw, idempotency_key=asked.key, token_id=1)
+                if asked.size is not None:
+                    self._resize(dataset, asked.size, asked.key)
+                else:
+                    self.authority.edit(dataset, asked.raw, idempotency_key=asked.key, token_id=1)
             except (UnknownDataset, SetBack):
                 return False
             except EditRefused:
@@ -203,6 +209,13 @@ class Center:
             return True
 
         return bool(self._call(call))
+
+    def _resize(self, dataset: DatasetId, size: Size, key: str) -> None:
+        """Give a dataset another size: its document is made by central, of the one in force."""
+        raw, _ = self.authority.document(dataset)
+        made = resized(spec.decode(raw), size)
+        self.world.payloads.know(spec.dataset_digest(spec.encode(made)), made)
+        self.authority.resize(dataset, size, idempotency_key=key, token_id=1)
 
     def enrol(self, request: bytes, words: str) -> bytes:
         """Certify a site."""

@@ -65,6 +65,7 @@ class Fault(StrEnum):
     RESET = "reset while away"
     DELETED = "deleted while away"
     EDITED = "edited while away"
+    RESIZED = "extended, truncated, opened or closed while away"
     ADOPTED = "older results adopted while away"
 
 

@@ -9,7 +9,9 @@ from bundle.dataset import spec
 from bundle.dataset.spec import Command, Dataset, Input, Output, Per, Request, Step
 from bundle.ids import DatasetId
 from bundle.intervals import IntervalSet
+from central.core.edit import Size, resized
 from central.core.facts import ControlWord
+from central.core.selection import ALL, Only
 from tests.simulation.faults import Fault
 from tests.simulation.machine import HOUR_US
 
@@ -38,6 +40,8 @@ class Asked:
     word: ControlWord | None = None
     jobs: IntervalSet | None = None
     steps: tuple[int, ...] | None = None
+    size: Size | None = None  # in place of an edit's document
+    only: Only = ALL
 
 
 class User:
@@ -65,6 +69,8 @@ class User:
         """Resume and uncancel at last, so that what is left can end."""
         for number, dataset in list(self.datasets.items()):
             standing = self._world.center.standing(dataset)
+            if self.shapes[number][-1].open:
+                self._ask(self._resize(number, Size(open=False)))
             for word in (ControlWord.RESUME, ControlWord.UNCANCEL):
                 opposite = ControlWord.SUSPEND if word is ControlWord.RESUME else ControlWord.CANCEL
                 if opposite in standing and self._chance.random() < 0.8:
@@ -96,6 +102,11 @@ class User:
         shape = self.shapes[number][-1]
         words = (*ControlWord,) if self._chance.random() < 0.25 else (*ControlWord,)[:-1]
         word = self._chance.choice(words)
+        if word is ControlWord.EDIT and self._chance.random() < 0.5:
+            if self._world.center.leased(self.datasets[number]):
+                self._world.fire(Fault.RESIZED)
+            self._ask(self._resize(number, self._size(shape)))
+            return
         jobs = steps = None
         raw = self._edited(number) if word is ControlWord.EDIT else b""
         if word not in EVERYTHING and self._chance.random() < 0.5:
@@ -105,7 +116,29 @@ class User:
             steps = (self._chance.randrange(len(shape.steps)),)
         if word in AWAY and self._world.center.leased(self.datasets[number]):
             self._world.fire(AWAY[word])
-        self._ask(Asked(f"control {len(self.journal)}", raw, number, word, jobs, steps))
+        only = ALL
+        if word is ControlWord.RESET and self._chance.random() < 0.3:
+            only = Only(soft=True)
+        name = f"control {len(self.journal)}"
+        self._ask(Asked(name, raw, number, word, jobs, steps, only=only))
+
+    def _size(self, shape: Dataset) -> Size:
+        """Draw a size: longer, shorter, open or closed."""
+        match self._chance.choice(("more", "jobs", "open")):
+            case "more":
+                return Size(more=self._chance.randint(1, 3))
+            case "jobs":
+                return Size(jobs=self._chance.randint(1, 6))
+            case _:
+                return Size(open=not shape.open)
+
+    def _resize(self, number: int, size: Size) -> Asked:
+        """Return the question for a size; who answers makes the document."""
+        known = self.shapes[number]
+        known.append(resized(known[-1], size))
+        return Asked(
+            f"size {len(self.journal)}", submission=number, word=ControlWord.EDIT, size=size
+        )
 
     def _edited(self, number: int) -> bytes:
         """Draw another document for a dataset, or one that it had; return its bytes."""

@@ -33,7 +33,7 @@ UPDATE dataset SET touched = ? WHERE no = ?
 UPDATE dataset SET crossed = 1 WHERE no = ?
 
 -- name: set_document
-UPDATE dataset SET digest = ?, name = ? WHERE no = ?
+UPDATE dataset SET digest = ?, name = ?, jobs = ?, tasks = ? WHERE no = ?
 
 -- name: submitter
 SELECT key FROM submitter WHERE dataset = ?

@@ -42,16 +42,14 @@ def test_what_is_known_of_a_dataset_grows(store: Store) -> None:
         store.datasets.set_submitted(no, 77)
         store.datasets.set_touched(no, touched)
         store.datasets.set_crossed(no)
-        store.datasets.set_document(no, b"edited", "other")
+        row = store.datasets.dataset_by_no(no)
+        row = row._replace(digest=b"edited", name="other", jobs=12, tasks=34)
+        store.datasets.set_document(row)
         store.datasets.set_submitter(no, b"first")
         store.datasets.set_submitter(no, b"second")
     row = store.datasets.dataset_by_no(no)
-    assert (row.submitted_us, row.touched, row.crossed, row.digest) == (
-        77,
-        touched,
-        True,
-        b"edited",
-    )
+    assert (row.submitted_us, row.touched, row.crossed) == (77, touched, True)
+    assert (row.digest, row.name, row.jobs, row.tasks) == (b"edited", "other", 12, 34)
     assert (store.datasets.submitter(no), store.datasets.submitter(no + 1)) == (b"first", b"")
 
 

@@ -1,0 +1,95 @@
+"""A cancel at central ends what runs at a site: by HTTPS, a relay, and a pilot's node."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bundle.dataset import spec
+from bundle.dataset.spec import Command, Dataset, Step
+from relay import enrol
+from tests.central.site import enrolled
+from tests.central.test_http import Served, start
+from tests.radio.running import until
+
+pytestmark = [pytest.mark.programs, pytest.mark.timeout(240)]
+
+RELAY = [sys.executable, "-m", "bundle.cli", "relay"]
+CONFIG = """
+[spool]
+free_bytes_min = 0
+free_inodes_min = 0
+[radio]
+listen = "{listen}"
+"""
+TASKS = 4
+
+
+@contextlib.contextmanager
+def joined(root: Path, listen: str, interval_s: int) -> Iterator[Served]:
+    """A central, and a relay that runs beside it with one pilot."""
+    served = start(enrolled(root))
+    relay = root / "relay"
+    made = enrol.init(relay, "south", served.url)
+    (root / "answer-south").write_bytes(
+        served.client.enrol(made.request.read_bytes(), made.fingerprint)
+    )
+    enrol.accept(relay, root / "answer-south", served.site.created.root_fingerprint)
+    path = relay / "relay.toml"
+    text = path.read_text().replace("[tasks]\n", '[tasks]\nisolation = "plain"\n')
+    path.write_text(text + CONFIG.format(listen=listen))
+    log = (root / "relay.log").open("ab")
+    told = ["run", str(relay), "--interval", str(interval_s)]
+    process = subprocess.Popen([*RELAY, *told], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        yield served
+        process.terminate()
+        assert process.wait(60) == 0, (root / "relay.log").read_text()
+    finally:
+        process.kill()
+        process.wait()
+        log.close()
+        assert served.stop() == 0, served.log.read_text()
+
+
+def verdicts(served: Served, dataset: str) -> dict[str, int]:
+    return dict(served.client.counts(dataset)[0]["counts"])
+
+
+def fates(served: Served, dataset: str) -> list[str]:
+    tasks = [served.client.task(dataset, job, 0) for job in range(TASKS)]
+    return [one["fate"] for task in tasks for one in task["attempts"]]
+
+
+def control(served: Served, dataset: str, word: str) -> None:
+    body: dict[str, Any] = {"control": word, "jobs": None, "steps": None}
+    served.client.post(f"/datasets/{dataset}/controls", body, os.urandom(8).hex())
+
+
+@pytest.mark.parametrize(
+    ("listen", "interval_s"), [("ipc", 600), ("", 2)], ids=["radio", "spool and short ticks"]
+)
+def test_a_cancelled_dataset_ends_where_it_runs_and_runs_when_it_is_wanted_again(
+    tmp_path: Path, listen: str, interval_s: int
+) -> None:
+    code = f"[ -e {tmp_path}/go ] || exec sleep 600"
+    step = Step("wait", Command(("/bin/sh", "-c", code)), failures_max=1)
+    raw = spec.encode(Dataset("long", TASKS, 1, (step,)))
+    with joined(tmp_path, listen, interval_s) as served:
+        dataset = served.client.submit(raw, os.urandom(8).hex())["id"]
+        journals = "relay/claimed/*/*.journal"
+        until("a task to run", lambda: list(tmp_path.glob(journals)), 100)
+        control(served, dataset, "cancel")
+        until("its end", lambda: fates(served, dataset), 100)
+        assert set(fates(served, dataset)) == {"cancelled"}
+        assert verdicts(served, dataset)["cancelled"] == TASKS
+        (tmp_path / "go").touch()
+        control(served, dataset, "uncancel")
+        until("all to be done", lambda: verdicts(served, dataset).get("done") == TASKS, 100)
