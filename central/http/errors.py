@@ -188,6 +188,7 @@ STATUS: tuple[tuple[type[PulkError], int], ...] = (
     (errors.AccessRefused, 403),
     (errors.UnknownSite, 404),
     (errors.UserRefused, 400),
+    (errors.NotifyRefused, 400),
     (tokens.UnknownToken, 404),
     (errors.QuotaExceeded, 413),
     (errors.SelectionTooLarge, 413),
