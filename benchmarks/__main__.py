@@ -10,7 +10,7 @@ from benchmarks.table import Row, save, show
 
 BENCHES = (
     "pilot", "pilot_staging", "packing", "central", "merging", "flood", "wire", "retry", "planner",
-    "stores", "several", "queries", "radio",
+    "stores", "several", "queries", "radio", "command_line",
 )  # fmt: skip
 
 

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import http.client
 import json
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from bundle.errors import PulkError
+from bundle.limits import MIB
 from bundle.patience import Patience
+from bundle.spool import publish
 
 V1 = "/v1"
 PAGE = 1000  # rows that are asked for at once
 UNVERSIONED = ("/health", "/exchange/")
 TIMEOUT_S = 30.0
+PIECE_BYTES = 65_536
+FLOW_S = 60.0  # between two pieces of a stream; events have a sign of life every 15 s
 BACKUP_S = 3600.0  # a large database is copied while others are served
 PATIENCE_S = 30.0  # how long a busy central is waited for, all calls of a client together
 
@@ -41,6 +47,24 @@ class Refused(PulkError):
 
     code = "refused"
     what = "{said}"
+
+
+class LinesBrokeOff(PulkError):
+    """Central could not read on in the middle of a long list. Ask again."""
+
+    code = "lines-broke-off"
+    transient = True
+    what = "central broke off in the middle of a list"
+    remedy = "ask again; what came so far is not all there is"
+
+
+class WrongFile(PulkError):
+    """What came is not the file that was asked for, by its SHA-256. Fetch it again."""
+
+    code = "wrong-file"
+    transient = True
+    what = "what came is not the file {sha256}"
+    remedy = "fetch it again; if it stays so, run `pulk central fsck` there"
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -160,15 +184,68 @@ class Client:
         """Return one task's verdict, attempts and provenance."""
         return dict(self.get(f"/datasets/{dataset}/tasks/{job}/{step}"))
 
+    def document(self, dataset: str) -> bytes:
+        """Return the canonical bytes of a dataset's document."""
+        headers = {"Accept": "application/msgpack"}
+        return self._ask("GET", f"/datasets/{dataset}/document", headers=headers)
+
+    def lines(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
+        """Yield the rows of a long list as they come; a query value of None is left out.
+
+        Raises LinesBrokeOff where central could not go on, beside what every method raises.
+        """
+        count = 0
+        try:
+            for line in self._flow(_with(path, query), "application/x-ndjson"):
+                if line.strip():
+                    yield json.loads(line)
+                    count += 1
+        except NoAnswer as error:
+            if not count:
+                raise
+            raise LinesBrokeOff(where=path) from error
+        except ValueError as error:  # a line that was cut in its middle
+            raise LinesBrokeOff(where=path) from error
+
+    def events(self, **query: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield kind and content of each event, until central ends the stream; then ask again.
+
+        Between events, now and then, comes one of no kind and no content.
+        """
+        kind, content = "", ""
+        for line in self._flow(_with("/events", query), "text/event-stream"):
+            name, _, value = line.decode().rstrip("\r\n").partition(": ")
+            if name == "event":
+                kind = value
+            elif name == "data":
+                content = value
+            elif not name and not value and kind:
+                yield kind, json.loads(content)
+                kind, content = "", ""
+            elif not name:
+                yield "", {}
+
     def file(self, sha256: str) -> bytes:
         """Return the bytes of an output that travelled home."""
         return self._ask("GET", f"/files/{sha256}")
 
+    def save_file(self, sha256: str, to: Path) -> None:
+        """Write an output that travelled home to a path, whole, its digest compared, or not at all.
+
+        Raises WrongFile, OSError, beside what every method raises.
+        """
+        to.parent.mkdir(parents=True, exist_ok=True)
+        seen = hashlib.sha256()
+        with publish.replacing(to) as file:
+            for piece in self._flow(f"/files/{sha256}", "application/octet-stream", MIB):
+                seen.update(piece)
+                file.write(piece)
+            if seen.hexdigest() != sha256:
+                raise WrongFile(where=str(to), sha256=sha256)
+
     def get(self, path: str, **query: Any) -> Any:
         """Return the JSON document at a path; a query value of None is left out."""
-        given = {name: value for name, value in query.items() if value is not None}
-        tail = f"?{urllib.parse.urlencode(given)}" if given else ""
-        return json.loads(self._ask("GET", path + tail))
+        return json.loads(self._ask("GET", _with(path, query)))
 
     def post(self, path: str, body: Any, idempotency_key: str) -> Any:
         """Post a JSON document; the same key never acts twice."""
@@ -182,20 +259,36 @@ class Client:
 
     def every(self, path: str, key: str, **query: Any) -> list[dict[str, Any]]:
         """Return all rows of a list, page after page."""
-        found: list[dict[str, Any]] = []
+        return list(self.pages(path, key, **query))
+
+    def pages(self, path: str, key: str, **query: Any) -> Iterator[dict[str, Any]]:
+        """Yield the rows of a list, asking for a page when it is needed."""
         cursor = None
         while True:
             answer = self.get(path, **{**query, "limit": PAGE, "cursor": cursor})
-            found += answer[key]
+            yield from answer[key]
             cursor = answer["next"]
             if cursor is None:
-                return found
+                return
 
     def _send(self, path: str, raw: bytes, idempotency_key: str, cosignature: bytes) -> Any:
         headers = {"Content-Type": "application/msgpack", "Idempotency-Key": idempotency_key}
         if cosignature:
             headers["Pulk-Cosignature"] = base64.b64encode(cosignature).decode()
         return json.loads(self._ask("POST", path, raw, headers))
+
+    def _flow(self, path: str, accept: str, size: int = 0) -> Iterator[bytes]:
+        """Yield an answer as it comes: its lines, or pieces of a size."""
+        request = self._request("GET", path, None, {"Accept": accept})
+        for tries in count(1):
+            answer = self._opened(request, tries, FLOW_S)
+            if answer is not None:
+                break
+        with answer:
+            try:
+                yield from iter(lambda: answer.read(size), b"") if size else _lines(answer)
+            except (OSError, http.client.HTTPException) as error:
+                raise NoAnswer(where=request.full_url, reason=_reason(error)) from error
 
     def _ask(
         self,
@@ -205,29 +298,45 @@ class Client:
         headers: dict[str, str] | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> bytes:
-        url = self.base.rstrip("/") + (path if path.startswith(UNVERSIONED) else V1 + path)
-        if not url.startswith(("http://", "https://")):
-            raise NoAnswer(where=url, reason="the address is neither http:// nor https://")
-        request = urllib.request.Request(  # noqa: S310  the scheme is checked above
-            url,
-            data=body,
-            method=method,
-            headers={"Authorization": f"Bearer {self._token}", **(headers or {})},
-        )
+        request = self._request(method, path, body, headers or {})
         for tries in count(1):
             found = self._ask_once(request, tries, timeout_s)
             if found is not None:
                 return found
         raise AssertionError  # never: count() has no end
 
+    def _request(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> urllib.request.Request:
+        url = self.base.rstrip("/") + (path if path.startswith(UNVERSIONED) else V1 + path)
+        if not url.startswith(("http://", "https://")):
+            raise NoAnswer(where=url, reason="the address is neither http:// nor https://")
+        return urllib.request.Request(  # noqa: S310  the scheme is checked above
+            url,
+            data=body,
+            method=method,
+            headers={"Authorization": f"Bearer {self._token}", **headers},
+        )
+
     def _ask_once(
         self, request: urllib.request.Request, tries: int, timeout_s: float
     ) -> bytes | None:
         """Ask once; None where central was busy and the wait that it asked for is over."""
         url = request.full_url
+        answer = self._opened(request, tries, timeout_s)
+        if answer is None:
+            return None
         try:
-            with self._opener.open(request, timeout=timeout_s) as answer:
+            with answer:
                 return bytes(answer.read())
+        except (OSError, http.client.HTTPException) as error:
+            raise NoAnswer(where=url, reason=_reason(error)) from error
+
+    def _opened(self, request: urllib.request.Request, tries: int, timeout_s: float) -> Any:
+        """Return the answer, open to be read; None where central was busy and the wait is over."""
+        url = request.full_url
+        try:
+            return self._opener.open(request, timeout=timeout_s)
         except urllib.error.HTTPError as error:
             said = _said(error)
             if self._patience.waits(error.code, error.headers.get("Retry-After"), tries):
@@ -235,6 +344,25 @@ class Client:
             raise Refused(where=url, said=said) from error
         except (OSError, http.client.HTTPException) as error:
             raise NoAnswer(where=url, reason=_reason(error)) from error
+
+
+def _lines(answer: Any) -> Iterator[bytes]:
+    """Yield the lines of an answer as they come; its own `readline` hides that the end is missing.
+
+    Raises http.client.IncompleteRead.
+    """
+    held = b""
+    for piece in iter(lambda: answer.read1(PIECE_BYTES), b""):
+        *whole, held = (held + piece).split(b"\n")
+        yield from (line + b"\n" for line in whole)
+    if held:
+        yield held
+
+
+def _with(path: str, query: dict[str, Any]) -> str:
+    """Return a path with its query; a value of None is left out."""
+    given = {name: value for name, value in query.items() if value is not None}
+    return f"{path}?{urllib.parse.urlencode(given)}" if given else path
 
 
 def _reason(error: Exception) -> str:

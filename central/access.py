@@ -6,6 +6,7 @@ its submitter's if a user signed its submission, else nobody's, and seen by prod
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from bundle.dataset.spec import Dataset
@@ -18,7 +19,7 @@ from central.core.facts import Verdict
 from central.errors import AccessRefused, QuotaExceeded
 from central.joining import publish_commit
 from central.store.protocol import Store
-from central.store.rows import AccessRow, DatasetRow
+from central.store.rows import AccessRow, DatasetRow, PersonRow
 from central.workings import Workings
 
 STAFF = frozenset({Role.ADMIN, Role.PRODUCTION})
@@ -111,23 +112,43 @@ def share(
     """
     with workings.transaction():
         row = of(workings.store, workings.dataset(dataset))
-        if owner is not None:
-            row = row._replace(owner=persons.require(workings.store, owner).name)
         if group is not None:
             row = row._replace(group=group)
         if visibility is not None:
             row = row._replace(visibility=visibility.value)
-        check(by, row)
+        elif row.visibility == Visibility.GROUP and group is None:
+            by = replace(by, groups=by.groups | {row.group})  # that it is seen there stays
+        check(by, row, is_named=group is not None)
+        if owner is not None and owner != row.owner:
+            check_gift(workings, by, row, persons.require(workings.store, owner))
+            row = row._replace(owner=owner)
         _say(workings, row)
         workings.stir(workings.dataset(dataset).no)  # its owner may be charged for it
         return row
 
 
-def check(by: Principal, row: AccessRow) -> None:
-    """Raise AccessRefused where a dataset would be seen by a group that is not the principal's."""
+def check_gift(workings: Workings, by: Principal, row: AccessRow, to: PersonRow) -> None:
+    """Raise AccessRefused where a dataset's open tasks are more than its new owner may have.
+
+    Else whoever has used up a quota would go on at the cost of somebody who was not asked.
+    """
+    limits = persons.limits_of(to)
+    if by.role in STAFF or not (limits.tasks_open or limits.hours or limits.written_bytes):
+        return
+    of_it = used_of(workings, [workings.dataset(row.dataset)])
+    if exceeded(limits, used_by(workings, to.name), of_it.tasks_open):
+        raise AccessRefused(where=row.dataset, reason=f"{to.name} has no room for its tasks")
+
+
+def check(by: Principal, row: AccessRow, *, is_named: bool = True) -> None:
+    """Raise AccessRefused where a dataset would be seen by a group that is not the principal's.
+
+    `is_named`: the group was asked for; one that stands there from before may stay, unseen.
+    """
     if row.visibility == Visibility.GROUP and not row.group:
         raise AccessRefused(where=row.dataset, reason="visibility group needs a group")
-    if row.group and by.role not in STAFF and row.group not in by.groups:
+    is_used = is_named or row.visibility == Visibility.GROUP
+    if is_used and row.group and by.role not in STAFF and row.group not in by.groups:
         raise AccessRefused(where=row.dataset, reason=f"you are not in group {row.group}")
 
 
@@ -159,7 +180,12 @@ def check_room(workings: Workings, by: Principal, tasks: int) -> None:
 def used_by(workings: Workings, name: str) -> Used:
     """Return what all datasets of an owner have in use; costs a few queries for all of them."""
     accesses = Accesses(workings.store)
-    rows = [row for row in workings.store.datasets.datasets() if accesses.of(row).owner == name]
+    every = workings.store.datasets.datasets()
+    return used_of(workings, [row for row in every if accesses.of(row).owner == name])
+
+
+def used_of(workings: Workings, rows: list[DatasetRow]) -> Used:
+    """Return what some datasets have in use."""
     stored = workings.store.tasks.steps_of([row.no for row in rows])
     tasks = wall_ms = written = 0
     for row in rows:

@@ -34,12 +34,12 @@ from central import (
 )
 from central.absorb import Disposition
 from central.archive import open_archive
-from central.changing import Changing
 from central.config import Config
 from central.core.authorise import Action, Principal
 from central.core.receipts import Outcome
 from central.errors import UnknownBundle
 from central.home import Home
+from central.informing import Informing
 from central.pack import OutBundle
 from central.persons import OPERATOR
 from central.requests import Submitted
@@ -58,7 +58,7 @@ OF_ITS_SITE = frozenset({Kind.RESULT.value, Kind.REPORT.value, Kind.TELEMETRY.va
 __all__ = ["Authority", "Disposition", "FilePlace", "OutBundle", "Submitted"]
 
 
-class Authority(Changing):
+class Authority(Informing):
     """See the module. Made by `open`; closed by `close`."""
 
     def __init__(self, workings: Workings) -> None:

@@ -141,6 +141,32 @@ class OidcSection(_Section):
     token_hours: Annotated[float, Field(gt=0, le=24 * 366)] = 12.0
 
 
+class NotifySection(_Section):
+    """Whom central tells how datasets are, and how; without a mail server and hosts nobody.
+
+    `webhook_hosts` are `host`, `host:port` or `*.domain` for https, `http://host:port` for plain
+    HTTP; `webhook_private`: they may lie behind the firewall. `mail_domains`: empty is any.
+    """
+
+    smtp_host: Annotated[str, Field(max_length=255)] = ""
+    smtp_port: Annotated[int, Field(ge=1, le=65_535)] = 587
+    smtp_tls: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_ca_file: Annotated[str, Field(max_length=4096)] = ""
+    smtp_user: Annotated[str, Field(max_length=255)] = ""
+    smtp_password_file: Annotated[str, Field(max_length=4096)] = ""
+    mail_from: Annotated[str, Field(max_length=255)] = ""
+    mail_domains: tuple[Annotated[str, Field(max_length=255)], ...] = ()
+    webhook_hosts: tuple[Annotated[str, Field(min_length=1, max_length=255)], ...] = ()
+    webhook_private: bool = False
+    every_s: Annotated[float, Field(ge=0.05, le=3600)] = 30.0
+    keep_hours: Annotated[float, Field(gt=0, le=24 * 366)] = 48.0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anybody can be told."""
+        return bool(self.smtp_host or self.webhook_hosts)
+
+
 class Config(_Section):
     """The whole file."""
 
@@ -151,6 +177,7 @@ class Config(_Section):
     shares: SharesSection = SharesSection()
     quotas: QuotasSection = QuotasSection()
     oidc: OidcSection = OidcSection()
+    notify: NotifySection = NotifySection()
 
 
 def load(path: Path, environment: Mapping[str, str] | None = None) -> Config:
@@ -169,12 +196,13 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Config:
 
 def text_of(copies: int) -> str:
     """Return the text of a first central.toml."""
-    planner, http, shares, quotas, oidc = (
+    planner, http, shares, quotas, oidc, notify = (
         PlannerSection(),
         HttpSection(),
         SharesSection(),
         QuotasSection(),
         OidcSection(),
+        NotifySection(),
     )
     return f"""\
 # What is commented out is the default. Variables win: PULK_<SECTION>_<KEY>.
@@ -226,6 +254,20 @@ copies = {copies}  # devices that must hold a bundle before a site may delete it
 # roles = {{ }}  # {{ "production-managers" = "production" }}
 # role = ""  # of whoever has none of those; empty: they are refused
 # token_hours = {oidc.token_hours}
+
+[notify]
+# smtp_host = ""  # a mail server: people who ask for it are told by mail
+# smtp_port = {notify.smtp_port}
+# smtp_tls = "{notify.smtp_tls}"  # tls, or none
+# smtp_ca_file = ""  # certificates to trust beside the system's
+# smtp_user = ""
+# smtp_password_file = ""  # mode 600
+# mail_from = ""
+# mail_domains = []  # to which mail may go; empty: any
+# webhook_hosts = []  # "hooks.example.org", "*.example.org", "http://10.0.0.5:8080"; no others
+# webhook_private = false  # they may lie behind the firewall
+# every_s = {notify.every_s}
+# keep_hours = {notify.keep_hours}  # for how long a notice that nobody takes is tried again
 
 [http]
 # host = "{http.host}"  # put a TLS proxy in front before you open it to a network

@@ -47,7 +47,7 @@ def examine(home: Home, config: Config) -> list[Finding]:
         *_keys(home),
         _database(config, home),
         *_stored(config, home, now_us()),
-        Finding("pulk", _pulk()),
+        Finding("pulk", pulk_version()),
         Finding("python", platform.python_version()),
         Finding("sqlite", sqlite3.sqlite_version),
         Finding("aiohttp", aiohttp.__version__),
@@ -169,7 +169,8 @@ def _free(path: Path) -> Finding:
     return Finding("free bytes", str(free), "" if free > FREE_BYTES_MIN else "free space")
 
 
-def _pulk() -> str:
+def pulk_version() -> str:
+    """Return the version of Pulk, or that it runs from an unpacked tree."""
     try:
         return version("pulk")
     except PackageNotFoundError:

@@ -213,8 +213,8 @@ class Unauthorised(PulkError):
     code = "unauthorised"
     what = "the request carries no valid token"
     remedy = (
-        "give the token that `pulk central init` wrote to DIR/admin.token "
-        "(--token-file or PULK_TOKEN_FILE)"
+        "give one that holds (--token-file or PULK_TOKEN_FILE): `pulk central init` wrote the "
+        "administrator's to DIR/admin.token, who makes others with `pulk token make`"
     )
 
 
@@ -223,7 +223,7 @@ class Forbidden(PulkError):
 
     code = "forbidden"
     what = "{reason}"
-    remedy = "use the site's own address and key"
+    remedy = "ask who may, or ask with a token or key of whom it is meant for"
 
 
 class BadControl(PulkError):
@@ -331,3 +331,28 @@ class ChangedMeanwhile(PulkError):
     code = "changed-meanwhile"
     what = "it was changed since it was read"
     remedy = "read it again and repeat the request with its new ETag; nothing was changed"
+
+
+class NotifyRefused(PulkError):
+    """Nobody can be told so: the address is not one that central sends to, or there is none."""
+
+    code = "notify-refused"
+    what = "{reason}"
+    remedy = "give another address, or ask central's administrator; nothing was changed"
+
+
+class NotTold(PulkError):
+    """A notice was not taken by the mail server or webhook. It is sent again later."""
+
+    code = "not-told"
+    transient = True
+    what = "{channel}: {reason}"
+    remedy = "central tries again; look after the receiver if it stays so"
+
+
+class ExportRefused(PulkError):
+    """A dataset cannot be exported so: nothing ran yet, or something is in the way."""
+
+    code = "export-refused"
+    what = "it was not exported: {reason}"
+    remedy = "name a place where nothing is; before anything ran, export --document"

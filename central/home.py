@@ -86,6 +86,11 @@ class Home:
         return self.root / "deltas"
 
     @property
+    def sidecars(self) -> Path:
+        """What carriers of bundles say of themselves; for people alone, it may be removed."""
+        return self.root / "custody"
+
+    @property
     def trust(self) -> Path:
         """The trust file."""
         return self.root / quickstart.TRUST_FILE

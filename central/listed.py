@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ PIECE_ROWS = 8192  # of a stream, made at once
 JOBS_AT_ONCE = 4096
 TASKS_AT_ONCE = 1 << 19  # that one page of jobs looks at, or a few more
 LOOKED_MAX = 1 << 22  # tasks that one page or piece looks at, whatever of them is asked for
+LOOKED_S = 1.0  # where controls of many runs of jobs make that slow
 PART_COSTS = 1024  # tasks that could be looked at in the time that it takes to begin a block
 BLOCKS_AT_ONCE = 1000
 BEFORE: Place = (0, -1)
@@ -55,7 +57,7 @@ class Lister:
         None: there are no more. A page ends early where enough was looked at.
         """
         found: list[dict[str, Any]] = []
-        looked = 0
+        looked, until_s = 0, monotonic() + LOOKED_S
         for step, looked_at, jobs, codes, failures in self._parts(chosen, after):
             left = limit - len(found)
             rows = zip(
@@ -68,7 +70,7 @@ class Lister:
             if len(found) >= limit:
                 return found, (step, found[-1]["job"])
             looked += PART_COSTS + len(looked_at)
-            if looked >= LOOKED_MAX:
+            if looked >= LOOKED_MAX or monotonic() > until_s:
                 return found, (step, looked_at[-1])
         return found, None
 
@@ -78,7 +80,7 @@ class Lister:
         None: there are no more. There may be none of them where enough was looked at.
         """
         pieces: list[bytes] = []
-        count = looked = 0
+        count, looked, until_s = 0, 0, monotonic() + LOOKED_S
         for step, looked_at, jobs, codes, failures in self._parts(chosen, after):
             left = rows_max - count
             some = jobs[:left]
@@ -87,7 +89,7 @@ class Lister:
             if count >= rows_max:
                 return b"".join(pieces), (step, int(some[-1]))
             looked += PART_COSTS + len(looked_at)
-            if looked >= LOOKED_MAX:
+            if looked >= LOOKED_MAX or monotonic() > until_s:
                 return b"".join(pieces), (step, looked_at[-1])
         return b"".join(pieces), None
 
@@ -102,7 +104,7 @@ class Lister:
         names = [self._dag.dataset.steps[n].name for n in per_job]
         at_once = max(1, min(JOBS_AT_ONCE, TASKS_AT_ONCE // max(1, len(per_job))))
         found: list[dict[str, Any]] = []
-        looked = 0
+        looked, until_s = 0, monotonic() + LOOKED_S
         for low in range(after + 1, self._row.jobs, at_once):
             jobs = np.arange(low, min(low + at_once, self._row.jobs))
             judge = self._judge()
@@ -118,7 +120,8 @@ class Lister:
                 if len(found) == limit:
                     return found, low + at
             looked += len(jobs) * len(per_job)
-            if looked >= TASKS_AT_ONCE and low + at_once < self._row.jobs:
+            is_enough = looked >= TASKS_AT_ONCE or monotonic() > until_s
+            if is_enough and low + at_once < self._row.jobs:
                 return found, int(jobs[-1])
         return found, None
 

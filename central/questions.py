@@ -65,10 +65,11 @@ class Questions(Identity):
         fate: str | None,
         limit: int,
         after: int | str | None,
+        detail: bool = False,
     ) -> dict[str, Any]:
         """Return a page of attempts and where the next one starts. Raises UnknownDataset."""
         with self._readers.views() as views:
-            return views.attempts(dataset, step, job, fate, limit, int(after or 0))
+            return views.attempts(dataset, step, job, fate, limit, int(after or 0), detail)
 
     def document(self, dataset: DatasetId) -> tuple[bytes, dict[str, Any]]:
         """Return a document's canonical bytes, and what people write. Raises UnknownDataset."""

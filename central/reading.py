@@ -33,6 +33,12 @@ class Readers:
         with self._reader() as (store, _):
             yield store
 
+    @contextmanager
+    def workings(self) -> Iterator[tuple[Views, Workings]]:
+        """Give views, and the workings they read from, of one commit. Raises DatabaseBusy."""
+        with self._reader() as (_, views):
+            yield views, views.workings
+
     def close(self) -> None:
         """Close what is idle; nobody reads any more."""
         with self._lock:

@@ -15,6 +15,7 @@ from bundle.limits import SMALL_LIMITS
 from bundle.wire.write import ChunkSource
 from central import access, cosignatures, selecting
 from central.arriving import end_leases_of, join_controls
+from central.core.authorise import Visibility
 from central.core.commit import Commit, Remembered, Submission
 from central.core.controls import ControlWord, make_reset
 from central.core.facts import Control, Place
@@ -57,7 +58,7 @@ def submit(
     document_digest = spec.dataset_digest(given.raw)
     of = workings.dag(document_digest, given.raw)  # decodes and checks
     with workings.transaction():
-        request = _request(given, document_digest, suspended=suspended)
+        request = _request(given, document_digest, said, suspended=suspended)
         known = answered(workings, (token, key), request)
         if known is not None:
             dataset = DatasetId(known.text("dataset"))
@@ -106,13 +107,19 @@ def _submit(
     return dataset
 
 
-def _request(given: Given, document_digest: bytes, *, suspended: bool) -> bytes:
-    """Return what an idempotency key stands for, 32 bytes."""
+def _request(
+    given: Given, document_digest: bytes, said: AccessRow | None, *, suspended: bool
+) -> bytes:
+    """Return what an idempotency key stands for, 32 bytes: of a private dataset its document."""
+    seen = (said.visibility, said.group) if said else (Visibility.PRIVATE.value, "")
+    request = document_digest
     if suspended:
-        return digest("submission.suspended", document_digest + given.cosignature)
-    if not given.cosignature:
-        return document_digest
-    return digest("submission", document_digest + given.cosignature)
+        request = digest("submission.suspended", document_digest + given.cosignature)
+    elif given.cosignature:
+        request = digest("submission", document_digest + given.cosignature)
+    if seen == (Visibility.PRIVATE.value, ""):
+        return request
+    return digest("submission.seen", canonical.encode([request, *seen]))
 
 
 def control(

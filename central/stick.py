@@ -17,6 +17,7 @@ from bundle.media.goods import goods_of
 from bundle.media.take import Became, Reception, take
 from bundle.media.take import Came as Taken
 from bundle.wire.manifest import CENTRAL, CENTRALS_OWN, SITES_OWN
+from central import sidecars
 from central.authority import Authority
 from central.core.receipts import Outcome
 from central.home import Home
@@ -25,7 +26,6 @@ from central.parking import Disposition
 SUFFIX = ".pulk"
 KEPT = frozenset({Outcome.MERGED.value, Outcome.PARKED.value})
 ANSWERED = (Became.LANDED, Became.KNOWN)
-CUSTODY = ".custody"  # a hop's record beside a bundle
 PARTS = "parts"  # a folder of central's: parts of sites' bundles that wait for the rest
 CARRIED = "carried"  # what went out on media, so that the next one goes on
 
@@ -78,6 +78,10 @@ def absorb_all(
         came += found
         if one.became in ANSWERED and one.facts is not None and one.facts.kind in SITES_OWN:
             owed.add(SiteName(one.facts.producer))
+        if one.became in ANSWERED and one.facts is not None:
+            for name in one.files:
+                beside = (source / name).with_suffix(sidecars.SUFFIX)
+                sidecars.keep(home, one.facts.id, beside)
         if remove and (one.became is Became.KNOWN or {row.outcome for row in found} & KEPT):
             _remove(source, one)
     if owed:
@@ -90,7 +94,7 @@ def _remove(source: Path, one: Taken) -> None:
     with failing("removing", source):
         for name in one.files:
             (source / name).unlink(missing_ok=True)
-            (source / name).with_suffix(CUSTODY).unlink(missing_ok=True)
+            (source / name).with_suffix(sidecars.SUFFIX).unlink(missing_ok=True)
 
 
 def leave_outboxes(

@@ -10,7 +10,7 @@ from bundle.ids import AttemptKey, BundleId, Epoch, LeaseId, PilotRun
 from bundle.ids import Task as TaskId
 from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
-from central import claims, histories, users
+from central import claims, histories, sidecars, users
 from central.attempts import Found, attempts_of
 from central.core import telling
 from central.core.changes import implied_row
@@ -23,6 +23,7 @@ from central.store.rows import BundleRow, DatasetRow, LeaseRow
 from central.workings import Workings
 
 ATTEMPTS_MAX = 1000
+LEASES_LOOKED_AT, LEASES_MAX = 100_000, 1000  # for those that ended without an answer
 
 
 def tell(workings: Workings, task: TaskId) -> dict[str, Any]:
@@ -84,10 +85,13 @@ class _Gathered:
         )
 
     def _leases(self, found: Iterable[Found]) -> list[LeaseRow]:
-        """Return the leases that its attempts answer, and live ones that cover it, by number."""
+        """Return the leases that its attempts answer, and others that cover it, by number."""
         step, job = self._place
         answered = {one.segment.lease.no for one in found}
-        for lease in self._store.datasets.live_on(self._row.no):
+        leases, no = self._store.datasets, self._row.no
+        for lease in (
+            *leases.live_on(no), *leases.unanswered_on(no, LEASES_LOOKED_AT, LEASES_MAX),
+        ):  # fmt: skip
             if lease.no in answered or self._w.lease(lease).generation_of(job, step) is None:
                 continue
             answered.add(lease.no)
@@ -123,6 +127,7 @@ class _Gathered:
                 safe=one.safe,
                 key=self._key(one),
                 order=one.no,
+                carried=sidecars.of(self._w.home, one.id),
             )
             for one in rows
             if one is not None

@@ -57,6 +57,11 @@ class Views:
         self._counts: dict[DatasetId, tuple[int, dict[str, Any]]] = {}
         self._descriptions: dict[bytes, str] = {}  # by the document's digest
 
+    @property
+    def workings(self) -> Workings:
+        """What it reads from."""
+        return self._w
+
     def datasets(self, principal: Principal = OPERATOR, q: str = "") -> list[dict[str, Any]]:
         """Return the datasets that a principal may read, and that have all words of `q`."""
         accesses, words = access.Accesses(self._w.store), q.lower().split()
@@ -175,13 +180,17 @@ class Views:
         fate: str | None,
         limit: int,
         after: int,
+        detail: bool = False,
     ) -> dict[str, Any]:
         """Return a page of attempts and where the next one starts. Raises UnknownDataset."""
         row = self._w.dataset(dataset)
         wanted = Wanted(step, job, None if fate is None else Fate(fate))
         limit = max(1, min(limit, PAGE_MAX))
         found = page(self._w, row, wanted, after, limit)
-        rows = [attempt_row(row, one) for one in found]
+        if detail:
+            rows = provenance.detailed(self._w, row, found)
+        else:
+            rows = [attempt_row(row, one) for one in found]
         return {"attempts": rows, "next": found[-1].no if len(found) == limit else None}
 
     def learned(self, dataset: DatasetId) -> dict[str, Any]:

@@ -175,11 +175,14 @@ class _Asked:
                 break
             below = _Asked(self._w, self._board, self._row, self.dag, first[0], self._by)
         step, job = below._place
-        reason = below.because()[0] if below is not self else None
-        if reason is not None:
-            at = f" at {reason.site}" if reason.site else ""
-            root = f"{self._row.id}/{job}/{step}: {reason.code.value}{at}, {reason.text}"
-        remedy = reason.remedy if reason else ""
+        at, remedy = f"{self._row.id}/{job}/{step}", ""
+        if below._open_parents()[:1] and below is not self:  # following it to its end takes long
+            root, remedy = f"{at}, which waits in turn", f"`pulk why {at}`"
+        elif below is not self:
+            reason = below.because()[0]
+            site = f" at {reason.site}" if reason.site else ""
+            root = f"{at}: {reason.code.value}{site}, {reason.text}"
+            remedy = reason.remedy
         return (Obstacle(Code.PARENTS, text, "all parents done", root, remedy),)
 
     def _open_parents(self) -> list[Place]:

@@ -28,7 +28,7 @@ from pilot.slot_log import SlotLog
 from pilot.staging import handing
 from pilot.starting import Starter
 from pilot.waiting import Waiting
-from pilot.watching.files import file_bytes_max, full_file_bytes
+from pilot.watching.files import file_bytes_max, full_disk, full_file_bytes
 from pilot.watching.limits import MIB
 from pilot.watching.processes import Processes
 from pilot.watching.watch import Watch
@@ -187,6 +187,8 @@ class Slot:
         if self._left:
             watch.look_at_end(self._log.size())
             reply["software"] = stage.software()
+        if self._may_be_the_disk(request, reply, watch) and (full := full_disk()):
+            reply["disk_failed"] = full
         if reply["exit_code"]:
             limit = file_bytes_max(request["disk_bytes"])
             reply["full_file"] = full_file_bytes(limit, self._log.size())
@@ -206,6 +208,13 @@ class Slot:
             "read_bytes": ended.read_bytes,
             "written_bytes": ended.written_bytes,
         }
+
+    @staticmethod
+    def _may_be_the_disk(request: dict[str, Any], reply: dict[str, Any], watch: Watch) -> bool:
+        """Return whether a task failed that nobody stopped and that kept to its request."""
+        failed = reply["exit_code"] or reply["signal"]
+        kept_to = watch.disk_peak_bytes <= request["disk_bytes"]
+        return bool(failed) and "stop" not in reply and kept_to
 
     def _on_term(self, _number: int, _frame: object) -> None:
         # A scheduler that signals the whole group means the pilot: it decides what is stopped.

@@ -97,14 +97,14 @@ def is_known(home: Home, bundle: BundleId) -> bool:
     return quarantine.keeps_failing(home.spool, f"{bundle}.pulk")
 
 
-def has_room(home: Home, bundle: BundleId, size_bytes: int) -> bool:
+def has_room(home: Home, bundle: BundleId, size_bytes: int, tally: room.Tally) -> bool:
     """Return whether a bundle may be fetched; where not, the next report says so.
 
     Nothing is known of it but its size: it needs that for the file, and more is looked at when it
     is opened.
     """
     try:
-        room.check(home, size_bytes, INODES_SPARE, where=bundle)
+        tally.check(size_bytes, INODES_SPARE, where=bundle)
     except NoSpace as error:
         _LOG.warning("no space to fetch a bundle", extra={"reason": error.text()})
         state.note_refusal(home.spool, bundle, error.code)
@@ -116,16 +116,17 @@ def _pass(home: Home) -> Accepted:
     total = Accepted()
     files = [name for name in names(home.spool.folder("in")) if name.endswith(".pulk")]
     known: set[LeaseId] = set()
+    tally = room.Tally(home)
     if files:
         known.update(plan.lease for work in works.live(home.spool) for plan in work.plans)
     for name in files:
-        total += _accept_file(home, home.spool.folder("in") / name, known)
+        total += _accept_file(home, home.spool.folder("in") / name, known, tally)
     return total
 
 
-def _accept_file(home: Home, path: Path, known: set[LeaseId]) -> Accepted:
+def _accept_file(home: Home, path: Path, known: set[LeaseId], tally: room.Tally) -> Accepted:
     try:
-        shards = _accept(home, path, known)
+        shards = _accept(home, path, known, tally)
     except NoSpace as error:
         _LOG.warning("no space for a bundle", extra={"reason": error.text()})
         state.note_refusal(home.spool, path.stem, error.code)
@@ -147,7 +148,7 @@ def _accept_file(home: Home, path: Path, known: set[LeaseId]) -> Accepted:
     return Accepted(bundles=1, shards=shards)
 
 
-def _accept(home: Home, path: Path, known: set[LeaseId]) -> int:
+def _accept(home: Home, path: Path, known: set[LeaseId], tally: room.Tally) -> int:
     """Take one bundle and return how many shards are new; their leases are added to `known`."""
     with open_work(home, path) as bundle, _asking_for_whole(home, bundle):
         delta.check(home, bundle)  # before anything changes: a bundle is whole or refused
@@ -158,7 +159,7 @@ def _accept(home: Home, path: Path, known: set[LeaseId]) -> int:
         if not state.is_seen(home.spool, bundle.id) and not home.spool.work(bundle.id).exists():
             fresh = _fresh(home, bundle, promised, known)
             if fresh:
-                _check_space(home, bundle, len(fresh))
+                _check_space(bundle, len(fresh), tally)
                 _bring_data(home, bundle)
                 shards = _make_work(home, path, bundle, fresh)
                 known.update(lease.lease for lease in fresh)
@@ -218,11 +219,11 @@ def _fresh(
     return [one for one in fresh if left.isdisjoint(one.needs)]
 
 
-def _check_space(home: Home, bundle: OpenBundle, shards: int) -> None:
+def _check_space(bundle: OpenBundle, shards: int, tally: room.Tally) -> None:
     """Raise NoSpace unless the bytes and inodes that the configuration keeps stay free."""
     data = [one for one in files_of(bundle.manifest).values() if bundle.present(one.places[0])]
     need = sum(one.size_bytes for one in data)
-    room.check(home, need, len(data) + 2 * shards + INODES_SPARE, where=str(bundle.path))
+    tally.check(need, len(data) + 2 * shards + INODES_SPARE, where=str(bundle.path))
 
 
 def _bring_data(home: Home, bundle: OpenBundle) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from bundle.errors import PulkError
 from bundle.ids import BundleId
 from bundle.media.errors import MediumFailed
-from relay import accept, custody, state
+from relay import accept, custody, room, state
 from relay.carrier.contract import Carrier
 from relay.core import backoff
 from relay.core.backoff import Pace, Trouble
@@ -65,8 +65,10 @@ def fetch(home: Home, carrier: Carrier) -> list[str]:
     What is known, or would leave too little free, is not fetched; the next report says so.
     """
 
+    tally = room.Tally(home)
+
     def is_known(bundle: BundleId, size_bytes: int = 0) -> bool:
-        return accept.is_known(home, bundle) or not accept.has_room(home, bundle, size_bytes)
+        return accept.is_known(home, bundle) or not accept.has_room(home, bundle, size_bytes, tally)
 
     return [path.name for path in carrier.fetch(is_known, home.spool.folder("in"))]
 

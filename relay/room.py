@@ -32,28 +32,41 @@ class Used:
     inodes: int
 
 
-def room(home: Home) -> Room:
-    """Return what may be used up by what is taken now."""
-    disk, keep = os.statvfs(home.spool.root), home.config.spool
-    left = disk.f_bavail * disk.f_frsize - keep.free_bytes_min
-    inodes = disk.f_favail - keep.free_inodes_min if disk.f_files else None
-    if keep.bytes_max or keep.inodes_max:
-        held = used(home.spool.root)
-        if keep.bytes_max:
-            left = min(left, keep.bytes_max - held.bytes)
-        if keep.inodes_max:
-            of_quota = keep.inodes_max - held.inodes
-            inodes = of_quota if inodes is None else min(inodes, of_quota)
-    return Room(left, inodes)
+class Tally:
+    """What there is room for in one pass: counted when first asked, less what was let in since.
 
+    So a spool is walked once for many bundles. Not for longer than a pass: others write too.
+    """
 
-def check(home: Home, need_bytes: int, need_inodes: int, *, where: str) -> None:
-    """Raise NoSpace unless there is room for so much."""
-    here = room(home)
-    if need_bytes > here.bytes:
-        raise NoSpace(where=where, unit="bytes", need=need_bytes, room=max(0, here.bytes))
-    if here.inodes is not None and need_inodes > here.inodes:
-        raise NoSpace(where=where, unit="inodes", need=need_inodes, room=max(0, here.inodes))
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._held: Used | None = None
+
+    def check(self, need_bytes: int, need_inodes: int, *, where: str) -> None:
+        """Let so much in. Raises NoSpace where there is no room for it."""
+        here = self.room()
+        if need_bytes > here.bytes:
+            raise NoSpace(where=where, unit="bytes", need=need_bytes, room=max(0, here.bytes))
+        if here.inodes is not None and need_inodes > here.inodes:
+            raise NoSpace(where=where, unit="inodes", need=need_inodes, room=max(0, here.inodes))
+        if self._held is not None:
+            held = self._held
+            self._held = Used(held.bytes + need_bytes, held.inodes + need_inodes)
+
+    def room(self) -> Room:
+        """Return what may still be used up."""
+        home = self._home
+        disk, keep = os.statvfs(home.spool.root), home.config.spool
+        left = disk.f_bavail * disk.f_frsize - keep.free_bytes_min
+        inodes = disk.f_favail - keep.free_inodes_min if disk.f_files else None
+        if keep.bytes_max or keep.inodes_max:
+            self._held = held = self._held or used(home.spool.root)
+            if keep.bytes_max:
+                left = min(left, keep.bytes_max - held.bytes)
+            if keep.inodes_max:
+                of_quota = keep.inodes_max - held.inodes
+                inodes = of_quota if inodes is None else min(inodes, of_quota)
+        return Room(left, inodes)
 
 
 def used(root: Path) -> Used:

@@ -79,8 +79,11 @@ def _is_gone(home: Home, claim: Claim, views: Mapping[str, PilotView]) -> bool:
     """Return whether nothing of the pilot runs any more; stops what its tasks left behind."""
     if state_of(claim, views) is not PilotState.ABSENT:
         return False
-    if claim.batch_id not in views:
+    view = views.get(claim.batch_id)
+    if view is None:
         return True  # started by hand: its own word is all there is
+    if view.state is not PilotState.ABSENT:
+        return False  # its process is gone, but how its batch job ended only the scheduler can tell
     return home.adapter.clear(claim.batch_id, mark=f":{claim.pilot_run.hex()}:")
 
 

@@ -7,6 +7,7 @@ line with their code; with `--json` on the command, as one JSON object.
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ EXIT_TRY_AGAIN = 75
 
 HELP = ("-h", "--help")
 VERSION = "--version"
+COMPLETING = "_PULK_COMPLETE"  # variable: a shell completes a line
 
 Entry = Callable[[list[str]], int]
 
@@ -34,18 +36,24 @@ class Listed(NamedTuple):
 COMMANDS: dict[str, Listed] = {
     "bundle": Listed("bundle.cli.bundle:command", "Look into bundle files; carry them by hand."),
     "central": Listed("central.cli.entry:central", "The authority: init, serve, enrol, exchange."),
+    "completion": Listed(
+        "central.cli.entry:completion", "What bash, zsh or fish needs to complete commands."
+    ),
     "dataset": Listed("central.cli.entry:dataset", "Check, submit, watch and control datasets."),
     "demo": Listed(
         "central.cli.entry:demo", "The whole loop on this machine, with faults on purpose."
     ),
+    "doctor": Listed("central.cli.entry:doctor", "What is installed, configured, and wrong here."),
     "import": Listed("central.cli.entry:imports", "Turn other systems' workflows into documents."),
     "keys": Listed("bundle.cli.keys:command", "Root keys, the trust file, rotation, revocation."),
     "login": Listed("central.cli.entry:login", "A token through your identity provider."),
+    "notify": Listed("central.cli.entry:notify", "Be told of your datasets by mail or webhook."),
     "pilot": Listed("pilot.cli:command", "The process on a node that runs tasks."),
     "rehearse": Listed("central.cli.entry:rehearse", "Run any dataset document through the loop."),
     "relay": Listed("relay.cli:command", "The site's side: init, accept, tick, run, status."),
     "token": Listed("central.cli.entry:token", "Make, list and revoke access tokens."),
     "tell": Listed("central.cli.entry:tell", "What happened to a task, in order, in words."),
+    "watch": Listed("central.cli.entry:watch", "Datasets and sites, as they change."),
     "why": Listed("central.cli.entry:why", "Why a task is not running, and what would help."),
     "simulate": Listed(
         "central.cli.entry:simulate", "What a production of some size costs and leaves idle."
@@ -94,6 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def run(given: list[str]) -> int:
     """Run one command and return its exit code. Raises what the command raises."""
+    if COMPLETING in os.environ:
+        return _entry("central.cli.completion:complete")(given)
     name = given[0] if given else HELP[0]
     if name in HELP:
         _print(_help())
@@ -109,7 +119,11 @@ def run(given: list[str]) -> int:
 
 def entry_of(name: str) -> Entry:
     """Import the package that owns a command and return what runs it."""
-    module, _, attribute = COMMANDS[name].entry.partition(":")
+    return _entry(COMMANDS[name].entry)
+
+
+def _entry(place: str) -> Entry:
+    module, _, attribute = place.partition(":")
     entry: Entry = getattr(importlib.import_module(module), attribute)
     return entry
 

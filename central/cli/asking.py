@@ -12,8 +12,10 @@ import click
 
 from bundle.client import Client
 from bundle.errors import PulkError
+from central.cli import settings
 
 DATASET_BEGINS = re.compile(r"[a-z2-7]{1,26}")
+NAME_CHARS_MAX = 200
 STEPS_SHOWN = 20  # where a name fits none
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -30,10 +32,10 @@ class NoToken(PulkError):
 
 
 class UnknownDataset(PulkError):
-    """No dataset, or more than one, begins with these characters. See `pulk dataset list`."""
+    """No dataset, or more than one, begins or is named so. See `pulk dataset list`."""
 
     code = "no-such-dataset"
-    what = "{count} datasets begin with {given!r}"
+    what = "{count} datasets begin with {given!r} or are named so"
     remedy = "copy the id from `pulk dataset list`"
 
 
@@ -54,16 +56,16 @@ def asking(*, required: bool) -> Callable[[_F], _F]:
             click.option(
                 "--token-file",
                 envvar="PULK_TOKEN_FILE",
+                callback=settings.fill("token_file", required=required),
                 show_envvar=True,
-                required=required,
                 type=click.Path(path_type=Path),
                 help="File with the access token.",
             ),
             click.option(
                 "--central",
                 envvar="PULK_CENTRAL",
+                callback=settings.fill("central", required=required),
                 show_envvar=True,
-                required=required,
                 help="Central's URL, such as http://127.0.0.1:7855.",
             ),
         ):
@@ -83,15 +85,18 @@ def client_of(central: str, token_file: Path) -> Client:
 
 
 def full_id(client: Client, given: str) -> str:
-    """Return the id that a unique abbreviation stands for."""
+    """Return the id that a unique abbreviation, or the name of one dataset only, stands for."""
     from bundle.ids import MalformedId, parse_dataset_id
 
     try:
         return parse_dataset_id(given)
     except MalformedId:
-        if not DATASET_BEGINS.fullmatch(given):
-            raise UnknownDataset(given=given, count=0) from None
-        fitting = client.every("/datasets", "datasets", id=given, fields="id,submitted")
+        fitting = []
+        if DATASET_BEGINS.fullmatch(given):
+            fitting = client.every("/datasets", "datasets", id=given, fields="id,submitted")
+        if not fitting and 0 < len(given) <= NAME_CHARS_MAX:
+            named = client.every("/datasets", "datasets", name=given, fields="id,name,submitted")
+            fitting = [one for one in named if one["name"] == given]
         if len(fitting) != 1:
             raise UnknownDataset(given=given, count=len(fitting)) from None
         return str(fitting[0]["id"])
@@ -126,24 +131,3 @@ def rows(answer: Any, key: str) -> list[dict[str, Any]]:
 def show_answer(answer: Any, as_json: bool, words: str) -> None:
     """Print an answer as JSON, or its words."""
     click.echo(json.dumps(answer) if as_json else words)
-
-
-def table(rows_: list[dict[str, Any]]) -> str:
-    """Return rows as aligned text; the columns are the keys, in order of first mention."""
-    if not rows_:
-        return "none"
-    columns = list(dict.fromkeys(key for row in rows_ for key in row))
-    lines = [columns, *([_cell(row.get(column)) for column in columns] for row in rows_)]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return value if isinstance(value, str) else json.dumps(value)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from central.cli.asking import asking, client_of, full_id, show_answer, step_no, table
+from central.cli.asking import asking, client_of, full_id, show_answer, step_no
+from central.cli.tables import plain as table
 
 if TYPE_CHECKING:
     from bundle.client import Client

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
 import click
 
-from central.cli import controls, shown, sizes, writing
-from central.cli.asking import asking, client_of, full_id, rows, show_answer, step_no, table
+from central.cli import controls, shown, shown_tasks, sizes, writing
+from central.cli.asking import asking, client_of, full_id, rows, show_answer, step_no
+from central.cli.export import export
+from central.cli.notify import of_dataset as notify
+from central.cli.outputs import outputs
+from central.cli.tables import plain as table
+from central.cli.tasks import jobs, tasks
 from central.cli.writing import document_of
 
 VISIBILITIES = ("private", "group", "public")
@@ -198,28 +202,14 @@ def attempts(
     as_json: bool,
     **asked: str | int | None,
 ) -> None:
-    """List attempts: when, where, how each ended and what it used."""
+    """List attempts: when, where, how each ended and why, what it used; --json has all of it."""
     client = client_of(central, token_file)
     full = full_id(client, dataset_id)
     asked["step"] = None if step is None else step_no(client, full, step)
-    answer = client.get(f"/datasets/{full}/attempts", **asked)
-    show_answer(answer, as_json, "" if as_json else shown.attempts(rows(answer, "attempts")))
+    answer = client.get(f"/datasets/{full}/attempts", detail="true", **asked)
+    show_answer(answer, as_json, "" if as_json else shown_tasks.attempts(rows(answer, "attempts")))
 
 
-@group.command()
-@click.argument("dataset_id")
-@click.argument("job", type=click.IntRange(0))
-@click.argument("step")
-@_central
-def tasks(
-    *, dataset_id: str, job: int, step: str, central: str, token_file: Path, as_json: bool
-) -> None:
-    """Show one task: verdict, attempts, provenance, inputs and outputs by digest."""
-    client = client_of(central, token_file)
-    full = full_id(client, dataset_id)
-    answer = client.task(full, job, step_no(client, full, step))
-    show_answer(answer, as_json, json.dumps(answer, indent=1))
-
-
-for _command in (*controls.commands(), *sizes.commands()):
+_OTHERS = (export, outputs, tasks, jobs, notify)
+for _command in (*controls.commands(), *sizes.commands(), *_OTHERS):
     group.add_command(_command)

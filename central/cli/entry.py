@@ -12,6 +12,21 @@ def central(arguments: list[str]) -> int:
     return _run("central", "central.cli.central:group", arguments)
 
 
+def completion(arguments: list[str]) -> int:
+    """Run `pulk completion`; return the exit code."""
+    return _run("completion", "central.cli.completion:command", arguments)
+
+
+def doctor(arguments: list[str]) -> int:
+    """Run `pulk doctor`; return the exit code."""
+    return _run("doctor", "central.cli.doctor:command", arguments)
+
+
+def watch(arguments: list[str]) -> int:
+    """Run `pulk watch`; return the exit code."""
+    return _run("watch", "central.cli.watch:command", arguments)
+
+
 def dataset(arguments: list[str]) -> int:
     """Run `pulk dataset`; return the exit code."""
     return _run("dataset", "central.cli.dataset:group", arguments)
@@ -35,6 +50,11 @@ def rehearse(arguments: list[str]) -> int:
 def login(arguments: list[str]) -> int:
     """Run `pulk login`; return the exit code."""
     return _run("login", "central.cli.login:command", arguments)
+
+
+def notify(arguments: list[str]) -> int:
+    """Run `pulk notify`; return the exit code."""
+    return _run("notify", "central.cli.notify:group", arguments)
 
 
 def token(arguments: list[str]) -> int:

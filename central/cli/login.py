@@ -15,6 +15,7 @@ import click
 from bundle.client import NoRedirect
 from bundle.errors import PulkError
 from bundle.spool import publish
+from central.cli import settings
 from central.cli.asking import show_answer
 
 TIMEOUT_S = 30.0
@@ -31,12 +32,18 @@ class DeviceLoginFailed(PulkError):
 
 
 @click.command()
-@click.option("--central", envvar="PULK_CENTRAL", show_envvar=True, required=True, help="The URL.")
+@click.option(
+    "--central",
+    envvar="PULK_CENTRAL",
+    callback=settings.fill("central", required=True),
+    show_envvar=True,
+    help="The URL.",
+)
 @click.option(
     "--token-file",
     envvar="PULK_TOKEN_FILE",
+    callback=settings.fill("token_file", required=True),
     show_envvar=True,
-    required=True,
     type=click.Path(path_type=Path),
     help="Where the token is written (0600); what is there is replaced.",
 )

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bundle.cli.table import printable
+from central.cli.tables import table
 from central.core.facts import Verdict
 
-WIDTH_MIN = 100  # where the terminal is narrower, or there is none
 HOUR_MS = 3_600_000
 Rows = Sequence[Mapping[str, Any]]
 
@@ -41,7 +39,8 @@ def counts(counted: Rows) -> str:
     has_needs = any("needs" in row for row in counted)
     left = ["step", "per", "needs"] if has_needs else ["step"]
     head = [*left, "tasks", *verdicts, "attempts", "wall h", "cpu h", "peak MiB"]
-    return _table(head, len(left), (_cells(row, verdicts, has_needs) for row in counted))
+    rows = (_cells(row, verdicts, has_needs) for row in counted)
+    return table(head, len(left), rows, ("cpu h", "per", "needs", "peak MiB", "attempts"))
 
 
 def datasets(listed: Rows) -> str:
@@ -49,16 +48,8 @@ def datasets(listed: Rows) -> str:
     if not listed:
         return "none"
     head = ["id", "name", "submitted", "jobs", "steps", "tasks"]
-    return _table(head, 3, ([_text(row[name]) for name in head] for row in listed))
-
-
-def attempts(listed: Rows) -> str:
-    """Return the table of attempts, without digests and ids; the number is for `--after`."""
-    if not listed:
-        return "none"
-    head = ["no", "job", "step", "generation", "fate", "site", "wall_ms", "cpu_ms"]
-    head += ["memory_peak_mib", "disk_peak_bytes"]
-    return _table(head, 0, ([str(row[name]) for name in head] for row in listed))
+    rows = ([_text(row[name]) for name in head] for row in listed)
+    return table(head, 3, rows, ("steps", "submitted", "jobs"))
 
 
 def _people(about: Mapping[str, Any]) -> Iterator[str]:
@@ -84,23 +75,3 @@ def _cells(row: Mapping[str, Any], verdicts: Sequence[str], has_needs: bool) -> 
 
 def _text(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _table(head: Sequence[str], left: int, rows: Iterable[Sequence[str]]) -> str:
-    """Return a table as text, the first columns aligned to the left, the rest to the right."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    made = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
-    for place, name in enumerate(head):
-        made.add_column(name, justify="left" if place < left else "right", overflow="fold")
-    for row in rows:
-        made.add_row(*(Text(printable(one)) for one in row))
-    is_shown = sys.stdout.isatty()
-    width = max(WIDTH_MIN, shutil.get_terminal_size().columns if is_shown else 4 * WIDTH_MIN)
-    console = Console(width=width, color_system=None, legacy_windows=False)
-    with console.capture() as said:
-        console.print(made)
-    return "\n".join(line.rstrip() for line in said.get().splitlines())

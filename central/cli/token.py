@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from bundle.spool import publish
-from central.cli.asking import asking, client_of, show_answer, table
+from central.cli.asking import asking, client_of, show_answer
+from central.cli.tables import plain as table
 
 SCOPES = ("read", "submit", "control", "admin")
 DAY_S = 86_400

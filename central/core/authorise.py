@@ -52,6 +52,7 @@ class Action(StrEnum):
     DATASET_CONTROL = "dataset.control"
     DATASET_EDIT = "dataset.edit"
     DATASET_SHARE = "dataset.share"
+    DATASET_NOTIFY = "dataset.notify"
     FILE_READ = "file.read"
     SITE_LIST = "site.list"
     SITE_DETAIL = "site.detail"
@@ -66,6 +67,7 @@ class Action(StrEnum):
     TOKEN_REVOKE = "token.revoke"  # noqa: S105
     AUDIT_READ = "audit.read"
     SELF_READ = "self.read"
+    SELF_CHANGE = "self.change"
     HEALTH_READ = "health.read"
     BACKUP = "backup"
     EXCHANGE = "exchange"
@@ -143,6 +145,7 @@ RULES: Mapping[Action, Rule] = {
     Action.DATASET_SHARE: Rule(
         Scope.CONTROL, {Role.ADMIN: _ANY, Role.PRODUCTION: _OWN, Role.USER: _OWN}
     ),
+    Action.DATASET_NOTIFY: Rule(Scope.CONTROL, dict.fromkeys(Role, _SEEN) | _STAFF),
     Action.FILE_READ: Rule(Scope.READ, {**_STAFF, Role.USER: _ANY, Role.READ_ONLY: _ANY}),
     Action.SITE_LIST: Rule(Scope.READ, _EVERYBODY),
     Action.SITE_DETAIL: Rule(Scope.READ, {**_STAFF, Role.SITE: _HERE}),
@@ -157,6 +160,7 @@ RULES: Mapping[Action, Rule] = {
     Action.TOKEN_REVOKE: Rule(None, _OF_THEIR_OWN, of_others=Scope.ADMIN),
     Action.AUDIT_READ: Rule(Scope.READ, _OF_THEIR_OWN),
     Action.SELF_READ: Rule(None, _EVERYBODY),
+    Action.SELF_CHANGE: Rule(Scope.CONTROL, _EVERYBODY),
     Action.HEALTH_READ: Rule(Scope.READ, _EVERYBODY),
     Action.BACKUP: Rule(Scope.ADMIN, _ADMIN),
     Action.EXCHANGE: Rule(Scope.EXCHANGE, {Role.SITE: _HERE}),
@@ -167,6 +171,7 @@ _OF_DATASETS = frozenset(
         Action.DATASET_CONTROL,
         Action.DATASET_EDIT,
         Action.DATASET_SHARE,
+        Action.DATASET_NOTIFY,
     }
 )
 

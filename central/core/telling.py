@@ -19,7 +19,7 @@ from central.core import retry
 from central.core.controls import Standing
 from central.core.facts import AttemptFact, Control, ControlWord, Pin, Place, Verdict
 
-__all__ = ["Event", "Lease", "Order", "Result", "Task", "Tried", "What", "tell"]
+__all__ = ["Carried", "Event", "Lease", "Order", "Result", "Task", "Tried", "What", "tell"]
 
 Order = int  # central's number of the bundle that told it; 0 where that is not known
 CENTRAL = "central"
@@ -33,6 +33,7 @@ class What(StrEnum):
     CONTROL = "control"
     LEASED = "leased"
     ATTEMPT = "attempt"
+    CARRIED = "carried"
     RESULT = "result"
     DECISION = "decision"
     PIN = "pin"
@@ -75,6 +76,16 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Carried:
+    """One hop's word, unsigned, that it took a bundle. `took_us`: by its clock, 0 if not said."""
+
+    hop: str
+    host: str
+    source: str
+    took_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """A result bundle that told of the task. `key`: whose signature it bears, in hex."""
 
@@ -85,6 +96,7 @@ class Result:
     safe: bool
     key: str
     order: Order
+    carried: Sequence[Carried] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +145,7 @@ def tell(task: Task) -> tuple[Event, ...]:
         *(_control(*one) for one in task.controls if one[2].covers(task.place)),
         *(_lease(task, one) for one in task.leases),
         *(_attempt(task, one, at) for at, one in enumerate(task.attempts)),
+        *(_carried(one, at) for one in task.results for at in range(len(one.carried))),
         *(_result(one) for one in task.results),
         *_decisions(task),
         *(_pin(*one) for one in task.pins),
@@ -269,6 +282,15 @@ def _canonical(task: Task) -> Tried | None:
         ),
         None,
     )
+
+
+def _carried(one: Result, at: int) -> Event:
+    hop = one.carried[at]
+    text = f"{hop.hop} on {hop.host or 'a machine'} says it took result bundle {short(one.id)}"
+    text += f" from {hop.source}" if hop.source else ""
+    facts = {"bundle": one.id, "hop": hop.hop, "host": hop.host, "from": hop.source}
+    order = (one.order, 2, one.made_us, at - len(one.carried))  # before it came here
+    return Event(What.CARRIED, text, hop.took_us, f"hop {hop.hop}", facts, order)
 
 
 def _result(one: Result) -> Event:

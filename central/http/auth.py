@@ -13,7 +13,7 @@ from central.errors import Forbidden, Unauthorised, UnknownDataset
 from central.http.route import Asked, Of, Policy, denial
 from central.tokens import UnknownToken
 
-_BEARER = re.compile(r"Bearer ([A-Za-z0-9_\-.~+/=]{16,256})")
+_BEARER = re.compile(r"(?i:Bearer) +([A-Za-z0-9_\-.~+/=]{16,256})")
 NUMBER_MAX = 2**63 - 1
 
 
@@ -87,7 +87,8 @@ async def _resource(asked: Asked, of: Of) -> Resource:
 
 
 def _bearer(asked: Asked) -> str:
-    given = _BEARER.fullmatch(asked.request.headers.get(hdrs.AUTHORIZATION, ""))
+    every = asked.request.headers.getall(hdrs.AUTHORIZATION, [])
+    given = _BEARER.fullmatch(every[0]) if len(every) == 1 else None  # of two, whose counts?
     if given is None:
         raise Unauthorised(where=asked.request.path)
     return given[1]

@@ -87,7 +87,7 @@ class UnknownRoute(PulkError):
 
     code = "unknown-route"
     what = "{method} here answers nothing"
-    remedy = "check the address; docs/operate-central.md lists the routes"
+    remedy = "check the address and method; GET /v1/openapi.json describes all of them"
 
 
 class HttpRefused(PulkError):
@@ -188,6 +188,7 @@ STATUS: tuple[tuple[type[PulkError], int], ...] = (
     (errors.AccessRefused, 403),
     (errors.UnknownSite, 404),
     (errors.UserRefused, 400),
+    (errors.NotifyRefused, 400),
     (tokens.UnknownToken, 404),
     (errors.QuotaExceeded, 413),
     (errors.SelectionTooLarge, 413),

@@ -7,6 +7,8 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from aiohttp.http_exceptions import HttpProcessingError
+
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message"}
 
 
@@ -27,8 +29,20 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+def without_contents(record: logging.LogRecord) -> bool:
+    """Leave out what was sent where a request is no HTTP: it can hold a token. Always True."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        record.msg, record.args = "a request is no HTTP", ()
+        record.exc_info = record.exc_text = None
+        record.levelno, record.levelname = logging.INFO, logging.getLevelName(logging.INFO)
+        record.__dict__["kind"] = type(error).__name__
+    return True
+
+
 def to_stderr(level: int = logging.INFO) -> None:
     """Send this process's log to stderr in JSON lines."""
     lines = logging.StreamHandler(sys.stderr)
     lines.setFormatter(JsonLines())
+    lines.addFilter(without_contents)
     logging.basicConfig(level=level, handlers=[lines], force=True)

@@ -55,13 +55,17 @@ class OneQuery(Query):
 
 
 class AttemptsQuery(Query):
-    """Which attempts of a dataset are asked for. `after`: go on after this number."""
+    """Which attempts of a dataset are asked for. `after`: go on after this number.
+
+    `detail`: with all that is known of each: host, software, what it took in and put out.
+    """
 
     step: StepIndex | None = None
     job: Job | None = None
     fate: Fate | None = None
     limit: Annotated[int, Field(ge=1, le=LIMIT_MAX)] = 100
     after: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
+    detail: bool = False
     fields: Fields | None = None
 
 
@@ -122,7 +126,10 @@ def _rows(asked: Asked, query: DatasetsQuery) -> list[dict[str, Any]]:
 
 
 def _text(at: datetime | None) -> str | None:
-    return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds")
+    try:
+        return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds")
+    except OverflowError as error:
+        raise RequestMalformed(where="query", reason=f"{at} is no time of UTC") from error
 
 
 async def one(asked: Asked) -> web.StreamResponse:
@@ -162,7 +169,12 @@ async def attempts(asked: Asked) -> web.StreamResponse:
     """List attempts of a dataset, a page at a time, or all as lines."""
     query, dataset = asked.query(AttemptsQuery), dataset_of(asked)
     find = partial(
-        asked.questions.attempts, dataset, step=query.step, job=query.job, fate=query.fate
+        asked.questions.attempts,
+        dataset,
+        step=query.step,
+        job=query.job,
+        fate=query.fate,
+        detail=query.detail,
     )
     if wants_lines(asked.request):
         pieces = _attempt_lines(find, query.after)

@@ -28,7 +28,7 @@ class LimitsBody(Body):
     """What a user may use; 0 is no limit."""
 
     tasks_open: Count = 0
-    hours: Annotated[float, Field(ge=0, le=1e12, strict=False)] = 0.0
+    hours: Annotated[float, Field(ge=0, le=1e12)] = 0.0
     written_bytes: Count = 0
     requests_per_minute: Annotated[int, Field(ge=0, le=10**6)] = 0
 

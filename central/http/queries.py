@@ -7,6 +7,7 @@ from typing import Annotated, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from central.document import text_file
 from central.http import body
 from central.http.errors import RequestMalformed, require_type
 from central.http.media import JSON
@@ -73,6 +74,11 @@ async def read_body(request: web.Request, model: type[_Model]) -> _Model:
     """Return a JSON body as a model. Raises WrongMediaType, RequestMalformed, as `body.read`."""
     require_type(request, JSON)
     raw = await body.read(request, JSON_BYTES_MAX)
+    try:
+        text_file.json_values(raw.decode())
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise RequestMalformed(where="body", reason=f"not JSON: {reason}") from error
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:

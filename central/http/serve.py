@@ -33,6 +33,7 @@ from central.http.partials import Partials
 from central.http.reader import ReaderProcess
 from central.http.watchdog import Watchdog, beat
 from central.marks import Marks
+from central.notices import run as notices
 from central.store.opening import is_on_server
 
 IDLE_S_MAX = 30.0  # for the headers of a request, the first one of a connection included
@@ -136,6 +137,8 @@ async def _serve(authority: Authority, home: Home, config: Config, entrance: Ent
         ),
         asyncio.create_task(_stand_in(desk, entrance, runner)),
     ]
+    if config.notify.is_on:
+        tasks.append(asyncio.create_task(notices.run(authority, config.notify)))
     if is_on_server(config):
         tasks.append(asyncio.create_task(_look_beside(authority)))
     try:

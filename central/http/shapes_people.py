@@ -117,3 +117,26 @@ class Audit(Shape):
 
     audit: list[AuditRow]
     next: Text
+
+
+class DatasetWishes(Shape):
+    """What somebody is told of a dataset. `own`: they chose it for this one."""
+
+    on: list[str]
+    failure_rate: float
+    silence_hours: float
+    own: bool = False
+
+
+class Wishes(DatasetWishes):
+    """Where somebody is told, and of what. `secret`: of a webhook that was set just now."""
+
+    email: Text
+    webhook: Text
+
+
+class Tested(Shape):
+    """The key of a notice that is sent now, and by what."""
+
+    key: str
+    channels: list[str]

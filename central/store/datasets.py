@@ -163,6 +163,11 @@ class StoredDatasets:
         """See `protocol.Datasets`."""
         return [_lease(row) for row in self._db.all(_SQL["live_on"], (dataset,))]
 
+    def unanswered_on(self, dataset: int, newest: int, count_max: int) -> list[LeaseRow]:
+        """See `protocol.Datasets`."""
+        found = self._db.all(_SQL["unanswered_on"], (newest, dataset, count_max))
+        return self.leases_by_no([no for (no,) in found])
+
     def add_leases(self, rows: Sequence[LeaseRow]) -> list[int]:
         """See `protocol.Datasets`."""
         works = {one: self._db.value(_SQL["work_number"], (one,)) for one in {r.work for r in rows}}

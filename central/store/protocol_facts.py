@@ -107,6 +107,13 @@ class Datasets(Protocol):
     def live_on(self, dataset: int) -> list[LeaseRow]:
         """Return the live leases of a dataset by number."""
 
+    def unanswered_on(self, dataset: int, newest: int, count_max: int) -> list[LeaseRow]:
+        """Return leases of a dataset that ended before they were answered whole, by number.
+
+        No index leads to them, so only the `newest` leases of all are looked through, and the last
+        `count_max` that are found are returned.
+        """
+
     def add_leases(self, rows: Sequence[LeaseRow]) -> list[int]:
         """Add live leases, whose works are known; return their numbers."""
 

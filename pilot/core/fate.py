@@ -66,6 +66,7 @@ class Seen:
     stage_out: str = ""  # what was wrong with the outputs of a command that exited 0
     no_routes: int = 0
     kernel_oom: bool = False  # the kernel's count of its own kills rose meanwhile
+    disk_failed: str = ""  # how the node's disk takes no more; it is not the task that is at fault
     full_file: int = 0  # bytes of a file that reached the limit, under a failed command
     last_line: str = ""  # of the log
     pilot_told: Stop = Stop.NONE  # why the pilot itself was told to end: all processes are told
@@ -90,7 +91,7 @@ def judge(seen: Seen) -> tuple[Fate, str]:
 
 def _judge(seen: Seen) -> tuple[Fate, str]:
     if seen.stage_in:
-        return Fate.STAGE_IN, seen.stage_in
+        return _staging(Fate.STAGE_IN, seen), seen.stage_in
     if seen.network_class:
         return Fate.NETWORK_DENIED, seen.network_class
     if seen.not_started:
@@ -98,13 +99,17 @@ def _judge(seen: Seen) -> tuple[Fate, str]:
     if seen.stop is not Stop.NONE and (seen.exit_code or seen.signal or seen.unkept):
         return _STOPPED[seen.stop], seen.stop_evidence or str(seen.stop)
     if seen.exit_code == 0 and not seen.signal:
-        return (Fate.STAGE_OUT, seen.stage_out) if seen.stage_out else (Fate.SUCCESS, "")
+        if not seen.stage_out:
+            return Fate.SUCCESS, ""
+        return _staging(Fate.STAGE_OUT, seen), seen.stage_out
     if seen.no_routes:
         tried = f"{seen.no_routes} packet(s) to addresses outside the node found no route"
         return Fate.NETWORK_DENIED, _with_line(f"{tried}; {_ending(seen)}", seen)
     if seen.signal == SIGXFSZ or seen.full_file:
         size = f" of {seen.full_file} bytes" if seen.full_file else ""
         return Fate.DISK_LIMIT, _with_line(f"a file grew to the disk request{size}", seen)
+    if seen.disk_failed:
+        return Fate.NODE_FAILURE, _with_line(f"{_ending(seen)}, {seen.disk_failed}", seen)
     if seen.signal == SIGXCPU:  # the kernel's limit, or a lower one of the site's
         return Fate.TIME_LIMIT, _with_line("a process used up the cpu time that it may use", seen)
     if seen.signal == SIGKILL and seen.kernel_oom:
@@ -114,6 +119,10 @@ def _judge(seen: Seen) -> tuple[Fate, str]:
     if seen.signal:
         return Fate.SIGNAL, _with_line(_ending(seen), seen)
     return Fate.PAYLOAD_ERROR, _with_line(_ending(seen), seen)
+
+
+def _staging(fate: Fate, seen: Seen) -> Fate:
+    return Fate.NODE_FAILURE if seen.disk_failed else fate
 
 
 def may_be_a_schedulers(exit_code: int, signal: int) -> bool:

@@ -58,15 +58,19 @@ class Walked:
         return asdict(self)
 
 
-def walk(hop: Hop) -> Walked:
-    """Walk once. Raises OSError where the hop's own disk fails."""
+def walk(hop: Hop, *, to_central: bool = True) -> Walked:
+    """Walk once, to central's end too unless it is to be left alone.
+
+    Raises OSError where the hop's own disk fails.
+    """
     hop.hold.make()
     walked = Walked()
     with _telling(walked, "site"):
         _take(hop, walked, hop.site, TO_CENTRAL)
-    with _telling(walked, "central"):
-        _give_to_central(hop, walked)
-        _take_from_central(hop, walked)
+    if to_central:
+        with _telling(walked, "central"):
+            _give_to_central(hop, walked)
+            _take_from_central(hop, walked)
     with _telling(walked, "site"):
         _give(hop, walked, hop.site, TO_SITE)
     return walked

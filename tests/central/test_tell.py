@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +13,7 @@ from bundle.dataset.spec import Command, Dataset, Output, Step
 from bundle.fates import Fate
 from bundle.ids import DatasetId, Task
 from bundle.records.rules import RetryRules
-from central import tell
+from central import stick, tell
 from central.cli.tell import words
 from central.core.facts import ControlWord
 from central.errors import UnknownTask
@@ -128,6 +131,50 @@ def test_a_lease_that_was_given_up_and_answered_late_is_told_too(central: Centra
     found = [one for one in story(central, dataset) if one["what"] == "leased"]
     assert [one["state"] for one in found] == ["gone"]
     assert "the site holds it no more" in found[0]["text"]
+
+
+def test_a_lease_that_nobody_ever_answered_is_told_too(central: Central) -> None:
+    dataset, site = central.submit(one()), central.site()
+    fetched(central, site)
+    central.authority.presume_lost(site.name)
+    (found,) = [one for one in story(central, dataset) if one["what"] == "leased"]
+    assert (found["site"], found["state"]) == (site.name, "gone")
+    assert "the site holds it no more" in found["text"]
+
+
+def test_who_carried_a_result_is_told_before_it_and_nobody_has_to_believe_it(
+    central: Central, tmp_path: Path
+) -> None:
+    dataset, site = central.submit(one()), central.site()
+    held = fetched(central, site)
+    played = [site.play(held, lease, complete=True) for lease in held.leases]
+    result = site.result(played)
+    medium = tmp_path / "stick"
+    medium.mkdir()
+    shutil.copy(result, medium / "a.pulk")
+    said = [{"hop": "stick", "host": "vm\x1b[2J", "from": "/a", "took_us": 10**15}, {"hop": 7}, []]
+    sidecar = medium / "a.custody"
+    sidecar.write_text("\n".join([*map(json.dumps, said), "no JSON"]))
+    home = central.authority._w.home
+    for _ in range(2):  # the stick comes twice
+        (came,) = stick.absorb_all(central.authority, home, medium)
+        assert came.outcome == "merged"
+    found = story(central, dataset)
+    assert kinds(found) == [
+        "submitted",
+        "leased",
+        "attempt",
+        "carried",
+        "carried",
+        "result",
+        "verdict",
+    ]
+    first, second = (one for one in found if one["what"] == "carried")
+    assert (first["clock"], first["at_us"], second["at_us"]) == ("hop stick", 10**15, 0)
+    assert "stick on vm?[2J says it took result bundle" in first["text"]
+    assert "from /a" in first["text"] and second["hop"] == "7"
+    shutil.rmtree(home.sidecars)
+    assert "carried" not in kinds(story(central, dataset))
 
 
 def test_a_success_that_children_build_upon_is_told_to_be_pinned(central: Central) -> None:

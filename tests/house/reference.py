@@ -17,25 +17,12 @@ import click
 
 from bundle.cli.main import COMMANDS
 from bundle.errors import PulkError
+from central.cli.completion import load
 from central.document import schema
 
 REPOSITORY = Path(__file__).parent.parent.parent
 DOCS = REPOSITORY / "docs"
 PACKAGES = ("bundle", "central", "relay", "pilot", "site_adapters")
-CLICK_GROUPS = {
-    "central": "central.cli.central:group",
-    "dataset": "central.cli.dataset:group",
-    "demo": "central.cli.demo:command",
-    "login": "central.cli.login:command",
-    "import": "central.cli.imports:group",
-    "rehearse": "central.cli.rehearse:command",
-    "relay": "relay.cli:group",
-    "token": "central.cli.token:group",
-    "tell": "central.cli.tell:command",
-    "why": "central.cli.why:command",
-    "simulate": "central.cli.simulate:command",
-}
-
 Valued = frozenset[str]
 
 COMMANDS_HEAD = "| command | what it does | options |\n|---|---|---|\n"
@@ -67,13 +54,11 @@ class Command(NamedTuple):
 def commands() -> Iterator[Command]:
     """Yield every command of `pulk`, whichever library parses it."""
     for name in sorted(COMMANDS):
-        if name in CLICK_GROUPS:
-            module, _, attribute = CLICK_GROUPS[name].partition(":")
-            found = getattr(importlib.import_module(module), attribute)
+        found = load(name)
+        if isinstance(found, click.Command):
             yield from _of_click(found, f"pulk {name}")
         else:
-            module = COMMANDS[name].entry.partition(":")[0]
-            yield from _of_argparse(importlib.import_module(module).parser(), f"pulk {name}")
+            yield from _of_argparse(found, f"pulk {name}")
 
 
 def errors() -> list[type[PulkError]]:

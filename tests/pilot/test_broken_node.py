@@ -93,6 +93,18 @@ def test_what_finished_is_sealed_elsewhere_when_the_spool_takes_no_more(
     assert sorted(begun) == list(range(1, len(begun) + 1)), "no attempt is missing"
 
 
+@ROOT_ONLY
+def test_a_task_that_fails_for_want_of_the_nodes_disk_loses_no_try(small_disk: Path) -> None:
+    site = SiteFolder(small_disk)
+    request = replace(small(), disk_bytes=64 << 20)  # more than there is
+    step = Step("large", shell("head -c 32000000 /dev/zero > f"), request=request)
+    lease = site.offered(dataset(step, jobs=3))
+    site.run(slots=1)
+    first, *others = site.attempts(lease)
+    assert first.fate is Fate.NODE_FAILURE and "No space left" in first.evidence
+    assert not others, "the pilot retired"
+
+
 def _fill(folder: Path) -> None:
     with contextlib.suppress(OSError), (folder / "filler").open("wb") as file:
         while True:

@@ -111,6 +111,15 @@ def test_only_a_file_cut_at_the_limit_is_full(tmp_path: Path) -> None:
     assert files.full_file_bytes(4096, 100, str(tmp_path)) == 4096
 
 
+def test_a_disk_takes_no_more_where_not_even_a_small_file_can_be_made(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    assert files.full_disk(str(tmp_path / "folder")) == ""
+    assert not list((tmp_path / "folder").iterdir())
+    (tmp_path / "folder" / ".pulk-room").symlink_to(tmp_path / "elsewhere")
+    assert files.full_disk(str(tmp_path / "folder")) == ""
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def use(local: int, used_mib: int, asked_mib: int) -> Use:
     return Use(local, used_mib * MIB, used_mib * MIB, asked_mib * MIB)
 

@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -86,9 +85,8 @@ def reached(htcondor: htcondors.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def unseen() -> Iterator[Path]:
     """A folder that no node of the pool sees."""
-    folder = Path(tempfile.mkdtemp(prefix="pulk-relay-", dir="/var/tmp"))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    with htcondors.unseen() as folder:
+        yield folder
 
 
 def dataset(jobs: int) -> Dataset:

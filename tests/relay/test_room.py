@@ -59,8 +59,14 @@ def test_what_a_quota_has_no_room_for_is_refused_signed_and_taken_once_there_is(
     world.deliver(path)
     assert tick(world.home).refused == 1
     assert refused(world, tmp_path / "stick") == ["no-space"]
-    assert not accept.has_room(world.home, BundleId("ab" * 32), 300_000)
-    assert accept.has_room(world.home, BundleId("ab" * 32), 1000)
+    tally, bundle = room.Tally(world.home), BundleId("ab" * 32)
+    assert not accept.has_room(world.home, bundle, 300_000, tally)
+    assert accept.has_room(world.home, bundle, 1000, tally)
+    left = tally.room().bytes
+    (world.spool.root / "later").write_bytes(bytes(5000))
+    assert accept.has_room(world.home, bundle, 1000, tally)
+    assert tally.room().bytes == left - 1000, "counted once, then what was let in is taken off"
+    (world.spool.root / "later").unlink()
     configure(world, bytes_max=held.bytes + 4_000_000)
     assert tick(world.home).accepted == 1
 

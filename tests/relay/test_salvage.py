@@ -21,11 +21,12 @@ from bundle.spool.journal import frame_of, read_journal
 from bundle.spool.layout import ShardName
 from bundle.spool.records import Begun
 from bundle.trust.keys import MemoryKey
-from relay import quarantine
-from relay.salvage import state_of
+from relay import quarantine, works
+from relay.salvage import salvage, state_of
 from relay.tick import tick
 from site_adapters import process
-from site_adapters.contract import PilotState
+from site_adapters.contract import PilotState, PilotView
+from site_adapters.local import LocalAdapter
 from tests.relay.world import Pilot, World, make_world
 
 
@@ -105,6 +106,34 @@ def test_a_pilot_that_may_still_live_is_left_alone(world: World) -> None:
     pilot.journal(header, [0])
     assert tick(world.home).salvaged == 0
     assert not salvaged(world)
+
+
+def test_while_the_scheduler_says_nothing_a_dead_pilots_batch_job_is_left_to_it(
+    world: World,
+) -> None:
+    world.deliver(world.pack(world.lease(0, range(4))))
+    tick(world.home)
+    pilot = world.pilot(host=platform.node(), boot_id="an earlier boot", batch_id="slurm:x:0:0:0")
+    header = pilot.take()
+    assert header is not None
+    pilot.journal(header, [0])
+
+    class Obedient(LocalAdapter):
+        """Ends whatever it is asked to, and would say so at once."""
+
+        def clear(self, batch_id: str, mark: str) -> bool:
+            del batch_id, mark
+            return True
+
+    home = replace(world.home, adapter=Obedient(world.home.folder / "pilots"))
+
+    def salvaged_when(state: PilotState) -> int:
+        view = PilotView("x", "slurm:x:0:0:0", state, 1)
+        return salvage(home, works.live(world.spool), {view.batch_id: view})
+
+    assert salvaged_when(PilotState.UNKNOWN) == 0
+    assert salvaged_when(PilotState.RUNNING) == 0
+    assert salvaged_when(PilotState.ABSENT) == 1
 
 
 @pytest.mark.sweeps

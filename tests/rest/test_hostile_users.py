@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientPayloadError, ClientResponse
 
-from central import listed
-from central.errors import Forbidden, Unauthorised, UnknownDataset
-from central.http import events, looking
+from central.document import render
+from central.errors import AccessRefused, Forbidden, Unauthorised, UnknownDataset
+from tests.central.conftest import chain
+from tests.central.scripted_site import ScriptedSite
 from tests.rest.world import Ask, World, opened
 
 V = "/v1/datasets"
@@ -179,124 +178,80 @@ def test_hidden_and_missing_are_told_apart_by_no_byte(world: World) -> None:
     world.asking(script)
 
 
-def test_a_page_ends_where_enough_was_looked_at_and_goes_on_there(
-    world: World, monkeypatch: pytest.MonkeyPatch
+def test_somebodys_dataset_is_not_named_to_who_waits_behind_it(
+    world: World, tmp_path: Path
 ) -> None:
-    """The bounds are made small; with those that hold, a page of 2^32 jobs is answered at once."""
-    dataset, big = world.submit("anna", 40), world.submit("anna", 2**32)
+    """The site is busy with nothing, so both datasets could go there; the older one goes first."""
+    site = ScriptedSite("south", tmp_path / "south", world.authority)
+    world.authority.absorb(site.report(1000))
+    hidden, public = world.submit("bela"), world.submit("bela", visibility="public")
+    mine = world.submit("anna")
+    paths = [f"{V}/{one}/tasks/0/0/why" for one in (mine, public)]
 
     async def script(ask: Ask) -> None:
-        async def followed(path: str, name: str) -> tuple[list[Any], int]:
-            rows: list[Any] = []
-            pages, more = 0, ""
-            while pages < 500:
-                got = await ask("anna", "GET", f"{V}/{dataset}/{path}{more}")
-                assert got.status == 200, got.body
-                rows += got.json[name]
-                pages, more = pages + 1, f"&cursor={got.json['next']}"
-                if got.json["next"] is None:
-                    return rows, pages
-            raise AssertionError("it has no end")
-
-        for path, name in (("tasks?verdict=done", "tasks"), ("jobs?state=failed", "jobs")):
-            got = await ask("anna", "GET", f"{V}/{big}/{path}")
-            assert got.json[name] == [] and got.json["next"]
-        every = {
-            path: await followed(path, path.partition("?")[0])
-            for path in ("tasks?limit=7", "jobs?limit=7")
-        }
-        monkeypatch.setattr(listed, "LOOKED_MAX", 16)
-        monkeypatch.setattr(listed, "BLOCK_JOBS", 16)
-        monkeypatch.setattr(listed, "PART_COSTS", 0)
-        monkeypatch.setattr(listed, "TASKS_AT_ONCE", 12)
-        for path, (rows, _) in every.items():
-            assert (await followed(path, path.partition("?")[0]))[0] == rows
-        for path, name in (("tasks?verdict=done", "tasks"), ("jobs?state=failed", "jobs")):
-            rows, pages = await followed(path, name)
-            assert rows == [] and pages > 3
-        lines = await ask("anna", "GET", f"{V}/{dataset}/tasks", Accept="application/x-ndjson")
-        assert [json.loads(one) for one in lines.body.splitlines()] == every["tasks?limit=7"][0]
-        none = f"{V}/{dataset}/tasks?verdict=done"
-        assert (await ask("anna", "GET", none, Accept="application/x-ndjson")).body == b""
+        for path in paths:
+            theirs = [(await ask(who, "GET", path)).body.decode() for who in ("anna", "admin")]
+            assert hidden[:8] not in theirs[0] and "of bela" not in theirs[0].replace(
+                f"({public[:8]}) of bela", ""
+            )
+        told = [(await ask("admin", "GET", path)).body.decode() for path in paths]
+        assert any(hidden[:8] in one for one in told), told
 
     world.asking(script)
 
 
-def test_lines_that_break_off_are_no_whole_answer(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dataset = world.submit("anna", 40)
-    real, asked = world.authority.task_lines, []
-
-    def failing(*args: Any) -> Any:
-        asked.append(args)
-        if len(asked) > 1:
-            raise OSError("the disk is gone")
-        return real(*args)
-
-    monkeypatch.setattr(world.authority, "task_lines", failing, raising=False)
-    monkeypatch.setattr(looking, "PIECE_ROWS", 5)
-
+def test_a_key_stands_for_who_sees_the_dataset_too(world: World) -> None:
     async def script(ask: Ask) -> None:
-        with pytest.raises(ClientPayloadError):
-            await ask("anna", "GET", f"{V}/{dataset}/tasks", Accept="application/x-ndjson")
+        async def submit(query: str, key: str) -> Any:
+            return await ask("anna", "POST", f"{V}{query}", render(chain(2)), Idempotency_Key=key)
 
-    world.asking(script)
-    assert len(asked) == 2
-
-
-async def ended(answer: ClientResponse) -> bytes:
-    """Return what came until the server ended the answer, whole or not."""
-    found = b""
-    async with asyncio.timeout(60):
-        with suppress(ClientPayloadError):
-            async for piece in answer.content.iter_any():
-                found += piece
-    return found
-
-
-@pytest.mark.parametrize("what", ["revoked", "given away"])
-def test_a_listener_who_may_no_more_hears_no_more(world: World, what: str) -> None:
-    dataset = world.submit("anna")
-    head = world.authorization("anna", "GET", "/v1/events")
-
-    async def script(ask: Ask) -> None:
-        async with ask._client.get("/v1/events", headers=head) as answer:
-            assert dataset.encode() in await answer.content.readuntil(b"\n\n")
-            if what == "revoked":
-                await asyncio.to_thread(world.authority.revoke_token, world.numbers["anna"])
-                await ended(answer)
-            else:
-                await asyncio.to_thread(
-                    world.authority.share, dataset, world.who("admin"), owner="bela"
-                )
-                other = await asyncio.to_thread(world.submit, "anna")
-                text = await asyncio.wait_for(answer.content.readuntil(b"\n\n"), 60)
-                assert other.encode() in text and dataset.encode() not in text
+        first = await submit("", "one")
+        assert first.json == (await submit("?visibility=private", "one")).json
+        refused = await submit("?visibility=public", "one")
+        assert (refused.status, refused.code) == (409, "idempotency-conflict")
+        seen = await submit("?visibility=group&group=nu", "two")
+        assert seen.json == (await submit("?visibility=group&group=nu", "two")).json
+        assert (await submit("", "two")).status == 409
 
     world.asking(script)
 
 
-def test_one_person_does_not_take_all_places_of_listeners_nor_keep_those_left(
-    world: World,
-) -> None:
-    head = world.authorization("anna", "GET", "/v1/events")
+def test_a_quota_is_not_gone_round_by_giving_datasets_away(world: World) -> None:
+    tasks = chain(3).tasks()
+    world.authority.save_user("bela", limits={"tasks_open": 2 * tasks - 1})
+    anna = world.who("anna")
+    first, second = world.submit("anna"), world.submit("anna")
+    world.authority.share(first, anna, owner="bela")
+    with pytest.raises(AccessRefused, match="bela has no room"):
+        world.authority.share(second, anna, owner="bela")
+    world.authority.share(second, world.who("admin"), owner="bela")
+
+
+def test_who_left_a_group_may_hide_a_dataset_from_it_and_not_show_it_again(world: World) -> None:
+    dataset = world.submit("anna", visibility="group", group="nu")
+    world.authority.save_user("anna", groups=[])
+    world.authority._askers = (0, {})
+    path = f"{V}/{dataset}/access"
 
     async def script(ask: Ask) -> None:
-        async def listen() -> ClientResponse:
-            return await ask._client.get("/v1/events", headers=head)
+        hidden = await ask("anna", "PATCH", path, {"visibility": "private"})
+        assert hidden.json == {"owner": "anna", "group": "nu", "visibility": "private"}
+        for content in ({"visibility": "group"}, {"group": "nu"}):
+            refused = await ask("anna", "PATCH", path, content)
+            assert (refused.status, refused.code) == (403, "access-refused")
+        # nor are names of users found out with what is refused anyway
+        for name in ("bela", "nobody-there"):
+            refused = await ask("anna", "PATCH", path, {"owner": name, "group": "mu"})
+            assert (refused.status, refused.code) == (403, "access-refused")
 
-        every = [await listen() for _ in range(events.THEIRS_MAX)]
-        assert {one.status for one in every} == {200}
-        assert (await ask("anna", "GET", "/v1/events")).status == 503
-        other = world.authorization("bela", "GET", "/v1/events")
-        async with ask._client.get("/v1/events", headers=other) as answer:
-            assert answer.status == 200
-        for one in every:
-            one.close()
-        async with asyncio.timeout(60):
-            while events._listeners["anna"]:
-                await asyncio.sleep(0.1)
-        assert (await ask("anna", "GET", "/v1/events")).status == 200
+    world.asking(script)
+
+
+def test_how_much_others_do_is_not_told_by_health(world: World) -> None:
+    async def script(ask: Ask) -> None:
+        before = (await ask("anna", "GET", "/health")).json
+        await asyncio.to_thread(world.submit, "bela")
+        assert (await ask("anna", "GET", "/health")).json == before
+        assert (await ask("admin", "GET", "/health")).json["datasets"] == 1
 
     world.asking(script)

@@ -140,17 +140,27 @@ class Center:
 
 @dataclass(slots=True)
 class Outpost:
-    """A relay in a folder of its site, and the ledger that its payloads write."""
+    """A relay in a folder of its site, and the ledger that its payloads write.
+
+    `beside`: the folder in which the ledger is; None: that in which the relay's folder is.
+    """
 
     folder: Path
     program: Program
+    beside: Path | None = None
 
     @classmethod
     def made(
-        cls, folder: Path, program: Program, name: str, center: Center, config: str
+        cls,
+        folder: Path,
+        program: Program,
+        name: str,
+        center: Center,
+        config: str,
+        beside: Path | None = None,
     ) -> Outpost:
         """Enrol it; `config` follows `[site]` in relay.toml."""
-        one = cls(folder, program)
+        one = cls(folder, program, beside)
         made = program.ask("relay", "init", folder, "--site", name)
         answer = folder.with_name(f"{name}.answer")
         words = made["fingerprint"]
@@ -187,7 +197,7 @@ class Outpost:
     @property
     def ledger(self) -> Path:
         """What payloads say outside of all that Pulk knows: a line for each that ended."""
-        return self.folder.with_name(f"{self.folder.name}-ledger") / "ends"
+        return (self.beside or self.folder.parent) / f"{self.folder.name}-ledger" / "ends"
 
     def ended(self) -> Counter[tuple[int, int]]:
         """How often the payload of each (step, job) came to its end."""

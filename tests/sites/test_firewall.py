@@ -1,26 +1,37 @@
-"""A dataset through a real Slurm behind a firewall, and one through a stick: nothing lost or twice.
+"""Datasets through real schedulers behind a firewall, and by stick: nothing lost, nothing twice.
 
-Central is in one network namespace, relay and Slurm in another. The firewall between them lets
-nothing in, and drops everything for a while in the middle of a transfer. Tasks see no network.
+Central is in one network namespace, relay and scheduler in another. The firewall between them lets
+nothing in, and drops everything for a while in the middle of a transfer. Pilots and their tasks see
+no network at all.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import subprocess
+import sys
+import threading
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
+from relay import pilot_folder
+from site_adapters.local import pilot_command
 from tests.sites.field import Center, Outpost, Program, chain, end, tasks, until
 from tests.testbed.network import CENTRAL_ADDRESS, SITE_ADDRESS, Network
 
-pytestmark = [pytest.mark.programs, pytest.mark.campaign, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.programs, pytest.mark.timeout(900)]
 
+SITE = "behind"  # a name that no other test's pilots have
 JOBS, BY_HAND_JOBS = 120, 40
 CUT_S = 6.0
 UNDER_WAY_BYTES = 200_000  # seen to leave the site at one go
-DONE_S = 150.0
+DONE_S = 300.0  # on a machine that does much else
 CONFIG = """
 [central]
 url = "{url}"
@@ -29,13 +40,12 @@ timeout_s = 2
 count = 6
 slots = 2
 idle_s = 3
+{pilots}
 [batch]
-adapter = "slurm"
-nodes = 2
 exclusive = false
-cpus = 2
 memory_mib = 500
 poll_s = 1
+{batch}
 [spool]
 free_bytes_min = 0
 [carry]
@@ -45,6 +55,13 @@ report_after_s = 2
 [tasks]
 path = "/usr/bin:/bin"
 """
+SCHEDULERS = ("slurm", "htcondor")
+PYTHON = Path(sys.base_prefix) / "bin" / "python3"
+BATCH = {
+    "slurm": 'adapter = "slurm"\nnodes = 2\ncpus = 2',
+    "htcondor": 'adapter = "htcondor"\ncpus = 1',
+}
+APART = f'shared_filesystem = false\nshards = 2\npython = "{PYTHON}"'
 PLANNER = "[planner]\nshard_tasks_max = 24\n"
 
 
@@ -97,23 +114,78 @@ def cut_a_transfer(network: Network, relay: subprocess.Popen[bytes], log: Path) 
     assert "central not reached" in log.read_text()
 
 
-def test_a_dataset_through_slurm_and_a_firewall_that_drops_everything_in_the_middle(
-    tmp_path: Path, network: Network, login_node: Program, far_away: Program
+@dataclass(slots=True)
+class Behind:
+    """A login node of a scheduler behind the firewall."""
+
+    scheduler: str
+    program: Program
+    networks: set[str] = field(default_factory=set)  # interfaces that pilots were seen to have
+
+    def config(self, folder: Path, url: str, *, apart: bool = False) -> str:
+        """Return relay.toml. A pilot of Slurm is put where it has no network, the pool does it."""
+        batch, pilots = BATCH[self.scheduler], ""
+        if self.scheduler == "slurm":
+            words = pilot_command(
+                folder, ("-I", "-m", "bundle.cli", "pilot"), {"slots": 2, "idle-s": 3}
+            )
+            pilots = f"command = {json.dumps(['unshare', '--net', '--', *words])}"
+        elif apart:
+            batch, pilots = f"{batch}\n{APART}", 'folder = "pilot"'
+        return CONFIG.format(url=url, pilots=pilots, batch=batch)
+
+    @contextlib.contextmanager
+    def watched(self, site: str) -> Iterator[None]:
+        """Note meanwhile what networks a site's pilots have."""
+        over = threading.Event()
+
+        def look() -> None:
+            while not over.wait(0.3):
+                for one in psutil.process_iter():
+                    with contextlib.suppress(psutil.Error, OSError):
+                        self._look(one, f"{self.scheduler}:{site}-")
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _look(self, one: psutil.Process, batch_id: str) -> None:
+        words = one.cmdline()
+        if any(word.startswith(batch_id) for word in words) and "python" in words[0]:
+            lines = Path(f"/proc/{one.pid}/net/dev").read_text().splitlines()[2:]
+            self.networks.update(line.partition(":")[0].strip() for line in lines)
+
+
+@pytest.fixture(params=SCHEDULERS)
+def behind(request: pytest.FixtureRequest) -> Behind:
+    """One scheduler after the other."""
+    node = {"slurm": "login_node", "htcondor": "submit_node"}[request.param]
+    return Behind(request.param, request.getfixturevalue(node))
+
+
+def test_a_dataset_through_a_firewall_that_drops_everything_in_the_middle(
+    tmp_path: Path, unseen: Path, network: Network, behind: Behind, far_away: Program
 ) -> None:
     center = Center.made(tmp_path / "central", far_away, PLANNER)
-    log = tmp_path / "relay.log"
+    log, program = tmp_path / "relay.log", behind.program
+    folder = {"slurm": tmp_path, "htcondor": unseen}[behind.scheduler] / "site"
     with center.serving(CENTRAL_ADDRESS):
-        config = CONFIG.format(url=center.url)
-        site = Outpost.made(tmp_path / "site", login_node, "north", center, config)
+        config = behind.config(folder, center.url, apart=True)
+        site = Outpost.made(folder, program, SITE, center, config, tmp_path)
+        pilot_folder.make(folder / "pilot")
         dataset = center.submit(chain("through", JOBS, 60_000))
         run = ("relay", "-v", "run", site.folder, "--interval", "0.5")
-        with login_node.serving(log, *run) as relay:
+        with program.serving(log, *run) as relay, behind.watched(SITE):
             cut_a_transfer(network, relay, log)
             until(lambda: center.counts(dataset)["done"] == 2 * JOBS + 1, "done", DONE_S, 1)
             until(lambda: _is_safe(center.tell(dataset, 0, "sum")), "its receipt", DONE_S, 1)
         assert site.ended() == tasks(JOBS)
-        told = center.tell(dataset, 0, "sum")
-        _check_story(told)
+        _check_story(center.tell(dataset, 0, "sum"), behind.scheduler)
+    assert behind.networks == {"lo"}, "pilots saw a network, or none was seen"
     assert center.sound() == (2 * JOBS + 1, 2 * JOBS + 1)  # nothing lost, nothing twice
 
 
@@ -122,7 +194,7 @@ def _is_safe(told: object) -> bool:
     return all(one["safe"] for one in told["story"] if one["what"] == "result")
 
 
-def _check_story(told: dict[str, object]) -> None:
+def _check_story(told: dict[str, object], scheduler: str) -> None:
     """It begins with the submission, ends with the verdict, and names who carried it where."""
     story = told["story"]
     assert isinstance(story, list)
@@ -132,19 +204,19 @@ def _check_story(told: dict[str, object]) -> None:
         "submitted", "leased", "attempt", "result", "verdict",
     ]  # fmt: skip
     leased, tried = (next(one for one in story if one["what"] == w) for w in ("leased", "attempt"))
-    assert (leased["site"], leased["fetched"], leased["state"]) == ("north", True, "complete")
-    assert tried["batch_id"].startswith("slurm:")
+    assert (leased["site"], leased["fetched"], leased["state"]) == (SITE, True, "complete")
+    assert tried["batch_id"].startswith(f"{scheduler}:")
     assert "success" in tried["text"] and "it counts" in tried["text"]
     assert len({one["key"] for one in story if one.get("key")}) == 2  # central's and the site's
 
 
-def test_a_dataset_through_slurm_with_no_network_at_all(
-    tmp_path: Path, login_node: Program, far_away: Program
+def test_a_dataset_by_stick_where_there_is_no_network_at_all(
+    tmp_path: Path, behind: Behind, far_away: Program
 ) -> None:
     center = Center.made(tmp_path / "central", far_away, PLANNER)
+    program, folder = behind.program, tmp_path / "site"
     with center.serving():
-        config = CONFIG.format(url="")
-        site = Outpost.made(tmp_path / "site", login_node, "north", center, config)
+        site = Outpost.made(folder, program, SITE, center, behind.config(folder, ""))
         dataset = center.submit(chain("by-hand", BY_HAND_JOBS))
     home, away = tmp_path / "from-site", tmp_path / "to-site"
     for folder in (home, away):
@@ -152,9 +224,9 @@ def test_a_dataset_through_slurm_with_no_network_at_all(
 
     def trip() -> None:
         """A stick goes to central and comes back."""
-        login_node.run("relay", "export", site.folder, home)
+        program.run("relay", "export", site.folder, home)
         far_away.run("central", "exchange", center.folder, home, away)
-        login_node.run("relay", "import", site.folder, away)
+        program.run("relay", "import", site.folder, away)
 
     site.tick()
     trip()
@@ -169,7 +241,7 @@ def test_a_dataset_through_slurm_with_no_network_at_all(
     site.tick()
     with center.serving():
         assert center.counts(dataset) == {"done": 2 * BY_HAND_JOBS + 1}
-        _check_story(center.tell(dataset, 0, "sum"))
+        _check_story(center.tell(dataset, 0, "sum"), behind.scheduler)
     assert site.ended() == tasks(BY_HAND_JOBS)
     assert not site.status()["work"]
     assert center.sound() == (2 * BY_HAND_JOBS + 1, 2 * BY_HAND_JOBS + 1)

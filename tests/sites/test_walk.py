@@ -23,7 +23,7 @@ from tests.conftest import REPOSITORY
 from tests.sites.field import Center, Program, chain, until
 from tests.testbed import slurm as slurms
 
-pytestmark = [pytest.mark.programs, pytest.mark.campaign, pytest.mark.timeout(700)]
+pytestmark = [pytest.mark.programs, pytest.mark.timeout(700)]
 
 PAGE = REPOSITORY / "docs" / "operate-site.md"
 JOBS = 8
@@ -139,6 +139,10 @@ def through_slurm(walk: Walk) -> None:
             given = given.replace(f"{name.strip()}\n", f"{name.strip()}\n{keys}", 1)
         else:
             given += f"\n{section}"
+    ledger = walk.folder / "ledger"  # what this dataset's payloads want of a site
+    ledger.mkdir()
+    given = given.replace("[tasks]\n", f'[tasks]\nwritable = ["{ledger}"]\n', 1)
+    given = given.replace("[task_environment]\n", f'[task_environment]\nLEDGER = "{ledger}/ends"\n')
     given += "\n[spool]\nfree_bytes_min = 0\n"
     config.write_text(given)
 
@@ -150,7 +154,8 @@ def test_a_first_day_through_slurm_typed_as_written(walk: Walk) -> None:
     dataset = walk.center.submit(chain("first-day", JOBS))
     tick, _ = walk.lines(blocks("Every day")[0])
     deadline = time.monotonic() + DONE_S
-    while walk.center.counts(dataset) != {"done": 2 * JOBS + 1}:
+    while (counts := walk.center.counts(dataset)) != {"done": 2 * JOBS + 1}:
+        assert not counts["failed"], walk.center.tell(dataset, 0, "make")
         assert time.monotonic() < deadline, walk.type(f"pulk relay status {walk.home}")
         walk.type(tick)
         time.sleep(1)

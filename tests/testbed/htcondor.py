@@ -21,21 +21,23 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.testbed import debian
+from tests.testbed import debian, memory
 
 SUITE, PACKAGE, VERSION = "trixie", "minicondor", 1
 USER, UID = "alice", 2001
 CPUS, MEMORY_MIB, SLOTS = 4, 4096, 2
+SMALL_BYTES = 24 << 20
 BUILD_S, START_S, PROGRAM_S, END_S = 600.0, 60.0, 30.0, 15.0
 REPOSITORY = Path(__file__).parent.parent.parent
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
-# Enters the root ($1) with some folders of this machine ($2 words, then the command).
+# Enters the root ($1) with some folders of this machine ($2 words, then the command). Its own name
+# must be known there too, for a namespace may have nobody to ask.
 _ENTER = """
 set -e
 root=$1; many=$2; shift 2
 mount --rbind "$root" "$root"
-for place in /proc /dev /sys; do mount --rbind "$place" "$root$place"; done
+for place in /proc /dev /sys /etc/hosts; do mount --rbind "$place" "$root$place"; done
 while [ "$many" -gt 0 ]; do mount --rbind "$1" "$root$1"; shift; many=$((many - 1)); done
 mount -t tmpfs -o mode=755 none "$root/mnt"
 mkdir "$root/mnt/old"
@@ -136,17 +138,26 @@ class Unavailable(Exception):
 
 
 class Pool:
-    """One pool of two partitionable slots, and its user's token. Its programs run as that user."""
+    """One pool of two partitionable slots, and its user's token. Its programs run as that user.
 
-    def __init__(self, folder: Path, root: Path) -> None:
-        self.folder, self.root = folder, root
+    `inside`: what its programs are started with, to be in a network namespace. `small` is a little
+    filesystem that machines of the pool see too; what is mounted later they do not.
+    """
+
+    def __init__(
+        self, folder: Path, root: Path, inside: tuple[str, ...] = (), config: str = ""
+    ) -> None:
+        self.folder, self.root, self.inside = folder, root, inside
+        self.small = folder / "small"
+        if not memory.mount(self.small, SMALL_BYTES):
+            raise Unavailable("HTCondor is not here: no filesystem can be mounted")
         self.port = _free_port()
         for name in ("log", "spool", "execute", "run", "lock", "passwords.d", "system-tokens.d",
                      "tokens.d", "fs", "client", "home"):  # fmt: skip
             (folder / name).mkdir(mode=0o700 if name.endswith(".d") else 0o755)
         facts = {"folder": folder, "port": self.port, "cpus": CPUS, "memory": MEMORY_MIB,
                  "slots": SLOTS}  # fmt: skip
-        (folder / "condor_config").write_text(_CONFIG.format(**facts))
+        (folder / "condor_config").write_text(_CONFIG.format(**facts) + config)
         (folder / "client_config").write_text(_CLIENT.format(**facts))
         key = folder / "passwords.d" / "POOL"
         key.write_bytes(os.urandom(64))
@@ -214,11 +225,13 @@ class Pool:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self._master.wait(END_S)
+        memory.unmount(self.small)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _entering(self, *argv: str) -> list[str]:
         shared = _folders(self.root)
-        return ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", _ENTER, "enter",
+        alone = ("unshare", "--mount", "--propagation", "private")
+        return [*self.inside, *alone, "/bin/sh", "-c", _ENTER, "enter",
                 str(self.root), str(len(shared)), *map(str, shared), *argv]  # fmt: skip
 
     def _inside(self) -> dict[str, str]:
@@ -245,8 +258,11 @@ class Pool:
                     yield int(entry.name)
 
 
-def start() -> Pool:
-    """Start a pool, its root built where it is missing. Raises Unavailable."""
+def start(inside: tuple[str, ...] = (), config: str = "") -> Pool:
+    """Start a pool, its root built where it is missing; `config` are more lines for its daemons.
+
+    Raises Unavailable.
+    """
     if os.geteuid() != 0:
         raise Unavailable("HTCondor is not here: only root can enter its root")
     try:
@@ -257,10 +273,20 @@ def start() -> Pool:
     folder = Path(tempfile.mkdtemp(prefix="pulk-condor-", dir="/tmp"))
     folder.chmod(0o755)
     try:
-        return Pool(folder, root)
+        return Pool(folder, root, inside, config)
     except RuntimeError as error:
         logs = folder / "log" / "master.out"
         raise Unavailable(f"HTCondor is not here: {error} {_tail(logs)}") from error
+
+
+@contextmanager
+def unseen() -> Iterator[Path]:
+    """Make a folder that no machine of a pool sees."""
+    folder = Path(tempfile.mkdtemp(prefix="pulk-relay-", dir="/var/tmp"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def cache() -> Path:

@@ -1,7 +1,8 @@
 """A real Slurm of Debian's packages: four nodes on this machine, accounting in a MariaDB.
 
 Everything listens on loopback, lies in a folder of its own and is ended by its pid. Munge's socket
-is in that folder too, so that a munged that runs here already is left alone.
+is in that folder too, so that a munged that runs here already is left alone. Several clusters may
+be up at once: no port and no number of a batch job is another's.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -38,6 +40,7 @@ AuthInfo=socket={folder}/munge.socket,cred_expire=5
 SlurmctldPort={ports[0]}
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.%n.pid
+FirstJobId={first_job}
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool/%n
 SlurmctldLogFile={folder}/slurmctld.log
@@ -115,12 +118,13 @@ class Cluster:
     ) -> None:
         self.folder, self.inside = folder, inside
         self._began: list[subprocess.Popen[bytes]] = []
-        self.ports = _free_ports(3 + NODES)
+        self._guard, self.ports = _free_ports(3 + NODES)
         for name in ("state", "spool"):
             (folder / name).mkdir()
         facts = {"folder": folder, "ports": self.ports, "last": self.ports[-1], "nodes": NODES,
                  "host": socket.gethostname().partition(".")[0], "cpus": CPUS,
-                 "memory": MEMORY_MIB, "min_job_age_s": min_job_age_s}  # fmt: skip
+                 "memory": MEMORY_MIB, "min_job_age_s": min_job_age_s,
+                 "first_job": self.ports[0] * 100}  # fmt: skip
         (folder / "slurm.conf").write_text(_CONFIG.format(**facts))
         accounting = folder / "slurmdbd.conf"
         accounting.write_text(_ACCOUNTING.format(**facts))
@@ -181,6 +185,7 @@ class Cluster:
             _until(lambda: not self.said("squeue", "-h"), "end of jobs", 3.0)
         for one in reversed(self._began):
             _end(one)
+        self._guard.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _run(self, argv: tuple[str, ...]) -> subprocess.CompletedProcess[bytes]:
@@ -308,21 +313,23 @@ def _install() -> str:
             _POLICY.unlink()
 
 
-def _free_ports(count: int) -> list[int]:
-    """Return free ports, of which the last follow each other."""
-    for first in range(20_000 + os.getpid() % 5000, 30_000, count):
-        held = []
+def _free_ports(count: int) -> tuple[socket.socket, list[int]]:
+    """Return free ports that follow each other, and what keeps others from them as long as it is
+    open: the port before them, held. Ranges never overlap, for all begin at multiples."""
+    size = 1 + count
+    for first in random.sample(range(20_000, 30_000, size), 200):
+        held: list[socket.socket] = []
         try:
-            for port in range(first, first + count):
-                one = socket.socket()
-                held.append(one)
-                one.bind(("127.0.0.1", port))
+            for port in range(first, first + size):
+                held.append(socket.socket())
+                held[-1].bind(("127.0.0.1", port))
         except OSError:
+            held[0].close()
             continue
         finally:
-            for one in held:
+            for one in held[1:]:
                 one.close()
-        return list(range(first, first + count))
+        return held[0], list(range(first + 1, first + size))
     raise Unavailable("Slurm is not here: no free ports")
 
 

@@ -33,6 +33,12 @@ FROM lease AS l JOIN work AS o ON o.no = l.work
     LEFT JOIN lease AS p ON p.no = l.alike
 WHERE l.state = 'live' AND l.dataset = ? ORDER BY l.no
 
+-- name: unanswered_on
+SELECT l.no FROM lease AS l
+WHERE l.no > (SELECT coalesce(max(no), 0) FROM lease) - ? AND l.dataset = ?
+    AND l.state IN ('expired', 'gone') AND l.answered < l.tasks
+ORDER BY l.no DESC LIMIT ?
+
 -- name: work_number
 SELECT no FROM work WHERE id = ?
 

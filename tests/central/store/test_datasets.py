@@ -122,6 +122,23 @@ def test_only_live_leases_end_and_expire(store: Store) -> None:
     assert store.datasets.live_on(1) == rows[2:]
 
 
+def test_leases_that_ended_unanswered_are_found_among_the_newest(store: Store) -> None:
+    with store.transaction():
+        rows = [made.known_lease(store, number, tasks=10) for number in range(5)]
+        store.datasets.end_leases((row.no for row in rows[:2]), "gone")
+        store.datasets.end_leases([rows[2].no], "expired")
+        store.datasets.end_leases([rows[3].no], "complete")
+        store.datasets.answer({rows[1].no: 10, rows[2].no: 9})
+
+    def found(dataset: int, newest: int, count_max: int) -> list[int]:
+        return [one.no for one in store.datasets.unanswered_on(dataset, newest, count_max)]
+
+    assert found(1, 99, 99) == [rows[0].no, rows[2].no]
+    assert found(1, 99, 1) == [rows[2].no]
+    assert found(1, 4, 99) == [rows[2].no]
+    assert found(2, 99, 99) == []
+
+
 def test_what_a_site_holds_is_what_its_live_leases_have_no_answer_for(store: Store) -> None:
     with store.transaction():
         rows = [made.known_lease(store, number, tasks=10) for number in range(3)]

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,9 +28,11 @@ from relay.carrier.exchange import is_whole
 from relay.carrier.folder import TO_CENTRAL, TO_SITE
 from relay.errors import ConfigRefused
 from relay.hop import opening
+from relay.hop.loop import PACE
 from relay.hop.opening import open_hop
 from relay.hop.walk import walk
 from tests.central.site import SITE, enrolled
+from tests.conftest import REPOSITORY
 from tests.relay.carriers.far import LARGE_BYTES, Far
 from tests.relay.carriers.lines import HttpsLine, SshLine
 
@@ -109,6 +119,45 @@ def test_what_was_given_is_not_carried_again_until_it_is_missed(
     text = (folder / "hop.toml").read_text()
     (folder / "hop.toml").write_text(text.replace("[hop]\n", "[hop]\nagain_s = 0\n"))
     assert walk(open_hop(folder)).took[TO_SITE] == 1
+
+
+def test_a_hop_that_goes_on_and_on_leaves_central_alone_while_it_is_away(
+    far: Far, https: HttpsLine, tmp_path: Path
+) -> None:
+    near, asked = exchange(tmp_path / "near"), list[float]()
+    folder = to_central(far, tmp_path / "outpost", https, near.as_uri())
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        text = (folder / "hop.toml").read_text()
+        port = listening.getsockname()[1]
+        (folder / "hop.toml").write_text(text.replace(str(https.wire.port), str(port)))
+        threading.Thread(target=hang_up, args=(listening, asked), daemon=True).start()
+        command = [sys.executable, "-I", "-m", "bundle.cli", "relay", "hop", str(folder)]
+        process = subprocess.Popen([*command, "--interval", "0.05"], cwd=REPOSITORY)
+        try:
+            for _ in range(8):  # each is taken in a round of its own
+                bundle = lay(far, near)
+                until(lambda: not list((near / TO_CENTRAL).iterdir()))
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+    assert (folder / "hold" / TO_CENTRAL / f"{bundle}.pulk").exists()
+    assert 1 <= len(asked) <= 2 + (asked[-1] - asked[0]) / (PACE.base_s / 2)
+
+
+def hang_up(listening: socket.socket, asked: list[float]) -> None:
+    """Close every connection, and note when it came."""
+    with contextlib.suppress(OSError):
+        while True:
+            listening.accept()[0].close()
+            asked.append(time.monotonic())
+
+
+def until(holds: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_one_end_that_is_away_stops_the_other_in_nothing(

@@ -1,0 +1,87 @@
+"""`pulk dataset tasks` and `jobs`: which there are and how they stand; one task in full."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+
+from central.cli import shown_tasks
+from central.cli.asking import asking, client_of, full_id, show_answer, step_no
+
+VERDICTS = ("held", "ready", "leased", "done", "failed", "cancelled", "removed")
+LIMIT = 100
+_limit = click.option(
+    "--limit", type=click.IntRange(0), default=LIMIT, show_default=True, help="0: all."
+)
+_central = asking(required=True)
+
+
+@click.command()
+@click.argument("dataset_id")
+@click.argument("job", type=click.IntRange(0), required=False)
+@click.argument("step", required=False)
+@click.option("--step", "of_step", help="Of this step only, by name or index.")
+@click.option("--verdict", type=click.Choice(VERDICTS), help="Only those that stand so.")
+@_limit
+@_central
+def tasks(
+    *,
+    dataset_id: str,
+    job: int | None,
+    step: str | None,
+    of_step: str | None,
+    verdict: str | None,
+    limit: int,
+    central: str,
+    token_file: Path,
+    as_json: bool,
+) -> None:
+    """List tasks; with JOB those of a job, with JOB and STEP all that is known of one."""
+    client = client_of(central, token_file)
+    full = full_id(client, dataset_id)
+    if job is not None and step is not None:
+        answer = client.task(full, job, step_no(client, full, step))
+        show_answer(answer, as_json, "" if as_json else shown_tasks.task(answer))
+        return
+    number = None if of_step is None else step_no(client, full, of_step)
+    bounds = {} if job is None else {"first": job, "last": job}
+    asked = {"step": number, "verdict": verdict, **bounds}
+    found = client.lines(f"/datasets/{full}/tasks", **asked)
+    listed = list(islice(found, limit or None))
+    names = {} if as_json else _names(client.counts(full))
+    words = "" if as_json else shown_tasks.tasks(listed, names, _more(listed, limit))
+    show_answer({"dataset": full, "tasks": listed}, as_json, words)
+
+
+@click.command()
+@click.argument("dataset_id")
+@click.option("--state", type=click.Choice(VERDICTS), help="Only those that stand so.")
+@_limit
+@_central
+def jobs(
+    *,
+    dataset_id: str,
+    state: str | None,
+    limit: int,
+    central: str,
+    token_file: Path,
+    as_json: bool,
+) -> None:
+    """List jobs with how each of their steps stands."""
+    client = client_of(central, token_file)
+    full = full_id(client, dataset_id)
+    found = client.pages(f"/datasets/{full}/jobs", "jobs", state=state)
+    listed = list(islice(found, limit or None))
+    words = "" if as_json else shown_tasks.jobs(listed, _more(listed, limit))
+    show_answer({"dataset": full, "jobs": listed}, as_json, words)
+
+
+def _names(counted: list[dict[str, Any]]) -> dict[int, str]:
+    return {int(one["step"]): str(one["name"]) for one in counted}
+
+
+def _more(listed: list[Any], limit: int) -> str:
+    return "\nthere may be more: --limit 0 lists all" if limit and len(listed) == limit else ""
