@@ -78,6 +78,7 @@ def apply(
             join.set_leased(step, FIRST, leased=False)
     join.touch((step, 0) for step in whole)
     join.run()
+    join.grow(old.dag.dataset.jobs)
     return remade
 
 
