@@ -39,7 +39,7 @@ fired: Counter[Fault] = Counter()
 
 
 class Twins:
-    """Of the first result that passes by, central gets a twin and dies; the result never comes."""
+    """Central keeps the twin of one result that passes by, and dies; that result never comes."""
 
     def __init__(self, made: World) -> None:
         self._world = made
@@ -61,17 +61,18 @@ class Twins:
             return
         later_us, signer = manifest.created_us + 1, courier.site.home.signer
         twin = forge.signed_again(raw, center.trust(), signer, folder, created_us=later_us)
-        self.first = bundle.id
-        self.second = bundle_id(encode(forge.manifest_in(twin, folder)))
+        named = bundle_id(encode(forge.manifest_in(twin, folder)))
         self._world.equivocated.add((manifest.stream, manifest.sequence))
         real = center._mortal
         center._mortal = lambda: Fault.CENTRAL_KILLED_COMMITTED  # type: ignore[method-assign]
         first = SimpleNamespace(randint=lambda low, _: low, choice=lambda among: among[0])
         center._chance, kept = first, center._chance  # type: ignore[assignment]
         try:
-            assert center.absorb(twin) is None
+            answer = center.absorb(twin)
         finally:
             center._mortal, center._chance = real, kept  # type: ignore[method-assign]
+        if answer is None and center.workings.archive.path(named).exists():
+            self.first, self.second = bundle.id, named  # else it was parked: try the next
 
 
 def test_a_small_world_comes_to_an_end() -> None:
