@@ -26,7 +26,7 @@ from site_adapters.errors import ExtraMissing, OutputRefused, SchedulerFailed
 from site_adapters.psij import judge, remembered, script
 from site_adapters.psij.judge import Look
 from site_adapters.psij.orders import IN_DOUBT, Orders
-from site_adapters.psij.records import Submission, batch_id, parse_batch_id
+from site_adapters.psij.records import Submission, batch_id, number, parse_batch_id
 from site_adapters.psij.script import Batch
 
 _LOG = logging.getLogger(__name__)
@@ -138,6 +138,7 @@ class PsijAdapter:
             for job in range(one.jobs)
             if job not in one.ended
             if (native := remembered.marks(self._folder, one.name, job).native)
+            if number(native) != number(one.native.get(job, ""))
         }
         now = replace(one, native=one.native | found)
         if now != one and not remembered.is_being_submitted(one):
@@ -153,7 +154,8 @@ class PsijAdapter:
             _LOG.warning("queue not seen", extra={"reason": last.trouble})
             return Look(last.at_us, None, last.trouble)
         try:
-            rows = {str(at): (str(w), str(m)) for at, (w, m) in json.loads(last.output).items()}
+            said = json.loads(last.output).items()
+            rows = {number(str(native)): (str(word), str(why)) for native, (word, why) in said}
         except (ValueError, AttributeError, TypeError):
             return Look(last.at_us, None, "what was written down of the last look is damaged")
         return Look(last.at_us, rows)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from site_adapters.contract import Ending, PilotState
-from site_adapters.psij.records import Marks, Submission
+from site_adapters.psij.records import Marks, Submission, number
 
 GONE_US = 600 * 1_000_000  # so long not listed: it is over
 AGAIN_US = 600 * 1_000_000  # began so long before a look that sees it wait: it waits again
@@ -16,7 +16,7 @@ _FINAL = frozenset({DONE, BROKE, "CANCELED"})
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One look at the queue: PSI/J's state word and a message, by the scheduler's id.
+    """One look at the queue: PSI/J's state word and a message, by the number of the id.
 
     `rows` None: it did not answer, and `trouble` says why.
     """
@@ -43,8 +43,8 @@ def standing(one: Submission, job: int, marks: Marks, look: Look, submits: bool)
     """
     if look.rows is None:
         return Standing(PilotState.UNKNOWN, look.trouble)
-    native = one.native.get(job, "")
-    if marks.native and marks.native != native:
+    native = number(one.native.get(job, ""))
+    if marks.native and number(marks.native) != native:
         return Standing(PilotState.UNKNOWN, f"{marks.native} has just begun in its place")
     if native in look.rows:
         return _listed(*look.rows[native], marks, look)

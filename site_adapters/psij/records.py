@@ -41,6 +41,11 @@ class Marks:
     status: int | None = None
 
 
+def number(native: str) -> str:
+    """Return a scheduler's id without the server, which PBS names now long, now short."""
+    return native.partition(".")[0]
+
+
 def batch_id(name: str, job: int) -> str:
     """Return the batch id of a pilot: `psij:NAME:JOB`."""
     return f"psij:{name}:{job}"

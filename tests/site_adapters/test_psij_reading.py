@@ -70,6 +70,7 @@ def shown(folder: Path, batch: Batch) -> str:
     return str(Orders(batch.scheduler, folder).give("show", **told))
 
 
+@pytest.mark.programs
 def test_one_row_that_is_not_understood_hides_no_other(tmp_path: Path) -> None:
     pbs = read(tmp_path, "pbs", 153, json.dumps(PBS))
     assert {name: word for name, (word, _) in pbs.items()} == {
@@ -114,6 +115,7 @@ def test_a_queue_that_knows_none_of_the_ids_is_an_answer() -> None:
     assert list(reading.rows("pbs", 153, "")) == []
 
 
+@pytest.mark.programs
 def test_each_scheduler_is_told_the_walltime_the_queue_and_the_cores(tmp_path: Path) -> None:
     batch = Batch("pbs", 7200, queue="long", account="ice", cpus=8, options=("pbs.m=n",))
     pbs = shown(tmp_path, batch)
@@ -127,6 +129,7 @@ def test_each_scheduler_is_told_the_walltime_the_queue_and_the_cores(tmp_path: P
         assert text.count("exec /bin/sh /pilots/0.sh") == 1
 
 
+@pytest.mark.programs
 def test_a_batch_job_that_never_was_taken_is_claimed_and_then_starts_no_pilot(
     tmp_path: Path,
 ) -> None:
@@ -141,6 +144,7 @@ def test_a_batch_job_that_never_was_taken_is_claimed_and_then_starts_no_pilot(
     assert remembered.marks(tmp_path, "one", 0) == Marks(claimed=True)
 
 
+@pytest.mark.programs
 def test_a_script_that_is_started_twice_starts_one_pilot_and_marks_its_end(tmp_path: Path) -> None:
     files, log = remembered.files(tmp_path, "one"), tmp_path / "log"
     request = replace(REQUEST, argv=("sh", "-c", "echo $0; exit 3", "{batch_id}"))
@@ -192,6 +196,13 @@ def test_what_left_the_queue_is_gone_at_once_only_where_it_marked_its_end() -> N
         assert (found.state, found.word) == (PilotState.ABSENT, word)
 
 
+def test_an_id_is_known_whether_or_not_it_names_its_server() -> None:
+    one = replace(ONE, native={0: "7.pbs1"})
+    marks = replace(BEGUN, native="7.pbs1.example.org")
+    look = Look(100, {"7": ("ACTIVE", "")})
+    assert standing(one, 0, marks, look, submits=False).state is PilotState.RUNNING
+
+
 def test_a_pilot_that_began_and_waits_again_is_unknown() -> None:
     look = Look(judge.AGAIN_US + 1000, {"7": ("QUEUED", "")})
     assert standing(ONE, 0, BEGUN, look, submits=False).state is PilotState.UNKNOWN
@@ -216,6 +227,7 @@ def test_a_batch_id_is_read_as_it_was_made(name: str, job: int) -> None:
     assert parse_batch_id(f"slurm:{name}:{job}") is None
 
 
+@pytest.mark.programs
 def test_a_scheduler_whose_programs_are_not_here_is_a_failed_submission_and_a_finding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,6 +242,7 @@ def test_a_scheduler_whose_programs_are_not_here_is_a_failed_submission_and_a_fi
     assert finding.remedy
 
 
+@pytest.mark.programs
 def test_a_program_that_never_answers_leaves_the_submission_in_doubt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bundle.dataset.spec import Command, Dataset, Output, Step
+from bundle.fates import Fate
+from bundle.wire.manifest import Kind
+from relay.home import open_home
+from relay.tick import tick
 from site_adapters.contract import Ending, PilotState
 from site_adapters.psij import remembered
 from site_adapters.psij.adapter import PsijAdapter
 from site_adapters.psij.script import Batch
+from tests.relay.world import make_world
 from tests.site_adapters.conformance import (
     SLEEPER,
     Conformance,
@@ -81,3 +88,47 @@ def test_a_submission_whose_answer_was_lost_is_named_by_its_own_mark(site: Site)
     assert wait_for(site.adapter(), batch_id, PilotState.RUNNING).job == native[0]
     assert site.native() == native
 
+
+CONFIG = """
+[pilots]
+count = 2
+slots = 1
+idle_s = 3
+[batch]
+adapter = "psij"
+scheduler = "slurm"
+exclusive = false
+cpus = 1
+memory_mib = 500
+poll_s = 0
+[tasks]
+path = "/usr/bin:/bin"
+"""
+
+
+def test_a_dataset_runs_to_its_end_by_ticks_alone(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
+    file = world.home.folder / "relay.toml"
+    text = file.read_text().replace("[spool]", "walltime_hours = 0.5\n[spool]")
+    file.write_text(text.replace("[pilots]\ncount = 0\n", CONFIG))
+    home = open_home(world.home.folder)
+    argv = ("/bin/sh", "-c", 'echo "$PULK_JOB" > out')
+    world.dataset = Dataset(
+        "through-psij", 8, 1, (Step("say", Command(argv), outputs=(Output("out"),)),)
+    )
+    world.deliver(world.pack(*(world.lease(at, range(4 * at, 4 * at + 4)) for at in range(2))))
+    found: dict[int, Fate] = {}
+    deadline = time.monotonic() + 120
+    while len(found) < 8:
+        assert time.monotonic() < deadline, list(home.folder.glob("pilots/*"))
+        tick(home)
+        arrived = [world.read(path) for path in world.out("out", "sent")]
+        results = [one for one in arrived if one.manifest.kind is Kind.RESULT]
+        attempts = [a for one in results for s in one.segments for a in s.attempts]
+        assert len({a.job for a in attempts}) == len(attempts)
+        found = {a.job: a.fate for a in attempts}
+        time.sleep(0.5)
+    assert set(found.values()) == {Fate.SUCCESS}
+    batches = {entry.batch_id for one in results for entry in one.manifest.segments}
+    assert all(one.startswith("psij:") for one in batches)
+    home.adapter.cancel(home.adapter.survey())
