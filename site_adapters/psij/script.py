@@ -69,10 +69,11 @@ def script(request: PilotRequest, batch: Batch, job: int, files: Path, log: Path
     return "\n".join(lines)
 
 
-# The scheduler may signal the shell alone, or all processes of the job: a pilot hears both.
+# These schedulers signal all processes of a batch job: the pilot hears them itself, and to hear
+# twice would cost its tasks their time for checkpoints. The shell only has to outlive them.
 _WAIT = (
     "pilot=$!",
-    "trap 'kill -TERM \"$pilot\" 2>/dev/null' TERM INT",
+    "trap : TERM INT",
     'wait "$pilot"; status=$?',
     'while kill -0 "$pilot" 2>/dev/null; do wait "$pilot"; status=$?; done',
 )

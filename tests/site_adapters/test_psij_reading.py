@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -258,3 +259,16 @@ def test_a_program_that_never_answers_leaves_the_submission_in_doubt(
     assert adapter.submit(REQUEST) == ("psij:one:0",)
     with pytest.raises(SchedulerFailed):
         Orders("pbs", tmp_path, 60).give("look", ids=["1"])
+
+
+@pytest.mark.programs
+def test_without_psij_each_order_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", f"{sys.base_prefix}/bin/python3")
+    adapter = PsijAdapter(tmp_path / "pilots", Batch("pbs", 60))
+    with pytest.raises(SubmitFailed):
+        adapter.submit(REQUEST)
+    (finding,) = adapter.examine()
+    assert "psij-python" in finding.found
+    assert "pulk[psij]" in finding.remedy
