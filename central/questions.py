@@ -133,6 +133,11 @@ class Questions(Identity):
         with self._readers.views() as views:
             return views.task(task)
 
+    def logs(self, task: Task) -> dict[str, Any]:
+        """Return what a task's newest attempts wrote. Raises UnknownTask."""
+        with self._readers.views() as views:
+            return views.logs(task)
+
     def tell(self, task: Task) -> dict[str, Any]:
         """Return what happened to a task, in order. Raises UnknownTask."""
         with self._readers.views() as views:

@@ -21,6 +21,7 @@ from central import (
     provenance,
     selecting,
     silence,
+    task_logs,
     teaching,
     tell,
 )
@@ -206,6 +207,10 @@ class Views:
         story = provenance.story(self._w, task)
         row = self._w.dataset(task.dataset)
         return story | {"retry": histories.shown(self._w, row, (task.step, task.job))}
+
+    def logs(self, task: Task) -> dict[str, Any]:
+        """Return what a task's newest attempts wrote. Raises UnknownTask."""
+        return task_logs.logs(self._w, task)
 
     def tell(self, task: Task) -> dict[str, Any]:
         """Return what happened to a task, in order. Raises UnknownTask."""

@@ -70,6 +70,18 @@ def task(story: Row) -> str:
     return text
 
 
+def logs(wrote: Row) -> str:
+    """Return what attempts wrote, each below a line that says which."""
+    lines = []
+    for one in wrote["attempts"]:
+        head = f"{one['no']} at {one['site']}: {one['fate']}"
+        lines.append(f"== {head}{': ' + one['evidence'] if one['evidence'] else ''}")
+        lines += one["log"].expandtabs().splitlines() or ["(it wrote nothing)"]
+    if not wrote["complete"]:
+        lines.append("== older attempts are not shown")
+    return "\n".join(map(printable, lines)) or tables.NONE
+
+
 def attempts(listed: Rows) -> str:
     """Return the table of attempts, without digests and ids; the number is for `--after`."""
     if not listed:

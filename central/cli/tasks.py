@@ -25,6 +25,7 @@ _central = asking(required=True)
 @click.argument("step", required=False)
 @click.option("--step", "of_step", help="Of this step only, by name or index.")
 @click.option("--verdict", type=click.Choice(VERDICTS), help="Only those that stand so.")
+@click.option("--logs", is_flag=True, help="With JOB and STEP: what its newest attempts wrote.")
 @_limit
 @_central
 def tasks(
@@ -34,6 +35,7 @@ def tasks(
     step: str | None,
     of_step: str | None,
     verdict: str | None,
+    logs: bool,
     limit: int,
     central: str,
     token_file: Path,
@@ -42,6 +44,12 @@ def tasks(
     """List tasks; with JOB those of a job, with JOB and STEP all that is known of one."""
     client = client_of(central, token_file)
     full = full_id(client, dataset_id)
+    if logs and (job is None or step is None):
+        raise click.UsageError("--logs goes with JOB and STEP")
+    if job is not None and step is not None and logs:
+        wrote = client.get(f"/datasets/{full}/tasks/{job}/{step_no(client, full, step)}/logs")
+        show_answer(wrote, as_json, "" if as_json else shown_tasks.logs(wrote))
+        return
     if job is not None and step is not None:
         answer = client.task(full, job, step_no(client, full, step))
         show_answer(answer, as_json, "" if as_json else shown_tasks.task(answer))

@@ -246,6 +246,11 @@ async def tell(asked: Asked) -> web.StreamResponse:
     return as_json(await asked.budget.run(asked.questions.tell, _task(asked)))
 
 
+async def logs(asked: Asked) -> web.StreamResponse:
+    """Show what the newest attempts at a task wrote."""
+    return as_json(await asked.budget.run(asked.questions.logs, _task(asked)))
+
+
 async def why(asked: Asked) -> web.StreamResponse:
     """Say what keeps a task from running, the reason first."""
     return as_json(await asked.budget.run(asked.authority.why, _task(asked), asked.by))
@@ -320,5 +325,6 @@ ROUTES = (
     _read("/tasks", tasks, shapes.Tasks, query=TasksQuery, streams=True),
     _read(NUMBERS, task, shapes.Task),
     _read(f"{NUMBERS}/tell", tell, shapes.Story),
+    _read(f"{NUMBERS}/logs", logs, shapes.Logs),
     _read(f"{NUMBERS}/why", why, shapes.Why, beside=False),
 )

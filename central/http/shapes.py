@@ -243,6 +243,29 @@ class Story(Shape):
     story: list[Event]
 
 
+class Log(Shape):
+    """What one attempt wrote: head and tail where it was long."""
+
+    no: int
+    attempt: str
+    generation: int
+    fate: str
+    site: str
+    exit_code: int
+    evidence: str
+    bytes: int
+    log: str
+
+
+class Logs(Shape):
+    """What the newest attempts at a task wrote. `complete`: there were no others."""
+
+    task: str
+    step: str
+    attempts: list[Log]
+    complete: bool
+
+
 class Why(Shape):
     """What keeps a task from running, the reason first."""
 

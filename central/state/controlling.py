@@ -77,6 +77,7 @@ def apply(
             join.set_leased(step, tasks, leased=False)
         join.touch((step, task) for task in tasks.tolist())
     join.run()
+    join.grow(old.dag.dataset.jobs)
     return remade
 
 

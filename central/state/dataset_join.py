@@ -23,7 +23,7 @@ from central.state.arrivals import Arrivals
 from central.state.blocks import Blocks
 from central.state.canonical import Canonical
 from central.state.counters import Counters
-from central.state.judge import Judge
+from central.state.judge import FIRST, Judge
 from central.state.plain import PlainJoin
 from central.state.recall import Recall, Recalled
 from central.state.rowwise import Rowwise, Work
@@ -244,15 +244,37 @@ class DatasetJoin:
     def _flip(self, changes: Changes) -> None:
         """Have all children of steps per dataset counted anew, a block of jobs at a time.
 
-        As long as that lasts, what those steps were before stays at hand.
+        As long as that lasts, what those steps were before stays at hand. Jobs that were begun
+        before the dataset was truncated come back as they are, so they are among them.
         """
         self.blocks.hold((step, 0) for step in changes.flipped)
-        for first in range(0, self.judge.dag.dataset.jobs, BLOCK_JOBS):
-            self._rowwise.flip(changes, first)
+        past = max(self.row.past, *(end for _, end in self._opened), self.judge.dag.dataset.jobs)
+        for first in range(0, past, BLOCK_JOBS):
+            self._rowwise.flip(changes, first, past)
             self._settle()
             if self.blocks.loaded > BLOCKS_MAX:
                 self.blocks.drop()
         self.blocks.release()
+
+    def grow(self, since: int) -> None:
+        """Have jobs from `since` on counted that wait for nothing but steps per dataset.
+
+        Where such a step was done before there were those jobs, nothing else tells them.
+        """
+        if since >= self.judge.dag.dataset.jobs:
+            return
+        whole = [step for step, is_whole in enumerate(self.judge.dag.whole) if is_whole]
+        done = [step for step in whole if self.judge.done(step, FIRST)[0]]
+        children = {child for step in done for child in self.judge.job_children(step)}
+        jobs = self.judge.dag.dataset.jobs if children else 0
+        for first in range(since, jobs, BLOCK_JOBS):
+            block = np.arange(first, min(first + BLOCK_JOBS, jobs))
+            for child in children:
+                self._affected.note(child, block)
+            self._settle()
+            if self.blocks.loaded > BLOCKS_MAX:
+                self.blocks.drop()
+        self.run()
 
     def _settle(self) -> None:
         """Count what changed in bytes; tasks with rows that it reaches wait for the merge."""

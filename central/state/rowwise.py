@@ -108,7 +108,7 @@ class Rowwise:
             now = np.array([_code(word) for word in verdicts], np.uint8)
             self._blocks.note(step, jobs, was, now)
 
-    def flip(self, changes: Changes, first: int) -> None:
+    def flip(self, changes: Changes, first: int, past: int) -> None:
         """Steps per dataset are done, or no more: a block of their children is looked at again.
 
         Those that the merge judged with it are counted already.
@@ -116,10 +116,13 @@ class Rowwise:
         Args:
             changes: what the merge said.
             first: the block's first job.
+            past: the job after the last; of those that the dataset has no more, what was begun.
         """
         dag, judge = self._affected.judge.dag, self._affected.judge
         for child in sorted({one for step in changes.flipped for one in judge.job_children(step)}):
-            jobs = np.arange(first, min(first + BLOCK_JOBS, dag.dataset.jobs))
+            jobs = np.arange(first, min(first + BLOCK_JOBS, past))
+            begun = (self._blocks.read(child, jobs) & state_byte.TOUCHED) != 0
+            jobs = jobs[begun | (jobs < dag.dataset.jobs)]
             if any(of == child for of, _ in changes.rows):
                 jobs = jobs[[(child, job) not in changes.rows for job in jobs.tolist()]]
             states = self._blocks.read(child, jobs)

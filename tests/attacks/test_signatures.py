@@ -32,7 +32,7 @@ from tests.relay.world import make_world
 pytestmark = pytest.mark.sweeps
 
 WYCHEPROOF = SHARED_DATA / "hostile" / "sig" / "C2SP__wycheproof--ed25519_test.json"
-ENTRY_POINTS = 15
+ENTRY_POINTS = 16
 SMALL_ORDER = sorted(set().union(*map(encodings, TORSION)))
 MESSAGES = 64
 

@@ -202,5 +202,5 @@ def test_a_relay_takes_work_of_central_only(tmp_path: Path) -> None:
 
 
 def test_every_payload_type_is_its_own() -> None:
-    assert len(set(PAYLOAD_TYPES)) == len(PAYLOAD_TYPES) == 15
+    assert len(set(PAYLOAD_TYPES)) == len(PAYLOAD_TYPES) == 16
     assert bundle_type("work") in PAYLOAD_TYPES

@@ -73,6 +73,7 @@ class Memory:
         """Merge facts and keep what changes; with a commit number as a live central."""
         new = [one for one in controls if one not in self.controls]
         self.controls += new
+        had = self.dag.dataset.jobs
         self.dag = self.documents[Controls(self.controls).document or self.dag.digest]
         live = None if commit is None else (EPOCH, commit)
         merge = Merge(DATASET, self.dag, self.joined, self, live)
@@ -81,6 +82,10 @@ class Memory:
                 merge.touch({*self.rows, *self._named()})
             for step, jobs in control.regions or ():
                 merge.touch((step, job) for job in jobs)
+        # Jobs that are new, or here again, were told nothing of the steps per dataset.
+        since_jobs = range(had, self.dag.dataset.jobs)
+        each = [step for step, whole in enumerate(self.dag.whole) if not whole and since_jobs]
+        merge.touch((step, job) for step in each for job in since_jobs)
         merge.add_attempts(attempts)
         merge.add_pins(pins)
         merge.set_leases(leases or {})
@@ -93,6 +98,7 @@ class Memory:
                 for child in self.dag.children[step]:
                     if not self.dag.whole[child]:
                         again.touch((child, job) for job in range(self.dag.dataset.jobs))
+                        again.touch(place for place in self.rows if place[0] == child)
             more = again.settle()
             self._keep(more)
             flipped = set(more.flipped)

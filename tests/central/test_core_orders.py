@@ -115,7 +115,8 @@ def tree(
 def state(memory: Memory) -> dict[str, object]:
     """All that is to be the same, whatever way the facts came."""
     of: Dag = memory.dag
-    places = [(s, j) for s, whole in enumerate(of.whole) for j in range(1 if whole else JOBS)]
+    every = range(JOBS + 2)  # those of the largest document
+    places = [(s, j) for s, whole in enumerate(of.whole) for j in every[: 1 if whole else None]]
     return {
         "document": of.digest,
         "rows": [memory.row(place) for place in places],

@@ -22,6 +22,7 @@ from central.core.selection import Only
 from central.editing import Edited
 from central.errors import BadControl, IdempotencyConflict, SelectionTooLarge, UnknownTask
 from tests.central.conftest import Central, chain
+from tests.central.test_bytes_and_rows import SHAPES
 from tests.central.test_edit import bring, control, leased, rebuilt_alike
 
 ALL_JOBS = None
@@ -124,6 +125,45 @@ def test_what_was_done_beyond_a_truncation_is_done_again_when_it_is_extended(
     ]
     site.work_all(central.authority)
     assert central.counts(dataset) == [{"done": 5}, {"done": 5}, {"done": 1}]
+    rebuilt_alike(central, tmp_path)
+
+
+def test_jobs_that_are_added_after_what_all_jobs_need_was_done_are_run(
+    central: Central, tmp_path: Path
+) -> None:
+    site = central.site()
+    dataset = central.submit(Dataset("prepared", 3, 1, SHAPES["setup"]))
+    site.work_all(central.authority)
+    resize(central, dataset, more=2)
+    assert central.counts(dataset) == [
+        {"done": 1},
+        {"done": 3, "ready": 2},
+        {"done": 3, "held": 2},
+    ]
+    central.fsck()
+    site.work_all(central.authority)
+    assert central.counts(dataset) == [{"done": 1}, {"done": 5}, {"done": 5}]
+    rebuilt_alike(central, tmp_path)
+
+
+def test_what_dropped_jobs_made_of_a_step_that_was_reset_meanwhile_counts_no_more(
+    central: Central, tmp_path: Path
+) -> None:
+    site = central.site()
+    dataset = central.submit(Dataset("prepared", 3, 1, SHAPES["setup"]))
+    site.work_all(central.authority)
+    resize(central, dataset, jobs=1)
+    control(central, dataset, ControlWord.RESET, steps=(0,))
+    site.work_all(central.authority, salt="anew")
+    resize(central, dataset, jobs=3)
+    assert central.counts(dataset) == [
+        {"done": 1},
+        {"done": 1, "ready": 2},
+        {"done": 1, "held": 2},
+    ]
+    central.fsck()
+    site.work_all(central.authority, salt="anew")
+    assert central.counts(dataset) == [{"done": 1}, {"done": 3}, {"done": 3}]
     rebuilt_alike(central, tmp_path)
 
 

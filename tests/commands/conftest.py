@@ -31,7 +31,10 @@ parameters = { gain = "2.5" }
 
 [[steps]]
 name = "roll"
-command = ["sh", "-c", "test $(job) -ne 2 || exit 7; echo $(seed) $(gain) > eyes.txt"]
+command = [
+  "sh", "-c",
+  "test $(job) -ne 2 || { echo no dice >&2; exit 7; }; echo $(seed) $(gain) > eyes.txt",
+]
 outputs = ["eyes.txt"]
 environment = { LEVEL = "high" }
 request = { cpu = 1, memory = "32MiB", disk = "1MiB", walltime = "1min" }

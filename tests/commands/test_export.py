@@ -144,7 +144,7 @@ def test_each_attempt_is_an_action_with_what_it_ran_where_and_on_what(
     assert "cat eyes.txt eyes.txt > twice.txt" in act["description"]
     assert act["startTime"] == story["started"] < act["endTime"]
     failed = [one for one in acts if one["actionStatus"]["@id"].endswith("FailedActionStatus")]
-    assert [one["error"] for one in failed] == ["exit 7"] * 3
+    assert [one["error"] for one in failed] == ["exit 7: no dice"] * 3
     variables = {one["name"] for one in targets(entities, failed[0], "environment")}
     assert "LEVEL" in variables
     assert entities["#value/p.gain"]["value"] == "2.5"

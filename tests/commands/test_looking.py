@@ -72,6 +72,21 @@ def test_tasks_and_jobs_are_listed_and_one_is_told_in_full(production: Productio
 
 
 @pytest.mark.programs
+def test_what_a_tasks_attempts_wrote_is_shown_from_the_archive(production: Production) -> None:
+    asked = ("dataset", "tasks", production.dataset, "2", "roll", "--logs")
+    wrote = production.json(*asked)
+    assert [one["fate"] for one in wrote["attempts"]] == ["payload-error"] * 3
+    assert [one["log"] for one in wrote["attempts"]] == ["no dice\n"] * 3
+    assert wrote["complete"] and wrote["step"] == "roll"
+    words = production.pulk(*asked).stdout
+    assert words.count("== ") == 3 and words.count("\nno dice") == 3
+    silent = production.pulk("dataset", "tasks", production.dataset, "1", "roll", "--logs").stdout
+    assert "success" in silent and "it wrote nothing" in silent
+    refused = production.pulk("dataset", "tasks", production.dataset, "2", "--logs", code=2)
+    assert "JOB and STEP" in refused.stderr
+
+
+@pytest.mark.programs
 def test_watching_says_in_lines_how_it_is_and_ends_with_the_dataset(production: Production) -> None:
     done = production.pulk("watch", production.dataset[:6], "--until-done", code=1)
     assert re.search(r"planted \w{8}: 6 of 8 done, 1 waiting, 1 failed\n", done.stdout)

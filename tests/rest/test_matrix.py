@@ -58,6 +58,7 @@ EXPECTED = {
     ("GET", f"{D}/tasks"): READS,
     ("GET", f"{D}/tasks/{NUMBERS}"): READS,
     ("GET", f"{D}/tasks/{NUMBERS}/tell"): READS,
+    ("GET", f"{D}/tasks/{NUMBERS}/logs"): READS,
     ("GET", f"{D}/tasks/{NUMBERS}/why"): READS,
     ("POST", f"{D}/document"): CHANGES,
     ("POST", f"{D}/controls"): CHANGES,
