@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ from relay.carrier import address
 from relay.errors import ConfigRefused
 
 NAME = "relay.toml"
+_OPTION = re.compile(r"[a-z]+\.[^=\s]+=.*")
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Seconds = Annotated[float, Field(ge=0, le=10 * 365 * 86400)]
 
@@ -166,11 +168,13 @@ class BatchSection(_Section):
     """How pilots get to nodes: as processes of this machine, or as batch jobs.
 
     `nodes`: of each batch job, one pilot on each. `options` are given to sbatch, or stand in
-    HTCondor's submit description, as they are. The walltime is `[site] walltime_hours`. `pool` to
-    `python` are HTCondor's; `shards`: of a pilot that does not share the relay's filesystem.
+    HTCondor's submit description, as they are; PSI/J's are `SCHEDULER.NAME=VALUE`. The walltime is
+    `[site] walltime_hours`. `pool` to `python` are HTCondor's (`gpus` PSI/J's as well); `shards`:
+    of a pilot that does not share the relay's filesystem. `scheduler`: which one PSI/J speaks to.
     """
 
-    adapter: Literal["local", "slurm", "htcondor"] = "local"
+    adapter: Literal["local", "slurm", "htcondor", "psij"] = "local"
+    scheduler: Literal["", "pbs", "pbs_classic", "lsf", "cobalt", "slurm"] = ""
     nodes: Annotated[int, Field(ge=1, le=10_000)] = 1
     partition: str = ""
     account: str = ""
@@ -303,12 +307,25 @@ class Config(_Section):
             raise ValueError('[batch] nodes needs an adapter with batch jobs, as "slurm"')
         if self.batch.adapter == "htcondor" and self.batch.nodes != 1:
             raise ValueError("[batch] nodes: one of HTCondor's jobs has one node")
+        if self.batch.adapter == "psij":
+            self._fits_psij()
         if not self.batch.shared_filesystem:
             if self.batch.adapter != "htcondor":
                 raise ValueError('[batch] shared_filesystem = false needs adapter = "htcondor"')
             if not self.pilots.folder:
                 raise ValueError("[batch] shared_filesystem = false needs [pilots] folder")
         return self
+
+    def _fits_psij(self) -> None:
+        if not self.batch.scheduler:
+            raise ValueError('[batch] adapter = "psij" needs scheduler')
+        if self.batch.nodes != 1:
+            raise ValueError("[batch] nodes: a batch job by psij has one node")
+        if not self.site.walltime_hours:
+            raise ValueError('[batch] adapter = "psij" needs [site] walltime_hours')
+        for each in self.batch.options:
+            if not _OPTION.fullmatch(each):
+                raise ValueError(f"[batch] options: {each} is not SCHEDULER.NAME=VALUE")
 
     @property
     def slots(self) -> int:

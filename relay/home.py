@@ -17,6 +17,8 @@ from site_adapters.contract import Adapter
 from site_adapters.htcondor.adapter import HTCondorAdapter
 from site_adapters.htcondor.description import Batch as HTCondorBatch
 from site_adapters.local import LocalAdapter
+from site_adapters.psij.adapter import PsijAdapter
+from site_adapters.psij.script import Batch as PsijBatch
 from site_adapters.slurm.adapter import SlurmAdapter
 from site_adapters.slurm.script import Batch
 
@@ -91,6 +93,8 @@ def _adapter(folder: Path, config: Config) -> Adapter:
         return LocalAdapter(folder)
     if given.adapter == "htcondor":
         return _htcondor(folder, config)
+    if given.adapter == "psij":
+        return _psij(folder, config)
     batch = Batch(
         nodes=given.nodes,
         walltime_s=round(config.site.walltime_hours * 3600),
@@ -128,6 +132,23 @@ def _htcondor(folder: Path, config: Config) -> Adapter:
     )
     where = (given.pool, given.schedd)
     return HTCondorAdapter(folder, batch, *where, given.poll_s, given.command_timeout_s)
+
+
+def _psij(folder: Path, config: Config) -> Adapter:
+    given = config.batch
+    batch = PsijBatch(
+        scheduler=given.scheduler,
+        walltime_s=round(config.site.walltime_hours * 3600),
+        queue=given.partition,
+        account=given.account,
+        reservation=given.reservation,
+        cpus=given.cpus,
+        memory_mib=given.memory_mib,
+        gpus=given.gpus,
+        exclusive=given.exclusive,
+        options=given.options,
+    )
+    return PsijAdapter(folder, batch, given.poll_s, given.command_timeout_s)
 
 
 def spool_of(folder: Path, config: Config) -> Spool:

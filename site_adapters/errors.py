@@ -47,3 +47,14 @@ class BindingsMissing(PulkError):
     code = "bindings-missing"
     what = "{python} has no HTCondor bindings (htcondor2)"
     remedy = "install them where the relay is installed: pip install 'pulk[htcondor]'"
+
+
+class ExtraMissing(PulkError):
+    """What an adapter needs is not installed beside this relay.
+
+    Pilots are *unknown* meanwhile, and none is started.
+    """
+
+    code = "extra-missing"
+    what = "{python} has no {package}"
+    remedy = "install it where the relay is installed: pip install 'pulk[{extra}]'"

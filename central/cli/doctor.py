@@ -25,6 +25,7 @@ EXTRAS = {
     "sqlite": ("pysqlite3", "a newer SQLite than Python's"),
     "s3": ("s3fs", "an archive in S3"),
     "htcondor": ("htcondor2", "pilots as jobs of an HTCondor pool"),
+    "psij": ("psij", "pilots by way of PBS, LSF and others"),
 }
 DISTRIBUTION = "pulk"
 EXIT_NOT_WELL = 1

@@ -10,10 +10,12 @@ import pytest
 from bundle.records.profile import Gpu
 from relay import config as configs
 from relay.errors import ConfigRefused
+from relay.home import open_home
 from relay.profile import profile
 from site_adapters.contract import Carrying, Limits
 from site_adapters.htcondor.adapter import HTCondorAdapter
 from site_adapters.local import LocalAdapter
+from site_adapters.psij.adapter import PsijAdapter
 from site_adapters.slurm.adapter import SlurmAdapter
 from tests.relay.world import make_world
 
@@ -36,6 +38,12 @@ def test_a_relay_starts_pilots_by_the_adapter_that_its_file_names(tmp_path: Path
     home = make_world(tmp_path / "c", text).home
     assert isinstance(home.adapter, HTCondorAdapter)
     assert isinstance(home.adapter, Carrying)
+    folder = make_world(tmp_path / "d").home.folder
+    file = folder / "relay.toml"
+    text = '[batch]\nadapter = "psij"\nscheduler = "pbs"\noptions = ["pbs.l=x=1"]\n'
+    file.write_text(file.read_text().replace("[spool]", "walltime_hours = 12\n[spool]") + text)
+    home = open_home(folder)
+    assert isinstance(home.adapter, PsijAdapter)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +55,10 @@ def test_a_relay_starts_pilots_by_the_adapter_that_its_file_names(tmp_path: Path
         ("[pilots]\ncount = 3\n[batch]\nnodes = 2\n", ""),
         ('[pilots]\ncount = 3\n[batch]\nadapter = "htcondor"\nnodes = 2\n', ""),
         ('[batch]\nadapter = "htcondor"\nshared_filesystem = false\n', ""),
+        ('walltime_hours = 1\n[batch]\nadapter = "psij"\n', ""),
+        ('[batch]\nadapter = "psij"\nscheduler = "pbs"\n', ""),
+        ('[batch]\nadapter = "psij"\nscheduler = "flux"\n', "batch.scheduler"),
+        ('walltime_hours = 1\n[batch]\nadapter = "psij"\nscheduler = "pbs"\noptions = ["x"]\n', ""),
         ('[pilots]\nfolder = "p"\n[batch]\nadapter = "slurm"\nshared_filesystem = false\n', ""),
         ('[batch]\nadapter = "htcondor"\nshards = 0\n', "batch.shards"),
     ],

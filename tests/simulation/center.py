@@ -15,8 +15,9 @@ from bundle.ids import BundleId, DatasetId, SiteName, StreamId
 from bundle.trust import draft, fingerprint, keyring, survey, trust_file, versions
 from bundle.trust.keys import KeyFile, Role
 from bundle.trust.trust_file import TrustView
+from bundle.wire import manifest as manifests
 from bundle.wire.errors import BundleRefused
-from bundle.wire.manifest import SITES_OWN, Kind
+from bundle.wire.manifest import SITES_OWN, Kind, Manifest
 from central import backup_record as records
 from central import config as configs
 from central import home as homes
@@ -318,14 +319,12 @@ class Center:
         manifest = manifest_of(path)
         if manifest.kind not in SITES_OWN:
             return
+        self._note_result(manifest)
         if found.bundle is None:
             self.unsure.add((manifest.stream, manifest.sequence))
             return
         if found.outcome is Outcome.MERGED and manifest.kind is not Kind.REPORT:
             self.answered.add(found.bundle)
-        if manifest.kind is Kind.RESULT:
-            number = (manifest.stream, manifest.sequence)
-            self.results.setdefault(number, set()).add(found.bundle)
         numbers = self.arrived.setdefault(manifest.stream, set())
         numbers.add(manifest.sequence)
         said = set(self.workings.store.bundles.receipt(manifest.stream).arrived())
@@ -339,6 +338,17 @@ class Center:
         with suppress(BundleRefused):
             manifest = manifest_of(path)
             self.unsure.add((manifest.stream, manifest.sequence))
+            self._note_result(manifest)
+
+    def _note_result(self, manifest: Manifest) -> None:
+        """Remember which bundles came under a number, also where central may not have kept one.
+
+        Whether one is kept is asked of the archive: a commit whose answer was lost counts too.
+        """
+        if manifest.kind is Kind.RESULT:
+            number = (manifest.stream, manifest.sequence)
+            named = manifests.bundle_id(manifests.encode(manifest))
+            self.results.setdefault(number, set()).add(named)
 
     def _recount(self) -> None:
         """Take over what central knows to have arrived: a crash may have kept one unanswered."""

@@ -10,13 +10,21 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from bundle.ids import BundleId
+from bundle.wire.manifest import bundle_id, encode
+from relay import custody
+from relay.carrier.contract import Answer, Outgoing
 from tests.conftest import REPOSITORY
+from tests.simulation import forge
+from tests.simulation.courier import Courier
 from tests.simulation.faults import Fault
-from tests.simulation.world import World, play
+from tests.simulation.world import Plan, World, play, world
 
 SAMPLE = 40
 CAMPAIGN = 2_000
@@ -30,9 +38,73 @@ Row = tuple[int, str, dict[str, int], int]  # seed, what failed, faults, attempt
 fired: Counter[Fault] = Counter()
 
 
+class Twins:
+    """Central keeps the twin of one result that passes by, and dies; that result never comes."""
+
+    def __init__(self, made: World) -> None:
+        self._world = made
+        self._real = Courier.send
+        self.first: BundleId | None = None
+        self.second: BundleId | None = None
+
+    def send(self, courier: Courier, bundle: Outgoing) -> Answer | None:
+        """Stand in the courier's place."""
+        if self.first is None:
+            with self._world.machine.apart():
+                self._try(courier, bundle)
+        return Answer.CARRIED if bundle.id == self.first else self._real(courier, bundle)
+
+    def _try(self, courier: Courier, bundle: Outgoing) -> None:
+        raw, center, folder = bundle.path.read_bytes(), self._world.center, self._world.folder
+        manifest = forge.manifest_in(raw, folder)
+        if not manifest.segments:
+            return
+        later_us, signer = manifest.created_us + 1, courier.site.home.signer
+        twin = forge.signed_again(raw, center.trust(), signer, folder, created_us=later_us)
+        named = bundle_id(encode(forge.manifest_in(twin, folder)))
+        self._world.equivocated.add((manifest.stream, manifest.sequence))
+        real = center._mortal
+        center._mortal = lambda: Fault.CENTRAL_KILLED_COMMITTED  # type: ignore[method-assign]
+        first = SimpleNamespace(randint=lambda low, _: low, choice=lambda among: among[0])
+        center._chance, kept = first, center._chance  # type: ignore[assignment]
+        try:
+            answer = center.absorb(twin)
+        finally:
+            center._mortal, center._chance = real, kept  # type: ignore[method-assign]
+        if answer is None and center.workings.archive.path(named).exists():
+            self.first, self.second = bundle.id, named  # else it was parked: try the next
+
+
 def test_a_small_world_comes_to_an_end() -> None:
     made = play(7)
     assert made.ledger.said
+
+
+def _quiet(plan: Plan) -> Plan:
+    return replace(
+        plan, sites=1, mishaps=0.0, forging=0.0, relay_dies=0.0, central_dies=0.0, restore=""
+    )  # fmt: skip
+
+
+def test_a_twin_that_central_kept_and_died_over_lets_the_site_drop_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An insider's second bundle of a number is kept unanswered, the first is lost each time.
+
+    Both say the same, and a receipt speaks of numbers: the relay is right to delete the first.
+    """
+    with world(7, _quiet) as made:
+        twins = Twins(made)
+
+        def send(courier: Courier, bundle: Outgoing) -> Answer | None:
+            return twins.send(courier, bundle)
+
+        monkeypatch.setattr(Courier, "send", send)
+        made.run()
+        archived = made.center.workings.archive
+        assert twins.first is not None and twins.second is not None
+        assert not archived.path(twins.first).exists() and archived.path(twins.second).exists()
+        assert all(one.id != twins.first for one in custody.every_held(made.sites[0].spool))
 
 
 @pytest.mark.sweeps

@@ -1,0 +1,1 @@
+"""Pilots as batch jobs of a scheduler that PSI/J knows: PBS, LSF, Cobalt; Slurm as well."""
