@@ -8,6 +8,7 @@ from functools import cached_property
 from bundle.dataset import graph
 from bundle.dataset.spec import Dataset, Per
 from bundle.dataset.spec_hash import spec_hash
+from bundle.ids import JOB_MAX
 from bundle.intervals import IntervalSet
 from central.core.facts import Place
 
@@ -56,8 +57,14 @@ class Dag:
 
     @cached_property
     def spans(self) -> tuple[int, ...]:
-        """For each step how many jobs each of its tasks is about."""
-        return tuple(self.dataset.span(step) for step in range(len(self.dataset.steps)))
+        """For each step how many jobs each of its tasks is about.
+
+        A step per dataset is about any job, for a dataset may have had more of them than now.
+        """
+        return tuple(
+            JOB_MAX + 1 if single else self.dataset.span(step)
+            for step, single in enumerate(self.single)
+        )
 
     @cached_property
     def consumed_by(self) -> tuple[tuple[int, ...], ...]:
@@ -140,10 +147,8 @@ class Dag:
     def covering(self, step: int, jobs: IntervalSet) -> IntervalSet:
         """Return which tasks of a step are about some of these jobs."""
         span = self.spans[step]
-        if span == 1 and not self.single[step]:
+        if span == 1:
             return jobs
-        if self.single[step]:  # some of the jobs may be beyond the size that a dataset has now
-            return IntervalSet(((0, 1),)) if jobs.spans else jobs
         return IntervalSet.spanning(
             (low // span, (past - 1) // span + 1) for low, past in jobs.spans
         )

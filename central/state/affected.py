@@ -16,7 +16,7 @@ from central.core.facts import Place
 from central.core.state_byte import Jobs
 from central.state.blocks import Blocks
 from central.state.counters import Counters
-from central.state.judge import FIRST, Judge
+from central.state.judge import Judge
 
 
 class Affected:
@@ -95,8 +95,7 @@ class Affected:
         dag = self.judge.dag
         for child in dag.children[step]:
             if dag.whole[child]:
-                # A dataset with steps per block has one size; others may have had more jobs.
-                tasks = FIRST if dag.single[child] else np.unique(jobs // dag.spans[child])
+                tasks = np.unique(jobs // dag.spans[child])
                 self.touched.update((child, task) for task in tasks.tolist())
                 continue
             self._changed.setdefault(child, []).append(jobs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import lru_cache
 
 from bundle import canonical
 from bundle.ids import DIGEST_BYTES, BundleId, DatasetId, Epoch, LeaseId, SiteName, StreamId
@@ -12,12 +11,13 @@ from bundle.limits import STATE_LIMITS
 from bundle.trust.signed import Signature
 from central.core.facts import Control, ControlWord
 from central.store.connection import Connection, Found
+from central.store.kept import Kept
 from central.store.regions import KeptRegions
 from central.store.rows import DatasetRow, LeaseRow, WorkRow
 from central.store.statements import statements
 from central.store.text import storable
 
-TOUCHED_KEPT = 4096
+TOUCHED_BYTES_MAX = 1 << 20  # of jobs that something happened to, encoded: for lists of datasets
 
 _SQL = statements("datasets") | statements("leases")
 
@@ -29,6 +29,7 @@ class StoredDatasets:
         """Work on an open connection."""
         self._db = connection
         self._regions = KeptRegions()
+        self._touched = Kept(_touched, TOUCHED_BYTES_MAX)
 
     def document(self, digest: bytes) -> bytes | None:
         """See `protocol.Datasets`."""
@@ -45,19 +46,19 @@ class StoredDatasets:
 
     def datasets(self) -> list[DatasetRow]:
         """See `protocol.Datasets`."""
-        return [_dataset(row) for row in self._db.all(_SQL["datasets"])]
+        return [self._dataset(row) for row in self._db.all(_SQL["datasets"])]
 
     def dataset(self, dataset: DatasetId) -> DatasetRow | None:
         """See `protocol.Datasets`."""
         row = self._db.one(_SQL["dataset"], (dataset,))
-        return _dataset(row) if row else None
+        return self._dataset(row) if row else None
 
     def dataset_by_no(self, no: int) -> DatasetRow:
         """See `protocol.Datasets`."""
         row = self._db.one(_SQL["dataset_by_no"], (no,))
         if row is None:
             raise LookupError(no)
-        return _dataset(row)
+        return self._dataset(row)
 
     def add_dataset(self, row: DatasetRow) -> int:
         """See `protocol.Datasets`."""
@@ -206,19 +207,16 @@ class StoredDatasets:
         """See `protocol.Datasets`."""
         self._db.change(_SQL["end_leases"], list(numbers), (state,))
 
+    def _dataset(self, row: Found) -> DatasetRow:
+        return DatasetRow._make((*row[:8], self._touched.of(bytes(row[8])), bool(row[9])))
+
     def _control(self, row: Found) -> Control:
         _, word, raw, counter, nonce, commit, document = row
         regions = self._regions.decode(bytes(raw))
         return Control(ControlWord(word), regions, Epoch(counter, nonce), commit, bytes(document))
 
 
-def _dataset(row: Found) -> DatasetRow:
-    return DatasetRow._make((*row[:8], _touched(bytes(row[8])), bool(row[9])))
-
-
-@lru_cache(TOUCHED_KEPT)
 def _touched(raw: bytes) -> IntervalSet:
-    """Read jobs; kept, because who lists datasets reads those of all again and again."""
     return IntervalSet.from_wire(canonical.decode(raw, STATE_LIMITS, where="touched"))
 
 

@@ -21,11 +21,11 @@ def test_regions_come_back_as_they_were(some: regions.Regions) -> None:
 
 
 def test_what_was_read_is_kept_as_long_as_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = KeptRegions()
     raws = [KeptRegions().encode(((step, IntervalSet(((1, 9),))),)) for step in range(3)]
+    monkeypatch.setattr(regions, "KEPT_BYTES_MAX", 2 * len(raws[0]))
+    kept = KeptRegions()
     first = kept.decode(raws[0])
     assert kept.decode(raws[0]) is first
-    monkeypatch.setattr(regions, "KEPT_BYTES_MAX", 2 * len(raws[0]))
     second = kept.decode(raws[1])
     kept.decode(raws[2])
     assert kept.decode(raws[1]) is second
