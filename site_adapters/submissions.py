@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -31,12 +31,28 @@ class Submission(Protocol):
         """Unique for ever."""
 
     @property
+    def jobs(self) -> int:
+        """How many batch jobs it has."""
+
+    @property
+    def submitted_us(self) -> int:
+        """When, in UTC microseconds."""
+
+    @property
     def host(self) -> str:
         """Where it is submitted."""
 
     @property
     def submitter(self) -> tuple[int, int]:
         """The process that submits it: pid and start ticks; zeros: it is over."""
+
+    @property
+    def missing_us(self) -> Mapping[int, int]:
+        """Since when each batch job that should be there is not listed."""
+
+    @property
+    def forgotten(self) -> frozenset[str]:
+        """Pilots that the relay wants to hear of no more."""
 
 
 Kept = TypeVar("Kept", bound=Submission)
@@ -105,6 +121,31 @@ class Files(Generic[Kept]):
 
     def _bytes(self, one: Kept) -> bytes:
         return json.dumps(self.encode(one)).encode()
+
+
+def to_wire(one: Submission) -> dict[str, Any]:
+    """Return as plain values what every adapter's submission says of itself, but for its name."""
+    return {
+        "jobs": one.jobs,
+        "submitted_us": one.submitted_us,
+        "host": one.host,
+        "submitter": one.submitter,
+        "missing_us": {str(at): us for at, us in sorted(one.missing_us.items())},
+        "forgotten": sorted(one.forgotten),
+    }
+
+
+def from_wire(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the same as arguments. Raises KeyError, TypeError, ValueError where it is damaged."""
+    pid, ticks = said["submitter"]
+    return {
+        "jobs": int(said["jobs"]),
+        "submitted_us": int(said["submitted_us"]),
+        "host": str(said["host"]),
+        "submitter": (int(pid), int(ticks)),
+        "missing_us": {int(at): int(us) for at, us in said["missing_us"].items()},
+        "forgotten": frozenset(map(str, said["forgotten"])),
+    }
 
 
 def is_forgotten(folder: Path, name: str) -> bool:

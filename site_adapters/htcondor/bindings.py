@@ -8,20 +8,20 @@ once.
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from site_adapters.errors import BindingsMissing, OutputRefused, SchedulerFailed
+from site_adapters import told_child
+from site_adapters.errors import BindingsMissing, SchedulerFailed
+from site_adapters.told_child import IN_DOUBT
 
-ANSWER_BYTES_MAX = 64 << 20
+__all__ = ["IN_DOUBT", "Bindings", "environment"]
+
 MISSING = 3  # child.MISSING
-IN_DOUBT, NOT_ASKED = -1, -2  # codes of SchedulerFailed: it may have obeyed; it can't have
+NOT_ASKED = -2  # code of SchedulerFailed: it can't have obeyed
 SILENT_S = 60.0
 _CHILD = Path(__file__).with_name("child.py")
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "TMPDIR")
@@ -52,37 +52,16 @@ class Bindings:
         if time.monotonic() < self._silent_until_s:  # each order of a tick would wait as long
             reason = "it did not answer a moment ago"
             raise SchedulerFailed(program=PROGRAM, reason=reason, code=NOT_ASKED)
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-W", "ignore", str(_CHILD)],
-            env=environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        with process:
-            try:
-                answer, said = process.communicate(json.dumps(order).encode(), limit_s)
-            except subprocess.TimeoutExpired as error:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
-                self._silent_until_s = time.monotonic() + SILENT_S
-                reason = f"no answer within {limit_s:g} s"
-                raise SchedulerFailed(program=PROGRAM, reason=reason, code=IN_DOUBT) from error
-        if process.returncode == MISSING:
-            raise BindingsMissing(python=sys.executable)
-        if process.returncode:
-            lines = said.decode(errors="replace").split("\n")
-            reason = " / ".join(line.strip() for line in lines if line.strip())[-300:]
-            reason = reason or f"exit status {process.returncode}"
-            raise SchedulerFailed(program=PROGRAM, reason=reason, code=process.returncode)
         try:
-            if len(answer) > ANSWER_BYTES_MAX:
-                raise ValueError
-            return json.loads(answer)
-        except ValueError as error:
-            found = repr(answer[:40])
-            raise OutputRefused(program=PROGRAM, found=found, expected="one answer") from error
+            return told_child.give(
+                *(order, [str(_CHILD)], environment(), limit_s), failed=PROGRAM, printed=PROGRAM
+            )
+        except SchedulerFailed as error:
+            if error.fields["code"] == MISSING:
+                raise BindingsMissing(python=sys.executable) from error
+            if error.fields["code"] == IN_DOUBT:
+                self._silent_until_s = time.monotonic() + SILENT_S
+            raise
 
 
 def environment() -> dict[str, str]:

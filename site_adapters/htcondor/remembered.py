@@ -44,11 +44,7 @@ def path(folder: Path, name: str, suffix: str) -> Path:
 
 
 def _encode(one: Submission) -> dict[str, Any]:
-    return {
-        "jobs": one.jobs,
-        "submitted_us": one.submitted_us,
-        "host": one.host,
-        "submitter": one.submitter,
+    return submissions.to_wire(one) | {
         "cluster": one.cluster,
         "carries": one.carries,
         "requeue": one.requeue,
@@ -56,21 +52,15 @@ def _encode(one: Submission) -> dict[str, Any]:
             str(at): [e.start, e.ending, e.word, e.at_s, e.alone_s]
             for at, e in sorted(one.ended.items())
         },
-        "missing_us": {str(at): us for at, us in sorted(one.missing_us.items())},
         "again": {str(at): start for at, start in sorted(one.again.items())},
-        "forgotten": sorted(one.forgotten),
         "fetched": sorted(one.fetched),
     }
 
 
 def _decode(name: str, said: dict[str, Any]) -> Submission:
-    pid, ticks = said["submitter"]
     return Submission(
         name=name,
-        jobs=int(said["jobs"]),
-        submitted_us=int(said["submitted_us"]),
-        host=str(said["host"]),
-        submitter=(int(pid), int(ticks)),
+        **submissions.from_wire(said),
         cluster=int(said["cluster"]),
         carries=bool(said["carries"]),
         requeue=bool(said["requeue"]),
@@ -78,9 +68,7 @@ def _decode(name: str, said: dict[str, Any]) -> Submission:
             int(at): Ended(int(start), Ending(ending), str(word), int(at_s), int(alone_s))
             for at, (start, ending, word, at_s, alone_s) in said["ended"].items()
         },
-        missing_us={int(at): int(us) for at, us in said["missing_us"].items()},
         again={int(at): int(start) for at, start in said["again"].items()},
-        forgotten=frozenset(map(str, said["forgotten"])),
         fetched=frozenset(map(int, said["fetched"])),
     )
 

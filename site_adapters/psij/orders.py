@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from site_adapters.errors import ExtraMissing, OutputRefused, SchedulerFailed
+from site_adapters import told_child
+from site_adapters.errors import ExtraMissing, SchedulerFailed
 from site_adapters.psij.child import MISSING
+from site_adapters.told_child import IN_DOUBT
 
-ANSWER_BYTES_MAX = 64 << 20
-IN_DOUBT = -1  # code of SchedulerFailed: it may have obeyed
+__all__ = ["IN_DOUBT", "Orders", "environment"]
+
 _CHILD = Path(__file__).with_name("child.py")
 _KEPT = (
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "SLURM_CONF",
@@ -33,39 +32,19 @@ class Orders:
     def give(self, order: str, **told: Any) -> Any:
         """Give an order. Raises SchedulerFailed, ExtraMissing, OutputRefused."""
         where = {"order": order, "scheduler": self.scheduler, "folder": str(self._folder)}
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-W", "ignore", "-c", _MAIN, str(_CHILD.parents[2])],
-            env=environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        with process:
-            try:
-                given = json.dumps(where | told).encode()
-                answer, said = process.communicate(given, self._limit_s)
-            except subprocess.TimeoutExpired as error:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
-                reason = f"no answer within {self._limit_s:g} s"
-                raise self._failed(reason, IN_DOUBT) from error
-        if process.returncode == MISSING:
-            raise ExtraMissing(python=sys.executable, package="PSI/J (psij-python)", extra="psij")
-        if process.returncode:
-            lines = [line.strip() for line in said.decode(errors="replace").splitlines()]
-            reason = " / ".join(line for line in lines[-3:] if line)[-300:]
-            raise self._failed(reason or f"exit status {process.returncode}", process.returncode)
+        arguments = ["-c", _MAIN, str(_CHILD.parents[2])]
         try:
-            if len(answer) > ANSWER_BYTES_MAX:
-                raise ValueError
-            return json.loads(answer)
-        except ValueError as error:
-            found = repr(answer[:40])
-            raise OutputRefused(program="psij", found=found, expected="one answer") from error
-
-    def _failed(self, reason: str, code: int) -> SchedulerFailed:
-        return SchedulerFailed(program=self.scheduler, reason=reason, code=code)
+            return told_child.give(
+                *(where | told, arguments, environment(), self._limit_s),
+                failed=self.scheduler,
+                printed="psij",
+                lines_max=3,
+            )
+        except SchedulerFailed as error:
+            if error.fields["code"] == MISSING:
+                package = "PSI/J (psij-python)"
+                raise ExtraMissing(python=sys.executable, package=package, extra="psij") from error
+            raise
 
 
 # The parent's own packages come last, wherever they lie; nothing else is on the path.

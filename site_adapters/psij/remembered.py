@@ -34,30 +34,18 @@ def new(name: str, jobs: int) -> Submission:
 
 
 def _encode(one: Submission) -> dict[str, Any]:
-    return {
-        "jobs": one.jobs,
-        "submitted_us": one.submitted_us,
-        "host": one.host,
-        "submitter": one.submitter,
+    return submissions.to_wire(one) | {
         "native": {str(at): text for at, text in sorted(one.native.items())},
         "ended": {str(at): word for at, word in sorted(one.ended.items())},
-        "missing_us": {str(at): us for at, us in sorted(one.missing_us.items())},
-        "forgotten": sorted(one.forgotten),
     }
 
 
 def _decode(name: str, said: dict[str, Any]) -> Submission:
-    pid, ticks = said["submitter"]
     return Submission(
         name=name,
-        jobs=int(said["jobs"]),
-        submitted_us=int(said["submitted_us"]),
-        host=str(said["host"]),
-        submitter=(int(pid), int(ticks)),
+        **submissions.from_wire(said),
         native={int(at): str(text) for at, text in said["native"].items()},
         ended={int(at): str(word) for at, word in said["ended"].items()},
-        missing_us={int(at): int(us) for at, us in said["missing_us"].items()},
-        forgotten=frozenset(map(str, said["forgotten"])),
     )
 
 

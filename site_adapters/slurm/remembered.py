@@ -38,34 +38,22 @@ def with_array(one: Submission, array: int) -> Submission:
 
 
 def _encode(one: Submission) -> dict[str, Any]:
-    return {
-        "jobs": one.jobs,
+    return submissions.to_wire(one) | {
         "nodes": one.nodes,
-        "submitted_us": one.submitted_us,
-        "host": one.host,
-        "submitter": one.submitter,
         "array": one.array,
         "ended": {str(at): [e.restarts, e.word, e.at_s] for at, e in sorted(one.ended.items())},
-        "missing_us": {str(at): us for at, us in sorted(one.missing_us.items())},
         "again": {str(at): times for at, times in sorted(one.again.items())},
-        "forgotten": sorted(one.forgotten),
     }
 
 
 def _decode(name: str, said: dict[str, Any]) -> Submission:
-    pid, ticks = said["submitter"]
     return Submission(
         name=name,
-        jobs=int(said["jobs"]),
+        **submissions.from_wire(said),
         nodes=int(said["nodes"]),
-        submitted_us=int(said["submitted_us"]),
-        host=str(said["host"]),
-        submitter=(int(pid), int(ticks)),
         array=int(said["array"]),
         ended={int(at): Ended(int(r), str(w), int(s)) for at, (r, w, s) in said["ended"].items()},
-        missing_us={int(at): int(us) for at, us in said["missing_us"].items()},
         again={int(at): int(times) for at, times in said["again"].items()},
-        forgotten=frozenset(map(str, said["forgotten"])),
     )
 
 
