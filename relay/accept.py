@@ -1,8 +1,9 @@
 """Accepting work bundles: all of one or nothing of it, once, whatever is repeated or lost.
 
-Order: verify everything, data under its digests, the folder `work/<id>` by one rename, receipts and
-what central says of itself, `seen`; last the file in `in/` goes. Each stage is synced and may be
-repeated: after a crash the next tick starts again with the file in `in/`.
+Order: verify everything, data under its digests, the folder `work/<id>` by one rename, documents
+that were edited, receipts and what central says of itself, `seen`; last the file in `in/` goes.
+Each stage is synced and may be repeated: after a crash the next tick starts again with the file in
+`in/`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from relay import (
     cosign,
     custody,
     delta,
+    edits,
     heads,
     quarantine,
     resync,
@@ -153,7 +155,7 @@ def _accept(home: Home, path: Path, known: set[LeaseId], tally: room.Tally) -> i
     with open_work(home, path) as bundle, _asking_for_whole(home, bundle):
         delta.check(home, bundle)  # before anything changes: a bundle is whole or refused
         promised = _leases(bundle)
-        cosign.check(home, bundle, promised)
+        told = edits.check(home, bundle, cosign.check(home, bundle, promised))
         chains.check(home.spool, bundle.manifest, bundle.id)  # of what would be taken, no other
         shards = 0
         if not state.is_seen(home.spool, bundle.id) and not home.spool.work(bundle.id).exists():
@@ -163,6 +165,7 @@ def _accept(home: Home, path: Path, known: set[LeaseId], tally: room.Tally) -> i
                 _bring_data(home, bundle)
                 shards = _make_work(home, path, bundle, fresh)
                 known.update(lease.lease for lease in fresh)
+        edits.take(home, bundle, told)
         delta.keep_documents(home, bundle)
         state.note_seen(home.spool, bundle.id)  # before its number: else the number seems another's
         _hear(home, bundle)

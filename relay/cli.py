@@ -344,6 +344,10 @@ def _status_words(about: dict[str, Any]) -> str:
     lines.append(
         f"free: {about['free_bytes']} bytes, {about['free_inodes'] or 'any number of'} inodes"
     )
+    lines += [
+        f"dataset {one['dataset']}: edited by commit {one['commit']}, heard {one['age_s']} s ago"
+        for one in about["edits"]
+    ]
     if about["ticked_s"] is not None:
         lines.append(f"last tick {about['ticked_s']} s ago")
     if about["parts"]:

@@ -1,13 +1,13 @@
 """A site that demands co-signatures: users' word, and not central's alone, makes it run anything.
 
-Every document in a work bundle must be co-signed by enough of the site's listed keys, and every
-lease must expand from such a document. A thief of central's key can then only have run again what
-the users asked for.
+Every document that a work bundle leases from must be co-signed by enough of the site's listed keys,
+and every lease must expand from such a document. A thief of central's key can then only have run
+again what the users asked for. An edit of what is leased already is passed over without them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from bundle.dataset import graph, spec
 from bundle.dataset.spec import Dataset
@@ -52,8 +52,12 @@ def demand(config: Config) -> dict[str, str]:
     return {cosignature.DEMAND: " ".join([str(demanded.cosignatures_required), *keys])}
 
 
-def check(home: Home, bundle: OpenBundle, promised: Iterable[Lease]) -> None:
+def check(
+    home: Home, bundle: OpenBundle, promised: Collection[Lease]
+) -> frozenset[bytes] | None:
     """Let a bundle pass that the site's co-signers stand behind; nothing is demanded by default.
+
+    Returns the documents that they co-signed, by digest; None where nothing is demanded.
 
     Args:
         home: the relay, whose relay.toml says which keys and how many.
@@ -64,12 +68,15 @@ def check(home: Home, bundle: OpenBundle, promised: Iterable[Lease]) -> None:
     """
     demanded = home.config.trust
     if not demanded.cosignatures_required:
-        return
+        return None
     listed = frozenset(demanded.cosigners)
     signed = _signed(bundle, listed)
+    leased = {lease.dataset_digest for lease in promised}
     documents: dict[bytes, Dataset] = {}
     for place in bundle.find(delta.DATASET):
         entry = bundle.manifest.chunks[place]
+        if entry.digest not in leased:
+            continue
         keys = signed.get(entry.digest, frozenset())
         if len(keys) < demanded.cosignatures_required:
             missing = ", ".join(sorted(key.hex()[:KEY_HEX_SHOWN] for key in listed - keys))
@@ -90,6 +97,8 @@ def check(home: Home, bundle: OpenBundle, promised: Iterable[Lease]) -> None:
         if reason:
             lease_hex = lease.lease.hex()
             raise LeaseOutsideDocument(where=str(bundle.path), lease=lease_hex, reason=reason)
+    enough = demanded.cosignatures_required
+    return frozenset(one for one, keys in signed.items() if len(keys) >= enough)
 
 
 def _signed(bundle: OpenBundle, listed: frozenset[bytes]) -> dict[bytes, frozenset[bytes]]:

@@ -148,6 +148,17 @@ class OutputMissing(PulkError):
     remedy = "the attempt travels without it; reset the task at central if the file is needed"
 
 
+class EditNotCosigned(PulkError):
+    """A dataset was edited without the co-signatures that this site demands in relay.toml.
+
+    What the site holds of it goes on by the document that it was leased from; the report says so.
+    """
+
+    code = "edit-not-cosigned"
+    what = "the edit of dataset {dataset} is not co-signed as this site demands"
+    remedy = "have it co-signed (`pulk dataset cosign`) and edit again with --cosignature"
+
+
 class FolderTaken(PulkError):
     """A pilot folder is made where nothing is: pilots that run from one need it as it was.
 

@@ -1,8 +1,9 @@
 """A parcel: a small spool with a fixed set of shards, for a node that does not see the site's.
 
-One tar file: `spool/` with the shards on offer there, their work bundles, the seals and files that
-they build upon; `relay.toml`; `pilot/`, a pilot folder; `inputs`, which files need not come back. A
-pilot works on it as on any spool, and what it seals is brought back (`relay.returns`).
+One tar file: `spool/` with the shards on offer there, their work bundles, the newest documents of
+their datasets, the seals and files that they build upon; `relay.toml`; `pilot/`, a pilot folder;
+`inputs`, which files need not come back. A pilot works on it as on any spool, and what it seals is
+brought back (`relay.returns`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from bundle.errors import PulkError
 from bundle.fates import Fate
-from bundle.ids import BundleId
+from bundle.ids import BundleId, DatasetId
 from bundle.limits import SEAL_LIMITS
 from bundle.records import seal as seals
 from bundle.records import segment as segments
@@ -25,6 +26,7 @@ from bundle.spool import publish
 from bundle.spool.bounded import read_bounded
 from bundle.spool.layout import FOLDERS, ShardName, Spool
 from relay import config as configs
+from relay import edits
 from relay.home import Home
 from relay.sources import Sources
 from relay.works import Work
@@ -43,6 +45,7 @@ def write(
     by_lease = {plan.lease: (work, plan) for work in live for plan in work.plans}
     bundles: set[BundleId] = set()
     files: set[bytes] = set()
+    datasets: set[DatasetId] = set()
     with (
         Sources(home.spool, home.trust(), home.site) as sources,
         to.open("xb") as out,
@@ -60,6 +63,7 @@ def write(
                 tar.add(home.spool.work_bundle(work.id), str(_SENT.work_bundle(work.id)))
             lease = sources.lease(work.id, shard.lease)
             files.update(file for pin in lease.pins for file, _ in pin.outputs)
+            datasets.add(plan.dataset)
             leases = {one.lease for one in work.plans if one.shard in plan.needs} | {plan.lease}
             for path in (
                 one for each in sorted(leases) for one in home.spool.seals_of(work.id, each)
@@ -68,6 +72,8 @@ def write(
                 if name not in tar.getnames():
                     tar.add(path, name)
                 files.update(_outputs(path))
+        for name in edits.files_of(home.spool, datasets):
+            tar.add(home.spool.edits / name, str(_SENT.edits / name))
         tar.add(home.spool.trust, str(_SENT.trust))
         _add_bytes(tar, INPUTS, "".join(_add_files(home, tar, files)).encode())
         for path, name in _settings(home):

@@ -18,12 +18,14 @@ from bundle.ids import BundleId
 from bundle.limits import SEAL_LIMITS
 from bundle.records import seal as seals
 from bundle.records import segment as segments
+from bundle.spool import edits as edited
 from bundle.spool import publish
 from bundle.spool.bounded import read_bounded
+from bundle.spool.edits import Named
 from bundle.spool.layout import SealName, ShardName
 from bundle.wire.manifest import SITES_OWN, Kind, Manifest
 from bundle.wire.read import open_bundle
-from relay import calling_off, chains, state, stream, works
+from relay import calling_off, chains, edits, state, stream, works
 from relay.core.custody import Place
 from relay.home import Home
 from relay.listing import names
@@ -53,6 +55,9 @@ def rebuild(home: Home) -> Rebuilt:
     turns = Turns(home.spool, live)
     for work in live:
         heard += _hear(home, work)
+    for one in edited.every(home.spool.edits):
+        heard += _hear_edit(home, one)
+    for work in live:
         ended += _end(home, work)
         offered += _offer(home, work, turns)
     stream.current(home.spool)
@@ -106,15 +111,31 @@ def _hear(home: Home, work: Work) -> bool:
     try:
         with open_bundle(path, home.trust(), audience=home.site, kinds=kinds) as bundle:
             manifest = bundle.manifest
+            if not home.config.trust.cosignatures_required:  # else they are told again, with them
+                edits.take(home, bundle, edits.check(home, bundle, None))
     except (PulkError, OSError):
         return False
-    came = state.read_received(home.spool).get(manifest.stream)
-    if state.is_seen(home.spool, work.id) and came and manifest.sequence in came:
+    return _hear_manifest(home, manifest, work.id, work.accepted_us)
+
+
+def _hear_edit(home: Home, named: Named) -> bool:
+    """Hear again what came with a bundle that only told of an edit."""
+    path, kinds = home.spool.edits / str(named), frozenset({Kind.WORK})
+    try:
+        with open_bundle(path, home.trust(), audience=home.site, kinds=kinds) as bundle:
+            return _hear_manifest(home, bundle.manifest, bundle.id, 0)
+    except (PulkError, OSError):
         return False
-    state.note_seen(home.spool, work.id)
+
+
+def _hear_manifest(home: Home, manifest: Manifest, own: BundleId, at_us: int) -> bool:
+    came = state.read_received(home.spool).get(manifest.stream)
+    if state.is_seen(home.spool, own) and came and manifest.sequence in came:
+        return False
+    state.note_seen(home.spool, own)
     with contextlib.suppress(PulkError):
-        chains.check(home.spool, manifest, work.id)
-    heard_us = max(work.accepted_us, state.read_central(home.spool).at_us)
+        chains.check(home.spool, manifest, own)
+    heard_us = max(at_us, state.read_central(home.spool).at_us)
     state.hear_central(home.spool, manifest, heard_us)
     state.note_received(home.spool, manifest.stream, manifest.sequence)
     state.note_withdrawn(home.spool, manifest.stream, manifest.withdrawn)

@@ -14,6 +14,7 @@ from relay import (
     carrying,
     chains,
     custody,
+    edits,
     news,
     purging,
     quarantine,
@@ -78,6 +79,7 @@ def _about(home: Home, views: Mapping[str, PilotView]) -> dict[str, Any]:
             },
         },
         "stream": stream.current(spool).hex(),
+        "edits": edits.told(home),
         "work": [_work(home, work) for work in works.live(spool)],
         "shards": {
             "claimable": len(list(works.shards_in(spool.folder("claimable")))),

@@ -15,6 +15,7 @@ from relay import (
     accept,
     claims,
     custody,
+    edits,
     emergency,
     holding,
     lock,
@@ -139,6 +140,7 @@ def gather(
 
 def _tidy(home: Home, views: Mapping[str, PilotView], here: Roster) -> None:
     drop_gone(home, views, here)
+    edits.prune(home)
     retire.sweep(home)
 
 

@@ -169,6 +169,8 @@ def _more(found: Facts) -> Iterable[tuple[str, str]]:
         yield "tombstones", ", ".join(found["tombstones"][:ROWS_SHOWN])
     if found["called_off"]:
         yield "called off", f"{len(found['called_off']):,} leases"
+    for one in found["edits"][:ROWS_SHOWN]:
+        yield "edited", f"dataset {one['dataset']}, commit {one['commit']} of {one['epoch']}"
     if found["trust_bytes"]:
         versions = ", ".join(map(str, found["trust_versions"])) or "none that can be read"
         yield "brings trust", versions

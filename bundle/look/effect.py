@@ -102,6 +102,8 @@ def _says(manifest: Manifest) -> Iterator[str]:
         yield f"declare {counted(len(manifest.tombstones), 'dataset')} gone"
     if manifest.called_off:
         yield f"call off {counted(len(manifest.called_off), 'lease')}"
+    if manifest.edits:
+        yield f"put {counted(len(manifest.edits), 'edited document')} in force"
     if manifest.trust:
         yield f"bring {_trust(manifest)}"
 

@@ -148,6 +148,15 @@ def manifest_facts(manifest: Manifest) -> Facts:
         },
         "tombstones": list(manifest.tombstones),
         "called_off": [lease.hex() for lease in manifest.called_off],
+        "edits": [
+            {
+                "dataset": one.dataset,
+                "document": one.document.hex(),
+                "epoch": one.epoch.counter,
+                "commit": one.commit,
+            }
+            for one in manifest.edits
+        ],
         "trust_bytes": len(manifest.trust),
         "trust_versions": _trust_versions(manifest.trust),
         "unknown": [name for name, _ in manifest.unknown],

@@ -30,7 +30,7 @@ Named = tuple[str, tuple[Any, ...]]  # a table's name, and one row in the order 
 
 
 def manifest_rows(number: int, manifest: Manifest) -> Iterator[Named]:
-    """Yield the rows of receipts, received, tombstones and leases called off."""
+    """Yield the rows of receipts, received, tombstones, leases called off and edits."""
     for one in manifest.receipts:
         stream = one.stream.hex()
         for state, numbers in (("merged", one.merged), ("safe", one.safe), ("parked", one.parked)):
@@ -45,6 +45,8 @@ def manifest_rows(number: int, manifest: Manifest) -> Iterator[Named]:
         yield "tombstones", (number, dataset)
     for lease in manifest.called_off:
         yield "called_off", (number, lease.hex())
+    for edit in manifest.edits:
+        yield "edits", (number, edit.dataset, edit.document.hex(), edit.epoch.counter, edit.commit)
 
 
 def chunk_rows(number: int, kind: str, name: str, raw: bytes) -> Iterator[Named]:

@@ -20,6 +20,7 @@ FOLDERS = (
     "data",
     "tmp",
     "streams",
+    "edits",
 )
 
 
@@ -100,6 +101,11 @@ class Spool:
     def called_off(self) -> Path:
         """Leases whose tasks were all cancelled, in hex, a line each: pilots stop what runs."""
         return self.root / "called-off"
+
+    @property
+    def edits(self) -> Path:
+        """The newest documents of datasets that were edited, see `bundle.spool.edits`."""
+        return self.root / "edits"
 
     @property
     def radio(self) -> Path:

@@ -14,10 +14,19 @@ from typing import Any, TypeVar
 
 from bundle import canonical, shape
 from bundle.errors import PulkError
-from bundle.ids import BundleId, DatasetId, Epoch, LeaseId, StreamId, parse_dataset_id
+from bundle.ids import (
+    BundleId,
+    DatasetId,
+    Epoch,
+    LeaseId,
+    MalformedId,
+    StreamId,
+    parse_dataset_id,
+)
 from bundle.intervals import IntervalSet
 from bundle.limits import CHUNKS_MAX, MANIFEST_LIMITS
-from bundle.records import receipt
+from bundle.records import edit, receipt
+from bundle.records.edit import Edit
 from bundle.records.receipt import StreamReceipt
 from bundle.wire import entries
 from bundle.wire.entries import ChunkEntry, Rules, SegmentEntry
@@ -81,6 +90,7 @@ class ManifestDraft:
     received: tuple[tuple[StreamId, IntervalSet], ...] = ()
     withdrawn: IntervalSet = _NONE  # numbers of this stream that need not arrive any more
     called_off: tuple[LeaseId, ...] = ()  # of the audience; nobody wants their results any more
+    edits: tuple[Edit, ...] = ()  # which of the documents here edits made, one for a dataset
     unknown: tuple[tuple[str, Any], ...] = ()  # fields of later versions, sorted by name
     format: int = FORMAT
     reader_min: int = READER_MIN
@@ -141,6 +151,7 @@ def _to_wire(m: Manifest) -> dict[str, Any]:
         "received": [[stream, numbers.to_wire()] for stream, numbers in m.received],
         "withdrawn": m.withdrawn.to_wire(),
         "called_off": list(m.called_off),
+        "edits": [edit.to_wire(one) for one in m.edits],
     }
     value |= {name: one for name, one in sparse.items() if one}
     return dict(m.unknown) | value
@@ -172,7 +183,7 @@ _REQUIRED = (
 _SPARSE = (
     "previous", "epoch", "commit", "audience", "lifetime_ms", "certificate", "segments",
     "introduces", "refers", "receipts", "rules", "tombstones", "trust", "received",
-    "withdrawn", "called_off",
+    "withdrawn", "called_off", "edits",
 )  # fmt: skip
 _FORBIDDEN = frozenset({"alg", "algorithm", "suite"})  # one suite a version: nothing to downgrade
 
@@ -203,6 +214,7 @@ def _manifest(value: shape.Reader) -> Manifest:
         received=_rows(value, "received", _received),
         withdrawn=receipt.intervals(value, "withdrawn") if value.has("withdrawn") else _NONE,
         called_off=tuple(LeaseId(one) for one in _ids(value, "called_off", 16)),
+        edits=_edits(value),
         unknown=tuple(
             (name, value.value[name]) for name in value.value if name not in _REQUIRED + _SPARSE
         ),
@@ -221,6 +233,8 @@ def _problem(manifest: Manifest) -> str:
         return f"a {manifest.kind} bundle's producer is {CENTRAL!r}, not {manifest.producer!r}"
     if manifest.kind in SITES_OWN and not manifest.certificate:
         return f"a {manifest.kind} bundle carries the site's certificate"
+    if len({one.dataset for one in manifest.edits}) < len(manifest.edits):
+        return "it tells of two edits of one dataset"
     if manifest.producer == CENTRAL and manifest.certificate:
         return "central's bundles carry no certificate"
     return entries.pieces_problem(manifest.chunks)
@@ -250,6 +264,15 @@ def _rows(value: shape.Reader, name: str, read: Callable[[shape.Reader], T]) -> 
 def _ids(value: shape.Reader, name: str, size: int) -> tuple[bytes, ...]:
     rows = shape.Reader(value.rows(name) if value.has(name) else [], f"manifest.{name}")
     return tuple(rows.bytes(place, size) for place in range(len(rows.value)))
+
+
+def _edits(value: shape.Reader) -> tuple[Edit, ...]:
+    try:
+        return _rows(value, "edits", edit.from_wire)
+    except MalformedId as error:
+        raise shape.WrongShape(
+            where="manifest.edits", expected="dataset ids", found=error.text()
+        ) from error
 
 
 def _tombstones(value: shape.Reader) -> tuple[DatasetId, ...]:

@@ -34,7 +34,7 @@ MANIFEST = (8388608, 500_000)
 SPARSE = (
     "previous", "epoch", "commit", "audience", "lifetime_ms", "certificate", "segments",
     "introduces", "refers", "receipts", "rules", "tombstones", "trust", "received",
-    "withdrawn", "called_off",
+    "withdrawn", "called_off", "edits",
 )  # fmt: skip
 
 
@@ -154,6 +154,14 @@ def _manifest(m: Any) -> dict[str, Any]:
             binary(digest, 32)
     for lease in array(m.get("called_off", [])):
         binary(lease, 16)
+    edited = [array(row, 5) for row in array(m.get("edits", []))]
+    for dataset, document, counter, nonce, commit in edited:
+        require(re.fullmatch("[a-z2-7]{26}", text(dataset)), "a dataset's id")
+        binary(document, 32)
+        binary(nonce, 16)
+        count(counter)
+        count(commit)
+    require(len({one[0] for one in edited}) == len(edited), "two edits of a dataset")
     for one in array(m.get("tombstones", [])):
         require(re.fullmatch("[a-z2-7]{26}", text(one)), "a dataset's id")
     if "epoch" in m:

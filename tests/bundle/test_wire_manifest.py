@@ -12,6 +12,7 @@ from bundle import canonical
 from bundle.ids import DatasetId, Epoch, LeaseId, PilotRun, StreamId
 from bundle.intervals import IntervalSet
 from bundle.limits import MANIFEST_LIMITS
+from bundle.records.edit import Edit
 from bundle.records.receipt import StreamReceipt
 from bundle.wire import manifest
 from bundle.wire.errors import MalformedManifest
@@ -48,6 +49,13 @@ RECEIPTS = st.builds(
     NUMBERS,
     st.lists(st.tuples(COUNTS, st.text(max_size=9)), max_size=3).map(tuple),
 )
+EDITS = st.builds(
+    Edit,
+    st.sampled_from([DatasetId("a" * 26), DatasetId("b" * 26)]),
+    DIGESTS,
+    st.builds(Epoch, COUNTS, STREAMS),
+    COUNTS,
+)
 LATER = st.dictionaries(
     st.text(min_size=1, max_size=5).map("zz".__add__),
     st.one_of(st.integers(-5, 5), st.text(max_size=5), st.lists(st.binary(max_size=3))),
@@ -81,6 +89,7 @@ def manifests(draw: Any) -> Manifest:
         received=draw(st.lists(st.tuples(STREAMS, NUMBERS), max_size=2).map(tuple)),
         withdrawn=draw(NUMBERS),
         called_off=draw(st.lists(st.just(LeaseId(b"l" * 16)), max_size=2).map(tuple)),
+        edits=draw(st.lists(EDITS, max_size=2, unique_by=lambda one: one.dataset).map(tuple)),
         unknown=tuple(sorted(draw(LATER).items(), key=lambda one: one[0].encode())),
         chunks=draw(st.lists(CHUNKS, max_size=3).map(tuple)),
     )

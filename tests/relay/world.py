@@ -108,6 +108,7 @@ class World:
         self,
         *promised: Lease,
         data: Iterable[bytes] = (),
+        more: Iterable[ChunkSource] = (),
         **fields: object,
     ) -> Path:
         """Write central's next work bundle and return its path, named by its id."""
@@ -117,6 +118,7 @@ class World:
             ChunkSource("lease", one.lease.hex(), one.count(), leases.encode(one))
             for one in promised
         ]
+        chunks += more
         chunks += [
             ChunkSource("data", chunk_digest("data", content).hex(), 0, content) for content in data
         ]
