@@ -1,8 +1,8 @@
 """A site that demands co-signatures: users' word, and not central's alone, makes it run anything.
 
-Every document that a work bundle leases from must be co-signed by enough of the site's listed keys,
-and every lease must expand from such a document. A thief of central's key can then only have run
-again what the users asked for. An edit of what is leased already is passed over without them.
+Every document in a work bundle must be co-signed by enough of the site's listed keys, and every
+lease must expand from such a document. A thief of central's key can then only have run again what
+the users asked for. A document that only tells of an edit is passed over without them.
 """
 
 from __future__ import annotations
@@ -71,11 +71,12 @@ def check(
         return None
     listed = frozenset(demanded.cosigners)
     signed = _signed(bundle, listed)
-    leased = {lease.dataset_digest for lease in promised}
+    news = {one.document for one in bundle.manifest.edits}
+    news -= {lease.dataset_digest for lease in promised}
     documents: dict[bytes, Dataset] = {}
     for place in bundle.find(delta.DATASET):
         entry = bundle.manifest.chunks[place]
-        if entry.digest not in leased:
+        if entry.digest in news:
             continue
         keys = signed.get(entry.digest, frozenset())
         if len(keys) < demanded.cosignatures_required:
