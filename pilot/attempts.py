@@ -48,11 +48,8 @@ class Running:
     local: int
     asked_us: int
     asked_mono_us: int
-
-    @property
-    def step(self) -> Step:
-        """The step that it is a task of."""
-        return self.shard.claimed.dataset.steps[self.start.place[0]]
+    step: Step  # as it was when it was asked for
+    document: bytes = b""  # that it runs by, where it is not the lease's
 
     @property
     def kind(self) -> tuple[str, int]:
@@ -69,7 +66,10 @@ class Running:
 
 def asked(shard: OpenShard, start: Start, local: int) -> Running:
     """Make an attempt that starts now."""
-    return Running(shard, start, local, time.time_ns() // 1000, time.monotonic_ns() // 1000)
+    claimed, number = shard.claimed, start.place[0]
+    now = (time.time_ns() // 1000, time.monotonic_ns() // 1000)
+    document = claimed.document_of(number) if claimed.edited else b""
+    return Running(shard, start, local, *now, claimed.dataset.steps[number], document)
 
 
 def begun(running: Running, slot: int) -> Begun:
@@ -110,7 +110,9 @@ def ended(
         consumed=running.start.consumed,
         outputs=outputs if fate is Fate.SUCCESS else (),
         software=recorded(
-            provenance.words(reply.get("software", ""), reply.get("container", "")), reply
+            provenance.words(reply.get("software", ""), reply.get("container", "")),
+            reply,
+            running.document,
         ),
         evidence=evidence,
     )
@@ -131,6 +133,7 @@ def lost(running: Running, how: str, slot: int) -> Attempt:
         ended_mono_us=time.monotonic_ns() // 1000,
         slot=slot,
         consumed=running.start.consumed,
+        software=recorded("", {}, running.document),
         evidence=f"the slot's process ended under the task ({how})",
     )
 

@@ -33,7 +33,7 @@ class Checkpoints:
         kept = checkpoints.read(checkpoints.path(self._spool, _task(running)))
         if kept is None or _state(running) != (kept.generation, kept.spec_hash, kept.consumed):
             return ()
-        declared = running.shard.claimed.dataset.steps[running.start.place[0]].checkpoint.files
+        declared = running.step.checkpoint.files
         names = [name for name, *_ in kept.files]
         return kept.files if names == list(declared) else ()
 

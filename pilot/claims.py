@@ -1,13 +1,16 @@
-"""Claiming shards by rename, and reading what a claimed shard needs: lease, dataset, what was."""
+"""Claiming shards by rename, and reading what a claimed shard needs: lease, dataset, what was.
+
+Where the dataset was edited since, its steps ask for what the document in force says.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bundle.dataset import spec
+from bundle.dataset import settings, spec
 from bundle.dataset.spec import Dataset
 from bundle.errors import PulkError
 from bundle.ids import BundleId, LeaseId, PilotRun
@@ -16,11 +19,12 @@ from bundle.records import lease as leases
 from bundle.records import seal as seals
 from bundle.records import segment as segments
 from bundle.records.attempt import Attempt
+from bundle.records.edit import FIRST, Place
 from bundle.records.host import Host
 from bundle.records.lease import Lease
 from bundle.records.rules import UNKNOWN, Maximum
 from bundle.records.segment import SegmentHeader
-from bundle.spool import publish, shard
+from bundle.spool import edits, publish, shard
 from bundle.spool.bounded import read_bounded
 from bundle.spool.layout import SealName, ShardName, Spool
 from bundle.spool.shard import ShardFile
@@ -28,6 +32,7 @@ from bundle.trust.trust_file import TrustView
 from bundle.wire.manifest import Kind
 from bundle.wire.read import OpenBundle, open_bundle
 from pilot.core.lineage import Earlier, settle
+from pilot.newest import Newest
 
 OPEN_BUNDLES_MAX = 4
 LISTED_KEPT = 64  # names of a listing that are tried later, before the next listing
@@ -48,14 +53,44 @@ class ShardUnusable(PulkError):
 
 
 @dataclass(frozen=True, slots=True)
+class Promised:
+    """What the shard's own work bundle says: the lease, its document, and that one's place."""
+
+    lease: Lease
+    dataset: Dataset
+    place: Place = FIRST
+
+
+@dataclass(frozen=True, slots=True)
 class Claimed:
-    """A claimed shard with everything that is needed to run it."""
+    """A claimed shard with everything that is needed to run it.
+
+    `dataset` and `lease` are as promised, but for the steps in `edited`: they ask for what a newer
+    `document` says (its digest).
+    """
 
     file: ShardFile
     lease: Lease
     dataset: Dataset
     earlier: Earlier
     maximum: Maximum  # what a task that is tried again may grow to at this site
+    promised: Promised
+    edited: frozenset[int] = frozenset()
+    document: bytes = b""
+
+    def document_of(self, step: int) -> bytes:
+        """Return the document that a step runs by, where it is not the lease's; else nothing."""
+        return self.document if step in self.edited else b""
+
+    def differing(self, other: Claimed) -> frozenset[int]:
+        """Return the leased steps that ask for something else in another one."""
+        asks, others = dict(self.lease.asks), dict(other.lease.asks)
+        return frozenset(
+            step
+            for step, _ in self.lease.spec_hashes
+            if self.dataset.steps[step] != other.dataset.steps[step]
+            or asks.get(step) != others.get(step)
+        )
 
     def header(self, pilot_run: PilotRun, host: Host) -> SegmentHeader:
         """Return the header of what a pilot records of this shard."""
@@ -81,6 +116,7 @@ class Claims:
         self._pilot_run = pilot_run
         self._bundles: OrderedDict[BundleId, OpenBundle] = OrderedDict()
         self._datasets: OrderedDict[bytes, Dataset] = OrderedDict()
+        self.newest = Newest(spool)
         self._given_back: set[LeaseId] = set()
         self._listed: list[ShardName] = []  # the next to be tried is the last
 
@@ -140,7 +176,33 @@ class Claims:
                 needed.append((other, attempts))
         earlier = settle(dataset, lease, own, needed)
         rules = bundle.manifest.rules
-        return Claimed(file, lease, dataset, earlier, rules.maximum if rules else UNKNOWN)
+        maximum = rules.maximum if rules else UNKNOWN
+        told = edits.edit_of(bundle, lease.dataset)
+        place = told.place if told and told.document == lease.dataset_digest else FIRST
+        promised = Promised(lease, dataset, place)
+        return self.in_force(Claimed(file, lease, dataset, earlier, maximum, promised))
+
+    def in_force(self, claimed: Claimed) -> Claimed:
+        """Return a claimed shard as the newest document of its dataset has it.
+
+        That is used of steps whose spec hash is the lease's, if it is newer than what was leased
+        from. What is learned of a step's needs does not count once its request was edited.
+        """
+        promised = claimed.promised
+        newest = self.newest.of(promised.lease.dataset)
+        if newest is None or newest.edit.place <= promised.place:
+            return claimed
+        lease, before = promised.lease, promised.dataset
+        dataset, steps = settings.taken(before, newest.dataset, lease.spec_hashes, newest.spec_hash)
+        asks = tuple(
+            (step, ask)
+            for step, ask in lease.asks
+            if dataset.steps[step].request == before.steps[step].request
+        )
+        lease = replace(lease, asks=asks) if asks != lease.asks else lease
+        return replace(
+            claimed, lease=lease, dataset=dataset, edited=steps, document=newest.edit.document
+        )
 
     def close(self) -> None:
         """Close every bundle."""

@@ -64,6 +64,7 @@ class OpenShards:
         """Claim and open a shard; it may turn out to have nothing to start."""
         if len(self.all) > 2 * self._slots:
             return False
+        self.look_for_edits(time.monotonic())
         if (file := self._finder.claim(time.monotonic())) is None:
             return False
         try:
@@ -86,6 +87,21 @@ class OpenShards:
         self.all[self._keys] = OpenShard(self._keys, claimed, agenda)
         recorder.open(self._keys, claimed.header(self._pilot_run, host), file)
         return True
+
+    def look_for_edits(self, now_s: float) -> None:
+        """Let open shards go on by newer documents of their datasets; looks once in a while."""
+        fresh = self._claims.newest.look(now_s)
+        for shard in self.all.values() if fresh else ():
+            before = shard.claimed
+            if before.lease.dataset not in fresh:
+                continue
+            shard.claimed = self._claims.in_force(before)
+            if steps := before.differing(shard.claimed):
+                shard.agenda.revise(
+                    shard.claimed.dataset, shard.claimed.lease, steps, time.time_ns() // 1000
+                )
+                facts = {"dataset": before.lease.dataset, "steps": sorted(steps)}
+                log.info("going on by an edited document", extra=facts)
 
     def until_due_s(self, most_s: float) -> float:
         """Return in how many seconds the first task that backs off may start."""

@@ -246,6 +246,7 @@ class Pilot:
         self._radio.tick(now_s)
         self._radio.sealed(self._recorder.sealed)
         self._ending.tick(now_s, self._shards.all)
+        self._shards.look_for_edits(now_s)
         if now_s >= self._next_grow_s:
             self._next_grow_s = now_s + SLOW_S
             self._dispatch.grow(keeps=self._nothing_waits())

@@ -52,9 +52,7 @@ def demand(config: Config) -> dict[str, str]:
     return {cosignature.DEMAND: " ".join([str(demanded.cosignatures_required), *keys])}
 
 
-def check(
-    home: Home, bundle: OpenBundle, promised: Collection[Lease]
-) -> frozenset[bytes] | None:
+def check(home: Home, bundle: OpenBundle, promised: Collection[Lease]) -> frozenset[bytes] | None:
     """Let a bundle pass that the site's co-signers stand behind; nothing is demanded by default.
 
     Returns the documents that they co-signed, by digest; None where nothing is demanded.

@@ -8,10 +8,10 @@ word, as it is central's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum, auto
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from bundle.dataset import graph
 from bundle.dataset.spec import Dataset, Per, Request
@@ -205,6 +205,41 @@ class Agenda:
             self._move(place, State.WAITING)
             self._make_ready(place)
 
+    def revise(
+        self, dataset: Dataset, lease: Lease, steps: Collection[int], now_us: int = SOME_TIME
+    ) -> None:
+        """Go on by another document of the same tasks: what has not begun asks for what it says.
+
+        A task that used up its tries here stays so. Files that are here for a task stay its own.
+
+        Args:
+            dataset: the document.
+            lease: the lease as it is with that.
+            steps: those that are asked for or tried again otherwise.
+            now_us: UTC microseconds.
+        """
+        recalled = [
+            ((step, job), self._tries.need((step, job)).disk_bytes - need.disk_bytes)
+            for step, job, need in self._packing.recall(self._key, steps)
+        ]
+        self.dataset = dataset
+        self._tries.revise(dataset, lease)
+        made, plan = self._planned(), self._plan
+        plan.needs, plan.walltimes_us, plan.resumes = made.needs, made.walltimes_us, made.resumes
+        self._packing.replanned(self._key)
+        waited = [place for _, place in self._later if place[0] in steps]
+        self._later = [one for one in self._later if one[1][0] not in steps]
+        heapify(self._later)
+        for place in waited:
+            self._move(place, State.WAITING)
+            self._go_on(place, now_us)
+        for place, brought in recalled:
+            if brought > 0 and not self._tries.is_spent(place):
+                self.arrived(place, brought)
+                continue
+            self._move(place, State.WAITING)
+            self._go_on(place, now_us)
+
     def _planned(self) -> Plan:
         """Return the shard as packing sees it."""
         first = self._tries.first
@@ -243,11 +278,19 @@ class Agenda:
         self._block(stuck)
         for place in self._generations:
             if place not in self._missing and self._states[place] is State.WAITING:
-                due_us = min(self._tries.not_before(place, now_us), now_us + HELD_US_MAX)
-                if due_us > now_us:
-                    self._back_off(place, due_us)
-                else:
-                    self._make_ready(place)
+                self._go_on(place, now_us)
+
+    def _go_on(self, place: Place, now_us: int) -> None:
+        """Let a task whose parents are done be ready, now or later, unless its tries are spent."""
+        if self._tries.is_spent(place):
+            self._move(place, State.EXHAUSTED)
+            self._block(self._children_of(place))
+            return
+        due_us = min(self._tries.not_before(place, now_us), now_us + HELD_US_MAX)
+        if due_us > now_us:
+            self._back_off(place, due_us)
+        else:
+            self._make_ready(place)
 
     def _arrived(self, place: Place) -> None:
         """A parent's outcome is there now."""

@@ -121,7 +121,7 @@ def moves_ahead(need: Need, size: int) -> bool:
 
 def with_files(need: Need, size: int) -> Need:
     """Return what a task needs beyond its files that are here already."""
-    return Need(need.cpu_milli, need.memory_mib, need.disk_bytes - size, need.gpu_milli)
+    return Need(need.cpu_milli, need.memory_mib, max(0, need.disk_bytes - size), need.gpu_milli)
 
 
 def _without_disk(need: Need) -> Need:

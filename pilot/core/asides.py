@@ -28,13 +28,18 @@ def granted(cpus: Iterable[int], cpu_milli: int, memory_mib: int) -> dict[str, A
     return {"cpus": list(cpus), "cpu_milli": cpu_milli, "memory_mib": memory_mib}
 
 
-def recorded(software: str, reply: Mapping[str, Any]) -> str:
-    """Return the words of what an attempt ran with, with what was restored and granted."""
+def recorded(software: str, reply: Mapping[str, Any], document: bytes = b"") -> str:
+    """Return the words of what an attempt ran with, with what was restored and granted.
+
+    `document`: the digest of the one that it ran by, where that is not its lease's.
+    """
     digests, milli = reply.get("restored", ()), reply.get("grant_milli", 0)
-    if not digests and not milli:
+    if not digests and not milli and not document:
         return software
     words = set(software.split())
     words |= {f"checkpoint==sha256:{digest.hex()}" for digest in digests}
     if milli:
         words.add(f"grant=={milli / 1000:g}")
+    if document:
+        words.add(f"document=={document.hex()}")
     return " ".join(sorted(words))

@@ -14,7 +14,7 @@ A task whose files are brought ahead starts only once they are here (`pilot.core
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from heapq import heappop, heappush
 
 from pilot.core.durations import Durations
@@ -75,6 +75,30 @@ class Packing:
             self._ready[kind.need] -= len(kind.jobs)
             self.lacking -= len(kind.jobs) * kind.lacks_files
             kind.jobs.clear()
+
+    def recall(self, key: int, steps: Collection[int]) -> list[tuple[int, int, Need]]:
+        """Take back the ready tasks of some steps: step, job and need of each, as it was pushed.
+
+        The shard's plan may be changed until they are pushed again.
+        """
+        shard = self._shards[key]
+        found: list[tuple[int, int, Need]] = []
+        for alike, kind in list(shard.kinds.items()):
+            if kind.step not in steps:
+                continue
+            found += ((kind.step, job, kind.need) for job in kind.jobs)
+            self._ready[kind.need] -= len(kind.jobs)
+            self.lacking -= len(kind.jobs) * kind.lacks_files
+            kind.jobs.clear()
+            del shard.kinds[alike]
+        return found
+
+    def replanned(self, key: int) -> None:
+        """Take note that a shard's plan was changed."""
+        plan = self._shards[key].plan
+        plan.shares = []
+        plan.estimate(self.durations)
+        self._stale = True
 
     def close(self, key: int) -> None:
         """Let nothing more of a shard start."""

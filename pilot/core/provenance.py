@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 
-OURS = frozenset({"env", "modules", "conda", "pip", "files", "container", "checkpoint", "grant"})
+OURS = frozenset(
+    {"env", "modules", "conda", "pip", "files", "container", "checkpoint", "grant", "document"}
+)
 MODULES_MAX = 256
 WORD_CHARACTERS_MAX = 200
 

@@ -31,14 +31,18 @@ class Tries:
         maximum: Maximum,
     ) -> None:
         """Begin with the histories that are known before the shard starts."""
-        self._dataset, self._name, self._node = dataset, lease.dataset, node
+        self._name, self._node = lease.dataset, node
         memory_mib = min(node.memory_mib, maximum.memory_mib or node.memory_mib)
         self._maximum = Maximum(memory_mib, maximum.walltime_ms, maximum.disk_bytes)
-        self._first = dict(lease.asks)
-        self._asked = [self._first.get(n, one.request) for n, one in enumerate(dataset.steps)]
-        self._needs = [wanted(one, node) for one in self._asked]
         self._tried = dict(tried)
         self._lost: dict[Place, int] = {}
+        self.revise(dataset, lease)
+
+    def revise(self, dataset: Dataset, lease: Lease) -> None:
+        """Judge by this document, and what the lease says of its steps, from now on."""
+        self._dataset, self._first = dataset, dict(lease.asks)
+        self._asked = [self._first.get(n, one.request) for n, one in enumerate(dataset.steps)]
+        self._needs = [wanted(one, self._node) for one in self._asked]
 
     def note(self, place: Place, attempt: Ended) -> int:
         """Take note of an attempt without success; return when the next may start, or -1: never.
