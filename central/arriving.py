@@ -10,7 +10,7 @@ from bundle.records.head import OUTVOTED
 from bundle.records.report import Report
 from bundle.wire.manifest import Manifest
 from bundle.wire.read import OpenBundle
-from central import access, calling_off, epochs
+from central import access, calling_off, epochs, hearing
 from central.core import commit as commits
 from central.core import newest
 from central.core.commit import Commit
@@ -194,6 +194,7 @@ def join_report(workings: Workings, bundle: OpenBundle, report: Report, raw: byt
         joining.finish(0)
         held = [one.bundle for one in report.held]
         calling_off.heard(workings, site, held, dict(manifest.received))
+        hearing.heard(workings, site, dict(manifest.received), report)
 
 
 def _gone(workings: Workings, manifest: Manifest, report: Report) -> list[int]:

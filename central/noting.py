@@ -6,7 +6,7 @@ from bundle import canonical
 from bundle.ids import SiteName
 from bundle.wire.manifest import SITES_OWN, Kind, Manifest
 from bundle.wire.read import OpenBundle
-from central import silence
+from central import hearing, silence
 from central.core import newest, receipts
 from central.core.receipts import Outcome
 from central.store.rows import BundleRow
@@ -59,3 +59,4 @@ def note_received(workings: Workings, manifest: Manifest) -> None:
     if marks is not None:
         rows = [[stream, numbers.to_wire()] for stream, numbers in manifest.received]
         workings.store.bundles.set_received(site.name, canonical.encode(rows), marks)
+        hearing.heard(workings, site.name, dict(manifest.received))

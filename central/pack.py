@@ -18,6 +18,7 @@ from bundle.intervals import IntervalSet
 from bundle.limits import MIB, STATE_LIMITS
 from bundle.records import lease as leases
 from bundle.records import report as reports
+from bundle.records.edit import Edit
 from bundle.records.lease import Lease
 from bundle.records.profile import Profile
 from bundle.wire import files
@@ -25,13 +26,14 @@ from bundle.wire.entries import DATA, Rules
 from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
 from bundle.wire.write import ChunkSource
-from central import calling_off, deltas, epochs, planning, requests, trust_chain
+from central import calling_off, deltas, epochs, hearing, planning, requests, trust_chain
 from central.arriving import join_work
 from central.board import Board
 from central.calling_off import CALLED_OFF, CallingOff
 from central.core.chain import Recovering
 from central.cosignatures import Demand, cosignature_chunks
 from central.found import Found, FoundLease
+from central.hearing import Hearing
 from central.home import upload_place
 from central.joining import EXPIRED, Joining
 from central.lately import Sent
@@ -60,7 +62,7 @@ class OutBundle:
 class Offer:
     """What could be packed for a site; while anything is `lost`, nothing.
 
-    `off`: leases that are called off with it.
+    `off`: leases that are called off with it. `edited`: datasets whose newest document is news.
     """
 
     profile: Profile
@@ -68,11 +70,13 @@ class Offer:
     lost: Lost
     is_news: bool
     off: Sequence[LeaseRow] = ()
+    edited: Sequence[int] = ()
 
     @property
     def is_something(self) -> bool:
         """Whether there is anything to say."""
-        return not self.lost and (bool(self.planned) or bool(self.off) or self.is_news)
+        news = self.planned or self.off or self.edited
+        return not self.lost and (bool(news) or self.is_news)
 
 
 class Packer:
@@ -83,6 +87,7 @@ class Packer:
         self._w = workings
         self._nothing: dict[SiteName, tuple[int, int]] = {}  # nothing to plan: version, until when
         self._calling_off = CallingOff(workings)
+        self._hearing = Hearing(workings)
         self.board = Board(workings)
 
     def outbox(self, site: SiteName) -> list[OutBundle]:
@@ -137,7 +142,8 @@ class Packer:
         row = self._w.store.bundles.site(site)
         is_news = row.news > row.told or self._is_unheard(site)
         planned, lost = self._plan(replace(found, recovering=recovering))
-        return Offer(found.profile, planned, lost, is_news, self._calling_off.due(site))
+        off, edited = self._calling_off.due(site), self._hearing.due(site)
+        return Offer(found.profile, planned, lost, is_news, off, edited)
 
     def _hear(self, site: SiteName) -> None:
         """Learn how long the site's bundles take, from what it received and what is still open."""
@@ -188,6 +194,9 @@ class Packer:
         stream = w.stream_to(site)
         with w.transaction(), ExitStack() as stack:
             found, chunks = _leases(w, planned)
+            leased = [one.dataset.no for one in planned]
+            told = hearing.edits_of(w, {*leased, *offer.edited, *self._hearing.unheard(site)})
+            chunks += _documents(w, found, told.values())
             if planned:
                 epochs.note_horizon(w.store, max(max(one.durations) for one in planned))
             said = [*self._calling_off.said(site), *off]
@@ -198,6 +207,7 @@ class Packer:
                 rules=Rules(maximum=maximum(offer.profile)),
                 tombstones=tuple(w.store.datasets.tombstones()),
                 called_off=tuple(sorted(row.id for row in said)),
+                edits=tuple(sorted(told.values(), key=lambda one: one.dataset)),
                 trust=_trust_for(w, site),
                 withdrawn=self._withdrawn(site, stream, {row.no for row in off}),
             )
@@ -213,6 +223,7 @@ class Packer:
                 join_work(joining, draft.with_chunks(()), found)
                 joining.end_leases([row.no for row in off], CALLED_OFF)
                 calling_off.note(w, site, said)
+                hearing.note(w, site, told, (stream, draft.sequence))
                 joining.finish(no)
                 w.store.bundles.set_told(site)
                 if found.leases:
@@ -325,6 +336,18 @@ def _leases(w: Workings, planned: list[Planned]) -> tuple[Found, list[ChunkSourc
             chunks.append(ChunkSource("lease", lease.lease.hex(), lease.count(), raw))
             number += 1
     return found, chunks
+
+
+def _documents(w: Workings, found: Found, told: Iterable[Edit]) -> list[ChunkSource]:
+    """Return the documents that edits put in force and nothing is leased from; adds them."""
+    chunks = []
+    for edit in told:
+        if edit.document not in found.documents:
+            raw = w.store.datasets.document(edit.document)
+            assert raw is not None  # noqa: S101  the commit of the edit brought it
+            found.documents[edit.document] = raw
+            chunks.append(ChunkSource("dataset", edit.dataset, 1, raw))
+    return chunks
 
 
 def _data(w: Workings, rows: Iterable[FileRow], stack: ExitStack) -> Iterator[ChunkSource]:

@@ -1,0 +1,242 @@
+"""Which sites have heard of a dataset's newest document: what to tell them, what they know.
+
+An edit is news for a site that holds live leases of another document of the dataset. It is said in
+every bundle until the site has received one that said it. A bundle that leases from an edited
+document says where that one stands, too. Kept by site, beside the facts: lost, it is said once
+more, which changes nothing there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bundle import canonical, shape
+from bundle.dataset.settings import settings
+from bundle.ids import BundleId, Epoch, SiteName, StreamId
+from bundle.intervals import IntervalSet
+from bundle.limits import STATE_LIMITS
+from bundle.records.edit import Edit
+from bundle.records.report import Report
+from central.core.facts import Control, ControlWord
+from central.cosignatures import Demand
+from central.store.rows import DatasetRow
+from central.workings import Workings
+
+SAID_MAX = 256  # documents in one bundle; what is beyond that waits for the next
+REFUSED = "edit-not-cosigned"  # as a site's report says it
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a site was told of a dataset, by the store's number, and by which bundle first.
+
+    `heard_us`: when central knew that it came there; 0: not yet. `is_refused`: the site passed it
+    over.
+    """
+
+    dataset: int
+    edit: Edit
+    stream: StreamId
+    sequence: int
+    heard_us: int = 0
+    is_refused: bool = False
+
+
+class Hearing:
+    """Finds what is news at sites, and remembers where there was nothing."""
+
+    def __init__(self, workings: Workings) -> None:
+        """Look at nothing yet."""
+        self._w = workings
+        self._calm: dict[tuple[SiteName, int], tuple[Epoch, int]] = {}  # by then newest edit
+
+    def due(self, site: SiteName) -> list[int]:
+        """Return the datasets of which a site is to be told, by number; changes nothing."""
+        w = self._w
+        held = [no for no, _ in w.store.datasets.leased_at(site)]
+        known = {one.dataset: one for one in read(w, site)}
+        found = []
+        for no, controls in w.store.datasets.controls_of(held).items():
+            newest = newest_of(controls)
+            if newest is None or self._calm.get((site, no)) == (newest.epoch, newest.commit):
+                continue
+            row = w.store.datasets.dataset_by_no(no)
+            if row.digest == newest.document and is_news(w, row, newest, site, known.get(no)):
+                found.append(no)
+            else:  # a lease that is made later is of this document
+                self._calm[site, no] = (newest.epoch, newest.commit)
+        room = SAID_MAX - sum(not one.heard_us for one in known.values())
+        return found[: max(0, room)]
+
+    def unheard(self, site: SiteName) -> list[int]:
+        """Return the datasets of which a site was told, and is not known to have heard."""
+        if not (said := read(self._w, site)):
+            return []
+        held = {no for no, _ in self._w.store.datasets.leased_at(site)}
+        return [one.dataset for one in said if not one.heard_us and one.dataset in held]
+
+
+def is_news(
+    workings: Workings, row: DatasetRow, newest: Control, site: SiteName, known: Said | None
+) -> bool:
+    """Return whether a site holds what runs otherwise by the newest document than it knows."""
+    if known is not None:
+        return (known.edit.epoch, known.edit.commit) != (newest.epoch, newest.commit)
+    return any(
+        _runs_otherwise(workings, row.digest, digest, steps)
+        for digest, steps in _leased(workings, row, site).items()
+    )
+
+
+def newest_of(controls: Iterable[Control]) -> Control | None:
+    """Return the newest edit among the controls of a dataset; None where it was never edited."""
+    made = [one for one in controls if one.word is ControlWord.EDIT]
+    return max(made, key=lambda one: (one.epoch, one.commit), default=None)
+
+
+def edits_of(workings: Workings, numbers: Collection[int]) -> dict[int, Edit]:
+    """Return the newest edit of each of those datasets that were edited, by number."""
+    found = {}
+    for no, controls in workings.store.datasets.controls_of(numbers).items():
+        newest, row = newest_of(controls), workings.store.datasets.dataset_by_no(no)
+        if newest is not None and newest.document == row.digest:
+            found[no] = Edit(row.id, newest.document, newest.epoch, newest.commit)
+    return found
+
+
+def note(
+    workings: Workings, site: SiteName, told: Mapping[int, Edit], by: tuple[StreamId, int]
+) -> None:
+    """Remember what a bundle tells a site, by its stream and number; in a transaction.
+
+    What is said again of what it holds no more is forgotten.
+    """
+    before = {one.dataset: one for one in read(workings, site)}
+    if not told and not before:
+        return
+    held = {no for no, _ in workings.store.datasets.leased_at(site)}
+    now = {no: one for no, one in before.items() if no in held}
+    for no, edit in told.items():
+        old = before.get(no)
+        is_known = old is not None and old.edit == edit and (old.heard_us or old.stream == by[0])
+        now[no] = old if is_known and old is not None else Said(no, edit, *by)
+    _write(workings, site, now.values(), before)
+
+
+def heard(
+    workings: Workings,
+    site: SiteName,
+    received: Mapping[StreamId, IntervalSet],
+    report: Report | None = None,
+) -> None:
+    """Take note of what came to a site, and what its report says that it passed over."""
+    said = read(workings, site)
+    waiting = [one for one in said if not one.heard_us]
+    if not waiting and report is None:
+        return
+    refused, demand = _refused(workings, report), Demand.of_report(report)
+    now_us, found = workings.clock_us(), {}
+    for one in said:
+        numbers = received.get(one.stream, IntervalSet())
+        came = bool(numbers.spans) and numbers.spans[-1][1] > one.sequence
+        no_word = any(of == one.stream and at >= one.sequence for of, at in refused)
+        found[one.dataset] = replace(
+            one,
+            heard_us=one.heard_us or (now_us if came else 0),
+            is_refused=one.is_refused
+            or (no_word and not demand.is_met(workings, one.edit.document)),
+        )
+    _write(workings, site, found.values(), {one.dataset: one for one in said})
+
+
+def of_dataset(workings: Workings, row: DatasetRow) -> dict[str, Any] | None:
+    """Return which sites know of a dataset's newest document; None where it was never edited.
+
+    Of the sites that hold leases of it: `heard_us` is 0 where it is not known to have heard, and
+    `refused` says that it passed the document over.
+    """
+    newest = newest_of(workings.store.datasets.controls(row.no))
+    if newest is None:
+        return None
+    sites = []
+    for name in sorted({lease.site for lease in workings.store.datasets.live_on(row.no)}):
+        known = next((one for one in read(workings, name) if one.dataset == row.no), None)
+        if known is None and not is_news(workings, row, newest, name, None):
+            continue  # what it holds runs by this document, or runs as before
+        is_this = known is not None and (known.edit.epoch, known.edit.commit) == (
+            newest.epoch,
+            newest.commit,
+        )
+        told = known if known is not None and is_this else None
+        sites.append(
+            {
+                "site": name,
+                "heard_us": told.heard_us if told else 0,
+                "refused": told.is_refused if told else False,
+            }
+        )
+    return {"epoch": newest.epoch.counter, "commit": newest.commit, "sites": sites}
+
+
+def read(workings: Workings, site: SiteName) -> list[Said]:
+    """Return what a site was told, of datasets that it held leases of then."""
+    raw = workings.store.people.meta(_name(site))
+    if not raw:
+        return []
+    rows = shape.Reader(canonical.decode(raw, STATE_LIMITS, where="edits"), "edits")
+    return [_said(shape.Reader(row, "edits")) for row in rows.value]
+
+
+def _said(row: shape.Reader) -> Said:
+    no, dataset, document, counter, nonce, commit, stream, sequence, heard_us, refused = row.value
+    edit = Edit(dataset, document, Epoch(counter, nonce), commit)
+    return Said(no, edit, StreamId(stream), sequence, heard_us, refused)
+
+
+def _write(
+    workings: Workings, site: SiteName, rows: Iterable[Said], before: Mapping[int, Said]
+) -> None:
+    now = {one.dataset: one for one in rows}
+    if now == before:
+        return
+    wire = []
+    for no, one in sorted(now.items()):
+        edit = one.edit
+        row = [no, edit.dataset, edit.document, *edit.epoch, edit.commit]
+        wire.append([*row, one.stream, one.sequence, one.heard_us, one.is_refused])
+    workings.store.people.set_meta(_name(site), canonical.encode(wire))
+
+
+def _name(site: SiteName) -> str:
+    return f"edits/{site}"
+
+
+def _leased(workings: Workings, row: DatasetRow, site: SiteName) -> dict[bytes, set[int]]:
+    """Return the steps that a site holds leases of, by the document that was leased from."""
+    found: dict[bytes, set[int]] = {}
+    for lease in workings.store.datasets.live_on(row.no):
+        if lease.site == site:
+            one = workings.lease(lease)
+            found.setdefault(one.dataset_digest, set()).update(step for step, _ in one.spec_hashes)
+    return found
+
+
+def _runs_otherwise(workings: Workings, now: bytes, leased: bytes, steps: Iterable[int]) -> bool:
+    """Return whether some steps compute the same by two documents, but are run otherwise."""
+    if now == leased:
+        return False
+    newer, older = workings.dag(now), workings.dag(leased)
+    return any(
+        newer.spec_hash(step) == older.spec_hash(step)
+        and settings(newer.dataset.steps[step]) != settings(older.dataset.steps[step])
+        for step in steps
+    )
+
+
+def _refused(workings: Workings, report: Report | None) -> list[tuple[StreamId, int]]:
+    """Return stream and number of the bundles whose edits a site passed over."""
+    told = report.refused if report else ()
+    rows = [workings.store.bundles.bundle(BundleId(name)) for name, code in told if code == REFUSED]
+    return [(one.stream, one.sequence) for one in rows if one is not None]

@@ -1,0 +1,178 @@
+"""A site that holds what was edited hears of it with the next bundle, until it has heard."""
+
+from __future__ import annotations
+
+from bundle.dataset import spec
+from bundle.dataset.spec import Command, Dataset, Request
+from bundle.ids import DatasetId, LeaseId
+from bundle.records.rules import RetryRules
+from bundle.trust import cosignature
+from bundle.trust.keys import MemoryKey
+from bundle.wire.manifest import Kind, Manifest
+from bundle.wire.read import open_bundle
+from central import hearing
+from central.core.facts import ControlWord
+from tests.central.conftest import Central, chain
+from tests.central.scripted_site import ScriptedSite
+from tests.central.test_calling_off import is_quiet, told
+from tests.central.test_edit import control, edit, with_step
+
+PLAIN = chain(6, fan_in=False)
+LARGER = with_step(PLAIN, 0, request=Request(memory_mib=900))
+LARGEST = with_step(PLAIN, 0, request=Request(memory_mib=1900))
+
+
+def hold(central: Central, site: ScriptedSite, tasks: int = 1000) -> None:
+    """Have a site hold work, and central know that it does."""
+    central.authority.absorb(site.report(tasks))
+    site.fetch(central.authority)
+    central.authority.absorb(site.report(tasks))
+
+
+def digest_of(document: Dataset) -> bytes:
+    return spec.dataset_digest(spec.encode(document))
+
+
+def said(manifests: list[Manifest]) -> list[bytes]:
+    return [edit.document for one in manifests for edit in one.edits]
+
+
+def knows(central: Central, dataset: DatasetId) -> list[tuple[str, bool, bool]]:
+    """Return which sites are told of, whether each has heard, and whether it refused."""
+    w = central.authority._w
+    about = hearing.of_dataset(w, w.dataset(dataset))
+    assert about is not None
+    return [(one["site"], one["heard_us"] > 0, one["refused"]) for one in about["sites"]]
+
+
+def test_an_edit_is_news_for_the_site_that_holds_the_dataset_and_for_no_other(
+    central: Central,
+) -> None:
+    north, south = central.site(), central.site("south")
+    dataset = central.submit(PLAIN)
+    hold(central, north)
+    assert is_quiet(central, north)
+    edit(central, dataset, LARGER)
+    (row,) = central.authority.outbox(north.name)
+    path = central.authority.outgoing(north.name, row.id)
+    with open_bundle(
+        path, north.trust, audience=north.name, kinds=frozenset({Kind.WORK})
+    ) as bundle:
+        (one,) = bundle.manifest.edits
+        (place,) = bundle.find("dataset")
+        assert bundle.chunk(place) == spec.encode(LARGER) and not bundle.find("lease")
+        assert (one.dataset, one.document) == (dataset, digest_of(LARGER))
+    assert knows(central, dataset) == [("north", False, False)]
+    north.take(path)
+    assert is_quiet(central, north)  # once said it is no news
+    assert said(told(central, south)) == []
+    central.authority.absorb(north.report(1000))
+    assert knows(central, dataset) == [("north", True, False)]
+    central.fsck()
+
+
+def test_it_is_said_in_every_bundle_until_the_site_has_one_and_not_again_after(
+    central: Central,
+) -> None:
+    north = central.site()
+    dataset = central.submit(PLAIN)
+    hold(central, north)
+    edit(central, dataset, LARGER)
+    central.authority.outbox(north.name)  # on its way, and lost
+    central.submit(chain(2, fan_in=False))
+    central.authority.absorb(north.report(1000))
+    assert said(told(central, north)) == [digest_of(LARGER)]
+    central.authority.absorb(north.report(1000))
+    central.submit(chain(3, fan_in=False))
+    assert said(told(central, north)) == []
+    assert is_quiet(central, north)
+
+
+def test_the_newest_of_two_edits_is_said_and_one_that_is_taken_back_too(central: Central) -> None:
+    north = central.site()
+    dataset = central.submit(PLAIN)
+    hold(central, north)
+    edit(central, dataset, LARGER)
+    edit(central, dataset, LARGEST)
+    assert said(told(central, north)) == [digest_of(LARGEST)]
+    edit(central, dataset, PLAIN)  # what its leases say, but no longer what it was told
+    assert said(told(central, north)) == [digest_of(PLAIN)]
+    assert is_quiet(central, north)
+
+
+def test_what_changes_nothing_that_the_site_runs_is_no_news(central: Central) -> None:
+    north = central.site()
+    dataset = central.submit(PLAIN)
+    hold(central, north)
+    edit(central, dataset, with_step(PLAIN, 0, run=Command(("other",))))  # stale: it runs anew
+    hold(central, north)
+    edit(central, dataset, Dataset(**_fields(PLAIN, description="of other words")))
+    first = [one for one in told(central, north) if not _leases(one)]
+    assert all(one.edits == () for one in first)
+
+
+def _fields(document: Dataset, **changes: object) -> dict[str, object]:
+    return {name: changes.get(name, getattr(document, name)) for name in Dataset.__slots__}
+
+
+def _leases(manifest: Manifest) -> list[LeaseId]:
+    return [LeaseId(bytes.fromhex(one.name)) for one in manifest.chunks if one.kind == "lease"]
+
+
+def test_work_of_an_edited_dataset_says_where_its_document_stands(central: Central) -> None:
+    north = central.site()
+    dataset = central.submit(PLAIN)
+    edit(central, dataset, LARGER)
+    central.authority.absorb(north.report(1000))
+    (manifest,) = told(central, north)
+    assert _leases(manifest) and said([manifest]) == [digest_of(LARGER)]
+    central.authority.absorb(north.report(1000))
+    assert knows(central, dataset) == [("north", True, False)]
+    edit(central, dataset, with_step(LARGER, 1, retry=RetryRules(backoff_ms=5)))
+    assert len(said(told(central, north))) == 1
+
+
+def test_a_new_start_and_a_database_made_anew_say_it_at_most_once_more(central: Central) -> None:
+    north = central.site()
+    dataset = central.submit(PLAIN)
+    hold(central, north)
+    edit(central, dataset, LARGER)
+    central.reopen()
+    assert said(told(central, north)) == [digest_of(LARGER)]
+    central.authority.absorb(north.report(1000))
+    central.reopen()
+    assert is_quiet(central, north) and knows(central, dataset) == [("north", True, False)]
+
+
+def test_a_removed_dataset_is_no_news(central: Central) -> None:
+    north = central.site()
+    dataset = central.submit(PLAIN)
+    hold(central, north)
+    edit(central, dataset, LARGER)
+    control(central, dataset, ControlWord.TOMBSTONE)
+    (manifest,) = told(central, north)
+    assert manifest.tombstones == (dataset,)
+
+
+def test_a_site_that_passed_it_over_for_want_of_cosignatures_is_named(central: Central) -> None:
+    north, key = central.site(), MemoryKey.generate()
+    demand = ((cosignature.DEMAND, f"1 {key.public.hex()}"),)
+    dataset = central.submit(PLAIN)
+    hold(central, north)
+    edit(central, dataset, LARGER)
+    (row,) = central.authority.outbox(north.name)
+    north.take(central.authority.outgoing(north.name, row.id))
+    report = north.report(1000, profile=demand, refused=((row.id, hearing.REFUSED),))
+    central.authority.absorb(report)
+    assert knows(central, dataset) == [("north", True, True)]
+
+
+def test_hearing_holds_for_a_site_of_many(central: Central) -> None:
+    sites: list[ScriptedSite] = [central.site(), central.site("south")]
+    dataset = central.submit(chain(40, fan_in=False))
+    for site in sites:
+        hold(central, site, 8)
+    edit(central, dataset, with_step(chain(40, fan_in=False), 0, request=Request(disk_bytes=9)))
+    told(central, sites[0])
+    central.authority.absorb(sites[0].report(8))
+    assert knows(central, dataset) == [("north", True, False), ("south", False, False)]
