@@ -10,7 +10,7 @@ from bundle.limits import STATE_LIMITS
 from bundle.records import segment as segments
 from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
-from central import provenance, silence
+from central import heard, provenance, silence
 from central.archive import SUFFIX
 from central.core.facts import TaskRow
 from central.core.obstacles import Code, Obstacle
@@ -27,7 +27,7 @@ def leased(
     lease = _lease_of(workings, row, state)
     if lease is None:
         return (Obstacle(Code.LEASED, "it is leased", remedy="wait for its result"),)
-    found = [_lease_words(workings, lease)]
+    found = [_lease_words(workings, row, lease)]
     heard_s = silence.heard_s(workings.store.people, lease.site, now_us)
     if silence.is_silent(heard_s):
         days = (heard_s or 0) // 86_400
@@ -75,11 +75,12 @@ def _parked_words(one: BundleRow) -> Obstacle:
     return Obstacle(Code.RESULT_PARKED, text, one.missing, one.code, remedy, one.producer)
 
 
-def _lease_words(workings: Workings, lease: LeaseRow) -> Obstacle:
+def _lease_words(workings: Workings, row: DatasetRow, lease: LeaseRow) -> Obstacle:
     work = workings.store.datasets.work(lease.work)
     since = provenance.iso(work.created_us) if work else None
     until = provenance.iso(lease.deadline_us)
     text = f"it is leased to {lease.site} since {since}, until {until or 'no end'}"
+    text += f"; {said}" if (said := heard.at(workings, row, lease.site)) else ""
     return Obstacle(
         Code.LEASED,
         text,

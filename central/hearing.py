@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from bundle import canonical, shape
 from bundle.dataset.settings import settings
@@ -149,35 +148,6 @@ def heard(
             or (no_word and not demand.is_met(workings, one.edit.document)),
         )
     _write(workings, site, found.values(), {one.dataset: one for one in said})
-
-
-def of_dataset(workings: Workings, row: DatasetRow) -> dict[str, Any] | None:
-    """Return which sites know of a dataset's newest document; None where it was never edited.
-
-    Of the sites that hold leases of it: `heard_us` is 0 where it is not known to have heard, and
-    `refused` says that it passed the document over.
-    """
-    newest = newest_of(workings.store.datasets.controls(row.no))
-    if newest is None:
-        return None
-    sites = []
-    for name in sorted({lease.site for lease in workings.store.datasets.live_on(row.no)}):
-        known = next((one for one in read(workings, name) if one.dataset == row.no), None)
-        if known is None and not is_news(workings, row, newest, name, None):
-            continue  # what it holds runs by this document, or runs as before
-        is_this = known is not None and (known.edit.epoch, known.edit.commit) == (
-            newest.epoch,
-            newest.commit,
-        )
-        told = known if known is not None and is_this else None
-        sites.append(
-            {
-                "site": name,
-                "heard_us": told.heard_us if told else 0,
-                "refused": told.is_refused if told else False,
-            }
-        )
-    return {"epoch": newest.epoch.counter, "commit": newest.commit, "sites": sites}
 
 
 def read(workings: Workings, site: SiteName) -> list[Said]:

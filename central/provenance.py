@@ -136,10 +136,20 @@ def _ran(attempt: Attempt, segment: Recalled) -> dict[str, Any]:
         "signal": attempt.signal,
         "slot": attempt.slot,
         "software": attempt.software,
+        "document": ran_by(attempt) or segment.columns.header.dataset_digest.hex(),
         "evidence": attempt.evidence,
         "salvaged": segment.columns.salvaged,
         "host": hosts.to_wire(host),
     }
+
+
+def ran_by(attempt: Attempt) -> str:
+    """Return the digest of the document that an attempt ran by, where it is not its lease's."""
+    for word in attempt.software.split():
+        name, _, value = word.partition("==")
+        if name == "document":
+            return value
+    return ""
 
 
 def _parents(dag: Dag, place: Place) -> list[Place]:

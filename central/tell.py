@@ -10,14 +10,15 @@ from bundle.ids import AttemptKey, BundleId, Epoch, LeaseId, PilotRun
 from bundle.ids import Task as TaskId
 from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
-from central import claims, histories, sidecars, users
+from central import claims, heard, histories, sidecars, users
 from central.attempts import Found, attempts_of
 from central.core import telling
 from central.core.changes import implied_row
 from central.core.dag import Dag
 from central.core.facts import Place
+from central.core.heard import words
 from central.core.telling import Lease, Order, Result, Tried
-from central.provenance import iso
+from central.provenance import iso, ran_by
 from central.state.reading import Reading
 from central.store.rows import BundleRow, DatasetRow, LeaseRow
 from central.workings import Workings
@@ -82,6 +83,7 @@ class _Gathered:
             ],
             parked=[one.text for one in claims.parked(w, name)],
             due_us=due.get(self._place, 0),
+            heard=words(heard.of_dataset(w, row)),
         )
 
     def _leases(self, found: Iterable[Found]) -> list[LeaseRow]:
@@ -149,6 +151,7 @@ class _Gathered:
             evidence=detail.evidence,
             salvaged=segment.row.salvaged,
             result=segment.row.bundle,
+            document=ran_by(detail),
         )
 
     def _commit(self, epoch: Epoch, commit: int) -> tuple[Order, int]:

@@ -16,6 +16,7 @@ from central import (
     auditing,
     disputes,
     epochs,
+    heard,
     histories,
     persons,
     provenance,
@@ -146,7 +147,7 @@ class Views:
             for number, step in enumerate(of.steps)
         ]
         about = {"description": of.description, "seed": of.seed, "control": standing.word()}
-        about |= {"open": of.open}
+        about |= {"open": of.open, "edited": heard.of_dataset(self._w, row)}
         about |= self._who(row) | access.shown(access.of(self._w.store, row))
         return self._dataset(row) | about | {"steps": steps}
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from bundle.cli.table import printable
 from central.cli.tables import table
+from central.core import heard
 from central.core.facts import Verdict
 
 HOUR_MS = 3_600_000
@@ -23,6 +24,7 @@ def dataset(about: Mapping[str, Any], counted: Rows) -> str:
         f"  {about['jobs']:,} jobs, {about['tasks']:,} tasks; done {done:,}{share}",
         f"  submitted {about['submitted']}{''.join(_people(about))}",
         *([f"  control: {about['control']}"] if about.get("control") else []),
+        *([f"  {said}"] if (said := heard.words(about.get("edited"))) else []),
     ]
     steps = {one["step"]: one for one in about["steps"]}
     merged = []

@@ -114,6 +114,7 @@ class Tried:
     evidence: str
     salvaged: bool
     result: Order
+    document: str = ""  # that it ran by, in hex, where it is not its lease's
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +137,14 @@ class Task:
     pins: Sequence[tuple[Order, int, Pin]] = ()
     parked: Sequence[str] = ()
     due_us: int = 0
+    heard: str = ""  # which sites know of the newest document
 
 
 def tell(task: Task) -> tuple[Event, ...]:
     """Return a task's story in order; the verdict is its last line."""
     events = [
         *_submitted(task),
-        *(_control(*one) for one in task.controls if one[2].covers(task.place)),
+        *_controls(task),
         *(_lease(task, one) for one in task.leases),
         *(_attempt(task, one, at) for at, one in enumerate(task.attempts)),
         *(_carried(one, at) for one in task.results for at in range(len(one.carried))),
@@ -174,9 +176,21 @@ _SAID = {
 }
 
 
-def _control(order: Order, at_us: int, one: Control) -> Event:
+def _controls(task: Task) -> list[Event]:
+    """Return the controls of a task; the newest edit says which sites know of it."""
+    edits = [one for _, _, one in task.controls if one.word is ControlWord.EDIT]
+    newest = max(edits, key=lambda one: (one.epoch, one.commit), default=None)
+    return [
+        _control(order, at_us, one, task.heard if one is newest else "")
+        for order, at_us, one in task.controls
+        if one.covers(task.place)
+    ]
+
+
+def _control(order: Order, at_us: int, one: Control, heard: str) -> Event:
     facts = {"control": one.word.value, "commit": one.commit, "epoch": one.epoch.counter}
     text = f"{_SAID[one.word]} (commit {one.commit})"
+    text += f"; {heard}" if heard else ""
     return Event(What.CONTROL, text, at_us, CENTRAL, facts, (order, 0, at_us, 0))
 
 
@@ -220,6 +234,7 @@ def _attempt(task: Task, one: Tried, at: int) -> Event:
         f" in {one.batch_id or 'a pilot started by hand'}, lease {short(fact.lease.hex())}:"
         f" {_ended(one)}{salvaged}; {_standing(task, one)}"
     )
+    text += f"; it ran by the edited document {short(one.document)}" if one.document else ""
     facts = {
         "attempt": one.name,
         "site": one.site,

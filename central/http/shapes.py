@@ -104,6 +104,22 @@ class Step(Shape):
     outputs: list[str]
 
 
+class SiteHeard(Shape):
+    """Since when a site that holds a dataset knows of its newest document; null: not yet."""
+
+    site: str
+    heard: Text
+    refused: bool
+
+
+class EditInForce(Shape):
+    """The edit that put a dataset's document in force, and which sites know of it."""
+
+    epoch: int
+    commit: int
+    sites: list[SiteHeard]
+
+
 class Dataset(Access):
     """One dataset: what it is, and who stands behind it."""
 
@@ -118,6 +134,7 @@ class Dataset(Access):
     seed: int
     control: Text
     open: bool
+    edited: EditInForce | None
     submitted_by: Text
     cosigned_by: list[str]
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bundle.dataset import spec
 from bundle.dataset.spec import Command, Dataset, Request
-from bundle.ids import DatasetId, LeaseId
+from bundle.ids import DatasetId, LeaseId, SiteName
 from bundle.records.rules import RetryRules
 from bundle.trust import cosignature
 from bundle.trust.keys import MemoryKey
 from bundle.wire.manifest import Kind, Manifest
 from bundle.wire.read import open_bundle
-from central import hearing
+from central import heard, hearing
 from central.core.facts import ControlWord
+from central.core.heard import words
 from tests.central.conftest import Central, chain
 from tests.central.scripted_site import ScriptedSite
 from tests.central.test_calling_off import is_quiet, told
@@ -40,9 +43,9 @@ def said(manifests: list[Manifest]) -> list[bytes]:
 def knows(central: Central, dataset: DatasetId) -> list[tuple[str, bool, bool]]:
     """Return which sites are told of, whether each has heard, and whether it refused."""
     w = central.authority._w
-    about = hearing.of_dataset(w, w.dataset(dataset))
+    about = heard.of_dataset(w, w.dataset(dataset))
     assert about is not None
-    return [(one["site"], one["heard_us"] > 0, one["refused"]) for one in about["sites"]]
+    return [(one["site"], bool(one["heard"]), one["refused"]) for one in about["sites"]]
 
 
 def test_an_edit_is_news_for_the_site_that_holds_the_dataset_and_for_no_other(
@@ -106,13 +109,9 @@ def test_what_changes_nothing_that_the_site_runs_is_no_news(central: Central) ->
     hold(central, north)
     edit(central, dataset, with_step(PLAIN, 0, run=Command(("other",))))  # stale: it runs anew
     hold(central, north)
-    edit(central, dataset, Dataset(**_fields(PLAIN, description="of other words")))
+    edit(central, dataset, replace(PLAIN, description="of other words"))
     first = [one for one in told(central, north) if not _leases(one)]
     assert all(one.edits == () for one in first)
-
-
-def _fields(document: Dataset, **changes: object) -> dict[str, object]:
-    return {name: changes.get(name, getattr(document, name)) for name in Dataset.__slots__}
 
 
 def _leases(manifest: Manifest) -> list[LeaseId]:
@@ -176,3 +175,26 @@ def test_hearing_holds_for_a_site_of_many(central: Central) -> None:
     told(central, sites[0])
     central.authority.absorb(sites[0].report(8))
     assert knows(central, dataset) == [("north", True, False), ("south", False, False)]
+
+
+def test_why_tell_and_show_say_who_has_not_heard_yet(central: Central) -> None:
+    north, south = central.site(), central.site("south")
+    dataset = central.submit(PLAIN)
+    for site in (north, south):
+        hold(central, site, 3)
+    edit(central, dataset, LARGER)
+    told(central, north)
+    central.authority.absorb(north.report(3))
+    w = central.authority._w
+    row = w.dataset(dataset)
+    said = words(heard.of_dataset(w, row))
+    assert "north has it since 20" in said and "south does not have it yet" in said
+    by_site = {lease.site: w.lease(lease) for lease in w.store.datasets.live_on(row.no)}
+    for name, word in (("north", "north has it since"), ("south", "south does not have it yet")):
+        (task, _), *_ = by_site[SiteName(name)].tasks()
+        (first, *_) = central.authority.why(task)["because"]
+        assert word in first["text"]
+        story = [one["text"] for one in central.authority.tell(task)["story"]]
+        assert any("another document took" in one and word in one for one in story)
+    about = central.authority.dataset(dataset)["edited"]
+    assert [one["site"] for one in about["sites"]] == ["north", "south"]
