@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from bundle.digest import file_digest
-from bundle.ids import PilotRun
+from bundle.ids import DatasetId, PilotRun
 from bundle.records import seal as seals
+from bundle.spool import edits as edited
 from bundle.spool.layout import Spool
 from relay import claims, handing, returns, staff, works
 from relay.home import Home, now_us, open_home
@@ -27,6 +28,7 @@ from site_adapters.contract import (
     PilotView,
     SubmitFailed,
 )
+from tests.relay.test_edits import asking, told
 from tests.relay.world import Pilot, World, make_world
 
 CONFIG = """
@@ -385,3 +387,19 @@ def test_stand_ins_are_named_by_what_they_were_submitted_as(world: World, post: 
     assert claim is not None and claim.batch_id == only(post)
     handing.adopt(world.home, post.survey())
     assert claims.read(world.spool, run) == claim
+
+
+def test_a_parcel_has_the_newest_documents_of_its_shards_and_of_no_others(
+    world: World, post: Post
+) -> None:
+    world.sequence += 1  # a bundle that may still come, so that news of what is not here stay
+    other = replace(world, dataset_id=DatasetId("b" * 26))
+    world.deliver(told(other, asking(other, 700), 8))
+    world.sequence = other.sequence
+    world.deliver(told(world, asking(world, 900), 7, world.lease(0, [0, 1])))
+    assert tick(world.home).started == 1
+    assert len(edited.every(world.spool.edits)) == 2
+    there = Spool(post.node(only(post)) / "spool").edits
+    ((dataset, named),) = edited.newest(there).items()
+    _, document = edited.read(there, named, world.home.trust())
+    assert (dataset, document.steps[0].request.memory_mib) == (world.dataset_id, 900)
