@@ -40,9 +40,11 @@ def _site(
     workings: Workings, row: DatasetRow, newest: Control, site: SiteName
 ) -> dict[str, Any] | None:
     known = next((one for one in hearing.read(workings, site) if one.dataset == row.no), None)
-    if known is None:
-        if not hearing.is_news(workings, row, newest, site, None):
-            return None  # what it holds runs by this document, or as it did before
-    elif (known.edit.epoch, known.edit.commit) == (newest.epoch, newest.commit):
+    if known is not None and (known.edit.epoch, known.edit.commit) == (
+        newest.epoch,
+        newest.commit,
+    ):
         return {"site": site, "heard": iso(known.heard_us), "refused": known.is_refused}
+    if not hearing.is_news(workings, row, newest, site, known):
+        return None  # what it holds runs by this document, or as it did before
     return {"site": site, "heard": None, "refused": False}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bundle import canonical, shape
 from bundle.dataset.settings import settings
@@ -18,6 +19,7 @@ from bundle.intervals import IntervalSet
 from bundle.limits import STATE_LIMITS
 from bundle.records.edit import Edit
 from bundle.records.report import Report
+from central.core.dag import Dag
 from central.core.facts import Control, ControlWord
 from central.cosignatures import Demand
 from central.store.rows import DatasetRow
@@ -51,8 +53,11 @@ class Hearing:
         self._w = workings
         self._calm: dict[tuple[SiteName, int], tuple[Epoch, int]] = {}  # by then newest edit
 
-    def due(self, site: SiteName) -> list[int]:
-        """Return the datasets of which a site is to be told, by number; changes nothing."""
+    def due(self, site: SiteName, *, is_settled: bool = True) -> list[int]:
+        """Return the datasets of which a site is to be told, by number; changes nothing.
+
+        `is_settled`: what the site holds is known; not so while central was restored.
+        """
         w = self._w
         held = [no for no, _ in w.store.datasets.leased_at(site)]
         known = {one.dataset: one for one in read(w, site)}
@@ -62,9 +67,11 @@ class Hearing:
             if newest is None or self._calm.get((site, no)) == (newest.epoch, newest.commit):
                 continue
             row = w.store.datasets.dataset_by_no(no)
-            if row.digest == newest.document and is_news(w, row, newest, site, known.get(no)):
+            if row.digest != newest.document:
+                continue
+            if is_news(w, row, newest, site, known.get(no)):
                 found.append(no)
-            else:  # a lease that is made later is of this document
+            elif is_settled:  # a lease that is made later is of this document
                 self._calm[site, no] = (newest.epoch, newest.commit)
         room = SAID_MAX - sum(not one.heard_us for one in known.values())
         return found[: max(0, room)]
@@ -80,12 +87,18 @@ class Hearing:
 def is_news(
     workings: Workings, row: DatasetRow, newest: Control, site: SiteName, known: Said | None
 ) -> bool:
-    """Return whether a site holds what runs otherwise by the newest document than it knows."""
-    if known is not None:
-        return (known.edit.epoch, known.edit.commit) != (newest.epoch, newest.commit)
+    """Return whether a site holds what runs otherwise by the newest document than it knows.
+
+    `known`: what it was told last; None: what its leases say.
+    """
+    if known is not None and (known.edit.epoch, known.edit.commit) == (newest.epoch, newest.commit):
+        return False
+    now = workings.dag(row.digest)
+    told = None if known is None else workings.dag(known.edit.document)
     return any(
-        _runs_otherwise(workings, row.digest, digest, steps)
+        _runs_by(workings.dag(digest), now, step) != _runs_by(workings.dag(digest), told, step)
         for digest, steps in _leased(workings, row, site).items()
+        for step in steps
     )
 
 
@@ -193,16 +206,11 @@ def _leased(workings: Workings, row: DatasetRow, site: SiteName) -> dict[bytes, 
     return found
 
 
-def _runs_otherwise(workings: Workings, now: bytes, leased: bytes, steps: Iterable[int]) -> bool:
-    """Return whether some steps compute the same by two documents, but are run otherwise."""
-    if now == leased:
-        return False
-    newer, older = workings.dag(now), workings.dag(leased)
-    return any(
-        newer.spec_hash(step) == older.spec_hash(step)
-        and settings(newer.dataset.steps[step]) != settings(older.dataset.steps[step])
-        for step in steps
-    )
+def _runs_by(leased: Dag, told: Dag | None, step: int) -> dict[str, Any]:
+    """Return the settings by which a leased step runs at a site that was told of a document."""
+    if told is not None and told.spec_hash(step) == leased.spec_hash(step):
+        return settings(told.dataset.steps[step])
+    return settings(leased.dataset.steps[step])
 
 
 def _refused(workings: Workings, report: Report | None) -> list[tuple[StreamId, int]]:

@@ -142,7 +142,10 @@ class Packer:
         row = self._w.store.bundles.site(site)
         is_news = row.news > row.told or self._is_unheard(site)
         planned, lost = self._plan(replace(found, recovering=recovering))
-        off, edited = self._calling_off.due(site), self._hearing.due(site)
+        off, edited = (
+            self._calling_off.due(site),
+            self._hearing.due(site, is_settled=recovering is None),
+        )
         return Offer(found.profile, planned, lost, is_news, off, edited)
 
     def _hear(self, site: SiteName) -> None:

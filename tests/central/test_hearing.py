@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 from bundle.dataset import spec
@@ -13,8 +14,10 @@ from bundle.trust.keys import MemoryKey
 from bundle.wire.manifest import Kind, Manifest
 from bundle.wire.read import open_bundle
 from central import heard, hearing
+from central.core.edit import Size
 from central.core.facts import ControlWord
 from central.core.heard import words
+from central.editing import resize
 from tests.central.conftest import Central, chain
 from tests.central.scripted_site import ScriptedSite
 from tests.central.test_calling_off import is_quiet, told
@@ -198,3 +201,26 @@ def test_why_tell_and_show_say_who_has_not_heard_yet(central: Central) -> None:
         assert any("another document took" in one and word in one for one in story)
     about = central.authority.dataset(dataset)["edited"]
     assert [one["site"] for one in about["sites"]] == ["north", "south"]
+
+
+def test_another_size_is_no_news_where_everything_runs_as_before(central: Central) -> None:
+    north = central.site()
+    dataset = central.submit(PLAIN)
+    hold(central, north)
+    edit(central, dataset, LARGER)
+    told(central, north)
+    central.authority.absorb(north.report(1000))
+    size, key = Size(open=True), os.urandom(8).hex()
+    resize(central.authority._w, dataset, size, (1, key))
+    assert said([one for one in told(central, north) if not _leases(one)]) == []
+
+
+def test_what_is_stale_by_one_edit_is_told_of_the_next_that_takes_it_back(central: Central) -> None:
+    north = central.site()
+    dataset = central.submit(PLAIN)
+    hold(central, north)
+    other = with_step(LARGER, 0, run=Command(("other",)))
+    edit(central, dataset, other)
+    hold(central, north)  # leased anew, from the other document
+    edit(central, dataset, LARGEST)
+    assert digest_of(LARGEST) in said(told(central, north))
