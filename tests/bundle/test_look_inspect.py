@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from bundle.ids import DatasetId, Epoch
 from bundle.intervals import IntervalSet
 from bundle.look.errors import NoTrustFile
+from bundle.records.edit import Edit
 from bundle.records.receipt import StreamReceipt
 from bundle.trust import trust_file
 from bundle.wire import thin
@@ -43,6 +45,7 @@ def work(cast: Any) -> Path:
         rules=Rules("none", 100_000),
         lifetime_ms=3_600_000,
         tombstones=("a" * 26,),
+        edits=(Edit(DatasetId("b" * 26), b"e" * 32, Epoch(1, b"n" * 16), 41),),
         trust=trust_file.encode_chain([cast.trust_bytes]),
         previous=b"p" * 32,
     )
@@ -90,6 +93,8 @@ def test_json_is_one_document_with_every_fact(
     assert found["totals"]["files"] == 1
     assert found["totals"]["file_bytes"] == 3000
     assert found["trust_versions"] == [1]
+    (edit,) = found["edits"]
+    assert (edit["dataset"], edit["epoch"], edit["commit"]) == ("b" * 26, 1, 41)
     assert found["previous"] == (b"p" * 32).hex()
     assert found["file_bytes"] == work.stat().st_size
     assert len(found["id"]) == 64
@@ -108,6 +113,7 @@ def test_the_effect_is_told_in_words(
         "acknowledge bundles 0-2 as safe",
         "tell that 1 bundle were refused",
         "declare 1 dataset gone",
+        "put 1 edited document in force",
         "bring trust version 1",
     ]
 

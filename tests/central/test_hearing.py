@@ -14,6 +14,7 @@ from bundle.trust.keys import MemoryKey
 from bundle.wire.manifest import Kind, Manifest
 from bundle.wire.read import open_bundle
 from central import heard, hearing
+from central.cli import shown
 from central.core.edit import Size
 from central.core.facts import ControlWord
 from central.core.heard import words
@@ -201,6 +202,10 @@ def test_why_tell_and_show_say_who_has_not_heard_yet(central: Central) -> None:
         assert any("another document took" in one and word in one for one in story)
     about = central.authority.dataset(dataset)["edited"]
     assert [one["site"] for one in about["sites"]] == ["north", "south"]
+    counted = central.authority.counts(dataset)["steps"]
+    assert "south does not have it yet" in shown.dataset(
+        central.authority.dataset(dataset), counted
+    )
 
 
 def test_another_size_is_no_news_where_everything_runs_as_before(central: Central) -> None:
