@@ -8,7 +8,7 @@ more, which changes nothing there.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from bundle import canonical, shape
 from bundle.dataset.settings import settings
 from bundle.ids import BundleId, Epoch, SiteName, StreamId
 from bundle.intervals import IntervalSet
-from bundle.limits import STATE_LIMITS
+from bundle.limits import MIB, STATE_LIMITS
 from bundle.records.edit import Edit
 from bundle.records.report import Report
 from central.core.dag import Dag
@@ -25,7 +25,8 @@ from central.cosignatures import Demand
 from central.store.rows import DatasetRow
 from central.workings import Workings
 
-SAID_MAX = 256  # documents in one bundle; what is beyond that waits for the next
+SAID_MAX = 256  # documents in one bundle; what is beyond that waits until these were heard
+SAID_BYTES_MAX = 64 * MIB  # of them together, if they are more than one
 REFUSED = "edit-not-cosigned"  # as a site's report says it
 
 
@@ -73,8 +74,8 @@ class Hearing:
                 found.append(no)
             elif is_settled:  # a lease that is made later is of this document
                 self._calm[site, no] = (newest.epoch, newest.commit)
-        room = SAID_MAX - sum(not one.heard_us for one in known.values())
-        return found[: max(0, room)]
+        waiting = [one.edit.document for one in known.values() if not one.heard_us]
+        return _fitting(w, waiting, found)
 
     def unheard(self, site: SiteName) -> list[int]:
         """Return the datasets of which a site was told, and is not known to have heard."""
@@ -82,6 +83,19 @@ class Hearing:
             return []
         held = {no for no, _ in self._w.store.datasets.leased_at(site)}
         return [one.dataset for one in said if not one.heard_us and one.dataset in held]
+
+
+def _fitting(workings: Workings, waiting: Sequence[bytes], found: Iterable[int]) -> list[int]:
+    """Return as many of the datasets as fit into a bundle beside documents that were not heard."""
+    datasets, chosen = workings.store.datasets, list[int]()
+    size = sum(len(datasets.document(one) or b"") for one in waiting)
+    for no in found:
+        size += len(datasets.document(datasets.dataset_by_no(no).digest) or b"")
+        many = len(waiting) + len(chosen)
+        if many and (many >= SAID_MAX or size > SAID_BYTES_MAX):
+            break
+        chosen.append(no)
+    return chosen
 
 
 def is_news(

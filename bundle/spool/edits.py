@@ -26,14 +26,15 @@ _NAME = re.compile(r"([a-z2-7]{26})-([0-9]{20})-([0-9a-f]{32})-([0-9]{20})\.pulk
 
 
 class EditUnusable(PulkError):
-    """A file in `edits/` is not what its name says. What is leased runs by its own document.
+    """A bundle tells of an edit without its document, or a file in `edits/` is not what it says.
 
-    Move it away; central's next bundle for the dataset brings another one.
+    What is leased goes on by the document that it was leased from. Move the file away; where the
+    bundle lies in quarantine, central must make it again.
     """
 
     code = "edit-unusable"
     what = "the edited document can't be used: {reason}"
-    remedy = "move the file out of `edits/`"
+    remedy = "move the file out of `edits/`; of a refused bundle tell central's operator"
 
 
 @dataclass(frozen=True, slots=True)

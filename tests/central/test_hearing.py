@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+import pytest
+
 from bundle.dataset import spec
 from bundle.dataset.spec import Command, Dataset, Request
 from bundle.ids import DatasetId, LeaseId, SiteName
@@ -229,3 +231,16 @@ def test_what_is_stale_by_one_edit_is_told_of_the_next_that_takes_it_back(centra
     hold(central, north)  # leased anew, from the other document
     edit(central, dataset, LARGEST)
     assert digest_of(LARGEST) in said(told(central, north))
+
+
+def test_many_edits_are_said_in_turn(central: Central, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hearing, "SAID_MAX", 2)
+    north = central.site()
+    datasets = [central.submit(replace(PLAIN, name=f"d{number}")) for number in range(3)]
+    hold(central, north)
+    for number, dataset in enumerate(datasets):
+        edit(central, dataset, replace(LARGER, name=f"d{number}"))
+    assert len(said(told(central, north))) == 2
+    assert is_quiet(central, north)  # the third waits until these are known to have come
+    central.authority.absorb(north.report(1000))
+    assert len(said(told(central, north))) == 1
