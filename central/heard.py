@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from bundle.ids import SiteName
@@ -13,31 +14,30 @@ from central.store.rows import DatasetRow
 from central.workings import Workings
 
 
-def of_dataset(workings: Workings, row: DatasetRow) -> dict[str, Any] | None:
+def of_dataset(
+    workings: Workings, row: DatasetRow, only: SiteName | None = None
+) -> dict[str, Any] | None:
     """Return which edit is in force, and who knows of it; None where there was none.
 
-    Of the sites that hold what runs otherwise by it: `heard` is since when, null where a site is
-    not known to have heard; `refused` says that it passed the document over.
+    Of the sites (or `only` this one) that hold what runs otherwise by it: `heard` is since when,
+    null where a site is not known to have heard; `refused` says that it passed the document over.
     """
     newest = hearing.newest_of(workings.store.datasets.controls(row.no))
     if newest is None:
         return None
-    names = sorted({lease.site for lease in workings.store.datasets.live_on(row.no)})
-    sites = [_site(workings, row, newest, name) for name in names]
+    leased = sorted(hearing.leased_of(workings, row).items())
+    sites = [_site(workings, row, newest, *one) for one in leased if only in (None, one[0])]
     about = {"epoch": newest.epoch.counter, "commit": newest.commit}
     return about | {"sites": [one for one in sites if one is not None]}
 
 
 def at(workings: Workings, row: DatasetRow, site: SiteName) -> str:
     """Return in words whether a site has heard; nothing where it is not concerned."""
-    about = of_dataset(workings, row)
-    if about is None:
-        return ""
-    return words(about | {"sites": [one for one in about["sites"] if one["site"] == site]})
+    return words(of_dataset(workings, row, site))
 
 
 def _site(
-    workings: Workings, row: DatasetRow, newest: Control, site: SiteName
+    workings: Workings, row: DatasetRow, newest: Control, site: SiteName, leased: Collection[bytes]
 ) -> dict[str, Any] | None:
     known = next((one for one in hearing.read(workings, site) if one.dataset == row.no), None)
     if known is not None and (known.edit.epoch, known.edit.commit) == (
@@ -45,6 +45,6 @@ def _site(
         newest.commit,
     ):
         return {"site": site, "heard": iso(known.heard_us), "refused": known.is_refused}
-    if not hearing.is_news(workings, row, newest, site, known):
+    if not hearing.is_news(workings, row, newest, leased, known):
         return None  # what it holds runs by this document, or as it did before
     return {"site": site, "heard": None, "refused": False}

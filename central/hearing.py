@@ -70,7 +70,8 @@ class Hearing:
             row = w.store.datasets.dataset_by_no(no)
             if row.digest != newest.document:
                 continue
-            if is_news(w, row, newest, site, known.get(no)):
+            leased = leased_of(w, row).get(site, set())
+            if is_news(w, row, newest, leased, known.get(no)):
                 found.append(no)
             elif is_settled:  # a lease that is made later is of this document
                 self._calm[site, no] = (newest.epoch, newest.commit)
@@ -99,21 +100,32 @@ def _fitting(workings: Workings, waiting: Sequence[bytes], found: Iterable[int])
 
 
 def is_news(
-    workings: Workings, row: DatasetRow, newest: Control, site: SiteName, known: Said | None
+    workings: Workings,
+    row: DatasetRow,
+    newest: Control,
+    leased: Iterable[bytes],
+    known: Said | None,
 ) -> bool:
-    """Return whether a site holds what runs otherwise by the newest document than it knows.
+    """Return whether something runs otherwise by the newest document than at a site as it is.
 
-    `known`: what it was told last; None: what its leases say.
+    `leased`: the documents that the site's leases are of. `known`: what it was told last.
     """
     if known is not None and (known.edit.epoch, known.edit.commit) == (newest.epoch, newest.commit):
         return False
     now = workings.dag(row.digest)
     told = None if known is None else workings.dag(known.edit.document)
-    return any(
-        _runs_by(workings.dag(digest), now, step) != _runs_by(workings.dag(digest), told, step)
-        for digest, steps in _leased(workings, row, site).items()
-        for step in steps
-    )
+    return any(_runs_otherwise(workings.dag(one), told, now) for one in leased)
+
+
+def leased_of(workings: Workings, row: DatasetRow) -> dict[SiteName, set[bytes]]:
+    """Return the documents that live leases of a dataset are of, by site."""
+    found: dict[SiteName, set[bytes]] = {}
+    looked: set[BundleId] = set()
+    for lease in workings.store.datasets.live_on(row.no):
+        if lease.work not in looked:  # a bundle leases from one document of a dataset
+            looked.add(lease.work)
+            found.setdefault(lease.site, set()).add(workings.lease(lease).dataset_digest)
+    return found
 
 
 def newest_of(controls: Iterable[Control]) -> Control | None:
@@ -210,17 +222,19 @@ def _name(site: SiteName) -> str:
     return f"edits/{site}"
 
 
-def _leased(workings: Workings, row: DatasetRow, site: SiteName) -> dict[bytes, set[int]]:
-    """Return the steps that a site holds leases of, by the document that was leased from."""
-    found: dict[bytes, set[int]] = {}
-    for lease in workings.store.datasets.live_on(row.no):
-        if lease.site == site:
-            one = workings.lease(lease)
-            found.setdefault(one.dataset_digest, set()).update(step for step, _ in one.spec_hashes)
-    return found
+def _runs_otherwise(leased: Dag, told: Dag | None, now: Dag) -> bool:
+    """Return whether a step of a lease runs otherwise by a document than by what was told."""
+    of = (leased, told or leased, now)
+    for step in range(min(len(one.dataset.steps) for one in of)):
+        wanted = [settings(one.dataset.steps[step]) for one in of]
+        if wanted.count(wanted[0]) < len(wanted) and (
+            _by(leased, told, step) != _by(leased, now, step)
+        ):
+            return True
+    return False
 
 
-def _runs_by(leased: Dag, told: Dag | None, step: int) -> dict[str, Any]:
+def _by(leased: Dag, told: Dag | None, step: int) -> dict[str, Any]:
     """Return the settings by which a leased step runs at a site that was told of a document."""
     if told is not None and told.spec_hash(step) == leased.spec_hash(step):
         return settings(told.dataset.steps[step])
