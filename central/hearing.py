@@ -113,7 +113,9 @@ def is_news(
     if known is not None and (known.edit.epoch, known.edit.commit) == (newest.epoch, newest.commit):
         return False
     now = workings.dag(row.digest)
-    told = None if known is None else workings.dag(known.edit.document)
+    told = None
+    if known is not None and not known.is_refused:
+        told = workings.dag(known.edit.document)
     return any(_runs_otherwise(workings.dag(one), told, now) for one in leased)
 
 

@@ -170,6 +170,17 @@ def test_a_site_that_passed_it_over_for_want_of_cosignatures_is_named(central: C
     report = north.report(1000, profile=demand, refused=((row.id, hearing.REFUSED),))
     central.authority.absorb(report)
     assert knows(central, dataset) == [("north", True, True)]
+    record = cosignature.encode(cosignature.make(digest_of(LARGER), [key]))
+    central.authority.edit(
+        dataset,
+        spec.encode(LARGER),
+        idempotency_key="again",
+        token_id=1,
+        cosignature=record,
+    )
+    (manifest,) = [one for one in told(central, north) if one.edits]
+    assert said([manifest]) == [digest_of(LARGER)]
+    assert cosignature.CHUNK in {one.kind for one in manifest.chunks}
 
 
 def test_hearing_holds_for_a_site_of_many(central: Central) -> None:
