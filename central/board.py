@@ -55,6 +55,7 @@ class Shape:
     needs: tuple[tuple[int, ...], ...]
     roots: frozenset[int]  # steps per dataset that need nothing
     gathered: tuple[tuple[int, int], ...]  # steps over several jobs, and how many tasks they have
+    others: frozenset[DatasetId]  # datasets that it needs tasks of
 
 
 @dataclass(slots=True)
@@ -138,6 +139,7 @@ class Board:
         self._lines: dict[int, Line] = {}
         self._shapes: dict[bytes, Shape] = {}
         self._runs: dict[SiteName, tuple[Profile, dict[bytes, Runs]]] = {}
+        self._needing: dict[int, frozenset[DatasetId]] = {}  # only those that need any
         self._is_read = False
 
     def lines(self) -> Mapping[int, Line]:
@@ -155,11 +157,21 @@ class Board:
         for row in rows:
             standing = Controls(controls.get(row.no, ())).whole
             line = self._lines[row.no] = self._line(row, standing, steps.get(row.no, []))
+            self._needing.pop(row.no, None)
+            if line.shape.others:
+                self._needing[row.no] = line.shape.others
             self.lately.deliver(line.no, line.user, line.group, line.delivered_ms, now_us)
+        self._look_again({row.id for row in rows})
         # Only now: where the database went away in the middle, all of it is read again.
         self._is_read, self._w.is_all_stirred = True, False
         self._w.stirred.difference_update(stirred)
         return self._lines
+
+    def _look_again(self, changed: set[DatasetId]) -> None:
+        """Let what was looked at in vain be looked at again where a dataset that it needs moved."""
+        for no, others in self._needing.items():
+            if not changed.isdisjoint(others):
+                self._lines[no].barren.clear()
 
     def runs(self, line: Line, site: SiteName, profile: Profile) -> Runs:
         """Return which steps of a dataset may run at a site with such a profile."""
@@ -221,6 +233,7 @@ class Board:
                 dag.needs,
                 frozenset(n for n, one in enumerate(dag.whole) if one and not dag.needs[n]),
                 tuple((n, document.tasks_of(n)) for n, one in enumerate(dag.whole) if one),
+                frozenset(one.dataset for step in document.steps for one in step.foreign),
             )
         return found
 

@@ -6,6 +6,7 @@ what the leased tasks read.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +36,13 @@ class ForeignPins:
     step: str
     span: int
     outputs: tuple[str, ...]  # the names of those that are read
-    tasks: tuple[ForeignTask, ...]
+    tasks: tuple[ForeignTask, ...]  # ascending
+
+    def about(self, job: int) -> tuple[ForeignTask, ...]:
+        """Return the task about a job, where it is among them."""
+        task = job // self.span
+        at = bisect_left(self.tasks, task, key=lambda one: one.task)
+        return tuple(one for one in self.tasks[at : at + 1] if one.task == task)
 
     def file(self, task: ForeignTask, output: str) -> File:
         """Return one of a task's files. Raises ValueError where it was not brought."""

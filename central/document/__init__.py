@@ -8,4 +8,14 @@ from central.document.read import load, parse, parse_text, values
 from central.document.render import render
 from central.document.text_file import DocumentRefused, read_text
 
-__all__ = ["DocumentRefused", "Find", "Other", "load", "parse", "parse_text", "read_text", "render", "values"]
+__all__ = [
+    "DocumentRefused",
+    "Find",
+    "Other",
+    "load",
+    "parse",
+    "parse_text",
+    "read_text",
+    "render",
+    "values",
+]

@@ -42,7 +42,8 @@ def dataset(
 ) -> tuple[Dataset, Origin]:
     """Make the Dataset; its graph and limits are still to be checked. Raises DatasetRefused.
 
-    `find` asks for other datasets. Returned with it: which place of the document each step and each axis came from.
+    Returned with it: which place of the document each step and each axis came from. `find` asks
+    for other datasets.
     """
     made = axes.axes(form, base)
     files = {name: _content(name, one, base) for name, one in form.files.items()}

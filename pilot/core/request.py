@@ -8,9 +8,9 @@ from types import MappingProxyType
 from typing import Any
 
 from bundle.dataset import graph, macros
+from bundle.dataset.foreign import Which
 from bundle.dataset.seeds import seed
 from bundle.dataset.spec import Command, Dataset, Request, Step, Synthetic
-from bundle.dataset.foreign import Which
 from bundle.ids import AttemptKey
 from bundle.records.foreign import ForeignPins
 from pilot.core import container
@@ -168,9 +168,8 @@ def _of_others(
         for pins in foreign:
             if not need.inputs or (pins.dataset, pins.step) != (need.dataset, need.step):
                 continue
-            same = job // pins.span
-            for task in pins.tasks:
-                if need.which is Which.ALL or task.task == same:
-                    for output, name in need.inputs:
-                        rows.append((need.named(name, task.task), *pins.file(task, output)))
+            tasks = pins.tasks if need.which is Which.ALL else pins.about(job)
+            for task in tasks:
+                for output, name in need.inputs:
+                    rows.append((need.named(name, task.task), *pins.file(task, output)))
     return rows

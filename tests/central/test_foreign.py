@@ -1,0 +1,224 @@
+"""Datasets that need tasks of others, in a real central: given out, pinned, told, made again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bundle.dataset import spec
+from bundle.dataset.foreign import Foreign, Which
+from bundle.dataset.refusals import DatasetRefused, UnknownOutput, UnknownStep
+from bundle.dataset.spec import Command, Dataset, Input, Output, Per, Step
+from bundle.ids import DatasetId
+from bundle.intervals import IntervalSet
+from bundle.records.foreign import files_of
+from bundle.records.lease import Lease
+from central.core.edit import Size
+from central.core.facts import ControlWord
+from central.home import Home
+from central.rebuild import rebuild
+from tests.central.conftest import Central
+from tests.central.scripted_site import Held, ScriptedSite
+
+RUN = Command(("/bin/true",))
+MADE = (("m", "in"),)
+
+
+def makers(jobs: int = 4) -> Dataset:
+    """One step, whose output is the dataset's."""
+    return Dataset("makers", jobs, 7, (Step("make", RUN, outputs=(Output("m"),)),))
+
+
+def readers(other: DatasetId, jobs: int = 4, which: Which = Which.SAME) -> Dataset:
+    """free needs nobody; read needs the makers' task, and free."""
+    per = Per.JOB if which is Which.SAME else Per.DATASET
+    need = Foreign(other, "make", which, MADE)
+    steps = (
+        Step("free", RUN, outputs=(Output("f"),)),
+        Step("read", RUN, per, (0,), (Input(0, 0, "f"),), outputs=(Output("r"),), foreign=(need,)),
+    )
+    return Dataset("readers", jobs, 9, steps)
+
+
+def fetched(central: Central, site: ScriptedSite, tasks: int = 1000) -> list[tuple[Held, Lease]]:
+    central.authority.absorb(site.report(tasks))
+    return [(held, lease) for held in site.fetch(central.authority) for lease in held.leases]
+
+
+def bring(central: Central, site: ScriptedSite, out: list[tuple[Held, Lease]], **how: str) -> None:
+    for held, lease in out:
+        found = central.authority.absorb(site.result([site.play(held, lease, **how)]))  # type: ignore[arg-type]
+        assert found.outcome == "merged", found
+        site.works.pop(held.id, None)
+
+
+def control(
+    central: Central, dataset: DatasetId, word: ControlWord, jobs: list[int] | None = None
+) -> None:
+    chosen = None if jobs is None else IntervalSet.of(jobs)
+    key = f"{dataset} {word} {jobs}"
+    central.authority.control(dataset, word, chosen, None, idempotency_key=key, token_id=1)
+
+
+def leased(out: list[tuple[Held, Lease]], dataset: DatasetId) -> set[tuple[int, int]]:
+    return {
+        (task.step, task.job)
+        for _, lease in out
+        if lease.dataset == dataset
+        for task, _ in lease.tasks()
+    }
+
+
+def test_a_task_goes_out_when_the_task_of_its_number_is_done(central: Central) -> None:
+    site = central.site()
+    first = central.submit(makers())
+    control(central, first, ControlWord.SUSPEND, [1, 3])
+    second = central.submit(readers(first))
+    out = fetched(central, site)
+    assert leased(out, second) == {(0, job) for job in range(4)}, "what needs nobody goes"
+    bring(central, site, out)
+    assert central.counts(second) == [{"done": 4}, {"ready": 4}]
+    again = fetched(central, site)
+    assert leased(again, second) == {(1, 0), (1, 2)}
+    made = {f"{one.task}": one for _, lease in again for of in lease.foreign for one in of.tasks}
+    assert sorted(made) == ["0", "2"]
+    bring(central, site, again)
+    assert fetched(central, site) == []
+    control(central, first, ControlWord.RESUME, [1, 3])
+    for _ in range(3):
+        bring(central, site, fetched(central, site))
+    assert central.counts(second) == [{"done": 4}, {"done": 4}]
+    central.fsck()
+
+
+def test_jobs_of_which_everything_may_go_are_leased_whole_and_in_order(central: Central) -> None:
+    site = central.site()
+    first = central.submit(makers(10))
+    bring(central, site, fetched(central, site))
+    control(central, first, ControlWord.RESET, [0, 1, 2])
+    need = Foreign(first, "make", Which.SAME, MADE)
+    second = central.submit(Dataset("one", 10, 1, (Step("read", RUN, foreign=(need,)),)))
+    out = fetched(central, site)
+    assert leased(out, second) == {(0, job) for job in range(3, 10)}
+    assert leased(out, first) == {(0, job) for job in range(3)}
+    bring(central, site, out)
+    assert leased(fetched(central, site), second) == {(0, job) for job in range(3)}
+
+
+def test_all_waits_for_every_task_and_for_a_dataset_to_be_closed(central: Central) -> None:
+    site = central.site()
+    first = central.submit(replace(makers(), open=True))
+    second = central.submit(readers(first, 2, Which.ALL))
+    site.work_all(central.authority)
+    assert central.counts(first) == [{"done": 4}]
+    assert central.counts(second) == [{"done": 2}, {"ready": 1}]
+    central.authority.resize(first, Size(open=False), idempotency_key="close", token_id=1)
+    out = fetched(central, site)
+    assert leased(out, second) == {(1, 0)}
+    ((pins,),) = [lease.foreign for _, lease in out]
+    assert [one.task for one in pins.tasks] == [0, 1, 2, 3]
+    assert pins.outputs == ("m",)
+    bring(central, site, out)
+    assert central.counts(second)[1] == {"done": 1}
+    central.fsck()
+
+
+def test_files_come_along_and_a_later_reset_does_not_reach_over(central: Central) -> None:
+    site, other = central.site(), central.site("south")
+    first = central.submit(makers())
+    bring(central, site, fetched(central, site))
+    second = central.submit(readers(first))
+    out = fetched(central, other)
+    assert leased(out, second) == {(step, job) for step in (0, 1) for job in range(4)}
+    (pins,) = {of for _, lease in out for of in lease.foreign}
+    before = files_of([pins])
+    assert before <= other.files, "the makers' files travel with the lease"
+    bring(central, other, out)
+    done = central.counts(second)
+    assert done == [{"done": 4}, {"done": 4}]
+    control(central, first, ControlWord.RESET, [2])
+    assert central.counts(second) == done
+    bring(central, site, fetched(central, site), salt="other")
+    assert central.counts(second) == done
+    control(central, second, ControlWord.RESET, [2])
+    (now,) = {of for _, lease in fetched(central, other) for of in lease.foreign}
+    after = files_of([now])
+    assert len(after) == 1
+    assert not after & before, "a reset by hand reads what is there now"
+    central.fsck()
+
+
+def test_an_archive_with_such_leases_gives_the_same_state(central: Central, tmp_path: Path) -> None:
+    site = central.site()
+    first = central.submit(makers())
+    second = central.submit(readers(first))
+    site.work_all(central.authority)
+    control(central, first, ControlWord.RESET, [1])
+    site.work_all(central.authority, salt="again")
+    assert central.counts(second) == [{"done": 4}, {"done": 4}]
+    live = central.fsck()
+    for seed in range(3):
+        home = Home(tmp_path / f"rebuilt-{seed}")
+        made = rebuild(home, central.home.archive, central.home.trust, shuffle=seed, repeat=2)
+        assert made["ok"], made["problems"]
+        assert made["state_hash"] == live["state_hash"]
+
+
+def test_what_could_never_be_met_is_refused(central: Central) -> None:
+    two = Dataset(
+        "two",
+        2,
+        1,
+        (
+            Step("make", RUN, outputs=(Output("m"),)),
+            Step("sum", RUN, needs=(0,), inputs=(Input(0, 0, "m"),), outputs=(Output("s"),)),
+        ),
+    )
+    first = central.submit(two)
+    nobody = DatasetId("a" * 26)
+
+    def need(**said: object) -> Dataset:
+        known = {"dataset": first, "step": "sum", "inputs": (("s", "in"),)}
+        one = Foreign(**(known | said))  # type: ignore[arg-type]
+        return Dataset("needs", 2, 1, (Step("read", RUN, foreign=(one,)),))
+
+    central.submit(need())
+    central.submit(need(step="make", inputs=()))
+    with pytest.raises(DatasetRefused, match=r"no dataset aaaa.* that you may read"):
+        central.submit(need(dataset=nobody))
+    with pytest.raises(UnknownStep, match="did you mean sum"):
+        central.submit(need(step="summ"))
+    with pytest.raises(UnknownOutput, match="declares s"):
+        central.submit(need(inputs=(("x", "in"),)))
+    with pytest.raises(DatasetRefused, match=r"need not travel home.*keep = true"):
+        central.submit(need(step="make", inputs=(("m", "in"),)))
+    with pytest.raises(DatasetRefused, match="has 2 jobs, this one 3"):
+        central.submit(replace(need(), jobs=3))
+
+
+def test_an_edit_makes_no_circle(central: Central) -> None:
+    first = central.submit(makers())
+    second = central.submit(readers(first))
+    back = Foreign(second, "read", Which.SAME, (("r", "back"),))
+    own = Foreign(first, "make", Which.SAME, MADE)
+    for one in (back, own):
+        step = replace(makers().steps[0], foreign=(one,))
+        raw = spec.encode(replace(makers(), steps=(step,)))
+        with pytest.raises(DatasetRefused, match="needs this one"):
+            central.authority.edit(first, raw, idempotency_key=one.dataset, token_id=1)
+
+
+def test_an_edit_may_change_what_is_read_and_runs_that_again(central: Central) -> None:
+    site = central.site()
+    first, third = central.submit(makers()), central.submit(replace(makers(), seed=8))
+    second = central.submit(readers(first))
+    site.work_all(central.authority)
+    assert central.counts(second) == [{"done": 4}, {"done": 4}]
+    raw = spec.encode(readers(third))
+    made = central.authority.edit(second, raw, idempotency_key="edit", token_id=1)
+    assert (made.steps, made.tasks) == ((1,), 4)
+    out = fetched(central, site)
+    assert leased(out, second) == {(1, job) for job in range(4)}
+    assert {of.dataset for _, lease in out for of in lease.foreign} == {third}
