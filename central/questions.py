@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bundle.ids import BundleId, DatasetId, Task
-from central import others
+from central import needed, others
 from central.core.authorise import Principal
 from central.core.facts import Place
 from central.core.receipts import Outcome
@@ -52,6 +52,11 @@ class Questions(Identity):
         """Return the datasets that somebody may read and that have an id or a name."""
         with self._readers.workings() as (_, workings):
             return others.find(workings, given, by)
+
+    def needs(self, dataset: DatasetId, by: Principal = OPERATOR) -> dict[str, Any]:
+        """Return what a dataset needs of others, as far as somebody may know. UnknownDataset."""
+        with self._readers.workings() as (_, workings):
+            return needed.shown(workings, dataset, by)
 
     def learned(self, dataset: DatasetId) -> dict[str, Any]:
         """Return what attempts taught about requests. Raises UnknownDataset."""

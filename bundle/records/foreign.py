@@ -7,11 +7,13 @@ what the leased tasks read.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from bundle import shape
+from bundle.dataset.foreign import Foreign, Which
+from bundle.dataset.spec import Step
 from bundle.ids import DatasetId
 
 File = tuple[bytes, int]
@@ -47,6 +49,18 @@ class ForeignPins:
     def file(self, task: ForeignTask, output: str) -> File:
         """Return one of a task's files. Raises ValueError where it was not brought."""
         return task.files[self.outputs.index(output)]
+
+
+def read_by(
+    step: Step, job: int, several: Iterable[ForeignPins]
+) -> Iterator[tuple[Foreign, ForeignPins, ForeignTask]]:
+    """Yield the tasks of other datasets that the task of a step about a job reads."""
+    known = {(one.dataset, one.step): one for one in several}
+    for need in step.foreign:
+        pins = known.get((need.dataset, need.step))
+        if pins is not None and need.inputs:
+            tasks = pins.tasks if need.which is Which.ALL else pins.about(job)
+            yield from ((need, pins, task) for task in tasks)
 
 
 def files_of(several: Iterable[ForeignPins]) -> frozenset[bytes]:

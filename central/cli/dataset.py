@@ -136,8 +136,9 @@ def show(dataset_id: str, central: str, token_file: Path, as_json: bool) -> None
     client = client_of(central, token_file)
     dataset_id = full_id(client, dataset_id)
     about, counted = client.get(f"/datasets/{dataset_id}"), client.counts(dataset_id)
-    words = "" if as_json else shown.dataset(about, counted)
-    show_answer({**about, "counts": counted}, as_json, words)
+    needs = rows(client.get(f"/datasets/{dataset_id}/needs"), "needs")
+    words = "" if as_json else shown.dataset(about, counted, needs)
+    show_answer({**about, "counts": counted, "needs": needs}, as_json, words)
 
 
 @group.command()

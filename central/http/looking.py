@@ -149,6 +149,11 @@ async def learned(asked: Asked) -> web.StreamResponse:
     return as_json(await asked.budget.run(asked.questions.learned, dataset_of(asked)))
 
 
+async def needs(asked: Asked) -> web.StreamResponse:
+    """Tell what a dataset needs of other datasets, and how far that is."""
+    return as_json(await asked.budget.run(asked.questions.needs, dataset_of(asked), asked.by))
+
+
 async def disputes(asked: Asked) -> web.StreamResponse:
     """List tasks of deterministic steps whose successes put out different files."""
     return as_json(await asked.budget.run(asked.questions.disputes, dataset_of(asked)))
@@ -318,6 +323,7 @@ ROUTES = (
     _read("/counts", counts, shapes.Counts),
     _read("/learned", learned, shapes.Learned),
     _read("/disputes", disputes, shapes.Disputes),
+    _read("/needs", needs, shapes.Needs),
     _read("/document", document, JSON),
     _read("/attempts", attempts, shapes.Attempts, query=AttemptsQuery, streams=True),
     _read("/aggregates", attempt_groups, shapes.Aggregates, query=AttemptGroupsQuery),

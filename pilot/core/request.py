@@ -8,11 +8,10 @@ from types import MappingProxyType
 from typing import Any
 
 from bundle.dataset import graph, macros
-from bundle.dataset.foreign import Which
 from bundle.dataset.seeds import seed
 from bundle.dataset.spec import Command, Dataset, Request, Step, Synthetic
 from bundle.ids import AttemptKey
-from bundle.records.foreign import ForeignPins
+from bundle.records.foreign import ForeignPins, read_by
 from pilot.core import container
 from pilot.core.ahead import Staging
 from pilot.core.asides import declared
@@ -155,21 +154,6 @@ def inputs(
         for source, name in sources:
             digest, size = outcomes[one.step, source].outputs[one.output]
             rows.append((name, digest, size))
-    return rows + _of_others(dataset, place, foreign)
-
-
-def _of_others(
-    dataset: Dataset, place: Place, foreign: tuple[ForeignPins, ...]
-) -> list[tuple[str, bytes, int]]:
-    """Return the inputs that other datasets made: the lease says which files they are."""
-    rows: list[tuple[str, bytes, int]] = []
-    index, job = place
-    for need in dataset.steps[index].foreign:
-        for pins in foreign:
-            if not need.inputs or (pins.dataset, pins.step) != (need.dataset, need.step):
-                continue
-            tasks = pins.tasks if need.which is Which.ALL else pins.about(job)
-            for task in tasks:
-                for output, name in need.inputs:
-                    rows.append((need.named(name, task.task), *pins.file(task, output)))
+    for need, pins, task in read_by(dataset.steps[index], job, foreign):
+        rows += ((need.named(name, task.task), *pins.file(task, of)) for of, name in need.inputs)
     return rows

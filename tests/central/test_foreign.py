@@ -11,14 +11,17 @@ from bundle.dataset import spec
 from bundle.dataset.foreign import Foreign, Which
 from bundle.dataset.refusals import DatasetRefused, UnknownOutput, UnknownStep
 from bundle.dataset.spec import Command, Dataset, Input, Output, Per, Step
-from bundle.ids import DatasetId
+from bundle.ids import DatasetId, Task
 from bundle.intervals import IntervalSet
 from bundle.records.foreign import files_of
 from bundle.records.lease import Lease
+from central.core.authorise import TOKEN_SCOPES, Principal, Role, Visibility
 from central.core.edit import Size
 from central.core.facts import ControlWord
 from central.home import Home
+from central.persons import OPERATOR
 from central.rebuild import rebuild
+from central.store.rows import AccessRow
 from tests.central.conftest import Central
 from tests.central.scripted_site import Held, ScriptedSite
 
@@ -222,3 +225,74 @@ def test_an_edit_may_change_what_is_read_and_runs_that_again(central: Central) -
     out = fetched(central, site)
     assert leased(out, second) == {(1, job) for job in range(4)}
     assert {of.dataset for _, lease in out for of in lease.foreign} == {third}
+
+
+def test_why_names_the_task_that_is_waited_for_and_what_is_in_its_way(central: Central) -> None:
+    site = central.site()
+    first = central.submit(makers())
+    control(central, first, ControlWord.SUSPEND, [2])
+    second = central.submit(readers(first))
+    site.work_all(central.authority)
+    said = central.authority.why(Task(second, 2, 1))
+    assert said["reason"] == "other-dataset"
+    because = said["because"][0]
+    assert f"task 2 of step make of makers ({first})" in because["text"]
+    assert f"3 of 4 done; {first}/2/0: suspended" in because["has"]
+    assert because["remedy"] == f"`pulk dataset resume {first}`"
+    (told,) = central.authority.needs(second)["needs"]
+    assert (told["done"], told["tasks"], told["state"]) == (3, 4, "waiting")
+
+
+def test_who_may_not_read_the_other_dataset_learns_nothing_of_it(central: Central) -> None:
+    first = central.submit(makers())
+    second = central.submit(readers(first))
+    stranger = Principal("eve", Role.USER, TOKEN_SCOPES, no=7)
+    with pytest.raises(DatasetRefused, match="that you may read"):
+        raw = spec.encode(replace(readers(first), seed=3))
+        central.authority.submit(raw, idempotency_key="eve", token_id=7, by=stranger)
+    assert central.authority.find("makers", stranger) == []
+    said = central.authority.why(Task(second, 0, 1), stranger)["because"]
+    assert not any("makers" in str(one) for one in said)
+    (told,) = central.authority.needs(second, stranger)["needs"]
+    assert (told["name"], told["done"], told["state"]) == (None, None, "hidden")
+
+
+def test_a_story_and_an_attempt_name_what_was_read_of_others(central: Central) -> None:
+    site = central.site()
+    first = central.submit(makers())
+    second = central.submit(readers(first))
+    site.work_all(central.authority)
+    story = central.authority.tell(Task(second, 3, 1))["story"]
+    leased = [one["text"] for one in story if one["what"] == "leased"]
+    assert any(f"it reads what {first}/3/0 made then" in one for one in leased)
+    (row,) = central.authority.attempts(second, 1, 3, None, 10, 0, True)["attempts"]
+    (read,) = row["foreign"]
+    assert (read["task"], read["name"], read["step"]) == (f"{first}/3/0", "in", "make")
+
+
+def test_outputs_that_are_nowhere_are_made_anew_for_the_same_owner_alone(central: Central) -> None:
+    site = central.site()
+    step = Step("make", RUN, outputs=(Output("m", keep=True),))
+    last = Step("use", RUN, needs=(0,), inputs=(Input(0, 0, "m"),))
+    first = central.submit(replace(makers(), steps=(replace(step, outputs=(Output("m"),)), last)))
+    site.work_all(central.authority)  # both in one bundle: m stays at the site
+    raw = spec.encode(replace(makers(), steps=(step, last)))
+    central.authority.edit(first, raw, idempotency_key="keep", token_id=1)
+    owner = AccessRow(DatasetId(""), "anna", "", "public")
+    anna = Principal("anna", Role.USER, TOKEN_SCOPES, no=3)
+    central.authority.share(first, OPERATOR, owner=None, group=None, visibility=Visibility.PUBLIC)
+    hers = central.authority.submit(
+        spec.encode(readers(first)), idempotency_key="a", token_id=3, by=anna, asked=owner
+    ).id
+    site.work_all(central.authority)
+    assert central.counts(first) == [{"done": 4}, {"done": 4}], "hers does not reset it"
+    assert central.counts(hers) == [{"done": 4}, {"ready": 4}]
+    why = central.authority.why(Task(hers, 1, 1))
+    assert why["reason"] == "inputs-nowhere"
+    assert f"pulk dataset reset {first} --step make --jobs 1" in why["because"][0]["remedy"]
+    ours = central.submit(readers(first))
+    for _ in range(4):
+        site.work_all(central.authority)
+    assert central.counts(ours) == [{"done": 4}, {"done": 4}]
+    assert central.counts(hers) == [{"done": 4}, {"done": 4}]
+    central.fsck()
