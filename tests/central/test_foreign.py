@@ -265,7 +265,8 @@ def test_a_story_and_an_attempt_name_what_was_read_of_others(central: Central) -
     story = central.authority.tell(Task(second, 3, 1))["story"]
     leased = [one["text"] for one in story if one["what"] == "leased"]
     assert any(f"it reads what {first}/3/0 made then" in one for one in leased)
-    (row,) = central.authority.attempts(second, 1, 3, None, 10, 0, True)["attempts"]
+    asked = {"step": 1, "job": 3, "fate": None, "limit": 10, "after": 0, "detail": True}
+    (row,) = central.authority.attempts(second, **asked)["attempts"]  # type: ignore[arg-type]
     (read,) = row["foreign"]
     assert (read["task"], read["name"], read["step"]) == (f"{first}/3/0", "in", "make")
 
