@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from bundle.dataset import spec
 from bundle.dataset.foreign import Foreign, Which
@@ -297,3 +300,100 @@ def test_outputs_that_are_nowhere_are_made_anew_for_the_same_owner_alone(central
     assert central.counts(ours) == [{"done": 4}, {"done": 4}]
     assert central.counts(hers) == [{"done": 4}, {"done": 4}]
     central.fsck()
+
+
+def test_a_block_over_there_is_needed_by_each_of_its_jobs(central: Central) -> None:
+    site = central.site()
+    make = Step("each", RUN, outputs=(Output("e"),))
+    blocks = Step(
+        "make",
+        RUN,
+        Per.BLOCK,
+        (0,),
+        (Input(0, 0, "e"),),
+        outputs=(Output("m"),),
+        block_jobs=4,
+    )
+    first = central.submit(Dataset("blocks", 10, 7, (make, blocks)))
+    control(central, first, ControlWord.SUSPEND, [5])
+    second = central.submit(readers(first, 10))
+    for _ in range(4):
+        site.work_all(central.authority)
+    assert central.counts(second) == [{"done": 10}, {"ready": 4, "done": 6}]
+    assert central.authority.why(Task(second, 6, 1))["reason"] == "other-dataset"
+    control(central, first, ControlWord.RESUME, [5])
+    for _ in range(4):
+        site.work_all(central.authority)
+    assert central.counts(second) == [{"done": 10}, {"done": 10}]
+    central.fsck()
+
+
+def test_the_first_ready_tasks_that_all_wait_hide_no_later_one(central: Central) -> None:
+    site = central.site()
+    first = central.submit(makers(60))
+    control(central, first, ControlWord.SUSPEND, list(range(57)))
+    second = central.submit(readers(first, 60))
+    for _ in range(40):
+        site.work_all(central.authority, tasks_wanted=3)
+    assert central.counts(second) == [{"done": 60}, {"ready": 57, "done": 3}]
+
+
+def test_a_dataset_that_was_looked_at_in_vain_is_looked_at_when_the_other_moves(
+    central: Central,
+) -> None:
+    site = central.site()
+    first = central.submit(makers(1))
+    need = Foreign(first, "make", Which.SAME, ())
+    second = central.submit(Dataset("after", 1, 1, (Step("read", RUN, foreign=(need,)),)))
+    out = fetched(central, site)
+    assert leased(out, second) == set()
+    for _ in range(3):
+        assert fetched(central, site) == []
+    bring(central, site, out)
+    again = fetched(central, site)
+    assert leased(again, second) == {(0, 0)}
+    assert [lease.foreign for _, lease in again] == [()], "no file is read: nothing is stated"
+
+
+ACTS = st.lists(
+    st.tuples(
+        st.sampled_from(["work", "reset", "edit", "other"]), st.booleans(), st.integers(0, 3)
+    ),
+    max_size=6,
+)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(acts=ACTS, shuffle=st.integers(0, 99))
+def test_any_order_and_repetition_of_two_datasets_gives_one_state(
+    acts: list[tuple[str, bool, int]], shuffle: int
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        central = Central(Path(name))
+        try:
+            site = central.site()
+            first = central.submit(makers())
+            second = central.submit(readers(first))
+            for at, (act, is_first, job) in enumerate(acts):
+                dataset = first if is_first else second
+                match act:
+                    case "work":
+                        site.work_all(central.authority, tasks_wanted=2 + job, salt=f"{at}")
+                    case "reset":
+                        key = {"idempotency_key": f"{at}", "token_id": 1}
+                        chosen = (ControlWord.RESET, IntervalSet.of([job]), None)
+                        central.authority.control(dataset, *chosen, **key)  # type: ignore[arg-type]
+                    case "other":
+                        bring(central, site, fetched(central, site, 3)[:1], salt=f"{at}")
+                    case _:
+                        of = makers() if is_first else readers(first)
+                        raw = spec.encode(replace(of, seed=at))
+                        central.authority.edit(dataset, raw, idempotency_key=f"{at}", token_id=1)
+            live = central.fsck()
+            home = Home(Path(name) / "anew")
+            trust = central.home.trust
+            made = rebuild(home, central.home.archive, trust, shuffle=shuffle, repeat=2)
+            assert made["ok"], made["problems"]
+            assert made["state_hash"] == live["state_hash"]
+        finally:
+            central.authority.close()
