@@ -102,7 +102,9 @@ def _unmet(workings: Workings, one: Need, job: int, by: Principal, reason: Reaso
     first = job // other.dag.spans[one.step] if of.which is Which.SAME else _first(one)
     if first >= tasks:
         text = f"it waits for job {job} of {named}, which has {other.row.jobs} jobs"
-        return Obstacle(code, text, remedy=f"`pulk dataset extend {other.row.id}`, or truncate")
+        more = job + 1 - other.row.jobs
+        remedy = f"`pulk dataset extend {other.row.id} {more}`, or truncate this one"
+        return Obstacle(code, text, remedy=remedy)
     task = Task(other.row.id, first, one.step)
     why = reason(task)
     what = f"task {first}" if of.which is Which.SAME else f"all {tasks} tasks"

@@ -15,7 +15,7 @@ from bundle.fates import Fate
 from bundle.ids import JOB_MAX, STEP_MAX, Task
 from central.core.authorise import Action, Visibility
 from central.core.facts import Verdict
-from central.http import shapes
+from central.http import shapes, shapes_needs
 from central.http.answer import as_json
 from central.http.datasets import DATASET, DATASETS, StepIndex, dataset_of
 from central.http.errors import RequestMalformed
@@ -323,7 +323,7 @@ ROUTES = (
     _read("/counts", counts, shapes.Counts),
     _read("/learned", learned, shapes.Learned),
     _read("/disputes", disputes, shapes.Disputes),
-    _read("/needs", needs, shapes.Needs),
+    _read("/needs", needs, shapes_needs.Needs),
     _read("/document", document, JSON),
     _read("/attempts", attempts, shapes.Attempts, query=AttemptsQuery, streams=True),
     _read("/aggregates", attempt_groups, shapes.Aggregates, query=AttemptGroupsQuery),
