@@ -64,6 +64,8 @@ class Others:
             outputs = self._outputs(other, need.step, where)
             if step.inputs is None:
                 pairs = tuple((name, name) for name in outputs)
+        elif step.inputs is None and self._find is not None:
+            raise _nothing(need.dataset or "", f"{where}.dataset")
         elif step.inputs is None:
             reason = "which outputs it has is not known here: list inputs (none: inputs = [])"
             raise DatasetRefused(where=where, reason=f"{reason}, or say which central to ask")
@@ -105,22 +107,26 @@ class Others:
         return self._known[given]
 
     def _found(self, given: str, where: str) -> Other | DatasetId:
-        if self._find is None:
-            try:
-                return parse_dataset_id(given)
-            except PulkError:
-                reason = f"{given[:200]!r} is no id, and nobody can be asked whose name it is"
-                remedy = "write the dataset's id, or say which central to ask"
-                raise DatasetRefused(where=where, reason=f"{reason}: {remedy}") from None
-        found = self._find(given)
+        found = () if self._find is None else self._find(given)
         if len(found) > 1:
             ids = ", ".join(one.id for one in found[:SHOWN_MAX])
             reason = f"{len(found)} datasets are named {given[:200]!r}: write the id of one"
             raise DatasetRefused(where=where, reason=f"{reason} ({ids})")
-        if not found:
-            reason = f"there is no dataset {given[:200]!r} that you may read"
-            raise DatasetRefused(where=where, reason=f"{reason}: see `pulk dataset list`")
-        return found[0]
+        if found:
+            return found[0]
+        try:
+            return parse_dataset_id(given)  # central has the last word: it may stand there already
+        except PulkError:
+            if self._find is not None:
+                raise _nothing(given, where) from None
+        reason = f"{given[:200]!r} is no id, and nobody can be asked whose name it is"
+        remedy = "write the dataset's id, or say which central to ask"
+        raise DatasetRefused(where=where, reason=f"{reason}: {remedy}")
+
+
+def _nothing(given: str, where: str) -> DatasetRefused:
+    reason = f"there is no dataset {given[:200]} that you may read: see `pulk dataset list`"
+    return DatasetRefused(where=where, reason=reason)
 
 
 def _id(other: Other | DatasetId) -> DatasetId:

@@ -14,10 +14,12 @@ from bundle.dataset import spec
 from bundle.dataset.foreign import Foreign, Which
 from bundle.dataset.refusals import DatasetRefused, UnknownOutput, UnknownStep
 from bundle.dataset.spec import Command, Dataset, Input, Output, Per, Step
-from bundle.ids import DatasetId, Task
+from bundle.ids import DatasetId, StreamId, Task
 from bundle.intervals import IntervalSet
 from bundle.records.foreign import files_of
 from bundle.records.lease import Lease
+from bundle.trust.keys import MemoryKey
+from central import submission
 from central.core.authorise import TOKEN_SCOPES, Principal, Role, Visibility
 from central.core.edit import Size
 from central.core.facts import ControlWord
@@ -25,6 +27,7 @@ from central.home import Home
 from central.persons import OPERATOR
 from central.rebuild import rebuild
 from central.store.rows import AccessRow
+from central.submission import Given
 from tests.central.conftest import Central
 from tests.central.scripted_site import Held, ScriptedSite
 
@@ -397,3 +400,71 @@ def test_any_order_and_repetition_of_two_datasets_gives_one_state(
             assert made["state_hash"] == live["state_hash"]
         finally:
             central.authority.close()
+
+
+def test_a_submission_by_courier_has_the_rights_of_who_signed_it(central: Central) -> None:
+    first = central.submit(makers())
+    anna = MemoryKey(bytes(range(32)))
+    central.authority.add_user("anna", anna.public)
+    raw = spec.encode(readers(first))
+
+    def bring_it(number: int) -> str:
+        path = central.folder / f"{number}.pulk"
+        stream = StreamId(number.to_bytes(16, "big"))
+        submission.write(path, Given(raw), anna, stream=stream, created_us=1)
+        found = central.authority.absorb(path)
+        return f"{found.outcome} {found.text}"
+
+    assert "refused" in bring_it(1)
+    assert "that you may read" in bring_it(2)
+    central.authority.share(first, OPERATOR, owner=None, group=None, visibility=Visibility.PUBLIC)
+    assert bring_it(3).startswith("merged")
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        (ControlWord.CANCEL, "cancelled"),
+        (ControlWord.SUSPEND, "suspended"),
+        (ControlWord.TOMBSTONE, "not there any more"),
+    ],
+)
+def test_what_stops_the_other_dataset_is_told_and_waited_for(
+    central: Central, word: ControlWord, said: str
+) -> None:
+    site = central.site()
+    first = central.submit(makers())
+    second = central.submit(readers(first))
+    control(central, first, word)
+    for _ in range(2):
+        site.work_all(central.authority)
+    assert central.counts(second) == [{"done": 4}, {"ready": 4}]
+    (because, *_) = central.authority.why(Task(second, 1, 1))["because"]
+    assert because["code"] == "other-dataset"
+    assert said in because["text"] + because.get("has", "")
+    assert because["remedy"]
+
+
+def test_a_truncated_or_edited_other_dataset_is_waited_for_and_why_says_so(
+    central: Central,
+) -> None:
+    site = central.site()
+    first = central.submit(makers())
+    control(central, first, ControlWord.SUSPEND)
+    second = central.submit(readers(first))
+    site.work_all(central.authority)
+    central.authority.resize(first, Size(jobs=2), idempotency_key="cut", token_id=1)
+    (because, *_) = central.authority.why(Task(second, 3, 1))["because"]
+    assert "which has 2 jobs" in because["text"]
+    assert because["remedy"].startswith(f"`pulk dataset extend {first} 2`")
+    other = replace(makers(2), steps=(Step("make", RUN, outputs=(Output("n"),)),))
+    raw = spec.encode(other)
+    central.authority.edit(first, raw, idempotency_key="renamed", token_id=1)
+    control(central, first, ControlWord.RESUME)
+    for _ in range(2):
+        site.work_all(central.authority)
+    assert central.counts(first) == [{"done": 2}]
+    assert central.counts(second) == [{"done": 4}, {"ready": 4}]
+    (because, *_) = central.authority.why(Task(second, 1, 1))["because"]
+    assert "an edit took away there" in because["text"]
+    assert central.authority.needs(second)["needs"][0]["state"] == "changed"
