@@ -257,6 +257,7 @@ def _plan_fitting(
         one, missing = _plan_dataset(workings, row, room, look, lacking)
         if isinstance(missing, frozenset):  # of others, who alone may have those made again
             lacking |= missing
+            look.again_us = look.now_us + AGAIN_US  # files may come without their dataset's stir
             if len(lacking) > LACKING_MAX:
                 break
             continue

@@ -16,6 +16,8 @@ from central.home import Home
 from central.rehearsal.programs import Program
 from central.rehearsal.stage import SiteSize, Stage, default_path, set_stage
 from tests.commands.conftest import until
+from tests.commands.test_export import graph as as_graph
+from tests.commands.test_export import musts
 from tests.conftest import REPOSITORY
 from tests.loop.conftest import COMMAND
 
@@ -113,5 +115,17 @@ def test_what_another_dataset_made_is_what_is_read_whatever_becomes_of_it_later(
     graph = json.loads((crate / "ro-crate-metadata.json").read_text())["@graph"]
     told = [one for one in graph if "Made in another dataset" in str(one.get("description"))]
     assert len(told) == JOBS + 1, "all files that were read, those of both attempts"
+    assert musts(as_graph(crate)) == []
     place.stage.relay.stop()
     assert fsck(Home(place.stage.central_dir))["ok"]
+
+
+def test_a_rehearsal_has_one_dataset_and_says_so(tmp_path: Path) -> None:
+    text = (EXAMPLE / "analysis.toml").read_text().replace('"measured"', f'"{"a" * 26}"')
+    file = tmp_path / "analysis.toml"
+    file.write_text(text.replace("needs = [{", "inputs = []\nneeds = [{"))
+    said = [*COMMAND, "rehearse", str(file), "--dir", str(tmp_path / "run"), "--json"]
+    done = subprocess.run(said, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode != 0
+    assert "a rehearsal has one alone" in done.stdout
+    assert not (tmp_path / "run").exists()
