@@ -73,6 +73,12 @@ class Other:
         return {one.name: at for at, one in enumerate(self.dag.dataset.steps[step].outputs)}
 
 
+def travels(dag: Dag, step: int) -> bool:
+    """Return whether what a step's tasks put out always travels home: final, or kept."""
+    outputs = dag.dataset.steps[step].outputs
+    return not dag.consumed_by[step] or any(one.keep for one in outputs)
+
+
 @dataclass(slots=True)
 class Need:
     """One need of a step. `other` and `step` are None where there is no such dataset, or step."""

@@ -17,7 +17,7 @@ from central.core.authorise import Principal
 from central.core.dag import Dag
 from central.core.facts import Place
 from central.core.obstacles import Code, Obstacle
-from central.foreign import Gate, Need, Needs, Other
+from central.foreign import Gate, Need, Needs, Other, travels
 from central.workings import Workings
 
 LOOKED_MAX = 4096  # tasks that are looked at for the first one that is not done, or lacks files
@@ -148,4 +148,6 @@ def _lost(workings: Workings, one: Need, job: int, by: Principal) -> Iterator[Ob
         named = f"{other.row.name} ({other.row.id})" if may else str(other.row.id)
         text = f"outputs of task {lost[0]} of step {one.of.step} of {named} did not travel home"
         remedy = f"`pulk dataset reset {other.row.id} --step {one.of.step} --jobs {lost[0]}`"
+        if not travels(other.dag, step):
+            remedy = f"an edit of that dataset with keep = true for its outputs, then {remedy}"
         yield Obstacle(Code.INPUTS_NOWHERE, text, "their files", "none", f"{remedy} by its owner")

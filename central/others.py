@@ -15,6 +15,7 @@ from central import access, persons
 from central.core.authorise import TOKEN_SCOPES, Action, Decision, Principal, Role, decide
 from central.core.dag import Dag
 from central.document import Other
+from central.foreign import travels
 from central.planning import LEASE_PINS_MAX
 from central.store.rows import DatasetRow
 from central.workings import Workings
@@ -105,8 +106,7 @@ def _check_outputs(dag: Dag, step: int, one: Foreign, where: str) -> None:
         if name not in outputs:
             hint = meant(name, outputs, f"it declares {', '.join(outputs) or 'none'}")
             raise UnknownOutput(where=where, step=one.step, output=repr(name), hint=hint)
-    kept = any(each.keep for each in outputs.values())
-    if one.inputs and dag.consumed_by[step] and not kept:
+    if one.inputs and not travels(dag, step):
         reason = f"the outputs of {one.step} in dataset {one.dataset} need not travel home"
         why = "its own steps read them"
         remedy = f"edit that dataset first, with keep = true for output {one.inputs[0][0]!r}"

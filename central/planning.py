@@ -36,6 +36,7 @@ ROUNDS_MAX = 4  # in which what got less than it was allotted is made up for by 
 BUNDLE_CHUNKS_MAX = CHUNKS_MAX * 3 // 4  # a file's row in the manifest takes up to 120 bytes
 BUNDLE_FILES_BYTES_MAX = BUNDLE_BYTES_MAX // 2
 LEASE_PINS_MAX = 100_000
+BUNDLE_PINS_MAX = 500_000  # of tasks of others: each lease of who needs all of them repeats them
 LACKING_MAX = 10_000  # tasks of other datasets without files, after which a look ends
 AGAIN_US = 60_000_000  # until a dataset is looked at again whose archive lacks a bundle
 DONE_AT = tuple(Verdict).index(Verdict.DONE)
@@ -236,11 +237,12 @@ class _Space:
         return cls(chunks, BUNDLE_FILES_BYTES_MAX - files_bytes)
 
     def holds(self, one: Planned) -> bool:
-        told = zip(one.shards, one.foreign, strict=True)
-        pins = max((len(shard.outside) + _weight(of) for shard, of in told), default=0)
+        weights = [_weight(of) for of in one.foreign]
+        told = zip(one.shards, weights, strict=True)
+        pins = max((len(shard.outside) + of for shard, of in told), default=0)
         files_bytes = sum(file.size_bytes for file in one.files)
         fits = one.chunks() <= self.chunks and files_bytes <= self.files_bytes
-        return fits and pins <= LEASE_PINS_MAX
+        return fits and pins <= LEASE_PINS_MAX and sum(weights) <= BUNDLE_PINS_MAX
 
 
 def _weight(several: tuple[ForeignPins, ...]) -> int:
@@ -305,7 +307,8 @@ def _bring_foreign(
     """Find pins and files of other datasets' tasks.
 
     Where files are lost, return what must be made anew: of the same owner's datasets the planner
-    has that done; of another's the tasks are returned for which this dataset has to wait.
+    has that done; of another's the tasks are returned for which this dataset has to wait, and so
+    where an edit there keeps them from travelling home.
     """
     read = foreign.read(needs, planned.shards)
     planned.foreign = read.pins
@@ -322,7 +325,9 @@ def _bring_foreign(
     for dataset, *place in sorted(lost):
         by_dataset.setdefault(dataset, []).append((place[0], place[1]))
     rows = {name: read.others[name].row for name in by_dataset}
-    if all(access.of(store, row).owner == owner for row in rows.values()):
+    # What does not travel home would be lost again, and again.
+    comes = all(foreign.travels(read.others[name].dag, step) for name, step, _ in lost)
+    if comes and all(access.of(store, row).owner == owner for row in rows.values()):
         return [(rows[name], places) for name, places in by_dataset.items()]
     return frozenset(lost)
 

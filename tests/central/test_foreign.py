@@ -19,7 +19,7 @@ from bundle.intervals import IntervalSet
 from bundle.records.foreign import files_of
 from bundle.records.lease import Lease
 from bundle.trust.keys import MemoryKey
-from central import submission
+from central import planning, submission
 from central.core.authorise import TOKEN_SCOPES, Principal, Role, Visibility
 from central.core.edit import Size
 from central.core.facts import ControlWord
@@ -468,3 +468,39 @@ def test_a_truncated_or_edited_other_dataset_is_waited_for_and_why_says_so(
     (because, *_) = central.authority.why(Task(second, 1, 1))["because"]
     assert "an edit took away there" in because["text"]
     assert central.authority.needs(second)["needs"][0]["state"] == "changed"
+
+
+def test_an_edit_that_keeps_outputs_no_more_makes_nothing_run_for_ever(central: Central) -> None:
+    site = central.site()
+    kept = Step("make", RUN, outputs=(Output("m", keep=True),))
+    last = Step("use", RUN, needs=(0,), inputs=(Input(0, 0, "m"),))
+    first = central.submit(replace(makers(), steps=(kept, last)))
+    second = central.submit(readers(first))
+    gone = replace(makers(), steps=(replace(kept, outputs=(Output("m"),)), last))
+    raw = spec.encode(gone)
+    central.authority.edit(first, raw, idempotency_key="not kept", token_id=1)
+    for _ in range(4):
+        site.work_all(central.authority)
+    assert central.counts(first) == [{"done": 4}, {"done": 4}]
+    assert central.counts(second) == [{"done": 4}, {"ready": 4}]
+    (because, *_) = central.authority.why(Task(second, 0, 1))["because"]
+    assert because["code"] == "inputs-nowhere"
+    assert "keep = true" in because["remedy"]
+
+
+def test_who_needs_all_tasks_of_another_fits_into_bundles(
+    central: Central, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "LEASE_PINS_MAX", 40)
+    monkeypatch.setattr(planning, "BUNDLE_PINS_MAX", 60)
+    site = central.site()
+    first = central.submit(makers(20))
+    site.work_all(central.authority)
+    need = Foreign(first, "make", Which.ALL, MADE)
+    second = central.submit(Dataset("many", 900, 1, (Step("read", RUN, foreign=(need,)),)))
+    out = fetched(central, site)
+    assert all(len(of.tasks) == 20 for _, lease in out for of in lease.foreign)
+    assert 1 <= len(out) <= 3, "each lease repeats them"
+    bring(central, site, out)
+    site.work_all(central.authority)
+    assert central.counts(second) == [{"done": 900}]
