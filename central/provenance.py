@@ -93,9 +93,7 @@ def detailed(workings: Workings, row: DatasetRow, found: Sequence[Found]) -> lis
     return rows
 
 
-def _of_others(
-    workings: Workings, segment: Recalled, step: Step, job: int
-) -> list[dict[str, Any]]:
+def _of_others(workings: Workings, segment: Recalled, step: Step, job: int) -> list[dict[str, Any]]:
     """Return the files of other datasets that an attempt read, as its lease states them."""
     if not step.foreign:
         return []

@@ -41,9 +41,7 @@ def load(path: Path, find: Find | None = None) -> spec.Dataset:
     return parse_text(text_file.read_text(path), path.parent, str(path), find)
 
 
-def parse_text(
-    text: str, base: Path | None, where: str, find: Find | None = None
-) -> spec.Dataset:
+def parse_text(text: str, base: Path | None, where: str, find: Find | None = None) -> spec.Dataset:
     """Read a document's text: JSON, TOML or YAML by the name's end, or by how it begins.
 
     See `parse`.
