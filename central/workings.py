@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bundle.dataset import graph, spec
 from bundle.digest import digest
 from bundle.errors import PulkError
 from bundle.ids import EPOCH_NONCE_BYTES, BundleId, DatasetId, Epoch, SiteName, StreamId, Task
@@ -26,6 +25,7 @@ from central.config import Config
 from central.core.controls import Controls
 from central.core.dag import Dag
 from central.core.facts import Control, Place
+from central.decoded import decoded
 from central.errors import (
     DatabaseBusy,
     DatabaseTrouble,
@@ -223,13 +223,16 @@ class Workings:
             raw = self.store.datasets.document(digest) if raw is None else raw
             if raw is None:
                 raise MissingDataset(dataset=digest.hex())
-            found = Dag(spec.decode(raw), digest)
-            graph.check(found.dataset)
-            self._dags[digest] = found
-            if len(self._dags) > SHAPES_MAX:
-                self._dags.popitem(last=False)
-        self._dags.move_to_end(digest)
+            found = decoded(raw, digest)
+        self.keep_dag(found)
         return found
+
+    def keep_dag(self, dag: Dag) -> None:
+        """Keep a document decoded, the newest that were asked for, instead of the oldest."""
+        self._dags.setdefault(dag.digest, dag)
+        self._dags.move_to_end(dag.digest)
+        if len(self._dags) > SHAPES_MAX:
+            self._dags.popitem(last=False)
 
     def lease(self, row: LeaseRow) -> Lease:
         """Return what a known lease says."""

@@ -47,6 +47,7 @@ class Action(StrEnum):
     """What can be done. Every route names one, or says that it is open."""
 
     DATASET_LIST = "dataset.list"
+    DATASET_CHECK = "dataset.check"
     DATASET_SUBMIT = "dataset.submit"
     DATASET_READ = "dataset.read"
     DATASET_CONTROL = "dataset.control"
@@ -138,6 +139,7 @@ _OF_THEIR_OWN = {**dict.fromkeys(Role, _OWN), Role.ADMIN: _ANY}
 
 RULES: Mapping[Action, Rule] = {
     Action.DATASET_LIST: Rule(Scope.READ, _EVERYBODY),
+    Action.DATASET_CHECK: Rule(Scope.READ, _EVERYBODY),
     Action.DATASET_READ: Rule(Scope.READ, dict.fromkeys(Role, _SEEN) | _STAFF),
     Action.DATASET_SUBMIT: Rule(Scope.SUBMIT, {**_STAFF, Role.USER: _ANY}),
     Action.DATASET_CONTROL: Rule(Scope.CONTROL, {**_STAFF, Role.USER: _OWN}),

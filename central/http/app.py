@@ -25,6 +25,7 @@ from central.http import (
     openapi,
     people,
     sites,
+    written,
 )
 from central.http.answer import with_etag
 from central.http.auth import admitted
@@ -38,6 +39,7 @@ from central.questions import Questions
 ROUTES: tuple[Route, ...] = (
     *exchange.ROUTES,
     *datasets.ROUTES,
+    *written.ROUTES,
     *looking.ROUTES,
     *files.ROUTES,
     *sites.ROUTES,

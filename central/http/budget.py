@@ -107,10 +107,11 @@ class Budgets:
         self.reads = Budget("reads", 4, 256, 10.0)
         self.writes = Budget("writes", 2, 64, 20.0)
         self.files = Budget("files", 2, 64, 20.0)
+        self.documents = Budget("documents", 1, 64, 60.0)  # seconds of work each, beside merging
 
     @property
     def threads(self) -> int:
         """How many threads all of them can need at once."""
         sites = (self.checks, self.uploads, self.completions, self.work)
-        kinds = (*sites, self.reads, self.writes, self.files)
+        kinds = (*sites, self.reads, self.writes, self.files, self.documents)
         return sum(one.running_max for one in kinds) + 2

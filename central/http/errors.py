@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
+from bundle.dataset.refusals import DatasetRefused
 from bundle.errors import PulkError
 from bundle.trust import errors as trust_errors
 from central import errors, etags, oidc, tokens
@@ -233,6 +234,8 @@ def problem(error: PulkError, status: int) -> dict[str, Any]:
     title = (error.__doc__ or error.code).strip().split(". ")[0].split("\n")[0]
     said = error.diagnostics()
     about = {"type": f"urn:pulk:error:{error.code}", "title": title, "status": status}
+    if isinstance(error, DatasetRefused):
+        said |= {"line": error.line or None, "path": error.path or None}
     return about | {"detail": said["what"]} | said
 
 

@@ -16,7 +16,10 @@ class Shape(BaseModel):
 
 
 class Problem(Shape):
-    """A refusal, as RFC 9457 has it, with Pulk's error code beside (docs/errors.md)."""
+    """A refusal, as RFC 9457 has it, with Pulk's error code beside (docs/errors.md).
+
+    `line` and `path`: where in a dataset document, if that is what was refused.
+    """
 
     type: str
     title: str
@@ -28,6 +31,22 @@ class Problem(Shape):
     remedy: str
     transient: bool
     fields: dict[str, Any]
+    line: int | None = None
+    path: str | None = None
+
+
+class Checked(Shape):
+    """What a document would run, were it submitted now."""
+
+    ok: bool
+    digest: str
+    name: str
+    jobs: int
+    tasks: int
+    core_hours_max: float
+    gpu_hours_max: float
+    steps: list[dict[str, Any]]
+    sites: list[dict[str, Any]] | None = None
 
 
 class Submitted(Shape):

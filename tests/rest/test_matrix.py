@@ -46,6 +46,7 @@ EXPECTED = {
     ("GET", "/exchange/{site}/outbox"): EXCHANGE,
     ("POST", "/v1/datasets"): SUBMITS,
     ("GET", "/v1/datasets"): ALL,
+    ("POST", "/v1/datasets/check"): ALL,
     ("GET", "/v1/aggregates"): ALL,
     ("GET", D): READS,
     ("GET", f"{D}/counts"): READS,

@@ -1,0 +1,95 @@
+"""Dataset documents in requests: as people write them, or as canonical bytes; and their check."""
+
+from __future__ import annotations
+
+from aiohttp import hdrs, web
+
+from bundle.dataset import spec
+from bundle.limits import DOCUMENT_BYTES_MAX
+from central import document, foretold
+from central.core.authorise import Action
+from central.core.dag import Dag
+from central.decoded import decoded
+from central.http import body, shapes
+from central.http.answer import as_json
+from central.http.errors import RequestMalformed, WrongMediaType
+from central.http.media import JSON, MSGPACK, TOML, YAML
+from central.http.queries import Query
+from central.http.route import V1, Asked, Policy, Route
+from central.http.sites import shown
+
+KINDS = {JSON: "JSON", YAML: "YAML", TOML: "TOML"}
+DOCUMENT = (JSON, YAML, TOML, MSGPACK)
+WHERE = "body"
+
+
+class CheckQuery(Query):
+    """Whether to say at which sites the dataset fits."""
+
+    sites: bool = False
+
+
+async def read_document(asked: Asked) -> tuple[bytes, Dag]:
+    """Return the canonical bytes of a request's document, and what they say, all of it checked.
+
+    That takes a second for 10,000 steps, so it has a budget of its own, and waits for no merge.
+    Raises WrongMediaType, RequestMalformed, DatasetRefused, and as `body.read`.
+    """
+    kind = _kind(asked.request)
+    raw = await body.read(asked.request, DOCUMENT_BYTES_MAX)
+    return await asked.service.budgets.documents.run(_decoded, raw, kind)
+
+
+async def check(asked: Asked) -> web.StreamResponse:
+    """Say what a document would run, or what is wrong with it; nothing is changed.
+
+    Refused as `POST /v1/datasets` would refuse it, for what stands in it. Commands are those of
+    the first and the last task of each step.
+    """
+    _, dag = await read_document(asked)
+    made = await asked.service.budgets.documents.run(foretold.about, dag.dataset)
+    made = {"ok": True, "digest": dag.digest.hex()} | made
+    if asked.query(CheckQuery).sites:
+        rows = await asked.budget.run(asked.questions.sites)
+        made["sites"] = foretold.fits(dag.dataset, [shown(asked, one) for one in rows])
+    return as_json(made)
+
+
+def _kind(request: web.Request) -> str:
+    """Return in what a document is written; empty: its canonical bytes."""
+    given = request.headers.getall(hdrs.CONTENT_TYPE, [])
+    if len(given) > 1:
+        raise RequestMalformed(where=hdrs.CONTENT_TYPE, reason="it is there twice")
+    if request.content_type not in DOCUMENT:
+        wanted = f"{', '.join(DOCUMENT[:-1])} or {DOCUMENT[-1]}"
+        found = request.content_type if given else "of no Content-Type"
+        raise WrongMediaType(where=request.path, found=found, wanted=wanted)
+    if (request.charset or "utf-8").lower() not in ("utf-8", "utf8", "us-ascii"):
+        reason = f"a document is UTF-8, this one is said to be {request.charset}"
+        raise RequestMalformed(where=hdrs.CONTENT_TYPE, reason=reason)
+    return KINDS.get(request.content_type, "")
+
+
+def _decoded(raw: bytes, kind: str) -> tuple[bytes, Dag]:
+    if kind:
+        try:
+            text = raw.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            reason = f"it is not UTF-8: {error.reason} at byte {error.start}"
+            raise RequestMalformed(where=WHERE, reason=reason) from error
+        raw = spec.encode(document.parse_text(text, None, WHERE, kind))
+    return raw, decoded(raw)
+
+
+ROUTES = (
+    Route(
+        "POST",
+        f"{V1}/datasets/check",
+        Policy(Action.DATASET_CHECK),
+        lambda b: b.reads,
+        check,
+        query=CheckQuery,
+        body=DOCUMENT,
+        gives=shapes.Checked,
+    ),
+)
