@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bundle.dataset import macros
 from bundle.dataset.containers import required
-from bundle.dataset.spec import Command, Dataset
+from bundle.dataset.macros import Expander
+from bundle.dataset.spec import Command, Dataset, Synthetic
 from bundle.records.profile import Gpu, Profile
 from central.core import matching
 from central.core.matching import Needs
@@ -19,7 +19,8 @@ COMMAND_CHARS_MAX = 300
 
 def about(dataset: Dataset) -> dict[str, Any]:
     """Return tasks, first and last command, and the hours that requests allow, by step."""
-    steps = [_step(dataset, index) for index in range(len(dataset.steps))]
+    expander = Expander(dataset)
+    steps = [_step(dataset, index, expander) for index in range(len(dataset.steps))]
     return {
         "name": dataset.name,
         "jobs": dataset.jobs,
@@ -50,11 +51,11 @@ def fits(dataset: Dataset, sites: Iterable[Mapping[str, Any]]) -> list[dict[str,
     return found
 
 
-def _step(dataset: Dataset, index: int) -> dict[str, Any]:
+def _step(dataset: Dataset, index: int, expander: Expander) -> dict[str, Any]:
     step, tasks = dataset.steps[index], dataset.tasks_of(index)
     ask = step.request
     hours = tasks * ask.walltime_ms / HOUR_MS
-    first, last = _command(dataset, index, 0), _command(dataset, index, tasks - 1)
+    first, last = (_command(step.run, expander, index, job) for job in (0, tasks - 1))
     gpus = f", {ask.gpu_milli / 1000:g} GPUs" if ask.gpu_milli else ""
     return {
         "name": step.name,
@@ -70,11 +71,10 @@ def _step(dataset: Dataset, index: int) -> dict[str, Any]:
     }
 
 
-def _command(dataset: Dataset, step: int, job: int) -> str:
-    run = dataset.steps[step].run
+def _command(run: Command | Synthetic, expander: Expander, step: int, job: int) -> str:
     if not isinstance(run, Command):
         return ""
-    text = shlex.join(macros.expand(one, dataset, step, job) for one in run.argv)
+    text = shlex.join(expander.expand(one, step, job) for one in run.argv)
     return text if len(text) <= COMMAND_CHARS_MAX else f"{text[:COMMAND_CHARS_MAX]}..."
 
 
