@@ -13,7 +13,7 @@ from typing import Any
 
 from bundle.errors import PulkError
 from central import persons
-from central.core.authorise import TOKEN_SCOPES, Principal, Role, Scope
+from central.core.authorise import TOKEN_SCOPES, Principal, Resource, Role, Scope
 from central.home import TOKEN_BYTES, Home
 from central.provenance import iso
 from central.store.protocol import Store
@@ -154,6 +154,11 @@ def principal_of(person: PersonRow, token: TokenRow) -> Principal:
         token=token.no,
         expires_us=token.expires_us,
     )
+
+
+def resource(row: TokenRow, person: str) -> Resource:
+    """Return what authorisation looks at."""
+    return Resource(owner=person, scopes=frozenset(Scope(word) for word in row.scopes.split()))
 
 
 def shown(row: TokenRow, person: str, now_us: int) -> dict[str, Any]:

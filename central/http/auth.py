@@ -49,7 +49,7 @@ async def _decided(asked: Asked, policy: Policy) -> Asked:
         case Decision.HIDDEN:
             raise UnknownDataset(dataset=asked.part("dataset"))
         case Decision.FORBIDDEN:
-            raise _forbidden(asked, policy)
+            raise _forbidden(asked, policy, resource)
 
 
 def has_credentials(asked: Asked) -> bool:
@@ -57,8 +57,8 @@ def has_credentials(asked: Asked) -> bool:
     return bool(asked.request.headers.get(hdrs.AUTHORIZATION))
 
 
-def _forbidden(asked: Asked, policy: Policy) -> Forbidden | UnknownToken:
-    if policy.of is Of.TOKEN:
+def _forbidden(asked: Asked, policy: Policy, of: Resource) -> Forbidden | UnknownToken:
+    if policy.of is Of.TOKEN and of.owner != asked.by.name:
         return UnknownToken(number=int(asked.part("number")))
     if policy.action is Action.EXCHANGE:
         reason = f"the request is signed by site {asked.site}"
@@ -81,7 +81,7 @@ async def _resource(asked: Asked, of: Of) -> Resource:
             number = int(asked.part("number"))
             if number > NUMBER_MAX:
                 raise UnknownToken(number=number)
-            return Resource(owner=await asked.budget.run(asked.questions.token_owner, number))
+            return await asked.budget.run(asked.questions.token_resource, number)
         case Of.NOTHING:
             return Resource()
 
