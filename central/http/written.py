@@ -16,7 +16,7 @@ from central.http.errors import RequestMalformed, WrongMediaType
 from central.http.media import JSON, MSGPACK, TOML, YAML
 from central.http.queries import Query
 from central.http.route import V1, Asked, Policy, Route
-from central.http.sites import shown
+from central.http.sites import shown_to
 
 KINDS = {JSON: "JSON", YAML: "YAML", TOML: "TOML"}
 DOCUMENT = (JSON, YAML, TOML, MSGPACK)
@@ -51,7 +51,7 @@ async def check(asked: Asked) -> web.StreamResponse:
     made = {"ok": True, "digest": dag.digest.hex()} | made
     if asked.query(CheckQuery).sites:
         rows = await asked.budget.run(asked.questions.sites)
-        made["sites"] = foretold.fits(dag.dataset, [shown(asked, one) for one in rows])
+        made["sites"] = foretold.fits(dag.dataset, [shown_to(asked, one) for one in rows])
     return as_json(made)
 
 
