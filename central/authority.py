@@ -21,6 +21,7 @@ from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
 from central import (
     absorb,
+    archived_people,
     auditing,
     backup_record,
     deltas,
@@ -90,6 +91,8 @@ class Authority(Informing):
         deltas.sweep(home)
         absorb.recover(workings, is_alone=not workings.is_shared)
         safety.catch_up(workings)
+        workings.tell_people = archived_people.tell
+        archived_people.catch_up(workings)
         return cls(workings)
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import Any
 
 from bundle.errors import PulkError
-from central import persons
+from central import archived_people, persons
 from central.core.authorise import TOKEN_SCOPES, Principal, Resource, Role, Scope
 from central.home import TOKEN_BYTES, Home
 from central.provenance import iso
@@ -53,6 +53,7 @@ def take_token(home: Home, store: Store) -> None:
         admin = next((one for one in store.people.persons() if one.name == ADMIN), None)
         no = admin.no if admin else store.people.add_person(PersonRow(0, ADMIN, Role.ADMIN.value))
         store.people.add_token(TokenRow(0, given, FIRST, no, _words(TOKEN_SCOPES)))
+        archived_people.keep_untold(store)
 
 
 def token_digest(bearer: str) -> bytes:

@@ -59,6 +59,7 @@ class Workings:
     signer: KeyFile | None  # None: it replays an archive and makes nothing of its own
     epoch: Epoch
     clock_us: Callable[[], int]
+    tell_people: Callable[[Workings], None] | None = None  # called where people were changed
     version: int = 0  # raised by every transaction that changed something, others' too
     stirred: set[int] = field(default_factory=set)  # datasets changed since the planner looked
     is_all_stirred: bool = False  # any dataset may be
@@ -92,6 +93,7 @@ class Workings:
             yield
             return
         self._published.clear()
+        self.store.people.touched.clear()
         self._stirring = set()
         stirred = set(self.stirred)
         try:
@@ -103,6 +105,8 @@ class Workings:
                     stirred |= self.stirred
                     before = self.version
                     yield
+                    if self.tell_people is not None and self.store.people.touched:
+                        self.tell_people(self)
                     self._tell(changed=self.version != before)
                 except BaseException:
                     self._withdraw()
