@@ -1,6 +1,6 @@
 """What central keeps of people: users, tokens, whose datasets are, and who changed what.
 
-The lower half of the authority: the lock, and everything that is in backups but in no archive.
+The lower half of the authority: the lock, and everything about people.
 """
 
 from __future__ import annotations

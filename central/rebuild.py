@@ -1,7 +1,8 @@
 """Rebuild: a fresh central's database from an archive and a trust file, whatever the order.
 
-It replays: bundles are verified and merged as they were, but no pin or commit is made. Keys, tokens
-and configuration are not in an archive: put them back before the result serves.
+It replays: bundles are verified and merged as they were, but no pin or commit is made. Central's
+keys and configuration are not in an archive: put them back before the result serves. Nor are the
+audit trail and the wishes for notices (`LOST`): they are in backups alone.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ def rebuild(
         outcomes = dict.fromkeys(Outcome, 0)
         for path in files:
             outcomes[_replay(workings, path)] += 1
-        retry_strangers(workings)  # whose keys stood in a later file
+        late = min(retry_strangers(workings), outcomes[Outcome.PARKED])  # keys of a later file
+        outcomes[Outcome.PARKED] -= late
+        outcomes[Outcome.MERGED] += late
         take_token(home, store)
         people = [one for one in store.people.persons() if not one.closed_us]
         tokens = [one for one in store.people.tokens() if not one.revoked_us]

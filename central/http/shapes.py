@@ -35,20 +35,6 @@ class Problem(Shape):
     path: str | None = None
 
 
-class Checked(Shape):
-    """What a document would run, were it submitted now."""
-
-    ok: bool
-    digest: str
-    name: str
-    jobs: int
-    tasks: int
-    core_hours_max: float
-    gpu_hours_max: float
-    steps: list[dict[str, Any]]
-    sites: list[dict[str, Any]] | None = None
-
-
 class Submitted(Shape):
     """A dataset that was taken."""
 

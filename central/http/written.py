@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import hdrs, web
 
 from bundle.dataset import spec
@@ -21,6 +23,20 @@ from central.http.sites import shown_to
 KINDS = {JSON: "JSON", YAML: "YAML", TOML: "TOML"}
 DOCUMENT = (JSON, YAML, TOML, MSGPACK)
 WHERE = "body"
+
+
+class Checked(shapes.Shape):
+    """What a document would run, were it submitted now."""
+
+    ok: bool
+    digest: str
+    name: str
+    jobs: int
+    tasks: int
+    core_hours_max: float
+    gpu_hours_max: float
+    steps: list[dict[str, Any]]
+    sites: list[dict[str, Any]] | None = None
 
 
 class CheckQuery(Query):
@@ -90,6 +106,6 @@ ROUTES = (
         check,
         query=CheckQuery,
         body=DOCUMENT,
-        gives=shapes.Checked,
+        gives=Checked,
     ),
 )
