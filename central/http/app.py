@@ -29,7 +29,7 @@ from central.http import (
 )
 from central.http.answer import with_etag
 from central.http.auth import admitted
-from central.http.budget import Budgets
+from central.http.budgets import Budgets
 from central.http.errors import translate
 from central.http.queries import read_query
 from central.http.rates import Rates

@@ -40,6 +40,15 @@ class TooManyAsks(PulkError):
     remedy = "ask again after the seconds in Retry-After; results are taken all the while"
 
 
+class TooManyAtOnce(PulkError):
+    """One person asks more at once than is answered in turn. Others are not held up by it."""
+
+    code = "too-many-at-once"
+    transient = True
+    what = "you have {at_once} requests for {what_for} under way already"
+    remedy = "let some end, then ask again after the seconds in Retry-After"
+
+
 class SiteBusy(PulkError):
     """One site brings more bundles at once than one site may. The others are not held up."""
 
@@ -205,6 +214,7 @@ STATUS: tuple[tuple[type[PulkError], int], ...] = (
     (EncodingRefused, 415),
     (TooManyAsks, 429),
     (SiteBusy, 429),
+    (TooManyAtOnce, 429),
     (TooManyConnections, 429),
     (HeadTooLarge, 431),
     (errors.Unbalanced, 500),

@@ -19,7 +19,7 @@ from bundle.errors import PulkError
 from central.core.authorise import Action
 from central.errors import UnknownDataset
 from central.http.auth import still
-from central.http.errors import Busy
+from central.http.errors import Busy, TooManyAtOnce
 from central.http.lines import is_gone
 from central.http.media import EVENTS
 from central.http.queries import Query
@@ -51,7 +51,9 @@ async def listen(asked: Asked) -> web.StreamResponse:
     The first events say how all of them are.
     """
     who = asked.by.name
-    if _listeners.total() >= LISTENERS_MAX or _listeners[who] >= THEIRS_MAX:
+    if _listeners[who] >= THEIRS_MAX:
+        raise TooManyAtOnce(what_for="events", at_once=THEIRS_MAX)
+    if _listeners.total() >= LISTENERS_MAX:
         raise Busy(what_for="events")
     _listeners[who] += 1
     try:

@@ -24,7 +24,7 @@ from central.config import Config
 from central.door.process import raise_files
 from central.home import Home, now_us
 from central.http.app import make_reading_app
-from central.http.budget import Budgets
+from central.http.budgets import Budgets
 from central.http.desk import Desk
 from central.marks import Marks
 from central.questions import Questions

@@ -27,7 +27,7 @@ from central.door.process import DoorProcess
 from central.home import Home, clear_uploads, now_us
 from central.http import reader
 from central.http.app import make_app
-from central.http.budget import Budgets
+from central.http.budgets import Budgets
 from central.http.desk import Desk, answer_questions
 from central.http.partials import Partials
 from central.http.reader import ReaderProcess

@@ -22,7 +22,7 @@ from bundle.ids import DatasetId
 from central.authority import Authority
 from central.config import Config, StoreSection
 from central.http.app import make_app
-from central.http.budget import Budgets
+from central.http.budgets import Budgets
 from central.store.opening import open_store
 from central.store.postgresql.connection import PostgresqlConnection
 from central.store.protocol import Store
