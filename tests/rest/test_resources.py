@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -258,6 +259,23 @@ def test_sums_by_groups_agree_with_counts_and_attempts(world: World, tmp_path: P
             assert len(its) == one["attempts"]
             assert one["wall_ms"]["max"] == max(its)
             assert one["wall_ms"]["p50"] == sorted(its)[(len(its) - 1) // 2]
+        every = "software,signal,exit_code,day,node,site,fate,step"
+        finest = (await ask("admin", "GET", f"{V}/{dataset}/aggregates?by={every}")).json["groups"]
+        assert sum(one["attempts"] for one in finest) == len(attempts)
+        detailed = f"{V}/{dataset}/attempts?detail=true&limit=1000"
+        rows = (await ask("admin", "GET", detailed)).json["attempts"]
+        known = Counter(
+            (row["host"]["name"], row["exit_code"], row["started"][:10], row["fate"])
+            for row in rows
+        )
+        found: Counter[tuple[str, int, str, str]] = Counter()
+        for one in finest:
+            key = (one["node"], one["exit_code"], one["day"], one["fate"])
+            found[key] += one["attempts"]
+        assert found == known
+        for wrong in ("nope", "step,", "", "step,wall_ms"):
+            refused = await ask("admin", "GET", f"{V}/{dataset}/aggregates?by={wrong}")
+            assert refused.status == 400, wrong
 
     world.asking(script)
 
