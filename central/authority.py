@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+from bundle.errors import PulkError
 from bundle.ids import BundleId, SiteName, Task
 from bundle.trust import certificate, enrolment, fingerprint
 from bundle.trust.certificate import Certificate
 from bundle.trust.errors import EnrolmentRefused, KeyFileRefused, KeyRevoked
 from bundle.trust.keys import KeyFile, Role
 from bundle.trust.request import check_request
+from bundle.wire import header
 from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
 from central import (
@@ -30,6 +33,7 @@ from central import (
     parking,
     requests,
     safety,
+    submission,
     trust_chain,
     why,
 )
@@ -37,7 +41,9 @@ from central.absorb import Disposition
 from central.archive import open_archive
 from central.config import Config
 from central.core.authorise import Action, Principal
+from central.core.dag import Dag
 from central.core.receipts import Outcome
+from central.decoded import decoded
 from central.errors import UnknownBundle
 from central.home import Home
 from central.informing import Informing
@@ -117,7 +123,10 @@ class Authority(Informing):
 
     def absorb(self, path: Path) -> Disposition:
         """Take a bundle file; the caller may remove it afterwards. Never raises for its content."""
+        submitted = self._submitted(path)
         with self._held():
+            if submitted is not None:
+                self._w.keep_dag(submitted)
             self._heed_trust()
             self._catch_up()
             try:
@@ -127,6 +136,24 @@ class Authority(Informing):
                 raise
             self._mark(found)
             return found
+
+    def _submitted(self, path: Path) -> Dag | None:
+        """Return the document of a submission bundle, decoded while others go on.
+
+        Only so that it is known when the lock is held: what is wrong with it is said there.
+        """
+        with suppress(PulkError, OSError):
+            with path.open("rb") as file:
+                head = header.unpack(
+                    file.read(header.HEADER_BYTES), os.fstat(file.fileno()).st_size
+                )
+            if head.kind is Kind.SUBMISSION:
+                with self._held():
+                    trust = self._w.trust
+                kinds = frozenset({Kind.SUBMISSION})
+                with open_bundle(path, trust, audience=None, kinds=kinds) as bundle:
+                    return decoded(submission.read(bundle).raw)
+        return None
 
     def came_again(self, bundle: BundleId) -> None:
         """Count that a bundle whose end is known came once more."""

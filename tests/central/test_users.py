@@ -329,3 +329,14 @@ def test_an_old_copy_of_the_archive_is_whole(central: Central, tmp_path: Path) -
     assert made["ok"]
     assert (made["parked"], made["people"]) == (0, 2)  # who signed it stands in a commit
     assert made["datasets"] == 1  # its commit
+
+
+def test_a_submissions_document_is_decoded_before_it_is_merged_and_no_other_bundle(
+    central: Central,
+) -> None:
+    central.authority.add_user("anna", ANNA.public)
+    found = central.authority._submitted(submit(central))
+    assert found is not None and found.digest == DIGEST
+    assert central.authority._submitted(submit(central, BELA, number=1)) is None  # a stranger's
+    assert central.authority._submitted(central.site().report(1)) is None
+    assert central.authority._submitted(central.folder / "gone.pulk") is None
