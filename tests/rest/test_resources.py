@@ -70,6 +70,42 @@ def test_pages_follow_each_other_whatever_they_are_sorted_by(world: World) -> No
     world.asking(script)
 
 
+@pytest.mark.parametrize(
+    ("path", "key", "of"),
+    [
+        (f"{V}?limit=2&sort=name", "datasets", "id"),
+        (f"{V}?limit=2&sort=-submitted", "datasets", "id"),
+        ("/v1/bundles?limit=2", "bundles", "id"),
+        ("/v1/audit?limit=2", "audit", "no"),
+        ("/v1/users?limit=2", "users", "name"),
+        ("/v1/tokens?limit=2", "tokens", "no"),
+    ],
+)
+def test_what_comes_between_pages_neither_repeats_nor_hides_a_row(
+    world: World, path: str, key: str, of: str
+) -> None:
+    for number in range(6):
+        world.person(f"m{number}", "user")
+        world.submit(f"m{number}")
+
+    async def script(ask: Ask) -> None:
+        whole = await ask("admin", "GET", path.replace("limit=2", "limit=1000"))
+        before = [row[of] for row in whole.json[key]]
+        found, more = [], ""
+        for number in range(100):
+            answer = (await ask("admin", "GET", f"{path}{more}")).json
+            found += [row[of] for row in answer[key]]
+            if answer["next"] is None:
+                break
+            more = f"&cursor={answer['next']}"
+            await asyncio.to_thread(world.person, f"{'az'[number % 2]}{number}", "user")
+            await asyncio.to_thread(world.submit, f"{'az'[number % 2]}{number}")
+        assert len(set(found)) == len(found)
+        assert [one for one in found if one in set(before)] == before
+
+    world.asking(script)
+
+
 @given(
     st.lists(
         st.tuples(st.none() | st.integers(0, 3), st.integers(0, 99)), unique_by=lambda r: r[1]
