@@ -41,7 +41,7 @@ class SharedBudget(Budget):
     @property
     def is_busy(self) -> bool:
         """Whether somebody waits for a place, or all are taken."""
-        return bool(self._queues) or not self._free
+        return bool(self._queues) or self._free <= 0
 
     async def take(self) -> None:
         """Take one place, in turn. Raises TooManyAtOnce for a person's own many, Busy for all's."""

@@ -14,6 +14,7 @@ from central.core.dag import Dag
 from central.decoded import decoded
 from central.http import body, shapes
 from central.http.answer import as_json
+from central.http.budget import Budget
 from central.http.errors import RequestMalformed, WrongMediaType
 from central.http.media import JSON, MSGPACK, TOML, YAML
 from central.http.queries import Query
@@ -23,6 +24,7 @@ from central.http.sites import shown_to
 KINDS = {JSON: "JSON", YAML: "YAML", TOML: "TOML"}
 DOCUMENT = (JSON, YAML, TOML, MSGPACK)
 WHERE = "body"
+SMALL_BYTES_MAX = 128 << 10  # some hundred steps: decoded in the time of a commit
 
 
 class Checked(shapes.Shape):
@@ -48,12 +50,13 @@ class CheckQuery(Query):
 async def read_document(asked: Asked) -> tuple[bytes, Dag]:
     """Return the canonical bytes of a request's document, and what they say, all of it checked.
 
-    That takes a second for 10,000 steps, so it has a budget of its own, and waits for no merge.
+    That takes seconds for 10,000 steps, so large ones have a budget of their own: they are decoded
+    one after the other, and neither a merge nor a small one waits for them.
     Raises WrongMediaType, RequestMalformed, DatasetRefused, and as `body.read`.
     """
     kind = _kind(asked.request)
     raw = await body.read(asked.request, DOCUMENT_BYTES_MAX)
-    return await asked.service.budgets.documents.run(_decoded, raw, kind)
+    return await _budget(asked, raw).run(_decoded, raw, kind)
 
 
 async def check(asked: Asked) -> web.StreamResponse:
@@ -62,13 +65,17 @@ async def check(asked: Asked) -> web.StreamResponse:
     Refused as `POST /v1/datasets` would refuse it, for what stands in it. Commands are those of
     the first and the last task of each step.
     """
-    _, dag = await read_document(asked)
-    made = await asked.service.budgets.documents.run(foretold.about, dag.dataset)
+    raw, dag = await read_document(asked)
+    made = await _budget(asked, raw).run(foretold.about, dag.dataset)
     made = {"ok": True, "digest": dag.digest.hex()} | made
     if asked.query(CheckQuery).sites:
         rows = await asked.budget.run(asked.questions.sites)
         made["sites"] = foretold.fits(dag.dataset, [shown_to(asked, one) for one in rows])
     return as_json(made)
+
+
+def _budget(asked: Asked, raw: bytes) -> Budget:
+    return asked.service.budgets.documents if len(raw) > SMALL_BYTES_MAX else asked.budget
 
 
 def _kind(request: web.Request) -> str:

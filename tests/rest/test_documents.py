@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Iterator
@@ -9,11 +10,16 @@ from collections.abc import Iterator
 import pytest
 import tomli_w
 import yaml
+from aiohttp.test_utils import TestClient, TestServer
 
 from bundle.dataset import spec
 from bundle.dataset.refusals import CycleFound
 from bundle.dataset.spec import Command, Dataset, Request, Step
+from central.config import Config
 from central.core.edit import Size
+from central.http.app import make_app
+from central.http.budgets import Budgets
+from tests.central.scripted_site import ScriptedSite
 from tests.rest.world import Answer, Ask, World, opened
 
 VALUES = {
@@ -174,3 +180,36 @@ def test_a_commit_finds_its_documents_decoded(world: World) -> None:
     found = {one.digest for one in world.authority._foreseen(dataset, Size(None, 2, None))}
     made = world.authority.resize(dataset, Size(None, 2, None), idempotency_key="size", token_id=1)
     assert made.jobs == 7 and made.digest in found
+
+
+@pytest.mark.sweeps
+def test_small_documents_and_merges_do_not_wait_for_a_large_one(world: World) -> None:
+    """By order: all of them are through while the large one is decoded."""
+    steps = "".join(f"  - name: s{number}\n    command: ['true']\n" for number in range(6000))
+    large = f"schema: 1\nname: large\njobs: 1\nsteps:\n{steps}".encode()
+    budgets = Budgets(8, 4)
+    report = ScriptedSite("south", world.site.root / "south", world.authority).report(1)
+
+    async def script() -> None:
+        app = make_app(world.authority, world.site.home, Config(), budgets)
+        head = {"Authorization": f"Bearer {world.tokens['admin']}"}
+        head |= {"Content-Type": "application/yaml"}
+        async with TestClient(TestServer(app)) as client:
+
+            async def post(key: str, raw: bytes) -> int:
+                given = head | {"Idempotency-Key": key}
+                async with client.post("/v1/datasets", data=raw, headers=given) as answer:
+                    return answer.status
+
+            sent = asyncio.create_task(post("large", large))
+            while not budgets.documents.is_busy:
+                assert not sent.done()
+                await asyncio.sleep(0.01)
+            small = FORMS["application/yaml"].encode()
+            assert [await post(f"small-{number}", small) for number in range(3)] == [200] * 3
+            found = await asyncio.to_thread(world.authority.absorb, report)
+            assert found.outcome == "merged"
+            assert not sent.done() and budgets.documents.is_busy
+            assert await sent == 200
+
+    asyncio.run(script())
