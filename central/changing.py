@@ -9,7 +9,7 @@ from bundle.dataset import spec
 from bundle.errors import PulkError
 from bundle.ids import DatasetId
 from bundle.intervals import IntervalSet
-from central import access, editing, requests
+from central import access, editing, others, requests
 from central.core import edit as edits
 from central.core.authorise import Action, Principal
 from central.core.dag import Dag
@@ -56,6 +56,7 @@ class Changing(People):
                 dataset = dag.dataset
                 access.check_account(by, dataset)
                 access.check_room(self._w, by, dataset.tasks())
+                others.check(self._w, dataset, by)
                 if asked is not None:
                     access.check(by, asked)
             given = Given(raw, cosignature)
@@ -166,7 +167,9 @@ class Changing(People):
         with self._acting(by, Action.DATASET_EDIT, dataset) as act:
             self._w.keep_dag(dag)
             if self._w.store.people.remembered(*key) is None:
+                before = self._w.dag(self._w.dataset(dataset).digest).dataset
                 access.check_account(act.by, dag.dataset)
+                others.check(self._w, dag.dataset, act.by, own=dataset, before=before)
             self._require(dataset, if_match, key)
             made = editing.edit(self._w, dataset, Given(raw, cosignature), key)
             act.on(dataset, digest=made.digest.hex(), tasks=made.tasks)

@@ -64,6 +64,15 @@ def _step(dataset: Dataset, index: int, expander: Expander) -> dict[str, Any]:
         "jobs_per_task": dataset.span(index),
         "first": first,
         "last": last if tasks > 1 else "",
+        "foreign": [
+            {
+                "dataset": one.dataset,
+                "step": one.step,
+                "jobs": str(one.which),
+                "inputs": [{"output": of, "as": name} for of, name in one.inputs],
+            }
+            for one in step.foreign
+        ],
         "core_hours_max": round(hours * ask.cpu_milli / 1000, 2),
         "gpu_hours_max": round(hours * ask.gpu_milli / 1000, 2),
         "request": f"{ask.cpu_milli / 1000:g} cores{gpus}, {ask.memory_mib} MiB, "

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bundle.cli.table import printable
+from bundle.dataset.foreign import Which
 from bundle.dataset.spec import Per
 from central.foretold import about, fits
 
@@ -24,10 +25,19 @@ def words(said: Mapping[str, Any]) -> str:
     for one in said["steps"][:STEPS_SHOWN_MAX]:
         lines.append(f"  {one['name']}: {_often(one)}; each at most {one['request']}")
         lines += [f"    {place}: {one[place]}" for place in ("first", "last") if one[place]]
+        lines += [f"    needs {_other(need)}" for need in one["foreign"]]
     if left := len(said["steps"]) - STEPS_SHOWN_MAX:
         lines += [f"  and {left} more steps"] if left > 0 else []
     lines += [f"  {_site(one)}" for one in said.get("sites", ())]
     return "\n".join(map(printable, lines))
+
+
+def _other(need: Mapping[str, Any]) -> str:
+    which = "every task" if need["jobs"] == str(Which.ALL) else "the task of the same job"
+    folder = "TASK/" if need["jobs"] == str(Which.ALL) else ""
+    read = ", ".join(f"{one['output']} as {folder}{one['as']}" for one in need["inputs"])
+    files = f", and reads {read}" if read else ""
+    return f"{which} of step {need['step']} of dataset {need['dataset']} to be done{files}"
 
 
 def _often(one: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -56,7 +57,8 @@ async def read_document(asked: Asked) -> tuple[bytes, Dag]:
     """
     kind = _kind(asked.request)
     raw = await body.read(asked.request, DOCUMENT_BYTES_MAX)
-    return await _budget(asked, raw).run(_decoded, raw, kind)
+    find = partial(asked.questions.find, by=asked.by)
+    return await _budget(asked, raw).run(_decoded, raw, kind, find)
 
 
 async def check(asked: Asked) -> web.StreamResponse:
@@ -93,14 +95,14 @@ def _kind(request: web.Request) -> str:
     return KINDS.get(request.content_type, "")
 
 
-def _decoded(raw: bytes, kind: str) -> tuple[bytes, Dag]:
+def _decoded(raw: bytes, kind: str, find: document.Find) -> tuple[bytes, Dag]:
     if kind:
         try:
             text = raw.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             reason = f"it is not UTF-8: {error.reason} at byte {error.start}"
             raise RequestMalformed(where=WHERE, reason=reason) from error
-        raw = spec.encode(document.parse_text(text, None, WHERE, kind))
+        raw = spec.encode(document.parse_text(text, None, WHERE, find, kind))
     return raw, decoded(raw)
 
 
