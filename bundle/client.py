@@ -17,7 +17,7 @@ from typing import Any
 
 from bundle.errors import PulkError
 from bundle.limits import MIB
-from bundle.patience import Patience
+from bundle.patience import BUSY, Patience
 from bundle.spool import publish
 
 V1 = "/v1"
@@ -43,10 +43,25 @@ class NoAnswer(PulkError):
 
 
 class Refused(PulkError):
-    """Central answered with a refusal; its own words follow."""
+    """Central answered with a refusal; its own words follow, and with `--json` its code apart."""
 
     code = "refused"
     what = "{said}"
+
+
+class Overloaded(Refused):
+    """Central is busy, cannot use its storage now, or heard too many requests. Try again later."""
+
+    code = "overloaded"
+    transient = True
+
+
+class NoAddress(PulkError):
+    """Central's address is not one that HTTP has. Write it with its scheme."""
+
+    code = "no-address"
+    what = "the address is neither http:// nor https://"
+    remedy = "correct --central, PULK_CENTRAL or client.toml: for example https://pulk.example.org"
 
 
 class LinesBrokeOff(PulkError):
@@ -86,7 +101,7 @@ class NotAToken(PulkError):
 
 
 class Client:
-    """One central, one token. Every method raises NoAnswer or Refused."""
+    """One central, one token. Every method raises NoAddress, NoAnswer or Refused."""
 
     def __init__(
         self, base: str, token: str, *, direct: bool = False, patience: Patience | None = None
@@ -310,7 +325,7 @@ class Client:
     ) -> urllib.request.Request:
         url = self.base.rstrip("/") + (path if path.startswith(UNVERSIONED) else V1 + path)
         if not url.startswith(("http://", "https://")):
-            raise NoAnswer(where=url, reason="the address is neither http:// nor https://")
+            raise NoAddress(where=self.base)
         return urllib.request.Request(  # noqa: S310  the scheme is checked above
             url,
             data=body,
@@ -341,7 +356,8 @@ class Client:
             said = _said(error)
             if self._patience.waits(error.code, error.headers.get("Retry-After"), tries):
                 return None
-            raise Refused(where=url, said=said) from error
+            kind = Overloaded if error.code in BUSY else Refused
+            raise kind(where=url, status=error.code, **said) from error
         except (OSError, http.client.HTTPException) as error:
             raise NoAnswer(where=url, reason=_reason(error)) from error
 
@@ -372,10 +388,13 @@ def _reason(error: Exception) -> str:
     return text or type(error).__name__
 
 
-def _said(error: urllib.error.HTTPError) -> str:
+def _said(error: urllib.error.HTTPError) -> dict[str, str]:
+    """Return central's words, with the place that they are about, and the code among them."""
     text = error.read(65_536).decode(errors="replace")
     try:
         body = json.loads(text)
-        return f"{body['code']}: {body['what']}; {body['remedy']}"
+        code, words = str(body["code"]), f"{body['what']}; {body['remedy']}"
+        about = f"{body['where']}: " if body.get("where", "") not in error.url else ""
     except (ValueError, KeyError, TypeError):
-        return f"HTTP {error.code}: {text[:200]}"
+        return {"said": f"HTTP {error.code}: {text[:200]}", "refusal": ""}
+    return {"said": f"{code}: {about}{words}", "refusal": code}
