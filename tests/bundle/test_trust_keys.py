@@ -12,6 +12,7 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from bundle import canonical
 from bundle.trust import keys
 from bundle.trust.errors import KeyFileRefused, WeakKey
 from bundle.trust.keys import KeyFile, MemoryKey, Role, check_public, verify
@@ -120,7 +121,9 @@ def test_a_key_file_is_read_back_and_signs_the_same(tmp_path: Path) -> None:
     read = KeyFile.load(tmp_path / "k", Role.SITE)
     assert read.public == made.public
     assert read.sign(b"m") == made.sign(b"m")
-    assert "seed" not in repr(made)
+    secret = canonical.decode((tmp_path / "k").read_bytes())["seed"]
+    assert len(secret) == 32
+    assert not any(one in repr(made) for one in (secret.hex(), repr(secret), str(list(secret))))
     with pytest.raises(KeyFileRefused, match="it is a site key, a central key is needed"):
         KeyFile.load(tmp_path / "k", Role.CENTRAL)
 
