@@ -51,7 +51,7 @@ pathlib.Path("seen").write_text(json.dumps([seen, sorted(os.sched_getaffinity(0)
 
 
 def elastic(
-    pieces: int, seconds: float, walltime_ms: int, until: list[int] | None = None, **fields: object
+    pieces: int, seconds: float, walltime_ms: int, until: object = None, **fields: object
 ) -> Step:
     """So many pieces of work, and no more once so many cores were granted, one after the other."""
     text = ELASTIC_PROGRAM.format(pieces=pieces, seconds=seconds, seen_last=until)
