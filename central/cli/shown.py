@@ -49,7 +49,7 @@ def datasets(listed: Rows) -> str:
     if not listed:
         return "none"
     head = ["id", "name", "owner", "submitted", "jobs", "steps", "tasks"]
-    rows = ([_text(row[name]) for name in head] for row in listed)
+    rows = ([_text(row.get(name)) for name in head] for row in listed)
     return table(head, 4, rows, ("steps", "submitted", "owner", "jobs"))
 
 

@@ -11,7 +11,7 @@ import click
 from bundle.cli.progress import each
 from bundle.fates import Fate
 from central.cli import shown_tasks
-from central.cli.asking import asking, client_of, full_id, show_answer, step_no
+from central.cli.asking import asking, client_of, full_id, rows, show_answer, step_no
 
 if TYPE_CHECKING:
     from bundle.client import Client
@@ -118,13 +118,15 @@ def attempts(
     full = full_id(client, dataset_id)
     asked["step"] = None if step is None else step_no(client, full, step)
     answer = client.get(f"/datasets/{full}/attempts", detail="true", **asked)
-    listed = answer["attempts"]
+    listed = rows(answer, "attempts")
     if logs:
         _add_logs(client, full, listed)
-    names = {} if as_json else _names(client.counts(full))
+    if as_json:
+        show_answer(answer, as_json, "")
+        return
     show = shown_tasks.logs if logs else shown_tasks.attempts
     more = f"\nthere may be more: --after {answer['next']}" if answer["next"] is not None else ""
-    show_answer(answer, as_json, "" if as_json else show(listed, names) + more)
+    click.echo(show(listed, _names(client.counts(full))) + more)
 
 
 def _add_logs(client: Client, dataset: str, listed: list[dict[str, Any]]) -> None:
