@@ -117,6 +117,23 @@ def status(folder: Path, as_json: bool) -> None:
 
 @group.command()
 @FOLDER
+@click.option("--off", is_flag=True, help="Work again.")
+@AS_JSON
+def drain(folder: Path, off: bool, as_json: bool) -> None:
+    """Have pilots start nothing new, seal and end; ask for no more work until --off."""
+    from relay.home import open_home
+
+    word = open_home(folder).spool.drain
+    if off:
+        word.unlink(missing_ok=True)
+    else:
+        word.touch()
+    words = "it works again" if off else "pilots start nothing new and end; --off: work again"
+    _say({"draining": not off}, words, as_json)
+
+
+@group.command()
+@FOLDER
 @AS_JSON
 def salvage(folder: Path, as_json: bool) -> None:
     """Seal what dead pilots left and offer their shards again."""

@@ -193,6 +193,8 @@ def _row(error: ErrorDetails) -> tuple[str, str, str]:
             return _path(location), "this key is missing", "add it"
         case "value_error":
             return _path(location), str(context["error"]), hint
+        case "model_type" | "dict_type":
+            return _path(location), "input should be a table: keys with values", hint
         case _:
             reason = error["msg"]
             return _path(location), reason[:1].lower() + reason[1:], hint
