@@ -15,12 +15,34 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from bundle.client_errors import (
+    LinesBrokeOff,
+    NoAddress,
+    NoAnswer,
+    NotAToken,
+    NotCentral,
+    Overloaded,
+    Refused,
+    WrongFile,
+)
 from bundle.errors import PulkError
 from bundle.limits import MIB
-from bundle.patience import Patience
+from bundle.patience import BUSY, Patience
 from bundle.spool import publish
 
+__all__ = [
+    "Client",
+    "LinesBrokeOff",
+    "NoAddress",
+    "NoAnswer",
+    "NotAToken",
+    "NotCentral",
+    "Overloaded",
+    "Refused",
+    "WrongFile",
+]
 V1 = "/v1"
+GATEWAY = frozenset({502, 504})  # a proxy reaches no central behind it: try again
 PAGE = 1000  # rows that are asked for at once
 UNVERSIONED = ("/health", "/exchange/")
 TIMEOUT_S = 30.0
@@ -30,43 +52,6 @@ BACKUP_S = 3600.0  # a large database is copied while others are served
 PATIENCE_S = 30.0  # how long a busy central is waited for, all calls of a client together
 
 
-class NoAnswer(PulkError):
-    """Central did not answer. Check its address and whether it runs; calls may be repeated."""
-
-    code = "no-answer"
-    transient = True
-    what = "central does not answer: {reason}"
-    remedy = (
-        "check the address (--central or PULK_CENTRAL) and that `pulk central serve` runs, "
-        "then try again"
-    )
-
-
-class Refused(PulkError):
-    """Central answered with a refusal; its own words follow."""
-
-    code = "refused"
-    what = "{said}"
-
-
-class LinesBrokeOff(PulkError):
-    """Central could not read on in the middle of a long list. Ask again."""
-
-    code = "lines-broke-off"
-    transient = True
-    what = "central broke off in the middle of a list"
-    remedy = "ask again; what came so far is not all there is"
-
-
-class WrongFile(PulkError):
-    """What came is not the file that was asked for, by its SHA-256. Fetch it again."""
-
-    code = "wrong-file"
-    transient = True
-    what = "what came is not the file {sha256}"
-    remedy = "fetch it again; if it stays so, run `pulk central fsck` there"
-
-
 class NoRedirect(urllib.request.HTTPRedirectHandler):
     """Central never redirects; whoever does must not be sent a token or be taken for central."""
 
@@ -74,19 +59,8 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
         """Follow nothing: the redirect itself becomes the answer, a refusal."""
 
 
-class NotAToken(PulkError):
-    """The token file holds something else than one token. Name central's `admin.token`."""
-
-    code = "not-a-token"
-    what = "what the token file holds is not a token"
-    remedy = (
-        "name a file that holds one token and nothing else, such as central's admin.token, "
-        "by --token-file or PULK_TOKEN_FILE"
-    )
-
-
 class Client:
-    """One central, one token. Every method raises NoAnswer or Refused."""
+    """One central, one token. Every method raises NoAddress, NoAnswer, NotCentral or Refused."""
 
     def __init__(
         self, base: str, token: str, *, direct: bool = False, patience: Patience | None = None
@@ -134,7 +108,7 @@ class Client:
         """Let a key sign submissions; return how many parked bundles that brought in."""
         body = json.dumps({"name": name, "key": key.hex()}).encode()
         answer = self._ask("POST", "/users", body, {"Content-Type": "application/json"})
-        return int(json.loads(answer)["merged"])
+        return int(self._json(answer)["merged"])
 
     def save_user_as(self, name: str, about: dict[str, Any]) -> dict[str, Any]:
         """Add a user or change one: role, groups, site, limits."""
@@ -146,7 +120,7 @@ class Client:
 
     def revoke_token(self, no: int) -> dict[str, Any]:
         """Make a token worth nothing."""
-        return dict(json.loads(self._ask("DELETE", f"/tokens/{no}")))
+        return dict(self._json(self._ask("DELETE", f"/tokens/{no}")))
 
     def share(self, dataset: str, about: dict[str, Any]) -> dict[str, Any]:
         """Change whose a dataset is and who sees it."""
@@ -162,18 +136,18 @@ class Client:
 
     def snapshot(self) -> dict[str, Any]:
         """Have the server copy its database into a file of its own; return where that lies."""
-        return dict(json.loads(self._ask("POST", "/backups/snapshot", b"", timeout_s=BACKUP_S)))
+        return dict(self._json(self._ask("POST", "/backups/snapshot", b"", timeout_s=BACKUP_S)))
 
     def cover(self, backup: Path) -> dict[str, Any]:
         """Tell the server of a finished backup; return how many bundles are safe by it now."""
         body = json.dumps({"backup": str(backup)}).encode()
         headers = {"Content-Type": "application/json"}
-        return dict(json.loads(self._ask("POST", "/backups", body, headers, BACKUP_S)))
+        return dict(self._json(self._ask("POST", "/backups", body, headers, BACKUP_S)))
 
     def presume_lost(self, site: str) -> int:
         """Have a site taken as lost with all it holds; return how many leases that ended."""
         answer = self._ask("POST", f"/sites/{urllib.parse.quote(site, safe='')}/lost", b"")
-        return int(json.loads(answer)["leases"])
+        return int(self._json(answer)["leases"])
 
     def counts(self, dataset: str) -> list[dict[str, Any]]:
         """Return per step the tasks by verdict and what they used."""
@@ -245,17 +219,17 @@ class Client:
 
     def get(self, path: str, **query: Any) -> Any:
         """Return the JSON document at a path; a query value of None is left out."""
-        return json.loads(self._ask("GET", _with(path, query)))
+        return self._json(self._ask("GET", _with(path, query)))
 
     def post(self, path: str, body: Any, idempotency_key: str) -> Any:
         """Post a JSON document; the same key never acts twice."""
         headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}
-        return json.loads(self._ask("POST", path, json.dumps(body).encode(), headers))
+        return self._json(self._ask("POST", path, json.dumps(body).encode(), headers))
 
     def send(self, method: str, path: str, body: Any) -> dict[str, Any]:
         """Send a JSON document that changes something; return the answer's."""
         headers = {"Content-Type": "application/json"}
-        return dict(json.loads(self._ask(method, path, json.dumps(body).encode(), headers)))
+        return dict(self._json(self._ask(method, path, json.dumps(body).encode(), headers)))
 
     def every(self, path: str, key: str, **query: Any) -> list[dict[str, Any]]:
         """Return all rows of a list, page after page."""
@@ -266,16 +240,31 @@ class Client:
         cursor = None
         while True:
             answer = self.get(path, **{**query, "limit": PAGE, "cursor": cursor})
+            if not isinstance(answer, dict) or not {key, "next"} <= answer.keys():
+                raise NotCentral(where=self.base, found=f"no {key}")
             yield from answer[key]
             cursor = answer["next"]
             if cursor is None:
                 return
 
+    def _of_a_stranger(self, error: urllib.error.HTTPError, said: str) -> PulkError:
+        """Return what an error is that central did not write."""
+        if error.code in GATEWAY:
+            return NoAnswer(where=error.url, reason=f"a proxy says HTTP {error.code}")
+        return NotCentral(where=self.base, found=said)
+
+    def _json(self, raw: bytes) -> Any:
+        """Read an answer. Raises NotCentral."""
+        try:
+            return json.loads(raw)
+        except ValueError as error:
+            raise NotCentral(where=self.base, found=raw[:80].decode(errors="replace")) from error
+
     def _send(self, path: str, raw: bytes, idempotency_key: str, cosignature: bytes) -> Any:
         headers = {"Content-Type": "application/msgpack", "Idempotency-Key": idempotency_key}
         if cosignature:
             headers["Pulk-Cosignature"] = base64.b64encode(cosignature).decode()
-        return json.loads(self._ask("POST", path, raw, headers))
+        return self._json(self._ask("POST", path, raw, headers))
 
     def _flow(self, path: str, accept: str, size: int = 0) -> Iterator[bytes]:
         """Yield an answer as it comes: its lines, or pieces of a size."""
@@ -285,6 +274,8 @@ class Client:
             if answer is not None:
                 break
         with answer:
+            if answer.headers.get_content_type() != accept:
+                raise NotCentral(where=self.base, found=answer.headers.get_content_type())
             try:
                 yield from iter(lambda: answer.read(size), b"") if size else _lines(answer)
             except (OSError, http.client.HTTPException) as error:
@@ -310,7 +301,7 @@ class Client:
     ) -> urllib.request.Request:
         url = self.base.rstrip("/") + (path if path.startswith(UNVERSIONED) else V1 + path)
         if not url.startswith(("http://", "https://")):
-            raise NoAnswer(where=url, reason="the address is neither http:// nor https://")
+            raise NoAddress(where=self.base)
         return urllib.request.Request(  # noqa: S310  the scheme is checked above
             url,
             data=body,
@@ -341,7 +332,10 @@ class Client:
             said = _said(error)
             if self._patience.waits(error.code, error.headers.get("Retry-After"), tries):
                 return None
-            raise Refused(where=url, said=said) from error
+            if not said["refusal"] and error.code not in BUSY:
+                raise self._of_a_stranger(error, said["said"]) from error
+            kind = Overloaded if error.code in BUSY else Refused
+            raise kind(where=url, status=error.code, **said) from error
         except (OSError, http.client.HTTPException) as error:
             raise NoAnswer(where=url, reason=_reason(error)) from error
 
@@ -372,10 +366,13 @@ def _reason(error: Exception) -> str:
     return text or type(error).__name__
 
 
-def _said(error: urllib.error.HTTPError) -> str:
+def _said(error: urllib.error.HTTPError) -> dict[str, str]:
+    """Return central's words, with the place that they are about, and the code among them."""
     text = error.read(65_536).decode(errors="replace")
     try:
         body = json.loads(text)
-        return f"{body['code']}: {body['what']}; {body['remedy']}"
+        code, words = str(body["code"]), f"{body['what']}; {body['remedy']}"
+        about = f"{body['where']}: " if body.get("where", "") not in error.url else ""
     except (ValueError, KeyError, TypeError):
-        return f"HTTP {error.code}: {text[:200]}"
+        return {"said": f"HTTP {error.code}: {text[:80]}", "refusal": ""}
+    return {"said": f"{code}: {about}{words}", "refusal": code}

@@ -89,6 +89,7 @@ def recover(workings: Workings, *, is_alone: bool = True) -> None:
     known = workings.store.bundles.merged_ids()
     unknown = [one for one in workings.archive.ids() if one not in known]
     opened: list[tuple[bool, int, BundleId]] = []
+    strange: list[BundleId] = []
     for one in unknown:
         path = workings.archive.path(one)
         try:
@@ -96,7 +97,27 @@ def recover(workings: Workings, *, is_alone: bool = True) -> None:
                 manifest = bundle.manifest
                 opened.append((manifest.kind not in CENTRALS_OWN, manifest.commit, one))
         except BundleRefused as error:
+            if isinstance(error, Parkable):
+                strange.append(one)  # until central's own words tell of its signer
+                continue
             _LOG.error("archived bundle does not count", extra={"reason": error.text()})
+    _recover_known(workings, opened, is_alone=is_alone)
+    for one in strange:
+        path = workings.archive.path(one)
+        try:
+            open_bundle(path, workings.trust, audience=None, kinds=KINDS).close()
+            absorb(workings, path)
+        except BundleRefused as error:
+            _LOG.error("archived bundle does not count", extra={"reason": error.text()})
+        except (ArchiveIncomplete, *INTERNAL) as error:
+            _LOG.error("an archived bundle can't be merged", extra={"reason": error.text()})
+    retry_strangers(workings)
+
+
+def _recover_known(
+    workings: Workings, opened: list[tuple[bool, int, BundleId]], *, is_alone: bool
+) -> None:
+    """Merge archived bundles whose signers are known: central's own words first, in order."""
     for is_sites, _, one in sorted(opened):
         try:
             if is_alone:
@@ -108,7 +129,6 @@ def recover(workings: Workings, *, is_alone: bool = True) -> None:
                 raise  # else the next commit would take its number
             # The next start tries again; until then all others count.
             _LOG.error("an archived bundle can't be merged", extra={"reason": error.text()})
-    retry_strangers(workings)
 
 
 class _NotMerged(Exception):

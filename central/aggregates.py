@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from bundle.fates import FATES
 from central.core.allowance import HOUR_MS
 from central.core.facts import Verdict
+from central.core.segment_columns import SegmentColumns
 from central.state.recall import Recalled
 from central.store.rows import DatasetRow, StepRow
 from central.workings import Workings
@@ -18,7 +20,8 @@ from central.workings import Workings
 SEGMENTS_AT_ONCE = 32
 ATTEMPTS_MAX = 2_000_000  # that are looked at for one answer
 MEASURES = ("wall_ms", "cpu_ms", "memory_peak_mib")
-GROUPED = ("step", "fate", "site")
+GROUPED = ("step", "fate", "site", "node", "day", "exit_code", "signal", "software")
+DAY_US = 86_400_000_000
 _Numbers = npt.NDArray[np.int64]
 
 
@@ -79,21 +82,42 @@ def of_attempts(
 def _split(one: Recalled, by: Sequence[str]) -> Iterable[tuple[tuple[Any, ...], _Numbers]]:
     """Yield the measures of a segment's attempts by what they are grouped by."""
     columns = one.columns
-    count = columns.count
-    numbers = np.stack([np.asarray(columns[name], np.int64)[:count] for name in MEASURES])
-    steps, fates = np.asarray(columns["step"], np.int64), np.asarray(columns["fate"], np.int64)
-    code = np.zeros(count, np.int64)
-    if "step" in by:
-        code += steps * len(FATES)
-    if "fate" in by:
-        code += fates
-    for value in np.unique(code).tolist():
-        parts: dict[str, Any] = {
-            "step": value // len(FATES),
-            "fate": FATES[value % len(FATES)].value,
-            "site": one.lease.site,
+    if not columns.count:
+        return
+    numbers = np.stack([np.asarray(columns[name], np.int64) for name in MEASURES])
+    of_segment = {"site": one.lease.site, "node": columns.header.host.name}
+    differing = [name for name in by if name not in of_segment]
+    if not differing:
+        yield tuple(of_segment[name] for name in by), numbers
+        return
+    codes = np.stack([_codes(columns, name) for name in differing])
+    groups, which = np.unique(codes, axis=1, return_inverse=True)
+    which = which.reshape(-1)  # numpy 2.0 gave it another shape
+    for number, code in enumerate(groups.T.tolist()):
+        parts: dict[str, Any] = dict(of_segment)
+        parts |= {
+            name: _meant(columns, name, value) for name, value in zip(differing, code, strict=True)
         }
-        yield tuple(parts[name] for name in by), numbers[:, code == value]
+        yield tuple(parts[name] for name in by), numbers[:, which == number]
+
+
+def _codes(columns: SegmentColumns, name: str) -> _Numbers:
+    """Return for each attempt a number that stands for what it is grouped by."""
+    if name == "day":
+        return np.asarray(columns["started_us"], np.int64) // DAY_US
+    return np.asarray(columns[name], np.int64)
+
+
+def _meant(columns: SegmentColumns, name: str, code: int) -> int | str:
+    """Return what such a number stands for."""
+    match name:
+        case "fate":
+            return FATES[code].value
+        case "software":
+            return columns.texts[code]
+        case "day":
+            return datetime.fromtimestamp(code * DAY_US // 1_000_000, UTC).date().isoformat()
+    return code
 
 
 def _measures(numbers: _Numbers, percentiles: Sequence[int]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from bundle.records.head import OUTVOTED
 from bundle.records.report import Report
 from bundle.wire.manifest import Manifest
 from bundle.wire.read import OpenBundle
-from central import access, calling_off, epochs, hearing
+from central import access, archived_people, calling_off, epochs, hearing
 from central.core import commit as commits
 from central.core import newest
 from central.core.commit import Commit
@@ -150,6 +150,7 @@ def join_commit(workings: Workings, commit: Commit, documents: dict[bytes, bytes
     joining.finish(no)
     for said in commit.access:
         access.join(workings, said)
+    archived_people.join(workings, commit.folk)
 
 
 def join_controls(

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+from bundle.errors import PulkError
 from bundle.ids import BundleId, SiteName, Task
 from bundle.trust import certificate, enrolment, fingerprint
 from bundle.trust.certificate import Certificate
 from bundle.trust.errors import EnrolmentRefused, KeyFileRefused, KeyRevoked
 from bundle.trust.keys import KeyFile, Role
 from bundle.trust.request import check_request
+from bundle.wire import header
 from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
 from central import (
     absorb,
+    archived_people,
     auditing,
     backup_record,
     deltas,
@@ -29,6 +33,7 @@ from central import (
     parking,
     requests,
     safety,
+    submission,
     trust_chain,
     why,
 )
@@ -36,7 +41,9 @@ from central.absorb import Disposition
 from central.archive import open_archive
 from central.config import Config
 from central.core.authorise import Action, Principal
+from central.core.dag import Dag
 from central.core.receipts import Outcome
+from central.decoded import decoded
 from central.errors import UnknownBundle
 from central.home import Home
 from central.informing import Informing
@@ -90,6 +97,8 @@ class Authority(Informing):
         deltas.sweep(home)
         absorb.recover(workings, is_alone=not workings.is_shared)
         safety.catch_up(workings)
+        workings.tell_people = archived_people.tell
+        archived_people.catch_up(workings)
         return cls(workings)
 
     def close(self) -> None:
@@ -114,7 +123,10 @@ class Authority(Informing):
 
     def absorb(self, path: Path) -> Disposition:
         """Take a bundle file; the caller may remove it afterwards. Never raises for its content."""
+        submitted = self._submitted(path)
         with self._held():
+            if submitted is not None:
+                self._w.keep_dag(submitted)
             self._heed_trust()
             self._catch_up()
             try:
@@ -124,6 +136,24 @@ class Authority(Informing):
                 raise
             self._mark(found)
             return found
+
+    def _submitted(self, path: Path) -> Dag | None:
+        """Return the document of a submission bundle, decoded while others go on.
+
+        Only so that it is known when the lock is held: what is wrong with it is said there.
+        """
+        with suppress(PulkError, OSError):
+            with path.open("rb") as file:
+                head = header.unpack(
+                    file.read(header.HEADER_BYTES), os.fstat(file.fileno()).st_size
+                )
+            if head.kind is Kind.SUBMISSION:
+                with self._held():
+                    trust = self._w.trust
+                kinds = frozenset({Kind.SUBMISSION})
+                with open_bundle(path, trust, audience=None, kinds=kinds) as bundle:
+                    return decoded(submission.read(bundle).raw)
+        return None
 
     def came_again(self, bundle: BundleId) -> None:
         """Count that a bundle whose end is known came once more."""

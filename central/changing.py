@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from bundle.dataset import spec
+from bundle.errors import PulkError
 from bundle.ids import DatasetId
 from bundle.intervals import IntervalSet
 from central import access, editing, others, requests
 from central.core import edit as edits
 from central.core.authorise import Action, Principal
+from central.core.dag import Dag
 from central.core.edit import Size
 from central.core.facts import ControlWord
 from central.core.selection import ALL, Only
+from central.decoded import decoded
 from central.people import People
 from central.persons import OPERATOR
 from central.requests import Submitted
@@ -33,19 +37,23 @@ class Changing(People):
         by: Principal = OPERATOR,
         asked: AccessRow | None = None,
         suspended: bool = False,
+        dag: Dag | None = None,
     ) -> Submitted:
         """Take a dataset's canonical document, and who co-signed it.
 
         `token_id` is the number of the person whose idempotency key it is; `by` owns the dataset,
         `asked` says who sees it. `suspended`: nothing of it is leased before it is resumed.
+        `dag`: the document, decoded already.
 
         Raises DatasetRefused, CosignatureRefused, WeakKey, IdempotencyConflict, AccessRefused,
         QuotaExceeded.
         """
+        dag = decoded(raw) if dag is None else dag  # a large one takes seconds: others go on
         with self._acting(by, Action.DATASET_SUBMIT) as act:
             by = act.by
+            self._w.keep_dag(dag)
             if self._w.store.people.remembered(token_id, idempotency_key) is None:
-                dataset = self._w.dag(spec.dataset_digest(raw), raw).dataset
+                dataset = dag.dataset
                 access.check_account(by, dataset)
                 access.check_room(self._w, by, dataset.tasks())
                 others.check(self._w, dataset, by)
@@ -106,7 +114,10 @@ class Changing(People):
         ChangedMeanwhile.
         """
         key = (token_id, idempotency_key)
+        foreseen = self._foreseen(dataset, size)
         with self._acting(by, Action.DATASET_EDIT, dataset) as act:
+            for one in foreseen:
+                self._w.keep_dag(one)
             self._require(dataset, if_match, key)
             before = self._w.dataset(dataset)
             if self._w.store.people.remembered(*key) is None:
@@ -119,6 +130,21 @@ class Changing(People):
             act.on(dataset, digest=made.digest.hex(), tasks=made.tasks, **about)
             return made
 
+    def _foreseen(self, dataset: DatasetId, size: Size) -> list[Dag]:
+        """Return a dataset's document as it is and as it will be, decoded while others go on.
+
+        Only so that both are known when the lock is held: what is wrong is said there.
+        """
+        found = []
+        with suppress(PulkError):
+            with self._readers.store() as store:
+                row = store.datasets.dataset(dataset)
+                raw = store.datasets.document(row.digest) if row is not None else None
+            if raw is not None:
+                found.append(decoded(raw))
+                found.append(decoded(spec.encode(edits.resized(found[0].dataset, size))))
+        return found
+
     def edit(
         self,
         dataset: DatasetId,
@@ -129,19 +155,21 @@ class Changing(People):
         cosignature: bytes = b"",
         by: Principal = OPERATOR,
         if_match: str = "",
+        dag: Dag | None = None,
     ) -> editing.Edited:
-        """Put a canonical document in place of a dataset's.
+        """Put a canonical document in place of a dataset's; `dag`: decoded already.
 
         Raises UnknownDataset, DatasetRefused, EditRefused, CosignatureRefused, IdempotencyConflict,
         AccessRefused, ChangedMeanwhile.
         """
         key = (token_id, idempotency_key)
+        dag = decoded(raw) if dag is None else dag
         with self._acting(by, Action.DATASET_EDIT, dataset) as act:
+            self._w.keep_dag(dag)
             if self._w.store.people.remembered(*key) is None:
-                now = self._w.dag(spec.dataset_digest(raw), raw).dataset
                 before = self._w.dag(self._w.dataset(dataset).digest).dataset
-                access.check_account(act.by, now)
-                others.check(self._w, now, act.by, own=dataset, before=before)
+                access.check_account(act.by, dag.dataset)
+                others.check(self._w, dag.dataset, act.by, own=dataset, before=before)
             self._require(dataset, if_match, key)
             made = editing.edit(self._w, dataset, Given(raw, cosignature), key)
             act.on(dataset, digest=made.digest.hex(), tasks=made.tasks)

@@ -127,7 +127,8 @@ def _backup(store: Store, now: int) -> Finding:
     """Say how old the newest finished backup is, and whether it lies on another device."""
     told = safety.newest_backup(store.people.meta(safety.BACKUP))
     if told is None:
-        remedy = "users, tokens and leases are in no archive: `pulk central backup DIR TO` nightly"
+        remedy = "the archive alone has no audit trail and no leases' ends: "
+        remedy += "`pulk central backup DIR TO` nightly"
         return Finding("backup", "none", remedy)
     days = (now - int(told["made_us"])) // 86_400_000_000
     said = f"{days} days old, {told['where']}"

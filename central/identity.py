@@ -74,14 +74,14 @@ class Identity:
         listed = [(one, names.get(one.person, "")) for one in rows]
         return [tokens.shown(one, of, now_us) for one, of in listed if person in (None, of)]
 
-    def token_owner(self, no: int) -> str:
-        """Return whose a token is. Raises UnknownToken."""
+    def token_resource(self, no: int) -> Resource:
+        """Return what authorisation must know of a token. Raises UnknownToken."""
         with self._readers.store() as store:
             row = next((one for one in store.people.tokens() if one.no == no), None)
             names = {one.no: one.name for one in store.people.persons()}
         if row is None:
             raise tokens.UnknownToken(number=no)
-        return names.get(row.person, "")
+        return tokens.resource(row, names.get(row.person, ""))
 
     def audit(
         self, before: int | None, limit: int, *, person: str | None, resource: str | None

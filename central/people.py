@@ -1,6 +1,6 @@
 """What central keeps of people: users, tokens, whose datasets are, and who changed what.
 
-The lower half of the authority: the lock, and everything that is in backups but in no archive.
+The lower half of the authority: the lock, and everything about people.
 """
 
 from __future__ import annotations
@@ -260,7 +260,7 @@ class People(Questions):
         with self._held(), self._w.transaction():
             row = tokens.require(self._w, no)
             of = next(one.name for one in self._w.store.people.persons() if one.no == row.person)
-            self._still_may(by, Action.TOKEN_REVOKE, Resource(owner=of))
+            self._still_may(by, Action.TOKEN_REVOKE, tokens.resource(row, of))
             row = tokens.revoke(self._w, no)
             auditing.note(self._w, by, Action.TOKEN_REVOKE, f"{of}/{no}")
             return tokens.shown(row, of, self._w.clock_us())

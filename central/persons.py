@@ -1,4 +1,4 @@
-"""People at central: role, groups, site, limits. They are in backups, not in the archive.
+"""People at central: role, groups, site, limits. Commits tell of them (`archived_people`).
 
 A name is given once and for ever, for datasets belong to names: who goes is closed, not removed.
 """

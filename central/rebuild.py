@@ -1,7 +1,8 @@
 """Rebuild: a fresh central's database from an archive and a trust file, whatever the order.
 
-It replays: bundles are verified and merged as they were, but no pin or commit is made. Keys, tokens
-and configuration are not in an archive: put them back before the result serves.
+It replays: bundles are verified and merged as they were, but no pin or commit is made. Central's
+keys and configuration are not in an archive: put them back before the result serves. Nor are the
+audit trail and the wishes for notices (`LOST`): they are in backups alone.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from typing import Any
 from bundle.spool import publish
 from bundle.trust import trust_file
 from central import epochs, trust_chain
-from central.absorb import absorb
+from central.absorb import absorb, retry_strangers
 from central.archive import bundle_files, open_archive
 from central.config import Config, load
 from central.core.receipts import Outcome
 from central.fsck import examine
 from central.home import AlreadyMade, Home, complete, make_folders
 from central.store.opening import is_on_server, open_store
+from central.tokens import take_token
 from central.workings import Workings, new_epoch
+
+LOST = "the audit trail, wishes for notices, what is parked and not yet merged"
 
 
 def rebuild(
@@ -61,12 +65,19 @@ def rebuild(
         outcomes = dict.fromkeys(Outcome, 0)
         for path in files:
             outcomes[_replay(workings, path)] += 1
+        late = min(retry_strangers(workings), outcomes[Outcome.PARKED])  # keys of a later file
+        outcomes[Outcome.PARKED] -= late
+        outcomes[Outcome.MERGED] += late
+        take_token(home, store)
+        people = [one for one in store.people.persons() if not one.closed_us]
+        tokens = [one for one in store.people.tokens() if not one.revoked_us]
+        known = {"people": len(people), "tokens": len(tokens)}
         with store.transaction():
             found = examine(workings, again=False)
     finally:
         store.close()
     told = {outcome.value: count for outcome, count in outcomes.items()}
-    return {"files": len(files), **told, **found}
+    return {"files": len(files), **told, **found, **known, "lost": LOST}
 
 
 def _require_empty(home: Home, config: Config) -> None:

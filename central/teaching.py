@@ -130,7 +130,7 @@ def _shown_step(workings: Workings, row: DatasetRow, dag: Dag, step: int) -> dic
             "asked": one.asked,
             "bound": one.bound,
             "suggested": one.suggested if one.bound is not None else None,
-            "why": _why(one, said),
+            "why": _why(one, said, dag.dataset.tasks_of(step)),
         }
     made["cpu_ms"] = {
         "bound": sketch.suggest(
@@ -140,10 +140,12 @@ def _shown_step(workings: Workings, row: DatasetRow, dag: Dag, step: int) -> dic
     return made
 
 
-def _why(one: learned.Lesson, said: Learning) -> str:
-    if one.bound is None:
-        return f"only {one.count} successes"
+def _why(one: learned.Lesson, said: Learning, tasks: int) -> str:
     sure, quantile = said.confidence_milli / 1000, said.quantile_milli / 1000
+    if one.bound is None:
+        least = sketch.needed(quantile, sure)
+        few = f"only {tasks} tasks" if tasks < least else f"only {one.count} successes so far"
+        return f"{few}, {least} are needed"
     text = f"with {sure:g} confidence {quantile:g} of tasks use at most {one.bound}"
     wanted = -(-one.bound * said.margin_milli // 1000)
     if one.suggested > wanted:

@@ -12,8 +12,8 @@ from collections.abc import Collection
 from typing import Any
 
 from bundle.errors import PulkError
-from central import persons
-from central.core.authorise import TOKEN_SCOPES, Principal, Role, Scope
+from central import archived_people, persons
+from central.core.authorise import TOKEN_SCOPES, Principal, Resource, Role, Scope
 from central.home import TOKEN_BYTES, Home
 from central.provenance import iso
 from central.store.protocol import Store
@@ -53,6 +53,7 @@ def take_token(home: Home, store: Store) -> None:
         admin = next((one for one in store.people.persons() if one.name == ADMIN), None)
         no = admin.no if admin else store.people.add_person(PersonRow(0, ADMIN, Role.ADMIN.value))
         store.people.add_token(TokenRow(0, given, FIRST, no, _words(TOKEN_SCOPES)))
+        archived_people.keep_untold(store)
 
 
 def token_digest(bearer: str) -> bytes:
@@ -154,6 +155,11 @@ def principal_of(person: PersonRow, token: TokenRow) -> Principal:
         token=token.no,
         expires_us=token.expires_us,
     )
+
+
+def resource(row: TokenRow, person: str) -> Resource:
+    """Return what authorisation looks at."""
+    return Resource(owner=person, scopes=frozenset(Scope(word) for word in row.scopes.split()))
 
 
 def shown(row: TokenRow, person: str, now_us: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Users' keys: whose may sign submission bundles. They are in backups, not in the archive.
+"""Users' keys: whose may sign submission bundles. Commits tell of them (`archived_people`).
 
 A removed user stays in the store, for what was merged of theirs still lies in the archive and is
 verified there; nothing new of theirs is taken.

@@ -377,7 +377,7 @@ def _asks(workings: Workings, site: SiteRow, told: Visit, tasks_wanted: int) -> 
     leased = workings.store.datasets.leased_by(SiteName(site.name))
     if tasks_wanted <= 0:
         text = "its newest report wants no tasks: it drains, or holds as many bundles as it may"
-        remedy = "remove the file `drain` there, or raise `[capacity]` in relay.toml"
+        remedy = "`pulk relay drain DIR --off` there, or raise `[capacity]` in relay.toml"
         found.append(Obstacle(Code.WANTS_NONE, text, "tasks wanted", "0", remedy))
     elif told.room.tasks <= 0:
         most = told.profile.tasks_max

@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bundle.dataset import graph, spec
 from bundle.digest import digest
 from bundle.errors import PulkError
 from bundle.ids import EPOCH_NONCE_BYTES, BundleId, DatasetId, Epoch, SiteName, StreamId, Task
@@ -26,6 +25,7 @@ from central.config import Config
 from central.core.controls import Controls
 from central.core.dag import Dag
 from central.core.facts import Control, Place
+from central.decoded import decoded
 from central.errors import (
     DatabaseBusy,
     DatabaseTrouble,
@@ -59,6 +59,7 @@ class Workings:
     signer: KeyFile | None  # None: it replays an archive and makes nothing of its own
     epoch: Epoch
     clock_us: Callable[[], int]
+    tell_people: Callable[[Workings], None] | None = None  # called where people were changed
     version: int = 0  # raised by every transaction that changed something, others' too
     stirred: set[int] = field(default_factory=set)  # datasets changed since the planner looked
     is_all_stirred: bool = False  # any dataset may be
@@ -92,6 +93,7 @@ class Workings:
             yield
             return
         self._published.clear()
+        self.store.people.touched.clear()
         self._stirring = set()
         stirred = set(self.stirred)
         try:
@@ -103,6 +105,8 @@ class Workings:
                     stirred |= self.stirred
                     before = self.version
                     yield
+                    if self.tell_people is not None and self.store.people.touched:
+                        self.tell_people(self)
                     self._tell(changed=self.version != before)
                 except BaseException:
                     self._withdraw()
@@ -223,13 +227,16 @@ class Workings:
             raw = self.store.datasets.document(digest) if raw is None else raw
             if raw is None:
                 raise MissingDataset(dataset=digest.hex())
-            found = Dag(spec.decode(raw), digest)
-            graph.check(found.dataset)
-            self._dags[digest] = found
-            if len(self._dags) > SHAPES_MAX:
-                self._dags.popitem(last=False)
-        self._dags.move_to_end(digest)
+            found = decoded(raw, digest)
+        self.keep_dag(found)
         return found
+
+    def keep_dag(self, dag: Dag) -> None:
+        """Keep a document decoded, the newest that were asked for, instead of the oldest."""
+        self._dags.setdefault(dag.digest, dag)
+        self._dags.move_to_end(dag.digest)
+        if len(self._dags) > SHAPES_MAX:
+            self._dags.popitem(last=False)
 
     def lease(self, row: LeaseRow) -> Lease:
         """Return what a known lease says."""

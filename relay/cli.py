@@ -14,7 +14,6 @@ import click
 from bundle.intervals import IntervalSet
 from bundle.media.gaps import numbers
 
-TASKS_SHOWN = 20
 FOLDER = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 EXIT_TRY_AGAIN = 75
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
@@ -113,6 +112,23 @@ def status(folder: Path, as_json: bool) -> None:
 
     about = look(open_home(folder))
     _say(about, _status_words(about), as_json)
+
+
+@group.command()
+@FOLDER
+@click.option("--off", is_flag=True, help="Work again.")
+@AS_JSON
+def drain(folder: Path, off: bool, as_json: bool) -> None:
+    """Have pilots start nothing new, seal and end; ask for no more work until --off."""
+    from relay.home import open_home
+
+    word = open_home(folder).spool.drain
+    if off:
+        word.unlink(missing_ok=True)
+    else:
+        word.touch()
+    words = "it works again" if off else "pilots start nothing new and end; --off: work again"
+    _say({"draining": not off}, words, as_json)
 
 
 @group.command()
@@ -304,6 +320,8 @@ _PLAIN = frozenset(vars(logging.makeLogRecord({})))
 
 
 def _status_words(about: dict[str, Any]) -> str:
+    from relay import status_words
+
     lines = [f"site {about['site']}, stream {about['stream'][:8]}"]
     heard = about["central"]["heard_s"]
     lines.append(
@@ -324,7 +342,7 @@ def _status_words(about: dict[str, Any]) -> str:
         f"pilot {c['pilot_run']}: {c['state']}, {len(c['shards'])} shards, {c['age_s']} s"
         for c in about["claims"]
     ]
-    lines += _radio_words(about)
+    lines += status_words.radio(about)
     lines += [
         f"pilot {p['batch_id']}: {', '.join(one for one in (p['state'], p['reason']) if one)}, "
         f"{p['age_s']} s"
@@ -344,34 +362,13 @@ def _status_words(about: dict[str, Any]) -> str:
     lines.append(
         f"free: {about['free_bytes']} bytes, {about['free_inodes'] or 'any number of'} inodes"
     )
-    lines += [
-        f"dataset {one['dataset']}: edited by commit {one['commit']}, heard {one['age_s']} s ago"
-        for one in about["edits"]
-    ]
+    lines += status_words.edits(about)
     if about["ticked_s"] is not None:
         lines.append(f"last tick {about['ticked_s']} s ago")
     if about["parts"]:
         lines.append(f"{about['parts']} bundles wait in parts for the rest")
     lines += [f"quarantine: {q['file']}: {q['reason']}" for q in about["quarantine"]]
     return "\n".join(lines)
-
-
-def _radio_words(about: dict[str, Any]) -> list[str]:
-    """Return what the running relay hears: how many pilots, and their oldest tasks."""
-    radio, running = about["radio"], about["running"]
-    if radio is None:
-        return []
-    if running is None:
-        return [f"radio {radio['endpoint']} does not answer; said {radio['said_s']} s ago"]
-    lines = [f"radio: {radio['pilots']} pilots heard, {len(running)} tasks run"]
-    lines += [
-        f"task {t['task']}: {t['age_s']:.0f} s, {t['cpu']:.2f} cores, {t['memory_mib']} MiB, "
-        f"on {t['host']}, told {t['told_s']} s ago"
-        for t in running[:TASKS_SHOWN]
-    ]
-    if len(running) > TASKS_SHOWN:
-        lines.append(f"and {len(running) - TASKS_SHOWN} more tasks (--json shows all)")
-    return lines
 
 
 def _size(text: str | None) -> int | None:

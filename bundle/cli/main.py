@@ -6,12 +6,13 @@ line with their code; with `--json` on the command, as one JSON object.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, TextIO
 
 from bundle.errors import PulkError
 
@@ -80,15 +81,29 @@ class IoFailed(PulkError):
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _have_streams()
     try:
-        code = run(given)
+        sys.exit(_code_of(given))
+    finally:
+        _let_go(sys.stdout)
+        _let_go(sys.stderr)
+
+
+def _code_of(given: list[str]) -> int:
+    """Run one command; say what it refuses; return its exit code."""
+    try:
+        try:
+            code = run(given)
+        except SystemExit as ended:  # argparse ends so, after its help too
+            code = ended.code if isinstance(ended.code, int) else 0
+        sys.stdout.flush()  # here, where a full disk or a closed pipe still has an answer
     except PulkError as error:
         _say(error, given)
         code = EXIT_TRY_AGAIN if error.transient else EXIT_REFUSED
     except BrokenPipeError:
-        sys.stderr.close()  # the reader has what it wanted: `pulk bundle ls FILE | head`
-        code = EXIT_REFUSED
+        code = EXIT_REFUSED  # the reader has what it wanted: `pulk bundle ls FILE | head`
     except OSError as error:
+        _let_go(sys.stdout)
         _say(IoFailed(where=str(error.filename or ""), reason=error.strerror or str(error)), given)
         code = EXIT_REFUSED
     except ModuleNotFoundError as error:
@@ -97,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)  # noqa: T201
         code = 128 + signal.SIGINT
-    sys.exit(code)
+    return code
 
 
 def run(given: list[str]) -> int:
@@ -152,15 +167,37 @@ def _version() -> str:
 
 
 def _say(error: PulkError, given: Sequence[str]) -> None:
-    if "--json" in given:
-        import json
-
-        body: dict[str, Any] = {"error": error.diagnostics()}
-        _print(json.dumps(body))
     from bundle.cli.table import printable
 
-    _print(f"pulk: {printable(error.text())}", sys.stderr)
+    with contextlib.suppress(OSError):  # nobody hears it; the exit code says it too
+        if "--json" in given:
+            import json
+
+            body: dict[str, Any] = {"error": error.diagnostics()}
+            _print(json.dumps(body))
+        _print(f"pulk: {printable(error.text())}", sys.stderr)
 
 
 def _print(text: str, file: Any = None) -> None:
     print(text, file=file or sys.stdout)
+
+
+def _have_streams() -> None:
+    """Have somewhere to write where a program was started with its streams closed."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(nowhere, "r" if name == "stdin" else "w"))
+
+
+def _let_go(stream: TextIO) -> None:
+    """Write what a stream holds, or throw it away where it can't be written.
+
+    The interpreter would try again at its end, say so with a traceback, and exit with 120.
+    """
+    try:
+        stream.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

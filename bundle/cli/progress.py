@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 QUIET_S = 1.0  # what ends sooner says nothing
 BAR_EVERY_S = 0.1
@@ -14,6 +14,7 @@ LINE_EVERY_S = 5.0
 BAR_WIDTH = 30
 
 Advance = Callable[[int], None]
+_T = TypeVar("_T")
 
 
 @contextmanager
@@ -26,6 +27,14 @@ def progress(doing: str, total: int, out: TextIO | None = None) -> Iterator[Adva
         is_done = True
     finally:
         meter.end(is_done=is_done)
+
+
+def each(several: Sequence[_T], doing: str) -> Iterator[_T]:
+    """Yield one after the other, and show how many are done."""
+    with progress(doing, len(several)) as advance:
+        for one in several:
+            yield one
+            advance(1)
 
 
 class _Meter:

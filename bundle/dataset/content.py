@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from bundle.dataset import containers, foreign, names
 from bundle.dataset.abilities import SIGNALS
@@ -69,12 +69,15 @@ def check_dataset(dataset: Dataset) -> None:
         taken[step.name] = index
 
 
-def check_step(dataset: Dataset, index: int, step: Step) -> None:
-    """Refuse whatever of one step cannot be run; its needs are known to exist."""
+def check_step(dataset: Dataset, index: int, step: Step, files: Set[str]) -> None:
+    """Refuse whatever of one step cannot be run; its needs are known to exist.
+
+    `files`: the names of the document's files, of which there can be as many as steps.
+    """
     here = f"steps[{index}]"
     _check_inputs(dataset, step, here)
     foreign.check(step.foreign, f"{here}.foreign", is_per_job=step.per is Per.JOB)
-    _check_directory(dataset, step, here)
+    _check_directory(dataset, step, here, files)
     _check_run(step, here)
     for name, value in step.environment:
         names.check_variable(name, value, f"{here}.environment.{name}")
@@ -164,9 +167,8 @@ def _check_inputs(dataset: Dataset, step: Step, here: str) -> None:
             raise UnknownOutput(where=where, step=parent.name, output=one.output, hint=hint)
 
 
-def _check_directory(dataset: Dataset, step: Step, here: str) -> None:
+def _check_directory(dataset: Dataset, step: Step, here: str, known: Set[str]) -> None:
     """Everything that lies in one task's directory must have a safe name of its own."""
-    known = {name for name, _ in dataset.files} if step.files else set()
     for place, name in enumerate(step.files):
         if name not in known:
             hint = meant(name, known, f'add [files."{name}"] to the document')

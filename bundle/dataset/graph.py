@@ -111,8 +111,9 @@ def check(dataset: Dataset) -> None:
     content.check_dataset(dataset)
     _check_needs(dataset)
     order(dataset)
+    files = frozenset(name for name, _ in dataset.files)
     for index, step in enumerate(dataset.steps):
-        content.check_step(dataset, index, step)
+        content.check_step(dataset, index, step, files)
     macros.check(dataset)
 
 

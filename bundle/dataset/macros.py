@@ -10,6 +10,7 @@ error, never text in a command line.
 from __future__ import annotations
 
 import re
+from collections import ChainMap
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -57,29 +58,44 @@ def expand(text: str, dataset: Dataset, step: int, job: int) -> str:
     """
     if "$" not in text:
         return text
-    return _expand(text, _values(dataset, step, job), {}, ())
+    return Expander(dataset).expand(text, step, job)
 
 
-class _Values(dict[str, str]):
+class Expander:
+    """Expands the texts of one dataset; of many steps and parameters, each is read once."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        """Take a dataset."""
+        self._dataset = dataset
+        self._parameters, self._lists = dict(dataset.parameters), dict(dataset.lists)
+
+    def expand(self, text: str, step: int, job: int) -> str:
+        """Return the text with every macro replaced: see `expand`."""
+        if "$" not in text:
+            return text
+        return _expand(text, self._values(step, job), {}, ())
+
+    def _values(self, step: int, job: int) -> _Values:
+        of = self._dataset
+        built_in = {
+            "job": str(job),
+            "jobs": str(of.jobs),
+            "step": str(step),
+            "seed": str(seed(of.seed, job, step)),
+            "dataset_seed": str(of.seed),
+        }
+        iteration = of.steps[step].iteration if step < len(of.steps) else None
+        if iteration is not None:
+            built_in["iteration"] = str(iteration)
+        values = _Values(built_in, self._parameters)
+        values.lists = self._lists
+        return values
+
+
+class _Values(ChainMap[str, str]):
     """What macros stand for in one task; `lists` are chosen from."""
 
     lists: dict[str, tuple[str, ...]]
-
-
-def _values(dataset: Dataset, step: int, job: int) -> _Values:
-    values = _Values(dataset.parameters)
-    values.lists = dict(dataset.lists)
-    values |= {
-        "job": str(job),
-        "jobs": str(dataset.jobs),
-        "step": str(step),
-        "seed": str(seed(dataset.seed, job, step)),
-        "dataset_seed": str(dataset.seed),
-    }
-    iteration = dataset.steps[step].iteration if step < len(dataset.steps) else None
-    if iteration is not None:
-        values["iteration"] = str(iteration)
-    return values
 
 
 def names_in(text: str, dataset: Dataset) -> frozenset[str]:
@@ -116,6 +132,7 @@ def check(dataset: Dataset) -> None:
 
     What a macro resolves to depends on the job, whether it resolves does not.
     """
+    expander = Expander(dataset)
     alike = [n for n, step in enumerate(dataset.steps) if step.iteration is not None]
     for name, value in dataset.parameters:
         where = f"parameters.{name}"
@@ -125,12 +142,12 @@ def check(dataset: Dataset) -> None:
             raise UnresolvedMacro(
                 where=where, macro=f"$({name})", hint="use a name without ( ) and $"
             )
-        _expand_at(where, value, dataset, alike[0] if alike else 0)
+        _expand_at(where, value, expander, alike[0] if alike else 0)
     _check_lists(dataset)
     for index, step in enumerate(dataset.steps):
         for place, text in texts(step):
             if "$" in text or len(text) > TEXT_CHARS_MAX:
-                _expand_at(f"steps[{index}].{place}", text, dataset, index)
+                _expand_at(f"steps[{index}].{place}", text, expander, index)
 
 
 def _check_lists(dataset: Dataset) -> None:
@@ -148,9 +165,9 @@ def _check_lists(dataset: Dataset) -> None:
                 raise UnresolvedMacro(where=f"{where}[{place}]", macro=text[:200], hint=hint)
 
 
-def _expand_at(where: str, text: str, dataset: Dataset, step: int) -> None:
+def _expand_at(where: str, text: str, expander: Expander, step: int) -> None:
     try:
-        _limited(expand(text, dataset, step, 0))
+        _limited(expander.expand(text, step, 0))
     except (UnresolvedMacro, ParameterCycle, BeyondLimit, BadArithmetic) as error:
         raise type(error)(where=where, **error.fields) from None
 

@@ -14,6 +14,8 @@ class DatasetRefused(PulkError):
     code = "dataset-refused"
     what = "{reason}"
     remedy = "correct the document; nothing was changed"
+    line: int = 0  # of the text that it was written in; 0 where that is not known
+    path: str = ""  # inside the document
 
 
 class CycleFound(DatasetRefused):

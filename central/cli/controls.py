@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from bundle.cli.progress import each
+from bundle.fates import Fate
 from central.cli.asking import asking, client_of, full_id, show_answer, step_no
 from central.cli.tables import plain as table
 
@@ -64,7 +65,11 @@ def choosing(command: _F) -> _F:
         click.option("--name", help="All datasets with such a name; * stands for anything."),
         click.option("--site", help="Only tasks that ran at this site, or that it holds."),
         click.option(
-            "--fate", "fates", multiple=True, help="Only tasks with such an attempt; repeatable."
+            "--fate",
+            "fates",
+            multiple=True,
+            type=click.Choice([one.value for one in Fate]),
+            help="Only tasks with such an attempt; repeatable.",
         ),
         click.option(
             "--verdict",
@@ -156,7 +161,7 @@ def _control_several(
     from bundle.client import Refused
 
     lines: list[dict[str, Any]] = []
-    for one in _shown(datasets, "datasets"):
+    for one in each(datasets, "datasets"):
         line = {"id": one["id"], "name": one["name"]}
         try:
             answer = _control_one(client, str(one["id"]), asked)
@@ -187,7 +192,7 @@ def _control_one(client: Client, dataset: str, asked: Asked) -> dict[str, Any]:
     ]
     answers = [
         answer
-        for piece in _shown(pieces, dataset)
+        for piece in each(pieces, dataset)
         for answer in _sent_in_parts(client, dataset, asked, piece, steps)
     ]
     whole = [one["step"] for one in about["steps"] if one["per"] == "dataset"]
@@ -243,18 +248,6 @@ def _added_up(answers: list[dict[str, Any]]) -> dict[str, Any]:
                 verdicts[word] = verdicts.get(word, 0) + count
         found |= {"dry_run": True, "verdicts": verdicts}
     return found
-
-
-def _shown(several: list[Any], words: str) -> Iterator[Any]:
-    """Yield one after the other, with a bar on a terminal where there are several."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    if len(several) < 2 or not sys.stderr.isatty():
-        yield from several
-        return
-    yield from track(several, description=words, console=console, transient=True)
 
 
 def _told(asked: Asked, answer: dict[str, Any]) -> str:

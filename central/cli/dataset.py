@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from central.cli import controls, shown, shown_tasks, sizes, writing
-from central.cli.asking import asking, client_of, find_others, full_id, rows, show_answer, step_no
+from central.cli import controls, shown, sizes, writing
+from central.cli.asking import asking, client_of, find_others, full_id, rows, show_answer
 from central.cli.export import export
 from central.cli.notify import of_dataset as notify
 from central.cli.outputs import outputs
 from central.cli.tables import plain as table
-from central.cli.tasks import jobs, tasks
+from central.cli.tasks import attempts, jobs, tasks
 from central.cli.writing import document_of
 
 VISIBILITIES = ("private", "group", "public")
@@ -65,7 +65,7 @@ def edit(
     answer = client.edit(full, given.raw, sent.key_for(request), given.cosignature)
     sent.answered(request)
     changed = ", ".join(dataset.steps[one].name for one in answer["steps"])
-    stale = f"{changed} compute something else: {answer['tasks']} tasks begun so far run again"
+    stale = f"results change of {changed}: {answer['tasks']} tasks begun so far run again"
     show_answer(answer, as_json, f"{full}: {stale if changed else 'no result became stale'}")
 
 
@@ -187,30 +187,6 @@ def learned(dataset_id: str, central: str, token_file: Path, as_json: bool) -> N
     show_answer(answer, as_json, f"policy: {answer['policy']}\n{table(lines)}")
 
 
-@group.command()
-@click.argument("dataset_id")
-@click.option("--step", help="Name or index of the step.")
-@click.option("--job", type=click.IntRange(0), help="Index of the job.")
-@click.option("--fate", help="Only attempts that ended this way.")
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
-@click.option("--after", help="Go on after this attempt.")
-@_central
-def attempts(
-    dataset_id: str,
-    step: str | None,
-    central: str,
-    token_file: Path,
-    as_json: bool,
-    **asked: str | int | None,
-) -> None:
-    """List attempts: when, where, how each ended and why, what it used; --json has all of it."""
-    client = client_of(central, token_file)
-    full = full_id(client, dataset_id)
-    asked["step"] = None if step is None else step_no(client, full, step)
-    answer = client.get(f"/datasets/{full}/attempts", detail="true", **asked)
-    show_answer(answer, as_json, "" if as_json else shown_tasks.attempts(rows(answer, "attempts")))
-
-
-_OTHERS = (export, outputs, tasks, jobs, notify)
+_OTHERS = (export, outputs, tasks, jobs, attempts, notify)
 for _command in (*controls.commands(), *sizes.commands(), *_OTHERS):
     group.add_command(_command)

@@ -64,17 +64,21 @@ def export(
     """Write a dataset with its provenance as an RO-Crate, or its document to run again."""
     client = client_of(central, token_file)
     full = full_id(client, dataset_id)
+    if out is not None and out.exists() and not (_is_empty(out) and not as_document):
+        raise ExportRefused(where=str(out), reason="there is something already")
     if as_document:
         _document(client, full, out, as_json=as_json)
         return
     if out is None:
         raise click.UsageError("give --out DIR or --out FILE.zip, or --document")
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise ExportRefused(where=str(out), reason="there is something already")
     made = _crate(client, full, out, {"actions": actions, "attempts": attempts}, licence)
     words = f"{out}: {made['listed']:,} of {made['attempts']:,} attempts, {made['actions']:,} of "
     words += f"them as actions; {made['entities']:,} entities"
     show_answer(made, as_json, words)
+
+
+def _is_empty(out: Path) -> bool:
+    return out.is_dir() and not any(out.iterdir())
 
 
 def _document(client: Client, dataset: str, out: Path | None, *, as_json: bool) -> None:

@@ -1,56 +1,18 @@
-"""What `pulk dataset check` says beforehand: tasks, commands, hours, and where they fit."""
+"""What `pulk dataset check` says beforehand, for a person."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from bundle.cli.table import printable
-from bundle.dataset import macros
-from bundle.dataset.containers import required
 from bundle.dataset.foreign import Which
-from bundle.dataset.spec import Command, Dataset, Per
-from bundle.records.profile import Gpu, Profile
-from central.core import matching
-from central.core.matching import Needs
+from bundle.dataset.spec import Per
+from central.foretold import about, fits
 
-HOUR_MS = 3_600_000
-COMMAND_CHARS_MAX = 300
 STEPS_SHOWN_MAX = 50
 
-
-def about(dataset: Dataset) -> dict[str, Any]:
-    """Return tasks, first and last command, and the hours that requests allow, by step."""
-    steps = [_step(dataset, index) for index in range(len(dataset.steps))]
-    return {
-        "name": dataset.name,
-        "jobs": dataset.jobs,
-        "tasks": dataset.tasks(),
-        "core_hours_max": round(sum(one["core_hours_max"] for one in steps), 2),
-        "gpu_hours_max": round(sum(one["gpu_hours_max"] for one in steps), 2),
-        "steps": steps,
-    }
-
-
-def fits(dataset: Dataset, sites: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return by site which steps cannot run there, with the first reason of each.
-
-    Args:
-        dataset: the dataset.
-        sites: as central lists them; what one did not report keeps nothing away.
-    """
-    found = []
-    for site in sites:
-        told = (site.get("report") or {}).get("site") or {}
-        profile = _profile(told)
-        account = matching.refusals(dataset.account, "", str(site["site"]), profile)
-        why = [{"step": "", "why": one.text} for one in account[:1]]
-        for step in () if why else dataset.steps:
-            if reasons := matching.mismatches(Needs(step.request, required(step)), profile):
-                why.append({"step": step.name, "why": reasons[0].text})
-        found.append({"site": site["site"], "fits": not why, "told": bool(told), "not": why})
-    return found
+__all__ = ["about", "fits", "words"]
 
 
 def words(said: Mapping[str, Any]) -> str:
@@ -70,49 +32,12 @@ def words(said: Mapping[str, Any]) -> str:
     return "\n".join(map(printable, lines))
 
 
-def _step(dataset: Dataset, index: int) -> dict[str, Any]:
-    step, tasks = dataset.steps[index], dataset.tasks_of(index)
-    ask = step.request
-    hours = tasks * ask.walltime_ms / HOUR_MS
-    first, last = _command(dataset, index, 0), _command(dataset, index, tasks - 1)
-    gpus = f", {ask.gpu_milli / 1000:g} GPUs" if ask.gpu_milli else ""
-    return {
-        "name": step.name,
-        "per": str(step.per),
-        "tasks": tasks,
-        "jobs_per_task": dataset.span(index),
-        "first": first,
-        "last": last if tasks > 1 else "",
-        "foreign": [
-            {
-                "dataset": one.dataset,
-                "step": one.step,
-                "jobs": str(one.which),
-                "inputs": [{"output": of, "as": name} for of, name in one.inputs],
-            }
-            for one in step.foreign
-        ],
-        "core_hours_max": round(hours * ask.cpu_milli / 1000, 2),
-        "gpu_hours_max": round(hours * ask.gpu_milli / 1000, 2),
-        "request": f"{ask.cpu_milli / 1000:g} cores{gpus}, {ask.memory_mib} MiB, "
-        f"{ask.disk_bytes / 2**20:,.0f} MiB of disk, {ask.walltime_ms / HOUR_MS:.3g} h",
-    }
-
-
 def _other(need: Mapping[str, Any]) -> str:
     which = "every task" if need["jobs"] == str(Which.ALL) else "the task of the same job"
     folder = "TASK/" if need["jobs"] == str(Which.ALL) else ""
     read = ", ".join(f"{one['output']} as {folder}{one['as']}" for one in need["inputs"])
     files = f", and reads {read}" if read else ""
     return f"{which} of step {need['step']} of dataset {need['dataset']} to be done{files}"
-
-
-def _command(dataset: Dataset, step: int, job: int) -> str:
-    run = dataset.steps[step].run
-    if not isinstance(run, Command):
-        return ""
-    text = shlex.join(macros.expand(one, dataset, step, job) for one in run.argv)
-    return text if len(text) <= COMMAND_CHARS_MAX else f"{text[:COMMAND_CHARS_MAX]}..."
 
 
 def _often(one: Mapping[str, Any]) -> str:
@@ -135,13 +60,3 @@ def _site(one: Mapping[str, Any]) -> str:
         return f"at {one['site']}: all of it may run"
     why = "; ".join(": ".join(filter(None, (of["step"], of["why"]))) for of in one["not"][:5])
     return f"at {one['site']}: not {why}"
-
-
-def _profile(told: Mapping[str, Any]) -> Profile:
-    known = {name: told[name] for name in Profile.__dataclass_fields__ if name in told}
-    gpus, software = known.get("gpus"), known.get("software")
-    known["gpus"] = None if gpus is None else tuple(Gpu(**one) for one in gpus)
-    known["software"] = None if software is None else tuple(software)
-    for name in ("allow", "deny"):
-        known[name] = tuple(known.get(name) or ())
-    return Profile(**known)

@@ -70,7 +70,8 @@ def show(central: str, token_file: Path, as_json: bool) -> None:
 def test(central: str, token_file: Path, as_json: bool) -> None:
     """Have central send you a notice, to see that it comes."""
     answer = client_of(central, token_file).send("POST", f"{MINE}/test", {})
-    show_answer(answer, as_json, f"sent by {' and '.join(answer['channels'])}: {answer['key']}")
+    words = f"on its way by {' and '.join(answer['channels'])}: {answer['key']}"
+    show_answer(answer, as_json, words)
 
 
 @click.command("notify")

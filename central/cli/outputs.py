@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bundle.cli.progress import each
 from bundle.errors import PulkError
 from central.cli import shown_tasks
 from central.cli.asking import asking, client_of, full_id, show_answer, step_no
@@ -54,7 +55,7 @@ def outputs(
     found = list(_outputs(client, task, step, limit))
     away = [one for one in found if one["bundle"] is None]
     if to is not None:
-        for one in found:
+        for one in each(found, "files"):
             if one["bundle"] is not None:
                 place = to / one["step"] / str(one["job"]) / _inside(one["name"])
                 client.save_file(one["sha256"], place)
@@ -67,7 +68,7 @@ def outputs(
 
 
 def _outputs(client: Client, task: str, step: str | None, limit: int) -> Iterator[dict[str, Any]]:
-    for dataset, job, number in _tasks(client, task, step, limit):
+    for dataset, job, number in each(list(_tasks(client, task, step, limit)), "tasks"):
         story = client.task(dataset, job, number)
         for one in story["outputs"]:
             about = {"task": story["task"], "job": job, "step": story["name"], **one}

@@ -31,11 +31,12 @@ def dataset(about: Mapping[str, Any], counted: Rows, needs: Rows = ()) -> str:
     share = f" ({done / about['tasks']:.1%})" if about["tasks"] else ""
     lines = [
         f"{about['name']}  {about['id']}",
-        *([f"  {about['description']}"] if about.get("description") else []),
+        *(f"  {line}" for line in (about.get("description") or "").splitlines()),
         f"  {about['jobs']:,} jobs, {about['tasks']:,} tasks; done {done:,}{share}",
         f"  submitted {about['submitted']}{''.join(_people(about))}",
         *([f"  control: {about['control']}"] if about.get("control") else []),
         *([f"  {said}"] if (said := heard.words(about.get("edited"))) else []),
+        *(["  open: more jobs may come, see `pulk dataset close`"] if about.get("open") else []),
         *(f"  {_need(one)}" for one in needs),
     ]
     steps = {one["step"]: one for one in about["steps"]}
@@ -69,14 +70,18 @@ def datasets(listed: Rows) -> str:
     """Return the table of datasets, without what only programs compare."""
     if not listed:
         return "none"
-    head = ["id", "name", "submitted", "jobs", "steps", "tasks"]
-    rows = ([_text(row[name]) for name in head] for row in listed)
-    return table(head, 3, rows, ("steps", "submitted", "jobs"))
+    head = ["id", "name", "owner", "submitted", "jobs", "steps", "tasks"]
+    rows = ([_text(row.get(name)) for name in head] for row in listed)
+    return table(head, 4, rows, ("steps", "submitted", "owner", "jobs"))
 
 
 def _people(about: Mapping[str, Any]) -> Iterator[str]:
     if about.get("submitted_by"):
         yield f" by {about['submitted_by']}"
+    if about.get("owner"):
+        yield f"; owner {about['owner']}"
+    if about.get("visibility"):
+        yield f"; {about['visibility']}{' ' + about['group'] if about.get('group') else ''}"
     if about.get("cosigned_by"):
         yield f"; co-signed by {', '.join(about['cosigned_by'])}"
 
@@ -96,4 +101,6 @@ def _cells(row: Mapping[str, Any], verdicts: Sequence[str], has_needs: bool) -> 
 
 
 def _text(value: Any) -> str:
+    if value is None:
+        return "-"
     return f"{value:,}" if isinstance(value, int) else str(value)

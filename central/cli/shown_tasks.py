@@ -12,6 +12,9 @@ from central.cli import tables
 Row = Mapping[str, Any]
 Rows = Sequence[Row]
 SECOND_CHARS = 19  # of a date, down to its seconds
+SILENT = "(it wrote nothing)"
+NOT_KEPT = "(it is older than what is shown of a task)"
+OLDER = "\n== older attempts are not shown"
 DIGEST_CHARS = 12  # of a digest in a line; --json has all of it
 
 
@@ -70,31 +73,38 @@ def task(story: Row) -> str:
     return text
 
 
-def logs(wrote: Row) -> str:
-    """Return what attempts wrote, each below a line that says which."""
+def logs(told: Rows, names: Mapping[int, str] | None = None) -> str:
+    """Return what attempts wrote, each below a line that says which; nil was not kept apart.
+
+    Their lines are indented: none of them can be taken for one of Pulk's. With `names` of steps
+    the attempts are of several tasks.
+    """
     lines = []
-    for one in wrote["attempts"]:
-        head = f"{one['no']} at {one['site']}: {one['fate']}"
-        lines.append(f"== {head}{': ' + one['evidence'] if one['evidence'] else ''}")
-        lines += one["log"].expandtabs().splitlines() or ["(it wrote nothing)"]
-    if not wrote["complete"]:
-        lines.append("== older attempts are not shown")
+    for one in told:
+        of = "" if names is None else f"job {one['job']} {names[one['step']]}: "
+        why = f": {one['evidence']}" if one["evidence"] else ""
+        lines.append(f"== {of}{one['no']} at {one['site']}: {one['fate']}{why}")
+        log = one["log"]
+        wrote = [NOT_KEPT] if log is None else log.expandtabs().splitlines() or [SILENT]
+        lines += [f"  {line}" for line in wrote]
     return "\n".join(map(printable, lines)) or tables.NONE
 
 
-def attempts(listed: Rows) -> str:
+def attempts(listed: Rows, names: Mapping[int, str]) -> str:
     """Return the table of attempts, without digests and ids; the number is for `--after`."""
     if not listed:
         return tables.NONE
     about = ["no", "job", "step", "generation", "fate", "why", "site", "host", "started"]
     head = [*about, "wall_ms", "cpu_ms", "memory_peak_mib", "disk_peak_bytes"]
     spare = ("generation", "disk_peak_bytes", "host", "started", "cpu_ms", "memory_peak_mib")
-    rows = ([str(_told(row, name)) for name in head] for row in listed)
+    rows = ([str(_told(row, name, names)) for name in head] for row in listed)
     return tables.table(head, len(about), rows, spare)
 
 
-def _told(row: Row, name: str) -> Any:
+def _told(row: Row, name: str, names: Mapping[int, str]) -> Any:
     match name:
+        case "step":
+            return names.get(row["step"], row["step"])
         case "host":
             return row.get("host", {}).get("name", "-")
         case "why":

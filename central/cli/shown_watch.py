@@ -9,10 +9,19 @@ from bundle.cli.table import printable
 from central.cli import tables
 
 BAR_CELLS = 12
+NOT_WAITING = ("leased", "done", "failed", "cancelled")
 SHOWN = ("waiting", "leased", "failed", "cancelled", "removed")
 ID_CHARS = 8  # enough to tell datasets apart, and taken by every command where they do
 Row = Mapping[str, Any]
 HEARD = ((86_400, "d"), (3_600, "h"), (60, "min"))
+
+
+def waiting(row: Row) -> int:
+    """Return how many tasks of a dataset wait; those that nothing happened to are in no count.
+
+    What a truncated dataset dropped (`removed`) is none of its tasks.
+    """
+    return max(0, int(row["tasks"]) - sum(int(row[one]) for one in NOT_WAITING))
 
 
 def all_of(about: Mapping[str, Sequence[Row]]) -> str:

@@ -6,14 +6,26 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from bundle.errors import PulkError
 from central.cli.asking import asking, client_of, full_id, show_answer
+
+if TYPE_CHECKING:
+    from bundle.client import Client
 
 _central = asking(required=True)
 _dry_run = click.option("--dry-run", is_flag=True, help="Say what would change, change nothing.")
+
+
+class NothingToDrop(PulkError):
+    """A dataset is truncated to more jobs than it has. To give it more, extend it."""
+
+    code = "nothing-to-drop"
+    what = "it has {has} jobs, so it cannot be cut down to {jobs}"
+    remedy = "for more jobs use `pulk dataset extend DATASET {more}`; nothing was changed"
 
 
 @click.command()
@@ -76,6 +88,8 @@ def _resize(
 
     client = client_of(central, token_file)
     full = full_id(client, dataset_id)
+    if "jobs" in size:
+        _must_be_fewer(client, full, size["jobs"])
     path = f"/datasets/{full}/size"
     if dry_run:
         answer = client.post(path, size | {"dry_run": True}, os.urandom(16).hex())
@@ -83,13 +97,27 @@ def _resize(
         sent, request = Sent.in_home(), f"{central} {full} size {json.dumps(size)}"
         answer = client.post(path, size, sent.key_for(request))
         sent.answered(request)
-    show_answer(answer, as_json, f"{full}: {_words(answer)}")
+    show_answer(answer, as_json, f"{full}: {_words(answer, size.get('open'))}")
 
 
-def _words(answer: dict[str, Any]) -> str:
-    parts = [f"{'would have' if answer['dry_run'] else 'has'} {answer['jobs']} jobs"]
+def _must_be_fewer(client: Client, dataset: str, jobs: int) -> None:
+    """Refuse to make a dataset larger by a command that is there to make it smaller."""
+    has = int(client.get(f"/datasets/{dataset}")["jobs"])
+    if jobs > has:
+        raise NothingToDrop(where=dataset, jobs=jobs, has=has, more=jobs - has)
+
+
+def _words(answer: dict[str, Any], is_open: bool | None) -> str:
+    would = answer["dry_run"]
+    if is_open is not None:
+        word = "open" if is_open else "closed"
+        parts = [f"{'would be' if would else 'is'} {word}, with {answer['jobs']} jobs"]
+        return "; ".join(parts + _again(answer))
+    parts = [f"{'would have' if would else 'has'} {answer['jobs']} jobs"]
     if answer["begun_beyond"]:
         parts.append(f"{answer['begun_beyond']} begun jobs are dropped")
-    if answer["tasks"]:
-        parts.append(f"{answer['tasks']} tasks begun so far run again")
-    return "; ".join(parts)
+    return "; ".join(parts + _again(answer))
+
+
+def _again(answer: dict[str, Any]) -> list[str]:
+    return [f"{answer['tasks']} tasks begun so far run again"] if answer["tasks"] else []

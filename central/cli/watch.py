@@ -11,15 +11,15 @@ from typing import Any
 
 import click
 
-from bundle.client import Client, NoAnswer, Refused
+from bundle.client import Client, NoAnswer, Overloaded, Refused
 from central.cli import shown_watch
 from central.cli.asking import asking, client_of, full_id, show_answer
 
 SITES_EVERY_S = 10.0
 AGAIN_S, AGAIN_S_MAX = 1.0, 30.0  # between tries to reach central once it was reached
 EXIT_FAILED = 1
-ENDED = ("done", "failed", "cancelled", "removed")
 Row = dict[str, Any]
+_Shower = tuple[Callable[[Row | None], None], Callable[[], None]]
 
 
 @click.command()
@@ -30,28 +30,40 @@ Row = dict[str, Any]
     is_flag=True,
     help="End when nothing of DATASET_ID can run any more; exit code 1 where a task failed.",
 )
+@click.option(
+    "--ndjson", "as_lines", is_flag=True, help="Each change as a JSON document in a line."
+)
 @asking(required=True)
 def command(
     *,
     dataset_id: str | None,
     once: bool,
     until_done: bool,
+    as_lines: bool,
     central: str,
     token_file: Path,
     as_json: bool,
 ) -> int:
-    """Show datasets and sites as they change; with --json each change is a document in a line."""
+    """Show datasets and sites as they change.
+
+    With --json it is one document: how all is now, or, with --until-done, at the end; changes are
+    lines on stderr then.
+    """
     client = client_of(central, token_file)
     only = None if dataset_id is None else full_id(client, dataset_id)
     if until_done and only is None:
         raise click.UsageError("--until-done needs a DATASET_ID")
+    if as_lines and (as_json or once):
+        raise click.UsageError("--ndjson goes neither with --json nor with --once")
     seen = _Seen(client, only)
-    if once:
+    if once or (as_json and not until_done):
         seen.look()
-        about = {"datasets": list(seen.rows.values()), "sites": seen.sites}
-        show_answer(about, as_json, "" if as_json else shown_watch.all_of(about))
+        show_answer(seen.all(), as_json, "" if as_json else shown_watch.all_of(seen.all()))
         return 0
-    ended = _follow(seen, as_json=as_json, until_done=until_done)
+    ended = _follow(seen, _shower(seen, as_json=as_json, as_lines=as_lines), until_done=until_done)
+    if as_json:
+        seen.look_at_sites()
+        show_answer(seen.all(), as_json, "")
     return EXIT_FAILED if ended.get("failed") else 0
 
 
@@ -64,6 +76,10 @@ class _Seen:
         self.sites: list[Row] = []
         self._names: dict[str, str] = {}
         self._looked_s = 0.0
+
+    def all(self) -> dict[str, list[Row]]:
+        """Return how all is, as far as it is known."""
+        return {"datasets": list(self.rows.values()), "sites": self.sites}
 
     def look(self) -> None:
         """Ask how all is now."""
@@ -87,9 +103,8 @@ class _Seen:
             asked = {} if self.only is None else {"id": self.only}
             listed = self.client.every("/datasets", "datasets", fields="id,name", **asked)
             self._names = {one["id"]: one["name"] for one in listed}
-        elsewhere = sum(row[one] for one in ENDED) + row["leased"]
         about = {"dataset": of, "name": self._names.get(of, "?")} | row
-        self.rows[of] = about | {"waiting": row["tasks"] - elsewhere}
+        self.rows[of] = about | {"waiting": shown_watch.waiting(row)}
         return self.rows[of]
 
     def changes(self) -> Iterator[Row | None]:
@@ -103,7 +118,7 @@ class _Seen:
                         self.look_at_sites()
                     changed = kind == "dataset" and self._is_news(row)
                     yield self.take(row) if changed else None
-            except NoAnswer as error:
+            except (NoAnswer, Overloaded) as error:
                 if not reached:
                     raise
                 click.echo(f"pulk: {error.text()}; trying again", err=True)
@@ -127,9 +142,9 @@ def _has_ended(client: Client, row: Row) -> bool:
     return not any(one["counts"].get(word) for one in counted for word in ("ready", "leased"))
 
 
-def _follow(seen: _Seen, *, as_json: bool, until_done: bool) -> Row:
+def _follow(seen: _Seen, shower: _Shower, *, until_done: bool) -> Row:
     """Show changes until interrupted, or until the dataset ended; return how it is then."""
-    show, end = _shower(seen, as_json=as_json)
+    show, end = shower
     try:
         for row in seen.changes():
             show(row)
@@ -140,28 +155,27 @@ def _follow(seen: _Seen, *, as_json: bool, until_done: bool) -> Row:
     raise AssertionError  # never: changes() has no end
 
 
-def _shower(
-    seen: _Seen, *, as_json: bool
-) -> tuple[Callable[[Row | None], None], Callable[[], None]]:
+def _shower(seen: _Seen, *, as_json: bool, as_lines: bool) -> _Shower:
     """Return what shows a change, and what ends showing."""
     from rich.console import Console
     from rich.live import Live
 
     console = Console()
-    if as_json or not console.is_terminal:
-        return (lambda row: _say(row, as_json)), lambda: None
+    if as_json or as_lines or not console.is_terminal:
+        return (lambda row: _say(row, as_lines=as_lines, aside=as_json)), lambda: None
     live = Live(console=console, auto_refresh=False)
     live.start()
 
     def show(_: Row | None) -> None:
-        about = {"datasets": list(seen.rows.values()), "sites": seen.sites}
-        live.update(shown_watch.live(about), refresh=True)
+        live.update(shown_watch.live(seen.all()), refresh=True)
 
     return show, live.stop
 
 
-def _say(row: Row | None, as_json: bool) -> None:
+def _say(row: Row | None, *, as_lines: bool, aside: bool) -> None:
+    """Write a change as a line; `aside`: where it is no part of the answer."""
     if row is None:
         return
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    click.echo(json.dumps({"at": now} | row) if as_json else f"{now} {shown_watch.line(row)}")
+    said = json.dumps({"at": now} | row) if as_lines else f"{now} {shown_watch.line(row)}"
+    click.echo(said, err=aside)

@@ -47,6 +47,7 @@ class Action(StrEnum):
     """What can be done. Every route names one, or says that it is open."""
 
     DATASET_LIST = "dataset.list"
+    DATASET_CHECK = "dataset.check"
     DATASET_SUBMIT = "dataset.submit"
     DATASET_READ = "dataset.read"
     DATASET_CONTROL = "dataset.control"
@@ -107,12 +108,13 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """What an action touches: whose it is, and who sees it."""
+    """What an action touches: whose it is, who sees it; `scopes`: of a token, what it is for."""
 
     owner: str = ""
     group: str = ""
     visibility: Visibility = Visibility.PRIVATE
     site: str = ""
+    scopes: frozenset[Scope] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +122,14 @@ class Rule:
     """Who may: which scope it takes (None: any), and per role to what it must stand how.
 
     `of_others`: the scope that it takes beside where the resource is not the principal's own.
+    `is_as_wide`: it takes the resource's own scopes, or `admin`: whoever finds a token for reading
+    is not to end its owner's work.
     """
 
     scope: Scope | None
     may: Mapping[Role, frozenset[Relation]]
     of_others: Scope | None = None
+    is_as_wide: bool = False
 
 
 _ANY = frozenset({Relation.ANY})
@@ -138,6 +143,7 @@ _OF_THEIR_OWN = {**dict.fromkeys(Role, _OWN), Role.ADMIN: _ANY}
 
 RULES: Mapping[Action, Rule] = {
     Action.DATASET_LIST: Rule(Scope.READ, _EVERYBODY),
+    Action.DATASET_CHECK: Rule(Scope.READ, _EVERYBODY),
     Action.DATASET_READ: Rule(Scope.READ, dict.fromkeys(Role, _SEEN) | _STAFF),
     Action.DATASET_SUBMIT: Rule(Scope.SUBMIT, {**_STAFF, Role.USER: _ANY}),
     Action.DATASET_CONTROL: Rule(Scope.CONTROL, {**_STAFF, Role.USER: _OWN}),
@@ -157,7 +163,7 @@ RULES: Mapping[Action, Rule] = {
     Action.USER_CHANGE: Rule(Scope.ADMIN, _ADMIN),
     Action.TOKEN_LIST: Rule(Scope.READ, _OF_THEIR_OWN),
     Action.TOKEN_MAKE: Rule(None, _OF_THEIR_OWN, of_others=Scope.ADMIN),
-    Action.TOKEN_REVOKE: Rule(None, _OF_THEIR_OWN, of_others=Scope.ADMIN),
+    Action.TOKEN_REVOKE: Rule(None, _OF_THEIR_OWN, of_others=Scope.ADMIN, is_as_wide=True),
     Action.AUDIT_READ: Rule(Scope.READ, _OF_THEIR_OWN),
     Action.SELF_READ: Rule(None, _EVERYBODY),
     Action.SELF_CHANGE: Rule(Scope.CONTROL, _EVERYBODY),
@@ -193,6 +199,8 @@ def decide(principal: Principal, action: Action, resource: Resource | None = Non
         return Decision.FORBIDDEN
     if resource is None:
         return Decision.ALLOWED
+    if rule.is_as_wide and not _is_as_wide(principal, resource):
+        return Decision.FORBIDDEN
     stands = relations(principal, resource)
     if needed & stands and (Relation.OWNER in stands or _has(principal, rule.of_others)):
         return Decision.ALLOWED
@@ -217,6 +225,10 @@ def relations(principal: Principal, resource: Resource) -> frozenset[Relation]:
 
 def _has(principal: Principal, scope: Scope | None) -> bool:
     return scope is None or scope in principal.scopes
+
+
+def _is_as_wide(principal: Principal, resource: Resource) -> bool:
+    return Scope.ADMIN in principal.scopes or resource.scopes <= principal.scopes
 
 
 def _sees(principal: Principal, resource: Resource) -> bool:

@@ -1,4 +1,4 @@
-"""What one commit of central's own says: submissions, controls, pins, access, sites given up.
+"""What one commit of central's own says: submissions, controls, pins, access, people, lost sites.
 
 Its bundle signs it.
 
@@ -15,8 +15,10 @@ from bundle import canonical, shape
 from bundle.ids import DatasetId, Epoch, SiteName, parse_attempt, parse_site
 from bundle.intervals import IntervalSet
 from bundle.limits import LEASE_LIMITS
+from central.core import folk
 from central.core.authorise import Visibility
 from central.core.facts import Control, ControlWord, Pin
+from central.core.folk import NOBODY, Folk
 
 CHUNK = "facts"  # kind and name of its chunk
 
@@ -65,11 +67,12 @@ class Commit:
     remembered: tuple[Remembered, ...] = ()
     presumed: tuple[SiteName, ...] = ()  # sites presumed lost with all they hold
     access: tuple[Access, ...] = ()
+    folk: Folk = NOBODY
 
     def count(self) -> int:
         """Return how many facts it holds."""
         facts = (self.submissions, self.controls, self.pins, self.presumed, self.access)
-        return sum(len(one) for one in facts)
+        return sum(len(one) for one in facts) + self.folk.count()
 
 
 def told(epoch: Epoch, number: int) -> bytes:
@@ -95,6 +98,7 @@ def encode(commit: Commit) -> bytes:
         "access": [
             [one.dataset, one.owner, one.group, one.visibility.value] for one in commit.access
         ],
+        "people": folk.to_wire(commit.folk) if commit.folk.count() else [],
     }
     return canonical.encode(value | {name: rows for name, rows in rare.items() if rows})
 
@@ -120,6 +124,9 @@ def decode(raw: bytes, epoch: Epoch, number: int) -> Commit:
             _access(row, told(epoch, number))
             for row in (value.readers("access") if value.has("access") else ())
         ),
+        folk=folk.from_wire(value.reader("people"), told(epoch, number))
+        if value.has("people")
+        else NOBODY,
     )
 
 

@@ -61,6 +61,8 @@ def _jobs(form: DatasetForm, product: int, *, is_made: bool) -> int:
     if form.jobs is None:
         if not is_made:
             reason = "this key is missing: add it, or a [grid] or [each] that jobs go over"
+            if "jobs" in form.parameters:  # in TOML what follows a table's head is of that table
+                reason = "it stands under parameters: write it above, before the first [table]"
             raise DatasetRefused(where="jobs", reason=reason)
         return product
     if is_made and form.jobs % product:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,21 +42,23 @@ def load(path: Path, find: Find | None = None) -> spec.Dataset:
     return parse_text(text_file.read_text(path), path.parent, str(path), find)
 
 
-def parse_text(text: str, base: Path | None, where: str, find: Find | None = None) -> spec.Dataset:
-    """Read a document's text: JSON, TOML or YAML by the name's end, or by how it begins.
+def parse_text(
+    text: str, base: Path | None, where: str, find: Find | None = None, kind: str = ""
+) -> spec.Dataset:
+    """Read a document's text: `kind`, else JSON, TOML or YAML by name or by how it begins.
 
     See `parse`.
     """
-    value, lines = values(text, where)
+    value, lines = values(text, where, kind)
     return parse(value, base, where, lines, find)
 
 
-def values(text: str, where: str) -> tuple[Any, Callable[[], Lines]]:
+def values(text: str, where: str, kind: str = "") -> tuple[Any, Callable[[], Lines]]:
     """Return a text's plain values, and what finds the lines that they stand on.
 
-    Raises DocumentRefused where it is not JSON, TOML or YAML.
+    Raises DocumentRefused where it is not JSON, TOML or YAML, or not of the kind that is said.
     """
-    kind = kind_of(text, where)
+    kind = kind or kind_of(text, where)
     try:
         match kind:
             case "JSON":
@@ -68,13 +71,19 @@ def values(text: str, where: str) -> tuple[Any, Callable[[], Lines]]:
     except RecursionError:
         raise DocumentRefused(where=where, reason="nested too deep", hint="flatten it") from None
     except YamlRefused as error:
-        at = _at(where, error.line)
-        raise DocumentRefused(where=at, reason=f"YAML: {error}", hint="correct it") from None
+        reason = f"YAML: {error}"
+        raise _on_line(where, error.line, reason=reason, hint="correct it") from None
     except ValueError as error:
         found = _LINE_IN_REASON.search(str(error))
         line, reason = int(found[1]) if found else 0, f"not {kind}: {error}"
     hint = f"correct the {kind}; an incomplete file must be made again"
-    raise DocumentRefused(where=_at(where, line), reason=reason, hint=hint)
+    raise _on_line(where, line, reason=reason, hint=hint)
+
+
+def _on_line(where: str, line: int, **fields: Any) -> DocumentRefused:
+    made = DocumentRefused(where=_at(where, line), **fields)
+    made.line = line
+    return made
 
 
 def kind_of(text: str, where: str) -> str:
@@ -139,17 +148,21 @@ class _Place:
     """How places of one document are told: its name, the line, the path inside."""
 
     def __init__(self, where: str, lines: Callable[[], Lines] | None) -> None:
-        self._where, self._find = where, lines
+        self._where, self._find = where, None if lines is None else cache(lines)
 
     def told(self, error: DatasetRefused, path: str) -> DatasetRefused:
-        return type(error)(where=self.of(path), **error.fields)
+        made = type(error)(where=self.of(path), **error.fields)
+        made.line, made.path = self.line(path), path
+        return made
+
+    def line(self, path: str) -> int:
+        try:
+            return line_of(parts(path), self._find()) if self._find else 0
+        except RecursionError:  # it is nested about as deep as its reader allowed
+            return 0
 
     def of(self, path: str) -> str:
-        try:
-            line = line_of(parts(path), self._find()) if self._find else 0
-        except RecursionError:  # it is nested about as deep as its reader allowed
-            line = 0
-        at = _at(self._where, line)
+        at = _at(self._where, self.line(path))
         return f"{at}: {path}" if path else at
 
 
@@ -157,14 +170,14 @@ def _at(where: str, line: int) -> str:
     return f"{where}:{line}" if line else where
 
 
-def _refusal(errors: list[ErrorDetails], place: _Place) -> DocumentRefused:
+def _refusal(errors: list[ErrorDetails], place: _Place) -> DatasetRefused:
     """Make one error of what pydantic found: the first in full, the others as a list."""
     rows = [_row(one) for one in errors]
     path, reason, hint = rows[0]
     others = [f"{place.of(at)}: {why}" for at, why, _ in rows[1:OTHERS_SHOWN_MAX]]
     if others:
         reason += f" (and {len(rows) - 1} more: {others[0]})"
-    return DocumentRefused(where=place.of(path), reason=reason, hint=hint, others=others)
+    return place.told(DocumentRefused(reason=reason, hint=hint, others=others), path)
 
 
 def _row(error: ErrorDetails) -> tuple[str, str, str]:
@@ -180,6 +193,8 @@ def _row(error: ErrorDetails) -> tuple[str, str, str]:
             return _path(location), "this key is missing", "add it"
         case "value_error":
             return _path(location), str(context["error"]), hint
+        case "model_type" | "dict_type":
+            return _path(location), "input should be a table: keys with values", hint
         case _:
             reason = error["msg"]
             return _path(location), reason[:1].lower() + reason[1:], hint

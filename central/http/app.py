@@ -25,10 +25,11 @@ from central.http import (
     openapi,
     people,
     sites,
+    written,
 )
 from central.http.answer import with_etag
 from central.http.auth import admitted
-from central.http.budget import Budgets
+from central.http.budgets import Budgets
 from central.http.errors import translate
 from central.http.queries import read_query
 from central.http.rates import Rates
@@ -38,6 +39,7 @@ from central.questions import Questions
 ROUTES: tuple[Route, ...] = (
     *exchange.ROUTES,
     *datasets.ROUTES,
+    *written.ROUTES,
     *looking.ROUTES,
     *files.ROUTES,
     *sites.ROUTES,

@@ -11,6 +11,7 @@ from bundle.ids import DatasetId, parse_dataset_id
 from central.core.authorise import Action, Decision, Principal, Resource, Role, Scope, decide
 from central.errors import Forbidden, Unauthorised, UnknownDataset
 from central.http.route import Asked, Of, Policy, denial
+from central.http.shared import NOBODY, asking
 from central.tokens import UnknownToken
 
 _BEARER = re.compile(r"(?i:Bearer) +([A-Za-z0-9_\-.~+/=]{16,256})")
@@ -24,9 +25,11 @@ async def admitted(asked: Asked, policy: Policy) -> Asked:
     answered as what does not exist. Raises Unauthorised, Forbidden, UnknownDataset, UnknownToken,
     TooManyRequests, and what the authority raises for a wrong signature.
     """
+    asking.set(NOBODY)
     if policy.action is None:
         return asked
     asked = replace(asked, principal=await (_site(asked) if policy.is_signed else _person(asked)))
+    asking.set(asked.by.name)
     return await _decided(asked, policy)
 
 
@@ -49,7 +52,7 @@ async def _decided(asked: Asked, policy: Policy) -> Asked:
         case Decision.HIDDEN:
             raise UnknownDataset(dataset=asked.part("dataset"))
         case Decision.FORBIDDEN:
-            raise _forbidden(asked, policy)
+            raise _forbidden(asked, policy, resource)
 
 
 def has_credentials(asked: Asked) -> bool:
@@ -57,8 +60,8 @@ def has_credentials(asked: Asked) -> bool:
     return bool(asked.request.headers.get(hdrs.AUTHORIZATION))
 
 
-def _forbidden(asked: Asked, policy: Policy) -> Forbidden | UnknownToken:
-    if policy.of is Of.TOKEN:
+def _forbidden(asked: Asked, policy: Policy, of: Resource) -> Forbidden | UnknownToken:
+    if policy.of is Of.TOKEN and of.owner != asked.by.name:
         return UnknownToken(number=int(asked.part("number")))
     if policy.action is Action.EXCHANGE:
         reason = f"the request is signed by site {asked.site}"
@@ -81,7 +84,7 @@ async def _resource(asked: Asked, of: Of) -> Resource:
             number = int(asked.part("number"))
             if number > NUMBER_MAX:
                 raise UnknownToken(number=number)
-            return Resource(owner=await asked.budget.run(asked.questions.token_owner, number))
+            return await asked.budget.run(asked.questions.token_resource, number)
         case Of.NOTHING:
             return Resource()
 

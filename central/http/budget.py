@@ -89,28 +89,3 @@ class PerSite:
             budget, users = self._budgets.pop(site)
             if users > 1:
                 self._budgets[site] = (budget, users - 1)
-
-
-class Budgets:
-    """The budgets of one server. What sites bring has its own, and so has what they fetch."""
-
-    def __init__(self, concurrent_uploads: int, site_uploads_max: int) -> None:
-        """Make them; `uploads` bounds bodies under way, `completions` merges.
-
-        `checks` are signatures of sites: quick, and never behind a merge.
-        """
-        self.sites = PerSite(site_uploads_max, 64, 20.0)
-        self.checks = Budget("checks", 2, 1024, 10.0)
-        self.uploads = Budget("uploads", concurrent_uploads, 256, 20.0)
-        self.completions = Budget("completions", 2, 1024, 25.0)
-        self.work = Budget("work", 2, 256, 20.0)
-        self.reads = Budget("reads", 4, 256, 10.0)
-        self.writes = Budget("writes", 2, 64, 20.0)
-        self.files = Budget("files", 2, 64, 20.0)
-
-    @property
-    def threads(self) -> int:
-        """How many threads all of them can need at once."""
-        sites = (self.checks, self.uploads, self.completions, self.work)
-        kinds = (*sites, self.reads, self.writes, self.files)
-        return sum(one.running_max for one in kinds) + 2

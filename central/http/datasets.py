@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import base64
 import re
-from functools import partial
 from typing import Annotated, Literal
 
 from aiohttp import hdrs, web
 from pydantic import Field, model_validator
 
-from bundle.dataset import spec
 from bundle.fates import Fate
 from bundle.ids import JOB_MAX, STEP_MAX, DatasetId, parse_dataset_id
 from bundle.intervals import IntervalSet
-from bundle.limits import DOCUMENT_BYTES_MAX, JOBS_MAX
-from central import document
+from bundle.limits import JOBS_MAX
 from central.core.authorise import Action, Visibility
 from central.core.edit import Size
 from central.core.facts import ControlWord, Verdict
 from central.core.selection import Only
-from central.http import body, shapes
+from central.http import shapes
 from central.http.answer import as_json
-from central.http.errors import RequestMalformed, WrongMediaType
-from central.http.media import JSON, MSGPACK
+from central.http.errors import RequestMalformed
 from central.http.queries import Body, Query, read_body
 from central.http.route import V1, Asked, Of, Policy, Route
+from central.http.written import DOCUMENT, read_document
 from central.store.rows import AccessRow
 
 COSIGNATURE = "Pulk-Cosignature"  # header: a signed record in base64
@@ -109,11 +106,12 @@ class AccessBody(Body):
 async def submit(asked: Asked) -> web.StreamResponse:
     """Take a dataset's document; the same idempotency key never submits twice.
 
-    As canonical msgpack, or as the JSON that people write.
+    As the JSON, YAML or TOML that people write, or as canonical msgpack. A refusal says on which
+    `line` and at which `path` of it.
     """
     key = idempotency_key(asked.request)
     given = asked.query(SubmitQuery)
-    raw = await _document(asked)
+    raw, dag = await read_document(asked)
     by = asked.by
     made = await asked.budget.run(
         asked.authority.submit,
@@ -124,6 +122,7 @@ async def submit(asked: Asked) -> web.StreamResponse:
         by=by,
         asked=AccessRow(DatasetId(""), by.name, given.group or "", given.visibility.value),
         suspended=given.suspended,
+        dag=dag,
     )
     about = {"id": made.id, "digest": made.digest.hex(), "jobs": made.jobs, "tasks": made.tasks}
     return as_json(about)
@@ -154,7 +153,7 @@ async def control(asked: Asked) -> web.StreamResponse:
 async def edit(asked: Asked) -> web.StreamResponse:
     """Put another document in place of a dataset's; the same key edits once."""
     key = idempotency_key(asked.request)
-    raw = await _document(asked)
+    raw, dag = await read_document(asked)
     made = await asked.budget.run(
         asked.authority.edit,
         dataset_of(asked),
@@ -164,6 +163,7 @@ async def edit(asked: Asked) -> web.StreamResponse:
         cosignature=_cosignature(asked.request),
         by=asked.by,
         if_match=asked.request.headers.get(hdrs.IF_MATCH, ""),
+        dag=dag,
     )
     about = {"id": dataset_of(asked), "digest": made.digest.hex()}
     return as_json(about | {"steps": list(made.steps), "tasks": made.tasks})
@@ -217,28 +217,6 @@ def idempotency_key(request: web.Request) -> str:
     return key
 
 
-async def _document(asked: Asked) -> bytes:
-    """Return a document's canonical bytes, made of what people write where that came."""
-    request = asked.request
-    if request.content_type not in (MSGPACK, JSON):
-        wanted = f"{MSGPACK} or {JSON}"
-        raise WrongMediaType(where=request.path, found=request.content_type, wanted=wanted)
-    raw = await body.read(request, DOCUMENT_BYTES_MAX)
-    if request.content_type == MSGPACK:
-        return raw
-    return await asked.budget.run(_canonical, raw, partial(asked.authority.find, by=asked.by))
-
-
-def _canonical(raw: bytes, find: document.Find) -> bytes:
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError as error:
-        raise RequestMalformed(where="body", reason="it is not UTF-8") from error
-    if text.lstrip()[:1] != "{":
-        raise RequestMalformed(where="body", reason="it is no JSON object")
-    return spec.encode(document.parse_text(text, None, "body", find))
-
-
 def _cosignature(request: web.Request) -> bytes:
     """Return the signed record of the header; empty where there is none."""
     given = request.headers.getall(COSIGNATURE, [])
@@ -252,7 +230,6 @@ def _cosignature(request: web.Request) -> bytes:
 
 DATASETS = f"{V1}/datasets"
 DATASET = f"{DATASETS}/{{dataset}}"
-DOCUMENT = (MSGPACK, JSON)
 ROUTES = (
     Route(
         "POST",

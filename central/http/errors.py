@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
+from bundle.dataset.refusals import DatasetRefused
 from bundle.errors import PulkError
 from bundle.trust import errors as trust_errors
 from central import errors, etags, oidc, tokens
@@ -37,6 +38,15 @@ class TooManyAsks(PulkError):
     transient = True
     what = "too many requests for work came at once"
     remedy = "ask again after the seconds in Retry-After; results are taken all the while"
+
+
+class TooManyAtOnce(PulkError):
+    """One person asks more at once than is answered in turn. Others are not held up by it."""
+
+    code = "too-many-at-once"
+    transient = True
+    what = "you have {at_once} requests for {what_for} under way already"
+    remedy = "let some end, then ask again after the seconds in Retry-After"
 
 
 class SiteBusy(PulkError):
@@ -204,6 +214,7 @@ STATUS: tuple[tuple[type[PulkError], int], ...] = (
     (EncodingRefused, 415),
     (TooManyAsks, 429),
     (SiteBusy, 429),
+    (TooManyAtOnce, 429),
     (TooManyConnections, 429),
     (HeadTooLarge, 431),
     (errors.Unbalanced, 500),
@@ -233,6 +244,8 @@ def problem(error: PulkError, status: int) -> dict[str, Any]:
     title = (error.__doc__ or error.code).strip().split(". ")[0].split("\n")[0]
     said = error.diagnostics()
     about = {"type": f"urn:pulk:error:{error.code}", "title": title, "status": status}
+    if isinstance(error, DatasetRefused):
+        said |= {"line": error.line or None, "path": error.path or None}
     return about | {"detail": said["what"]} | said
 
 

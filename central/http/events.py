@@ -10,19 +10,22 @@ import asyncio
 import json
 from collections import Counter
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
 
 from aiohttp import hdrs, web
+from pydantic import Field
 
 from bundle.errors import PulkError
 from central.core.authorise import Action
+from central.errors import UnknownDataset
 from central.http.auth import still
-from central.http.errors import Busy
+from central.http.errors import Busy, TooManyAtOnce
 from central.http.lines import is_gone
 from central.http.media import EVENTS
 from central.http.queries import Query
 from central.http.route import V1, Asked, Policy, Route
 
+DATASET = r"^[a-z2-7]{26}$"
 LISTENERS_MAX = 64  # in one process
 THEIRS_MAX = 8  # of one person
 LOOK_S = 1.0
@@ -33,9 +36,13 @@ _POLICY = Policy(Action.DATASET_LIST)
 
 
 class EventsQuery(Query):
-    """Which dataset is listened to; none: all that may be seen."""
+    """Which dataset is listened to; none: all that may be seen.
 
-    dataset: str | None = None
+    `once`: say how they are, and end.
+    """
+
+    dataset: Annotated[str, Field(pattern=DATASET)] | None = None
+    once: bool = False
 
 
 async def listen(asked: Asked) -> web.StreamResponse:
@@ -44,7 +51,9 @@ async def listen(asked: Asked) -> web.StreamResponse:
     The first events say how all of them are.
     """
     who = asked.by.name
-    if _listeners.total() >= LISTENERS_MAX or _listeners[who] >= THEIRS_MAX:
+    if _listeners[who] >= THEIRS_MAX:
+        raise TooManyAtOnce(what_for="events", at_once=THEIRS_MAX)
+    if _listeners.total() >= LISTENERS_MAX:
         raise Busy(what_for="events")
     _listeners[who] += 1
     try:
@@ -56,21 +65,29 @@ async def listen(asked: Asked) -> web.StreamResponse:
 
 
 async def _send(asked: Asked) -> web.StreamResponse:
-    only = asked.query(EventsQuery).dataset
+    query = asked.query(EventsQuery)
+    only = query.dataset
     version, rows = await asked.budget.run(asked.questions.changes, asked.by, -1)
+    if only is not None and only not in {one["dataset"] for one in rows}:
+        raise UnknownDataset(dataset=only)
     headers = {hdrs.CONTENT_TYPE: EVENTS, hdrs.CACHE_CONTROL: "no-store"}
     answer = web.StreamResponse(headers=headers)
     answer.force_close()
     await answer.prepare(asked.request)
     with suppress(PulkError, ConnectionError):  # who may no more, or is gone, hears no more
-        await _tell(asked, answer, only, version, rows)
+        await _tell(asked, answer, (only, query.once), version, rows)
     return answer
 
 
 async def _tell(
-    asked: Asked, answer: web.StreamResponse, only: str | None, version: int, rows: list[Any]
+    asked: Asked,
+    answer: web.StreamResponse,
+    what: tuple[str | None, bool],
+    version: int,
+    rows: list[Any],
 ) -> None:
     """Write events until the listener is gone, may no more, or has listened long enough."""
+    only, is_once = what
     known: dict[str, Any] = {}
     loop = asyncio.get_running_loop()
     began_s = said_s = loop.time()
@@ -81,6 +98,8 @@ async def _tell(
             known[one["dataset"]] = one
             text = f"event: dataset\nid: {version}\ndata: {json.dumps(one)}\n\n"
             await answer.write(text.encode())
+        if is_once:
+            return
         if fresh:
             said_s = loop.time()
         elif loop.time() - said_s > ALIVE_S:

@@ -25,8 +25,13 @@ async def as_lines(asked: Asked, policy: Policy, pieces: Iterator[bytes]) -> web
     """Send lines of JSON; each piece is made in a thread of the budget.
 
     Where a piece can't be read, or who asks may no more, the answer breaks off without the last
-    chunk of HTTP, so that nobody takes what came for all there is.
+    chunk of HTTP, so that nobody takes what came for all there is. Raises TooManyAtOnce.
     """
+    with asked.service.budgets.streams.one(asked.by.name):
+        return await _as_lines(asked, policy, pieces)
+
+
+async def _as_lines(asked: Asked, policy: Policy, pieces: Iterator[bytes]) -> web.StreamResponse:
     request = asked.request
     answer = web.StreamResponse(headers={hdrs.CONTENT_TYPE: NDJSON})
     answer.force_close()

@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, Field
 
 from bundle.fates import Fate
 from bundle.ids import JOB_MAX, STEP_MAX, Task
+from central.aggregates import GROUPED
 from central.core.authorise import Action, Visibility
 from central.core.facts import Verdict
 from central.http import shapes, shapes_needs
@@ -32,6 +33,8 @@ DATASET_FIELDS = frozenset(shapes.DatasetRow.model_fields)
 _BY = "(dataset|name|owner|group|visibility|step)"
 BY = rf"^{_BY}(,{_BY}){{0,5}}$"
 _SEEN = Policy(Action.DATASET_READ, Of.DATASET)
+_ATTEMPTS_BY = f"({'|'.join(GROUPED)})"
+ATTEMPTS_BY = rf"^{_ATTEMPTS_BY}(,{_ATTEMPTS_BY}){{0,7}}$"
 PERCENTILES = r"^[0-9]{1,2}(,[0-9]{1,2}){0,9}$"
 
 
@@ -91,9 +94,12 @@ class GroupsQuery(DatasetsQuery):
 
 
 class AttemptGroupsQuery(Query):
-    """How a dataset's attempts are grouped, and which percentiles are asked for."""
+    """How a dataset's attempts are grouped, and which percentiles are asked for.
 
-    by: Annotated[str, Field(pattern=r"^(step|fate|site)(,(step|fate|site)){0,2}$")] = "step"
+    By some of step, fate, site, node, day (UTC, when they began), exit_code, signal, software.
+    """
+
+    by: Annotated[str, Field(pattern=ATTEMPTS_BY)] = "step"
     percentiles: Annotated[str, Field(pattern=PERCENTILES)] = "50,95"
 
 

@@ -3,6 +3,8 @@
 BYTES = "application/octet-stream"
 JSON = "application/json"
 MSGPACK = "application/msgpack"
+YAML = "application/yaml"
+TOML = "application/toml"
 NDJSON = "application/x-ndjson"
 PROBLEM = "application/problem+json"
 EVENTS = "text/event-stream"

@@ -16,7 +16,7 @@ from central.core.authorise import RULES
 from central.document.form import DatasetForm
 from central.http import shapes
 from central.http.errors import RETRY_AFTER_S_MIN
-from central.http.media import BYTES, EVENTS, JSON, MSGPACK, NDJSON, PROBLEM
+from central.http.media import BYTES, EVENTS, JSON, MSGPACK, NDJSON, PROBLEM, TOML
 from central.http.page import as_html
 from central.http.route import OPEN, V1, Route
 
@@ -33,6 +33,12 @@ PLACES: Mapping[str, Any] = {
 }
 _PLACE = re.compile(r"\{([a-z0-9]+)(?::(?:[^{}]|\{[0-9,]+\})*)?\}")
 _BINARY = {"type": "string", "format": "binary"}
+# What JSON Schema says little of; of the rest the form of a dataset document says all.
+_WRITTEN = {
+    BYTES: _BINARY,
+    MSGPACK: _BINARY,
+    TOML: {"type": "string", "description": "A dataset document, as docs/dataset-document.md says"},
+}
 ABOUT = """Pulk's central: datasets, tasks, attempts, sites, bundles, users, tokens.
 
 Send a token as `Authorization: Bearer TOKEN`. Lists come a page at a time: give `next` back as
@@ -139,8 +145,7 @@ def _body(route: Route) -> dict[str, Any]:
     if isinstance(route.body, type):
         return {JSON: {"schema": _ref(route.body)}}
     kinds: tuple[str, ...] = route.body or ()
-    form = {"schema": _ref(DatasetForm)}
-    return {one: form if one == JSON else {"schema": _BINARY} for one in kinds}
+    return {one: {"schema": _WRITTEN.get(one) or _ref(DatasetForm)} for one in kinds}
 
 
 def _responses(route: Route) -> dict[str, Any]:

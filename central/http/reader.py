@@ -21,10 +21,11 @@ from aiohttp import web
 from central import epochs, forked
 from central.archive import open_archive
 from central.config import Config
+from central.door.heads import HEAD_BYTES_MAX
 from central.door.process import raise_files
 from central.home import Home, now_us
 from central.http.app import make_reading_app
-from central.http.budget import Budgets
+from central.http.budgets import Budgets
 from central.http.desk import Desk
 from central.marks import Marks
 from central.questions import Questions
@@ -107,6 +108,8 @@ async def _serve(
         make_reading_app(questions, home, config, budgets),
         access_log=None,
         auto_decompress=False,
+        max_line_size=HEAD_BYTES_MAX,
+        max_field_size=HEAD_BYTES_MAX,
         lingering_time=LINGER_S,
         shutdown_timeout=END_S,
     )

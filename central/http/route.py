@@ -16,7 +16,8 @@ from central.config import Config
 from central.core.authorise import Action, Decision, Principal, Resource, decide
 from central.errors import Forbidden
 from central.home import Home
-from central.http.budget import Budget, Budgets
+from central.http.budget import Budget
+from central.http.budgets import Budgets
 from central.http.media import BYTES
 from central.http.rates import Rates
 from central.persons import OPERATOR

@@ -23,11 +23,12 @@ from central import lock
 from central.authority import Authority
 from central.config import Config
 from central.door import process
+from central.door.heads import HEAD_BYTES_MAX
 from central.door.process import DoorProcess
 from central.home import Home, clear_uploads, now_us
 from central.http import reader
 from central.http.app import make_app
-from central.http.budget import Budgets
+from central.http.budgets import Budgets
 from central.http.desk import Desk, answer_questions
 from central.http.partials import Partials
 from central.http.reader import ReaderProcess
@@ -123,6 +124,8 @@ async def _serve(authority: Authority, home: Home, config: Config, entrance: Ent
         make_app(authority, home, config, budgets),
         access_log=None,
         auto_decompress=False,
+        max_line_size=HEAD_BYTES_MAX,
+        max_field_size=HEAD_BYTES_MAX,
         keepalive_timeout=IDLE_S_MAX,
         lingering_time=LINGER_S,
         shutdown_timeout=SHUTDOWN_S,

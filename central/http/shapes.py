@@ -16,7 +16,10 @@ class Shape(BaseModel):
 
 
 class Problem(Shape):
-    """A refusal, as RFC 9457 has it, with Pulk's error code beside (docs/errors.md)."""
+    """A refusal, as RFC 9457 has it, with Pulk's error code beside (docs/errors.md).
+
+    `line` and `path`: where in a dataset document, if that is what was refused.
+    """
 
     type: str
     title: str
@@ -28,6 +31,8 @@ class Problem(Shape):
     remedy: str
     transient: bool
     fields: dict[str, Any]
+    line: int | None = None
+    path: str | None = None
 
 
 class Submitted(Shape):
@@ -104,20 +109,12 @@ class Step(Shape):
     outputs: list[str]
 
 
-class SiteHeard(Shape):
-    """Since when a site that holds a dataset knows of its newest document; null: not yet."""
-
-    site: str
-    heard: Text
-    refused: bool
-
-
 class EditInForce(Shape):
-    """The edit that put a dataset's document in force, and which sites know of it."""
+    """The edit that put a dataset's document in force; who knows: `site`, `heard`, `refused`."""
 
     epoch: int
     commit: int
-    sites: list[SiteHeard]
+    sites: list[dict[str, Any]]
 
 
 class Dataset(Access):

@@ -42,7 +42,7 @@ async def every(asked: Asked) -> web.StreamResponse:
     """List the sites; what one reported and holds is for those who may know."""
     rows = await asked.budget.run(asked.questions.sites)
     query = asked.query(Sorted)
-    shown = [_shown(asked, row) for row in rows]
+    shown = [shown_to(asked, row) for row in rows]
     return as_json(page(shown, query, key="sites", of="site", sortable=FIELDS, first="site"))
 
 
@@ -51,11 +51,12 @@ async def one(asked: Asked) -> web.StreamResponse:
     site = parse_site(asked.part("site"))
     for row in await asked.budget.run(asked.questions.sites):
         if row["site"] == site:
-            return as_json(_shown(asked, row))
+            return as_json(shown_to(asked, row))
     raise UnknownSite(site=site)
 
 
-def _shown(asked: Asked, row: dict[str, Any]) -> dict[str, Any]:
+def shown_to(asked: Asked, row: dict[str, Any]) -> dict[str, Any]:
+    """Return of a site what who asks may know."""
     if asked.may(Action.SITE_DETAIL, Resource(site=row["site"])):
         return row
     return {name: value for name, value in row.items() if name not in DETAILS}

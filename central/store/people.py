@@ -17,6 +17,7 @@ class StoredPeople:
     def __init__(self, connection: Connection) -> None:
         """Work on an open connection."""
         self._db = connection
+        self.touched: set[tuple[str, str]] = set()
 
     def persons(self) -> list[PersonRow]:
         """See `protocol.People`."""
@@ -24,19 +25,27 @@ class StoredPeople:
 
     def add_person(self, row: PersonRow) -> int:
         """See `protocol.People`."""
-        return self._db.insert(_SQL["add_person"], row[1:])
+        self.touched.add(("person", row.name))
+        no = row.no or self._db.value(_SQL["next_person"])
+        return self._db.insert(_SQL["add_person"], (no, *row[1:]))
 
     def change_person(self, row: PersonRow) -> None:
         """See `protocol.People`."""
+        self.touched.add(("person", row.name))
         values = (row.role, row.member_of, row.site, row.limits, row.closed_us, row.no)
         self._db.run(_SQL["change_person"], values)
 
     def add_token(self, row: TokenRow) -> int:
         """See `protocol.People`."""
-        return self._db.insert(_SQL["add_token"], row[1:])
+        self.touched.add(("token", row.digest.hex()))
+        no = row.no or self._db.value(_SQL["next_token"])
+        return self._db.insert(_SQL["add_token"], (no, *row[1:]))
 
     def revoke_token(self, no: int, at_us: int) -> None:
         """See `protocol.People`."""
+        row = self.token(no)
+        if row is not None:
+            self.touched.add(("token", row.digest.hex()))
         self._db.run(_SQL["revoke_token"], (at_us, no))
 
     def tokens(self) -> list[TokenRow]:
@@ -92,6 +101,7 @@ class StoredPeople:
 
     def save_user(self, row: UserRow) -> None:
         """See `protocol.People`."""
+        self.touched.add(("key", row.key.hex()))
         self._db.run(_SQL["save_user"], row)
 
     def remembered(self, token: int, key: str) -> tuple[bytes, bytes] | None:

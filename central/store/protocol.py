@@ -122,7 +122,12 @@ class Bundles(Protocol):
 
 
 class People(Protocol):
-    """People, tokens, access, audit, users, idempotency keys, and values by name."""
+    """People, tokens, access, audit, users, idempotency keys, and values by name.
+
+    `touched`: kind (person, token, key) and name of whoever was changed since it was cleared.
+    """
+
+    touched: set[tuple[str, str]]
 
     def users(self) -> list[UserRow]:
         """Return all users by name, the removed ones too."""
@@ -134,7 +139,7 @@ class People(Protocol):
         """Return all people by name, the closed ones too."""
 
     def add_person(self, row: PersonRow) -> int:
-        """Add a person whose name is new; return the number."""
+        """Add a person whose name is new; return the number: the row's, or the next for 0."""
 
     def change_person(self, row: PersonRow) -> None:
         """Replace role, groups, site, limits and when it was closed, of a person by the number."""

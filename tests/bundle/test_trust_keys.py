@@ -120,7 +120,10 @@ def test_a_key_file_is_read_back_and_signs_the_same(tmp_path: Path) -> None:
     read = KeyFile.load(tmp_path / "k", Role.SITE)
     assert read.public == made.public
     assert read.sign(b"m") == made.sign(b"m")
-    assert "seed" not in repr(made)
+    secret = os.urandom(32)
+    known = KeyFile.create(tmp_path / "known", Role.SITE, seed=secret)
+    assert secret in (tmp_path / "known").read_bytes()
+    assert not any(one in repr(known) for one in (secret.hex(), repr(secret), str(list(secret))))
     with pytest.raises(KeyFileRefused, match="it is a site key, a central key is needed"):
         KeyFile.load(tmp_path / "k", Role.CENTRAL)
 

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bundle.client import Client, Refused
+from bundle.client import Client, NotCentral, Refused
 from bundle.trust import enrolment, fingerprint
 from bundle.trust.keys import MemoryKey
 from bundle.trust.request import sign_request
@@ -320,7 +320,7 @@ def test_the_token_goes_neither_to_a_redirect_nor_to_what_listens_at_a_dead_serv
             error = administer(tmp_path, "site", "list", str(site.home.root))["error"]
             assert error["code"] == "in-use"
         assert heard == []
-        with pytest.raises(Refused, match="302"):
+        with pytest.raises(NotCentral, match="302"):
             Client(url, site.token).get("/datasets")
         assert heard == ["/v1/datasets"]
         stranger.shutdown()

@@ -293,7 +293,7 @@ def test_rebuild_keeps_cosignatures_and_submitters_in_any_order(
         store.close()
 
 
-def test_a_lost_database_learns_submissions_again_once_its_users_are_back(
+def test_a_lost_database_learns_submissions_and_their_users_again(
     central: Central,
 ) -> None:
     central.authority.add_user("anna", ANNA.public)
@@ -302,8 +302,7 @@ def test_a_lost_database_learns_submissions_again_once_its_users_are_back(
     central.home.database.unlink()
     central.reopen()
     assert the_dataset(central)["cosigned_by"] == [BELA.public.hex()]
-    assert the_dataset(central)["submitted_by"] == ANNA.public.hex()
-    central.authority.add_user("anna", ANNA.public)
+    assert the_dataset(central)["submitted_by"] == "anna"
     central.reopen()
     assert len(central.authority.datasets()) == 1
     assert the_dataset(central)["submitted_by"] == "anna"
@@ -320,9 +319,7 @@ def test_the_archive_holds_cosignatures_under_centrals_own_signature(central: Ce
     assert (Kind.COMMIT, "cosignature") in kinds
 
 
-def test_an_old_copy_of_the_archive_without_users_is_still_whole(
-    central: Central, tmp_path: Path
-) -> None:
+def test_an_old_copy_of_the_archive_is_whole(central: Central, tmp_path: Path) -> None:
     central.authority.add_user("anna", ANNA.public)
     central.authority.absorb(submit(central))
     copy = tmp_path / "copy"
@@ -330,5 +327,16 @@ def test_an_old_copy_of_the_archive_without_users_is_still_whole(
     home = replace(central.home, root=tmp_path / "fresh")
     made = rebuild(home, copy, central.home.trust, shuffle=None, repeat=1)
     assert made["ok"]
-    assert made["parked"] == 1  # the submission itself, whose user is not in an archive
+    assert (made["parked"], made["people"]) == (0, 2)  # who signed it stands in a commit
     assert made["datasets"] == 1  # its commit
+
+
+def test_a_submissions_document_is_decoded_before_it_is_merged_and_no_other_bundle(
+    central: Central,
+) -> None:
+    central.authority.add_user("anna", ANNA.public)
+    found = central.authority._submitted(submit(central))
+    assert found is not None and found.digest == DIGEST
+    assert central.authority._submitted(submit(central, BELA, number=1)) is None  # a stranger's
+    assert central.authority._submitted(central.site().report(1)) is None
+    assert central.authority._submitted(central.folder / "gone.pulk") is None

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,21 +116,30 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]
     document.write_text(DOCUMENT)
     summary = rehearse(document, root / "run")
     assert (summary["done"], summary["failed"], summary["lost"]) == (6, 1, 0)
-    central = root / "run" / "central"
-    (root / "home").mkdir()
     hook = Hook()
     web = hook.serve()
     hook_url = f"http://127.0.0.1:{web.server_address[1]}"
     keys = f'webhook_hosts = ["{hook_url}"]\nwebhook_private = true\nevery_s = 0.2\n'
-    with (central / "central.toml").open("a") as file:
+    with (root / "run" / "central" / "central.toml").open("a") as file:
         file.write(f"[notify]\n{keys}")
+    try:
+        with served(root, summary["dataset"], hook, f"{hook_url}/here") as made:
+            yield made
+    finally:
+        web.shutdown()
+        web.server_close()
+
+
+@contextmanager
+def served(root: Path, dataset: str, hook: Hook, hook_url: str) -> Iterator[Production]:
+    """Serve the central of the rehearsal in `root / "run"`."""
+    central = root / "run" / "central"
+    (root / "home").mkdir()
     server = Program("serve", ["central", "serve", str(central), "--port", "0"], root)
     server.start()
     try:
         until(lambda: (central / "address").exists() or server.ended_badly())
         assert not server.ended_badly(), server.ended_badly()
-        yield Production(central, summary["dataset"], root / "home", hook, f"{hook_url}/here")
+        yield Production(central, dataset, root / "home", hook, hook_url)
     finally:
         server.stop()
-        web.shutdown()
-        web.server_close()

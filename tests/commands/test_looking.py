@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import struct
 import subprocess
 import termios
@@ -19,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundle.cli.table import cells_of
-from central.cli import tables
+from central.cli import shown_watch, tables
 from tests.commands.conftest import COMMAND, LIMIT_S, Production, until
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -79,7 +80,7 @@ def test_what_a_tasks_attempts_wrote_is_shown_from_the_archive(production: Produ
     assert [one["log"] for one in wrote["attempts"]] == ["no dice\n"] * 3
     assert wrote["complete"] and wrote["step"] == "roll"
     words = production.pulk(*asked).stdout
-    assert words.count("== ") == 3 and words.count("\nno dice") == 3
+    assert words.count("== ") == 3 and words.count("\n  no dice") == 3
     silent = production.pulk("dataset", "tasks", production.dataset, "1", "roll", "--logs").stdout
     assert "success" in silent and "it wrote nothing" in silent
     refused = production.pulk("dataset", "tasks", production.dataset, "2", "--logs", code=2)
@@ -87,14 +88,72 @@ def test_what_a_tasks_attempts_wrote_is_shown_from_the_archive(production: Produ
 
 
 @pytest.mark.programs
+def test_attempts_of_many_tasks_are_listed_with_what_they_wrote(production: Production) -> None:
+    asked = ("dataset", "attempts", production.dataset, "--fate", "payload-error")
+    table = production.pulk(*asked).stdout
+    assert table.count(" roll ") == 3
+    words = production.pulk(*asked, "--logs").stdout
+    assert words.count("== job 2 roll: ") == 3 and words.count("\n  no dice") == 3
+    wrote = production.json(*asked, "--logs")["attempts"]
+    assert [one["log"] for one in wrote] == ["no dice\n"] * 3
+    one = production.json(*asked, "--limit", "1")
+    assert f"--after {one['next']}" in production.pulk(*asked, "--limit", "1").stdout
+    refused = production.pulk("dataset", "attempts", production.dataset, "--fate", "oo", code=2)
+    assert "'oom'" in refused.stderr
+
+
+@pytest.mark.programs
+def test_what_a_dataset_is_stands_above_its_steps(production: Production) -> None:
+    shown = production.pulk("dataset", "show", production.dataset).stdout
+    assert "owner admin; private" in shown
+    assert "admin" in production.pulk("dataset", "list").stdout
+    learned = production.pulk("dataset", "learned", production.dataset).stdout
+    assert "only 4 tasks, 299 are needed" in learned
+
+
+@pytest.mark.programs
+def test_no_command_that_drops_jobs_adds_any(production: Production) -> None:
+    size = ("dataset", "truncate", production.dataset)
+    refused = production.pulk(*size, "5", "--dry-run", code=1).stderr
+    assert "nothing-to-drop" in refused and "extend DATASET 1" in refused
+    assert "would have 3 jobs" in production.pulk(*size, "3", "--dry-run").stdout
+    opened = production.pulk("dataset", "open", production.dataset, "--dry-run").stdout
+    assert "would be open, with 4 jobs" in opened
+
+
+def test_what_a_truncated_dataset_dropped_waits_for_nothing() -> None:
+    row = {"tasks": 42, "leased": 1, "done": 40, "failed": 0, "cancelled": 0, "removed": 5403}
+    assert shown_watch.waiting(row) == 1
+    assert shown_watch.waiting(row | {"tasks": 41}) == 0
+
+
+@pytest.mark.programs
+def test_what_central_refuses_is_told_by_its_own_code_and_place(production: Production) -> None:
+    said = production.json("dataset", "list", "--sort", "nam", code=1)["error"]
+    assert (said["fields"]["refusal"], said["fields"]["status"]) == ("request-malformed", 400)
+    assert "query.sort" in said["what"]
+    wrong = production.pulk("dataset", "list", "--central", "pulk.example.org", code=1).stderr
+    assert "no-address" in wrong and "https://" in wrong
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    gone = production.pulk("dataset", "list", "--central", f"http://127.0.0.1:{port}", code=75)
+    assert "no-answer" in gone.stderr
+
+
+@pytest.mark.programs
 def test_watching_says_in_lines_how_it_is_and_ends_with_the_dataset(production: Production) -> None:
     done = production.pulk("watch", production.dataset[:6], "--until-done", code=1)
     assert re.search(r"planted \w{8}: 6 of 8 done, 1 waiting, 1 failed\n", done.stdout)
-    told = production.pulk("watch", production.dataset, "--until-done", "--json", code=1).stdout
+    told = production.pulk("watch", production.dataset, "--until-done", "--ndjson", code=1).stdout
     assert json.loads(told)["failed"] == 1
-    about = production.json("watch", "--once")
-    assert {one["name"] for one in about["datasets"]} == {"planted"}
-    assert [one["site"] for one in about["sites"]] == ["rehearsal"]
+    ended = production.pulk("watch", production.dataset, "--until-done", "--json", code=1)
+    assert [one["failed"] for one in json.loads(ended.stdout)["datasets"]] == [1]
+    assert "6 of 8 done" in ended.stderr  # progress is no part of the document
+    for words in (["--once"], [], [production.dataset]):
+        about = production.json("watch", *words)
+        assert {one["name"] for one in about["datasets"]} == {"planted"}
+        assert [one["site"] for one in about["sites"]] == ["rehearsal"]
+    assert production.pulk("watch", "--ndjson", "--json", code=2).stderr
     assert production.pulk("watch", "--until-done", code=2).stderr
 
 

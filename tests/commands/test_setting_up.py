@@ -70,17 +70,6 @@ def test_bash_completes_what_was_begun(typed: str, offered: str, tmp_path: Path)
     assert offered in done.stdout.split()
 
 
-@pytest.mark.programs
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_are_given_what_they_take(shell: str) -> None:
-    done = subprocess.run(
-        [*COMMAND, "completion", shell], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert "_PULK_COMPLETE" in done.stdout
-    if shutil.which(shell):
-        subprocess.run([shell, "-n"], input=done.stdout, text=True, timeout=60, check=True)
-
-
 def test_a_setting_comes_from_variable_or_file_and_an_unknown_one_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,7 +125,65 @@ BAD: list[tuple[str, str, str, int, str, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("text", "old", "new", "line", "path", "words", "remedy"), BAD)
+OUT = "outputs: [made.npy]"
+# what people who come from elsewhere write: other systems' units, macros, shells, habits
+TRAPS: list[tuple[str, str, str, int, str, str, str]] = [
+    (YAML, "    command: [", "\tcommand: [", 8, "", "tab character", "correct it"),
+    (YAML, '"$(seed)"', "no", 8, "", 'write "no" if it is text', "correct it"),
+    (YAML, "  - name: make", "  - <<: {x: 1}\n    name: make", 7, "", "merge keys", "correct it"),
+    (YAML, "name: two", 'name: !!int "2"', 2, "", "the tag", "correct it"),
+    (YAML, "jobs: 12", "jobs: 1e3", 3, "jobs", "valid integer", "docs/dataset-document.md"),
+    (YAML, "jobs: 12", "jobs: -4", 3, "jobs", "-4, allowed is 1 to", "correct the number"),
+    (YAML, "jobs: 12", "jobs: 99999999999", 3, "jobs", "allowed is 1 to 4294967296", "split"),
+    (YAML, "jobs: 12", "Jobs: 12", 3, "Jobs", "no such key", "did you mean jobs?"),
+    (YAML, "schema: 1", "schema: 2", 1, "schema", "should be 1", "correct it"),
+    (YAML, "name: two", "name: ''", 2, "name", "length is 0", "correct"),
+    (YAML, "- make\n    inputs", "- sum\n    inputs", 15, "steps[1].needs", "circle", "remove one"),
+    (YAML, '[python3, run.py, "$(seed)", "$(events)"]', "python3 run.py", 8, "steps[0].command",
+     "a list of arguments", '["sh", "-c", "..."]'),
+    (YAML, '"$(events)"', "3", 8, "steps[0].command[3]", "valid string", "correct it"),
+    (YAML, '"$(events)"', "$(job", 8, "steps[0].command[3]", "names no macro", "close it with )"),
+    (YAML, '"$(events)"', "$(=9 ** 9 ** 9)", 8, "steps[0].command[3]", "'**' is not", "arithmetic"),
+    (YAML, '"$(events)"', "$(=__import__(1))", 8, "steps[0].command[3]", "__import__", "may hold"),
+    (YAML, "events: 1000", "events: $(more)\n  more: $(events)", 5, "parameters.events",
+     "in a circle", "remove one of these macros"),
+    (YAML, "events: 1000", "events: [1000]", 5, "parameters.events", "valid string", "correct it"),
+    (YAML, "200MiB", "-5MiB", 11, "steps[0].request.memory", "-5 is negative", "correct it"),
+    (YAML, "200MiB", "200MIB", 11, "steps[0].request.memory", "not a quantity", "1.5GiB"),
+    (YAML, "200MiB", "0", 11, "steps[0].request.memory", "allowed is 1", "correct the number"),
+    (YAML, "memory: 200MiB", "mem: 200MiB", 11, "steps[0].request.mem", "no such", "mean memory?"),
+    (YAML, "memory: 200MiB", "cpu: '2'", 11, "steps[0].request.cpu", "without quotes", "correct"),
+    (YAML, "5min", "'01:00:00'", 12, "steps[0].request.walltime", "not a quantity", "30min"),
+    (YAML, "5min", "999999999d", 12, "steps[0].request.walltime", "allowed is", "correct"),
+    (YAML, "[all]", "[/all]", 21, "steps[1].outputs[0]", "absolute", "a relative path"),
+    (YAML, OUT, f"{OUT}\n    environment: [A=1]", 10, "steps[0].environment", "table", "correct"),
+    (YAML, OUT, f"{OUT}\n    iterations: 0", 10, "steps[0].iterations", "equal to 1", "correct"),
+    (YAML, OUT, f"{OUT}\n    failures_max: 0", 10, "steps[0].failures_max", "1 to 1000", "correct"),
+    (YAML, OUT, f"{OUT}\n    retry: {{onn: 1}}", 10, "steps[0].retry.onn", "no such key", "max"),
+    (YAML, "jobs: 12", "grid: {x: {from: 0, to: 1e18}}", 3, "grid", "at most 4294967296", ""),
+    (YAML, "jobs: 12", "grid: {x: {from: 0, to: 5, step: 0}}", 3, "grid.x", "no steps of 0", ""),
+    (YAML, "jobs: 12", "grid: {x: {form: 0, to: 5}}", 3, "grid.x.form", "no such key", "from?"),
+    (YAML, "jobs: 12", "jobs: 12\nsites: [north]", 4, "sites", "should be a table", "correct it"),
+    (YAML, "jobs: 12", "jobs: 12\ndeadline: tomorrow", 4, "deadline", "no date", "2027-01-31T12"),
+    (YAML, "jobs: 12", "jobs: 12\nfiles: {a: {base64: '!'}}", 4, 'files."a"', "not base64", ""),
+    (TOML, "jobs = 12\n", "", 1, "jobs", "missing", "a [grid] or [each]"),
+    (TOML, "jobs = 12\n[parameters]", "[parameters]\njobs = 12", 1, "jobs", "under", "above"),
+    (TOML, "jobs = 12", "jobs = 12\njobs = 13", 4, "", "not TOML", "correct the TOML"),
+    (TOML, "jobs = 12", "jobs = 2027-01-31", 3, "jobs", "integer", "correct it"),
+    (TOML, "[[steps]]", "[steps]", 16, "", "not TOML", "correct the TOML"),
+    (JSON, "{", "{ // ours", 1, "", "not JSON", "correct the JSON"),
+    (JSON, '"two"', "'two'", 3, "", "not JSON", "correct the JSON"),
+    (JSON, "12", "NaN", 0, "", "not a number of JSON", "correct the JSON"),
+    (JSON, "12", "[" * 100_000 + "]" * 100_000, 0, "", "too deep", "flatten it"),
+    (JSON, '"two"', '"\\ud800"', 3, "name", "half a character", "remove it"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "line", "path", "words", "remedy"),
+    [*BAD, *TRAPS],
+    ids=[f"{at}" for at in range(len(BAD) + len(TRAPS))],
+)
 def test_a_bad_document_is_refused_with_line_path_and_remedy(
     tmp_path: Path, text: str, old: str, new: str, line: int, path: str, words: str, remedy: str
 ) -> None:

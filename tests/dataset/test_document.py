@@ -265,7 +265,7 @@ def test_ten_thousand_steps_with_a_fan_in_of_six_thousand_load_in_seconds() -> N
     needs = [f"s{n}" for n in range(6_000)]
     steps.append({"name": "all", "synthetic": {}, "needs": needs, "inputs": inputs})
     text = json.dumps({"schema": 1, "name": "wide", "jobs": 1, "steps": steps})
-    begun = time.monotonic()
+    begun = time.process_time()
     dataset = document.parse_text(text, None, "stdin")
-    assert time.monotonic() - begun < 20  # a quadratic reader takes minutes
+    assert time.process_time() - begun < 30  # a quadratic reader takes minutes
     assert len(dataset.steps[-1].inputs) == 6_000

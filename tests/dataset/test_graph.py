@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import pytest
@@ -89,3 +89,33 @@ def test_needs_that_do_not_exist_or_repeat_are_refused() -> None:
         graph.check(dataset_of([(), (0, 2)]))
     with pytest.raises(DuplicateName, match=r"steps\[1\]\.needs\[1\]"):
         graph.check(dataset_of([(), (0, 0)]))
+
+
+class Counted(tuple[tuple[str, bytes], ...]):
+    """Entries of a document that count how often somebody goes through all of them."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        type(self).times += 1
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("steps", [1, 200])
+def test_files_and_parameters_are_gone_through_as_often_however_many_steps_there_are(
+    steps: int,
+) -> None:
+    class Files(Counted):
+        pass
+
+    class Parameters(Counted):
+        pass
+
+    files = Files((f"f{place}", b"") for place in range(steps))
+    parameters = Parameters((f"p{place}", "1") for place in range(steps))
+    of = tuple(
+        Step(f"s{place}", Command(("true", f"$(p{place})")), files=(f"f{place}",))
+        for place in range(steps)
+    )
+    graph.check(Dataset("many", 1, 0, of, parameters=parameters, files=files))  # type: ignore[arg-type]
+    assert Files.times <= 4 and Parameters.times <= 4

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from central.cli import settings
 from central.core.authorise import TOKEN_SCOPES, Role
 from central.core.notices import Event
+from central.document.form import DatasetForm
 from central.http.app import ROUTES
 from tests.house.mentions import pages
 from tests.house.reference import DOCS, PACKAGES, REPOSITORY
@@ -30,6 +31,25 @@ def words_of(*names: str) -> set[str]:
         text = (DOCS / name).read_text()
         for ticked in (*TICKED.findall(FENCE.sub("", text)), *FENCE.findall(text)):
             found |= {ticked, *re.findall(r"[\w-]+", ticked), *re.findall(r"\w+", ticked)}
+    return found
+
+
+def test_every_key_of_a_dataset_document_is_told() -> None:
+    told = words_of("dataset-document.md", "retry.md", "plan.md", "pilot.md")
+    assert sorted(keys(DatasetForm) - told) == []
+
+
+def keys(model: type[BaseModel]) -> set[str]:
+    """Return the keys that a form takes, those of the forms inside it too, however deep."""
+    found: set[str] = set()
+    for name, field in model.model_fields.items():
+        found.add(field.alias or name)
+        waiting = [field.annotation]
+        while waiting:
+            one = waiting.pop()
+            waiting += get_args(one)
+            if isinstance(one, type) and issubclass(one, BaseModel):
+                found |= keys(one)
     return found
 
 

@@ -193,7 +193,7 @@ def test_ten_thousand_steps_with_a_fan_in_of_six_thousand_take_a_moment() -> Non
     while start := agenda.next(NODE):
         agenda.ended(start.place, Fate.SUCCESS)
     assert agenda.count(State.DONE) == 10_001
-    assert time.process_time() - began_s < 4  # quadratic cost would take minutes
+    assert time.process_time() - began_s < 30  # quadratic cost would take minutes
 
 
 def test_nothing_is_known_to_be_done_without_an_outcome() -> None:

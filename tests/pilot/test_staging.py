@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import signal
@@ -277,10 +278,11 @@ def test_no_task_sees_what_was_brought_for_another(site: SiteFolder) -> None:
 def test_what_lies_ahead_takes_no_more_of_the_disk_than_is_allowed(site: SiteFolder) -> None:
     """Without a bound two tasks a slot may be ahead; files of tasks that start lie there too."""
     size, slots, most = 2 * MIB, 4, {}
+    lasts_ms = {"bounded": 1000, "free": 4000}  # however busy the machine is, they come meanwhile
     for name, text in (("bounded", f"ahead_bytes_max = {size}"), ("free", "")):
         step = Step(
             "work",
-            instant(wall_ms=1000),
+            instant(wall_ms=lasts_ms[name]),
             generated=(Generated("noise", size, 3),),
             request=replace(small(), cpu_milli=50),
         )
@@ -298,7 +300,9 @@ def test_what_lies_ahead_takes_no_more_of_the_disk_than_is_allowed(site: SiteFol
 def ahead_bytes(site: SiteFolder) -> int:
     """The bytes of whole inputs that no slot has taken yet."""
     total = 0
-    for path in site.spool.folder("claimed").glob("*/brought/*/*"):
+    claimed = site.spool.folder("claimed")
+    # Path.glob fails where a folder is renamed while it looks: `3.part` becomes `3`
+    for path in map(Path, glob.glob(f"{claimed}/*/brought/[0-9]*/*")):  # noqa: PTH207
         try:
             total += path.stat().st_size * path.parent.name.isdecimal()
         except FileNotFoundError:

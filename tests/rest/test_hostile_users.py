@@ -104,6 +104,32 @@ def test_tokens_of_who_was_closed_stay_worthless_when_they_come_back(world: Worl
     assert not any(one["holds"] for one in world.authority.tokens("anna"))
 
 
+def test_a_token_ends_none_that_is_wider_than_itself(world: World) -> None:
+    """Who finds a token for reading cannot stop its owner's submissions by it."""
+    world.person("anna", "user", scopes=("read", "submit"))
+    for label, scopes in (("reads", ("read",)), ("controls", ("control",)), ("other", ("read",))):
+        world.token(label, "anna", scopes)
+
+    async def script(ask: Ask) -> None:
+        async def revoked(who: str, label: str) -> tuple[int, str]:
+            answer = await ask(who, "DELETE", f"/v1/tokens/{world.numbers[label]}")
+            return answer.status, answer.code
+
+        assert await revoked("reads", "anna") == (403, "forbidden")
+        assert await revoked("reads", "controls") == (403, "forbidden")
+        assert await revoked("controls", "reads") == (403, "forbidden")  # neither is the wider one
+        assert (await ask("anna", "GET", "/v1/me")).status == 200
+        assert await revoked("reads", "other") == (200, "")
+        assert await revoked("anna", "reads") == (200, "")
+        assert await revoked("anna", "controls") == (403, "forbidden")
+        assert await revoked("admin", "controls") == (200, "")
+
+    world.asking(script)
+    world.token("last", "anna", ("read",))
+    with pytest.raises(Forbidden):  # under the lock it is asked again
+        world.authority.revoke_token(world.numbers["anna"], world.who("last"))
+
+
 def test_a_token_may_revoke_itself(world: World) -> None:
     anna = world.who("anna")
     assert not world.authority.revoke_token(anna.token, anna)["holds"]

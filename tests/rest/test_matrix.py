@@ -30,8 +30,9 @@ FILES = "++++ ++++ ++++ ++++ ++++ 3333 ++++ ++++ 1111 1111 1111 1111 1111"
 ADMINS = "++++ 3333 3333 3333 3333 3333 3333 3333 1111 1111 1111 1111 1111"
 STAFF = "++++ ++++ 3333 3333 3333 3333 3333 3333 1111 1111 1111 1111 1111"
 SITES = "++++ ++++ 3333 3333 3333 ++++ 3333 3333 1111 1111 1111 1111 1111"
-# of a token of the owner's: it is there for its owner, and for an administrator
-REVOKES = "++++ 4444 ++++ 4444 4444 4444 4444 ++++ 1111 1111 1111 1111 1111"
+# of a wide token of the owner's: it is there for its owner, and for an administrator; one that is
+# for reading alone ends it not
+REVOKES = "++++ 4444 ++++ 4444 4444 4444 4444 3333 1111 1111 1111 1111 1111"
 EXCHANGE = "1111 1111 1111 1111 1111 1111 1111 1111 ++++ 1111 1111 1111 1111"
 OPEN = "++++ ++++ ++++ ++++ ++++ ++++ ++++ ++++ ++++ ++++ ++++ ++++ ++++"
 
@@ -46,6 +47,7 @@ EXPECTED = {
     ("GET", "/exchange/{site}/outbox"): EXCHANGE,
     ("POST", "/v1/datasets"): SUBMITS,
     ("GET", "/v1/datasets"): ALL,
+    ("POST", "/v1/datasets/check"): ALL,
     ("GET", "/v1/aggregates"): ALL,
     ("GET", D): READS,
     ("GET", f"{D}/counts"): READS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,42 @@ def test_pages_follow_each_other_whatever_they_are_sorted_by(world: World) -> No
             values = [row[name] for row in rows]
             assert values == sorted(values, reverse=sort.startswith("-"))
             assert len(rows) == 5 and {row["id"] for row in rows} == made
+
+    world.asking(script)
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "of"),
+    [
+        (f"{V}?limit=2&sort=name", "datasets", "id"),
+        (f"{V}?limit=2&sort=-submitted", "datasets", "id"),
+        ("/v1/bundles?limit=2", "bundles", "id"),
+        ("/v1/audit?limit=2", "audit", "no"),
+        ("/v1/users?limit=2", "users", "name"),
+        ("/v1/tokens?limit=2", "tokens", "no"),
+    ],
+)
+def test_what_comes_between_pages_neither_repeats_nor_hides_a_row(
+    world: World, path: str, key: str, of: str
+) -> None:
+    for number in range(6):
+        world.person(f"m{number}", "user")
+        world.submit(f"m{number}")
+
+    async def script(ask: Ask) -> None:
+        whole = await ask("admin", "GET", path.replace("limit=2", "limit=1000"))
+        before = [row[of] for row in whole.json[key]]
+        found, more = [], ""
+        for number in range(100):
+            answer = (await ask("admin", "GET", f"{path}{more}")).json
+            found += [row[of] for row in answer[key]]
+            if answer["next"] is None:
+                break
+            more = f"&cursor={answer['next']}"
+            await asyncio.to_thread(world.person, f"{'az'[number % 2]}{number}", "user")
+            await asyncio.to_thread(world.submit, f"{'az'[number % 2]}{number}")
+        assert len(set(found)) == len(found)
+        assert [one for one in found if one in set(before)] == before
 
     world.asking(script)
 
@@ -258,6 +295,23 @@ def test_sums_by_groups_agree_with_counts_and_attempts(world: World, tmp_path: P
             assert len(its) == one["attempts"]
             assert one["wall_ms"]["max"] == max(its)
             assert one["wall_ms"]["p50"] == sorted(its)[(len(its) - 1) // 2]
+        every = "software,signal,exit_code,day,node,site,fate,step"
+        finest = (await ask("admin", "GET", f"{V}/{dataset}/aggregates?by={every}")).json["groups"]
+        assert sum(one["attempts"] for one in finest) == len(attempts)
+        detailed = f"{V}/{dataset}/attempts?detail=true&limit=1000"
+        rows = (await ask("admin", "GET", detailed)).json["attempts"]
+        known = Counter(
+            (row["host"]["name"], row["exit_code"], row["started"][:10], row["fate"])
+            for row in rows
+        )
+        found: Counter[tuple[str, int, str, str]] = Counter()
+        for one in finest:
+            key = (one["node"], one["exit_code"], one["day"], one["fate"])
+            found[key] += one["attempts"]
+        assert found == known
+        for wrong in ("nope", "step,", "", "step,wall_ms"):
+            refused = await ask("admin", "GET", f"{V}/{dataset}/aggregates?by={wrong}")
+            assert refused.status == 400, wrong
 
     world.asking(script)
 

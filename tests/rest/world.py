@@ -24,7 +24,7 @@ from central.core.authorise import Principal, Visibility
 from central.home import now_us
 from central.http import shapes
 from central.http.app import ROUTES, make_app
-from central.http.budget import Budgets
+from central.http.budgets import Budgets
 from central.persons import OPERATOR
 from central.store.rows import AccessRow
 from tests.central.conftest import chain

@@ -1,6 +1,6 @@
 -- The index over the archive. Keys of tasks are (dataset, step, job) in integers; digests are 32
 -- bytes. Whatever stands here can be made again from the archive and the trust file, but for
--- person, token, access, audit, user, remembered and tally.
+-- audit, tally and some of remembered and meta.
 CREATE TABLE meta (name text COLLATE "C" PRIMARY KEY, value bytea NOT NULL);
 
 CREATE TABLE person (

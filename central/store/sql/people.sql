@@ -3,15 +3,21 @@ SELECT no, name, role, member_of, site, limits, issuer, subject, made_us, closed
 ORDER BY name
 
 -- name: add_person
-INSERT INTO person (name, role, member_of, site, limits, issuer, subject, made_us, closed_us)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING no
+INSERT INTO person (no, name, role, member_of, site, limits, issuer, subject, made_us, closed_us)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING no
+
+-- name: next_person
+SELECT coalesce(max(no), 0) + 1 FROM person
 
 -- name: change_person
 UPDATE person SET role = ?, member_of = ?, site = ?, limits = ?, closed_us = ? WHERE no = ?
 
 -- name: add_token
-INSERT INTO token (digest, name, person, scopes, made_us, expires_us, revoked_us, made_by)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING no
+INSERT INTO token (no, digest, name, person, scopes, made_us, expires_us, revoked_us, made_by)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING no
+
+-- name: next_token
+SELECT coalesce(max(no), 0) + 1 FROM token
 
 -- name: revoke_token
 UPDATE token SET revoked_us = ? WHERE no = ?
