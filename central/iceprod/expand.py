@@ -21,6 +21,7 @@ from central.iceprod.types import Doubtful, as_text, typed
 DEPTH_MAX = 20
 ROUNDS_MAX = 200
 TEXT_CHARS_MAX = 1 << 20
+FILLED_BY_SHELL = ("OS_ARCH", "SROOT", "I3_BUILD", "I3_SRC")
 WORK_MAX = 2_000_000  # rounds of one import; a config of thousands of values takes some thousands
 
 Draw = Callable[[str, int], "str | int"]
@@ -149,8 +150,8 @@ class Expander:
                 return self._looked_up(inner, _in(self.config.system), parameters)
             case "args" | "options":
                 return self._looked_up(inner, _in(self.options), parameters)
-            case "environ" if inner == "OS_ARCH":
-                return "$OS_ARCH"
+            case "environ" if inner in FILLED_BY_SHELL:
+                return f"${inner}"
             case "metadata":
                 return self._looked_up(inner, _in(self.config.metadata), parameters)
             case "eval":
@@ -184,13 +185,15 @@ class Expander:
 
     def _each(self, text: str) -> tuple[str, list[str]]:
         """Return the expression that a text depends on, and the text for each of its values."""
-        found = [one for one in self.holes.pieces(text) if isinstance(one, Hole)]
-        if len(found) != 1 or not found[0].below or found[0].below > 256 or found[0].shape:
-            raise Unsayable("a name that depends on the job, other than by $eval(... % NUMBER)")
         pieces = list(self.holes.pieces(text))
+        found = [one for one in pieces if isinstance(one, Hole)]
+        words: tuple[str, ...] = ()
+        if len(found) == 1 and not found[0].shape and found[0].below <= 256:
+            words = found[0].choices or tuple(map(str, range(found[0].below)))
+        if not words or any(map(is_in, words)):
+            raise Unsayable("a name that depends on the job, other than by $eval(... % NUMBER)")
         return found[0].expression, [
-            "".join(one if isinstance(one, str) else str(number) for one in pieces)
-            for number in range(found[0].below)
+            "".join(one if isinstance(one, str) else word for one in pieces) for word in words
         ]
 
     def _chosen(self, expression: str, values: list[Any], parameters: Mapping[str, Any]) -> str:

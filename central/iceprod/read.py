@@ -28,7 +28,7 @@ def read(value: Any) -> Config:
     version = _version(top)
     steering = Fields(top.table("steering"), "steering", remarks)
     tasks = top.rows("tasks", least=1)
-    names = [_task_name(one, path) for path, one in tasks]
+    names = [_task_name(one, path) or str(place) for place, (path, one) in enumerate(tasks)]
     read_by = _Reader(names, remarks)
     config = Config(
         version=version,
@@ -40,7 +40,9 @@ def read(value: Any) -> Config:
         system=None if steering.get("system") is None else steering.table("system"),
         metadata=_metadata(top),
         data=read_by.data(steering),
-        tasks=tuple(read_by.task(one, path) for path, one in tasks),
+        tasks=tuple(
+            read_by.task(one, path, name) for (path, one), name in zip(tasks, names, strict=True)
+        ),
         remarks=(),
     )
     steering.lost("batchsys", "words for a batch system: [site] of relay.toml is the place")
@@ -61,9 +63,11 @@ class _Reader:
     def __init__(self, names: list[str], remarks: list[Remark]) -> None:
         self._names, self._remarks = names, remarks
 
-    def task(self, value: Any, path: str) -> Task:
+    def task(self, value: Any, path: str, name: str) -> Task:
         row = Fields(value, path, self._remarks)
-        name = row.text("name")
+        if not row.text("name"):
+            words = f"this task has no name: it is called {name}, by its place, as in IceProd"
+            row.remark(row.at("name"), words, Weight.CHANGED)
         if self._names.count(name) > 1:
             raise refused(row.at("name"), f"two tasks have the name {name!r}")
         task = Task(
@@ -102,7 +106,8 @@ class _Reader:
             elif isinstance(one, str) and ":" in one:
                 row.remark(path, f"{one!r} is a task of another dataset: submit this one later")
             else:
-                hint = meant(str(one), self._names, "name one of the tasks")
+                hint = "name one of the tasks; a task of another dataset by DATASET:TASK"
+                hint = meant(str(one), self._names, hint)
                 raise refused(path, f"there is no task {one!r}", hint)
         return tuple(dict.fromkeys(found))
 
@@ -141,8 +146,6 @@ class _Reader:
         )
         if not module.src and not module.running_class:
             raise refused(path, "neither src nor running_class says what to run")
-        if not module.src and "." not in module.running_class.strip("."):
-            raise refused(row.at("running_class"), "write module.Class")
         self.old_lists(row)
         row.close()
         return module
@@ -212,8 +215,4 @@ def _top(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _task_name(value: Any, path: str) -> str:
-    row = Fields(value, path, [])
-    name = row.text("name")
-    if not name:
-        raise refused(row.at("name"), "a task needs a name")
-    return name
+    return Fields(value, path, []).text("name")

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from central.iceprod.expand import Expander
+from central.iceprod.expand import FILLED_BY_SHELL, Expander
 from central.iceprod.fields import refused
-from central.iceprod.holes import unescaped
+from central.iceprod.holes import is_in, unescaped
 from central.iceprod.model import Config, Data, Module, Task, Values
 from central.iceprod.refusals import IceprodRefused
 
@@ -43,9 +43,9 @@ KEPT_VARIABLES = (
     "GPU_DEVICE_ORDINAL",
     "HOME",
 )
-OF_SHELL = re.compile(r"\$\{?(?:OS_ARCH|SROOT|I3_BUILD|I3_SRC)\b")
+OF_SHELL = re.compile(rf"\$\{{?(?:{'|'.join(FILLED_BY_SHELL)})\b")
 FOUND_BY_SHELL = (
-    "sh -c 'export -p' | grep -E ' (OS_ARCH|SROOT|I3_BUILD|I3_SRC)=' > .module_env || :\n"
+    f"sh -c 'export -p' | grep -E ' ({'|'.join(FILLED_BY_SHELL)})=' > .module_env || :\n"
     ". ./.module_env"
 )
 LINES_MAX = 20_000
@@ -64,6 +64,15 @@ class Moved:
     kind: str
     is_output: bool
     is_optional: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What holds inside steering, a task, a tray or a module; names of files: inner ones first."""
+
+    parameters: Values
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +113,12 @@ class _Writer:
         self._moved: dict[tuple[str, str, bool], Moved] = {}
         self._unresolved: dict[tuple[str, str], None] = {}
         self._passed_over: dict[str, None] = {}
+        # As IceProd does: what a tray's first turn made of these, its later turns begin with.
+        self._written: dict[str, str] = {}
+        self._before: list[str] = []
 
     def script(self) -> Script:
-        steering = self._scope("steering", self._config.parameters, {}, self._config.data)
+        steering = self._scope("steering", self._config.parameters, Scope({}), self._config.data)
         task = self._scope(self._task.path, self._task.parameters, steering, self._task.data)
         for place, tray in enumerate(self._task.trays):
             for iteration in range(tray.iterations):
@@ -115,7 +127,7 @@ class _Writer:
                 inner = self._scope(tray.path, tray.parameters, task, tray.data)
                 for module in tray.modules:
                     own = self._scope(module.path, module.parameters, inner, module.data)
-                    self._module(module, own)
+                    self._module(module, own.parameters)
                     if len(self._commands) > LINES_MAX:
                         raise refused(tray.path, f"more than {LINES_MAX} commands")
         return Script(
@@ -125,25 +137,31 @@ class _Writer:
             tuple(self._passed_over),
         )
 
-    def _scope(
-        self, path: str, own: Values, above: Mapping[str, Any], data: tuple[Data, ...]
-    ) -> Values:
-        """Return the parameters that hold inside, and note the files that move."""
-        parameters = dict(above) | dict(own)
+    def _scope(self, path: str, own: Values, above: Scope, data: tuple[Data, ...]) -> Scope:
+        """Return what holds inside, and note the files that move.
+
+        `$(input)` and `$(output)` name the files of the scope that was entered last.
+        """
+        parameters = dict(above.parameters) | dict(own)
         for name, value in own.items():
             parameters[name] = self._expanded(value, parameters, f"{path}.parameters.{name}")
-        for one in data:
-            self._move(one, parameters)
-        return parameters
+        moved = [one for row in data for one in self._move(row, parameters)]
+        inputs = *(one.local for one in moved if not one.is_output), *above.inputs
+        outputs = *(one.local for one in moved if one.is_output), *above.outputs
+        self._expander.options |= {"input": " ".join(inputs), "output": " ".join(outputs)}
+        return Scope(parameters, inputs, outputs)
 
-    def _move(self, data: Data, parameters: Values) -> None:
+    def _move(self, data: Data, parameters: Values) -> list[Moved]:
         def text(value: Any, key: str) -> str:
             return self._text(value, parameters, f"{data.path}.{key}")
 
         word = str(self._expander.value(data.transfer, parameters)).lower()
         if word in _WRONG_WORDS[False]:
             self._passed_over[data.path] = None
-            return
+            return []
+        if is_in(word):
+            reason = "it depends on the job, and all jobs of a document move the same files"
+            raise refused(f"{data.path}.transfer", reason, "write maybe")
         if word not in (*_WRONG_WORDS[True], "maybe", "exists"):
             raise refused(f"{data.path}.transfer", f"{word!r} is none of true, false and maybe")
         remote, local = text(data.remote, "remote"), text(data.local, "local")
@@ -154,10 +172,14 @@ class _Writer:
         local = local or posixpath.basename(remote)
         if not local:
             raise refused(data.path, f"{remote!r} names no file")
-        for is_output in (False, True):
-            if data.movement in ("both", "output" if is_output else "input"):
-                moved = Moved(data.path, url, local, data.kind, is_output, word[0] in "me")
-                self._moved.setdefault((url, local, is_output), moved)
+        made = [
+            Moved(data.path, url, local, data.kind, is_output, word[0] in "me")
+            for is_output in (False, True)
+            if data.movement in ("both", "output" if is_output else "input")
+        ]
+        for one in made:
+            self._moved.setdefault((one.url, one.local, one.is_output), one)
+        return made
 
     def _base(self, kind: str, parameters: Values) -> str:
         options = self._expander.options
@@ -165,7 +187,8 @@ class _Writer:
         return str(self._expander.value(base or "", parameters))
 
     def _module(self, module: Module, parameters: Values) -> None:
-        source = self._text(module.src, parameters, f"{module.path}.src")
+        source = self._written.get(f"{module.path}.src", module.src)
+        source = self._text(source, parameters, f"{module.path}.src")
         args = self._expanded(module.args, parameters, f"{module.path}.args")
         path = f"{module.path}.configs"
         configs = self._expanded(dict(module.configs), parameters, path)
@@ -174,12 +197,19 @@ class _Writer:
         for name, content in configs.items():
             file = _quoted(posixpath.basename(name))
             self._commands.append(f"cat > {file} <<'____CONFIG'\n{_json(content)}\n____CONFIG")
-        shell = self._text(module.env_shell, parameters, f"{module.path}.env_shell").split()
+        shell = self._text(
+            self._written.get(f"{module.path}.env_shell", module.env_shell),
+            parameters,
+            f"{module.path}.env_shell",
+        ).split()
         if shell:
             shell[0] = self._fetched(shell[0], f"{module.path}.env_shell", "./")
+            self._written[f"{module.path}.env_shell"] = " ".join(shell)
         if module.src:
-            source = self._fetched(source, f"{module.path}.src", "")
-            words = self._program(source) + self._arguments(args, module, parameters)
+            fetched = self._fetched(source, f"{module.path}.src", "")
+            if fetched != source:
+                self._written[f"{module.path}.src"] = fetched
+            words = self._program(fetched) + self._arguments(args, module, parameters)
         else:
             args = self._expander.object(args, parameters)
             self._look(args, f"{module.path}.args")
@@ -187,8 +217,10 @@ class _Writer:
         clear = ["env", "-i", "PYTHONNOUSERSITE=1", "SHELL=/bin/sh"]
         clear += [f"{name}=${name}" for name in KEPT_VARIABLES]
         before = [*(clear if module.env_clear else ()), *shell]
-        if shell and OF_SHELL.search(" ".join(words)):
-            self._commands.append(" ".join([*before, FOUND_BY_SHELL]))
+        if shell:
+            self._before = before
+        if self._before and OF_SHELL.search(" ".join(words)):
+            self._commands.append(" ".join([*self._before, FOUND_BY_SHELL]))
         self._commands.append(" ".join([*before, *words]))
 
     def _program(self, source: str) -> list[str]:
@@ -201,8 +233,8 @@ class _Writer:
     def _class(self, module: Module, args: Any, parameters: Values) -> list[str]:
         """A program that sets the parameters of a class and runs it, as a here-document."""
         name = self._text(module.running_class, parameters, f"{module.path}.running_class")
-        package, dot, last = name.rpartition(".")
-        if not dot:
+        package, _, last = name.rpartition(".")
+        if not package or not last:
             raise refused(f"{module.path}.running_class", f"{name!r} is not module.Class")
         lines = (
             "<<____HERE",
@@ -219,11 +251,7 @@ class _Writer:
 
     def _arguments(self, args: Any, module: Module, parameters: Values) -> list[str]:
         if isinstance(args, str) and args[:1] in ("{", "["):
-            try:
-                args = json.loads(args)
-            except (ValueError, RecursionError):
-                reason = "it begins like JSON and is none"
-                raise refused(f"{module.path}.args", reason) from None
+            args = self._of_json(args, f"{module.path}.args")
         match args:
             case None | "":
                 return []
@@ -242,6 +270,15 @@ class _Writer:
         self._look(first[0] if len(first) == 1 else first, f"{module.path}.args")
         self._look(named, f"{module.path}.args")
         return [*map(_shown, first), *(_option(key, one) for key, one in named.items())]
+
+    def _of_json(self, text: str, path: str) -> Any:
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            if is_in(text):
+                self._expander.unsayable.append(f"{text}: it is no JSON for all jobs at once")
+                return text
+            raise refused(path, "it begins like JSON and is none") from None
 
     def _fetched(self, source: str, path: str, before: str) -> str:
         """Note a program that is fetched from an address; return how it is called here."""

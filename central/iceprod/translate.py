@@ -28,6 +28,8 @@ from central.iceprod.script import HOME, OS_ARCH, Script, options_of, script
 
 SAMPLES = (0, 1, 2, 3, 7, 9, 10, 11, 99, 100, 101, 999, 1000, 1001, 12_345, 999_999)
 DESCRIPTION_CHARS_MAX = 8000
+JOBS_ASKED_MAX = 2000  # more are not looked at for what they ask of a node
+IDS = {"dataset_id": "$PULK_DATASET", "task_id": "$PULK_TASK"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,8 @@ class _Translation:
         try:
             graph.check(dataset)
         except DatasetRefused as error:
-            where = re.sub(r"^steps\[", "tasks[", error.where)
+            where = re.sub(r"^steps\[(.*)\.needs\b", r"tasks[\1.depends", error.where)
+            where = re.sub(r"^steps\[", "tasks[", where)
             raise type(error)(where=where, **error.fields) from None
         for index in range(len(tasks)):
             self._compare(dataset, index, scripts[index])
@@ -160,6 +163,10 @@ class _Translation:
 
     def _unresolved(self, path: str, macro: str) -> None:
         name = macro.partition("(")[2].rstrip(")")
+        if name in IDS:
+            words = f"{macro} is an id that IceProd gives: write {IDS[name]}, which the node fills in"
+            self._lose(path, words)
+            return
         known = {*self._config.parameters, *self._config.options, "job", "jobs_submitted", "iter"}
         by_case = [one for one in known if one.lower() == name.lower()]
         hint = f"did you mean {by_case[0]}?" if by_case else meant(name, known, "define it")
@@ -209,9 +216,13 @@ class _Translation:
             self._unresolved(path, macro)
 
     def _asked(self, index: int) -> Asked:
-        task = self._config.tasks[index]
-        expander = self._expander(index, 0, self._wanted.jobs)
-        return asked(task, lambda value: expander.value(value, {}), self._remarks)
+        task, jobs = self._config.tasks[index], self._wanted.jobs
+        if not any("$" in str(one) for one in task.requirements.values()):
+            return asked(task, [dict(task.requirements)], self._remarks)
+        tried = dict.fromkeys((*range(min(jobs, JOBS_ASKED_MAX)), jobs - 1))
+        expanders = [self._expander(index, job, jobs) for job in tried]
+        found = [one.object(dict(task.requirements), {}) for one in expanders]
+        return asked(task, found, self._remarks)
 
     def _account(self, asks: Iterable[Asked]) -> Account:
         sites = {one.site for one in asks}
