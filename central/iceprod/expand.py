@@ -13,7 +13,7 @@ from typing import Any
 from central.iceprod import functions
 from central.iceprod.functions import Unresolved
 from central.iceprod.holes import Hole, Holes, Unsayable, is_in, unescaped
-from central.iceprod.model import Config
+from central.iceprod.model import Config, Parameters
 from central.iceprod.phrases import Broken, Kind, parts
 from central.iceprod.refusals import EndlessMacro, UnclosedMacro
 from central.iceprod.types import Doubtful, as_text, typed
@@ -31,7 +31,8 @@ Draw = Callable[[str, int], "str | int"]
 class Expander:
     """Expands values for one task; `options` change while its trays are gone through.
 
-    `draw` gives the place that `$choice` takes among so many, or the expression of it.
+    `draw` gives the place that `$choice` takes among so many, or the expression of it. `noted` are
+    the paths that macros asked for, each behind the parameter that asked (empty: a command did).
     """
 
     config: Config
@@ -40,6 +41,8 @@ class Expander:
     holes: Holes = field(default_factory=Holes)
     unsayable: list[str] = field(default_factory=list)
     doubtful: list[str] = field(default_factory=list)
+    asking: str = ""
+    noted: set[tuple[str, str]] = field(default_factory=set)
     _work: int = 0
 
     def value(self, value: Any, parameters: Mapping[str, Any]) -> Any:
@@ -63,6 +66,10 @@ class Expander:
         if isinstance(value, dict):
             return {key: self.object(one, parameters) for key, one in value.items()}
         return self.value(value, parameters)
+
+    def note(self, path: str) -> None:
+        """Remember that what stands at a path of the config is used."""
+        self.noted.add((self.asking, path))
 
     def _any(self, value: Any, parameters: Mapping[str, Any], depth: int) -> Any:
         if depth < 1:
@@ -143,17 +150,17 @@ class Expander:
     def _function(self, name: str, inner: str, parameters: Mapping[str, Any]) -> str:
         match name:
             case "steering":
-                return self._looked_up(inner, _in(self.config.parameters), parameters)
+                return self._looked_up(inner, self._in("steering.parameters"), parameters)
             case "system":
                 if self.config.system is None:
                     raise Broken  # IceProd stumbles here, and leaves the whole text as it is
-                return self._looked_up(inner, _in(self.config.system), parameters)
+                return self._looked_up(inner, self._in("steering.system"), parameters)
             case "args" | "options":
-                return self._looked_up(inner, _in(self.options), parameters)
+                return self._looked_up(inner, self._in("options"), parameters)
             case "environ" if inner in FILLED_BY_SHELL:
                 return f"${inner}"
             case "metadata":
-                return self._looked_up(inner, _in(self.config.metadata), parameters)
+                return self._looked_up(inner, self._in("difplus"), parameters)
             case "eval":
                 return functions.evaluated(inner, self.holes)
             case "sprintf":
@@ -167,12 +174,35 @@ class Expander:
 
     def _bare(self, name: str, parameters: Mapping[str, Any]) -> Any:
         """`$(name)`: parameters of the scopes around, the config itself, options, steering."""
-        for place in (parameters, self.config.top, self.options, self.config.parameters):
+        places = parameters.places if isinstance(parameters, Parameters) else {}
+        for path, place in (
+            (places.get(name, ""), parameters),
+            (name, self.config.top),
+            (f"options.{name}", self.options),
+            (f"steering.parameters.{name}", self.config.parameters),
+        ):
             if name in place:
+                self.note(path)
                 if place[name] is not None:
                     return place[name]
                 break
         raise Unresolved
+
+    def _in(self, path: str) -> Callable[[str], Any]:
+        place: Mapping[str, Any] = {
+            "steering.parameters": self.config.parameters,
+            "steering.system": self.config.system or {},
+            "options": self.options,
+            "difplus": self.config.metadata,
+        }[path]
+
+        def find(name: str) -> Any:
+            if name not in place:
+                raise Unresolved
+            self.note(f"{path}.{name}")
+            return place[name]
+
+        return find
 
     def _looked_up(
         self, name: str, find: Callable[[str], Any], parameters: Mapping[str, Any]
@@ -260,15 +290,6 @@ def _gathered(stack: list[tuple[Kind, str]], until: Kind) -> str:
         text = word + text
     stack.pop()
     return text
-
-
-def _in(place: Mapping[str, Any]) -> Callable[[str], Any]:
-    def find(name: str) -> Any:
-        if name not in place:
-            raise Unresolved
-        return place[name]
-
-    return find
 
 
 def _key(value: Any) -> Any:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bundle.dataset.spec import Request
+from central.iceprod.fields import as_written
 from central.iceprod.model import Remark, Task, Values, Weight
 
 AMOUNTS: dict[str, float] = {"cpu": 1, "gpu": 0, "memory": 1, "disk": 1, "time": 1}
@@ -49,6 +50,9 @@ def asked(task: Task, found: Sequence[Values], remarks: list[Remark]) -> Asked:
 
     amounts: dict[str, float] = {}
     for key, default in AMOUNTS.items():
+        if default and any(one.get(key) in (0, "0") for one in found):
+            words = f"0 asks for nothing, as in IceProd: it gets {default:g}"
+            remarks.append(Remark(f"{path}.{key}", Weight.CHANGED, words))
         values = dict.fromkeys(_amount(key, one.get(key), default, lost) for one in found)
         amounts[key] = max(values)
         if len(values) > 1:
@@ -56,10 +60,11 @@ def asked(task: Task, found: Sequence[Values], remarks: list[Remark]) -> Asked:
             remarks.append(Remark(f"{path}.{key}", Weight.CHANGED, words))
     for key in rows:
         if key not in (*AMOUNTS, "os", "site"):
-            lost(key, "this requirement is unknown")
+            lost(key, f"this requirement is unknown (here {as_written(rows[key])})")
     for key in ("os", "site"):
         if any(one.get(key) != rows.get(key) for one in found):
-            lost(key, f"it depends on the job: {str(rows.get(key))[:100]} of the first holds for all")
+            first = as_written(rows.get(key))
+            lost(key, f"it depends on the job: what the first asks holds for all (here {first})")
     system = _system(rows.get("os"), lost)
     site = _site(rows.get("site"), lost)
     for row in said:

@@ -9,45 +9,19 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from central.iceprod.expand import FILLED_BY_SHELL, Expander
+from central.iceprod import calls
+from central.iceprod.expand import Expander
 from central.iceprod.fields import refused
-from central.iceprod.holes import is_in, unescaped
-from central.iceprod.model import Config, Data, Module, Task, Values
+from central.iceprod.holes import is_in
+from central.iceprod.model import Config, Data, Module, Parameters, Task, Values
 from central.iceprod.refusals import IceprodRefused
 
-DEFAULT_OPTIONS: dict[str, Any] = {
-    "dataset": 0,
-    "job": 0,
-    "jobs_submitted": 1,
-    "resource_url": "http://prod-exe.icecube.wisc.edu/",
-    "data_url": "gsiftp://gridftp.icecube.wisc.edu/",
-    "svn_repository": "http://code.icecube.wisc.edu/svn/",
-    "site_temp": "osdf:///icecube/wipac/scratch/simprod",
-    "dataset_temp": "$(site_temp)/$(dataset)",
-    "job_temp": "$(site_temp)/$(dataset)/$(job)",
-}
 HOME = "HOME=${HOME:-$PWD}"
 OS_ARCH = "OS_ARCH=$(/cvmfs/icecube.opensciencegrid.org/py3-v4.3.0/os_arch.sh)"
-KEPT_VARIABLES = (
-    "OPENCL_VENDOR_PATH",
-    "http_proxy",
-    "TMP",
-    "TMPDIR",
-    "_CONDOR_SCRATCH_DIR",
-    "CUDA_VISIBLE_DEVICES",
-    "COMPUTE",
-    "GPU_DEVICE_ORDINAL",
-    "HOME",
-)
-OF_SHELL = re.compile(rf"\$\{{?(?:{'|'.join(FILLED_BY_SHELL)})\b")
-FOUND_BY_SHELL = (
-    f"sh -c 'export -p' | grep -E ' ({'|'.join(FILLED_BY_SHELL)})=' > .module_env || :\n"
-    ". ./.module_env"
-)
 LINES_MAX = 20_000
 _MACRO = re.compile(r"\$\w*\([^()]*\)")
 _ADDRESS = re.compile(r"(?:file|https?|ftps?|gsiftp|pelican|osdf):")
@@ -82,15 +56,8 @@ class Script:
     commands: tuple[str, ...]
     moved: tuple[Moved, ...]
     unresolved: tuple[tuple[str, str], ...]
-    passed_over: tuple[str, ...]
-
-
-def options_of(
-    config: Config, task: Task, number: int, job: int | str, jobs: int | str
-) -> dict[str, Any]:
-    """Return the options of a task of a job: the config's own, what IceProd adds, its defaults."""
-    own = {"dataset": number, "job": job, "jobs_submitted": jobs, "task": task.name}
-    return DEFAULT_OPTIONS | dict(config.options) | own | {"debug": False}
+    passed_over: tuple[tuple[str, str], ...]
+    noted: frozenset[tuple[str, str]]
 
 
 def script(config: Config, task: Task, expander: Expander) -> Script:
@@ -112,7 +79,7 @@ class _Writer:
         self._commands: list[str] = []
         self._moved: dict[tuple[str, str, bool], Moved] = {}
         self._unresolved: dict[tuple[str, str], None] = {}
-        self._passed_over: dict[str, None] = {}
+        self._passed_over: dict[str, str] = {}
         # As IceProd does: what a tray's first turn made of these, its later turns begin with.
         self._written: dict[str, str] = {}
         self._before: list[str] = []
@@ -134,7 +101,8 @@ class _Writer:
             tuple(self._commands),
             tuple(self._moved.values()),
             tuple(self._unresolved),
-            tuple(self._passed_over),
+            tuple(self._passed_over.items()),
+            frozenset(self._expander.noted),
         )
 
     def _scope(self, path: str, own: Values, above: Scope, data: tuple[Data, ...]) -> Scope:
@@ -142,9 +110,13 @@ class _Writer:
 
         `$(input)` and `$(output)` name the files of the scope that was entered last.
         """
-        parameters = dict(above.parameters) | dict(own)
+        parameters = Parameters(dict(above.parameters) | dict(own))
+        places = {name: f"{path}.parameters.{name}" for name in own}
+        parameters.places = getattr(above.parameters, "places", {}) | places
         for name, value in own.items():
-            parameters[name] = self._expanded(value, parameters, f"{path}.parameters.{name}")
+            self._expander.asking = places[name]
+            parameters[name] = self._expanded(value, parameters, places[name])
+        self._expander.asking = ""
         moved = [one for row in data for one in self._move(row, parameters)]
         inputs = *(one.local for one in moved if not one.is_output), *above.inputs
         outputs = *(one.local for one in moved if one.is_output), *above.outputs
@@ -157,7 +129,7 @@ class _Writer:
 
         word = str(self._expander.value(data.transfer, parameters)).lower()
         if word in _WRONG_WORDS[False]:
-            self._passed_over[data.path] = None
+            self._passed_over[data.path] = f"{data.remote or data.local} as {data.local}"
             return []
         if is_in(word):
             reason = "it depends on the job, and all jobs of a document move the same files"
@@ -183,6 +155,7 @@ class _Writer:
 
     def _base(self, kind: str, parameters: Values) -> str:
         options = self._expander.options
+        self._expander.note(f"options.{kind if kind in options else 'data_url'}")
         base = options.get(kind, options.get("data_url") if kind == "permanent" else "")
         return str(self._expander.value(base or "", parameters))
 
@@ -196,7 +169,9 @@ class _Writer:
         self._look(configs, f"{module.path}.configs")
         for name, content in configs.items():
             file = _quoted(posixpath.basename(name))
-            self._commands.append(f"cat > {file} <<'____CONFIG'\n{_json(content)}\n____CONFIG")
+            self._commands.append(
+                f"cat > {file} <<'____CONFIG'\n{calls.as_json(content)}\n____CONFIG"
+            )
         shell = self._text(
             self._written.get(f"{module.path}.env_shell", module.env_shell),
             parameters,
@@ -209,45 +184,26 @@ class _Writer:
             fetched = self._fetched(source, f"{module.path}.src", "")
             if fetched != source:
                 self._written[f"{module.path}.src"] = fetched
-            words = self._program(fetched) + self._arguments(args, module, parameters)
+            words = calls.program(fetched) + self._arguments(args, module, parameters)
         else:
             args = self._expander.object(args, parameters)
             self._look(args, f"{module.path}.args")
-            words = self._class(module, args, parameters)
-        clear = ["env", "-i", "PYTHONNOUSERSITE=1", "SHELL=/bin/sh"]
-        clear += [f"{name}=${name}" for name in KEPT_VARIABLES]
-        before = [*(clear if module.env_clear else ()), *shell]
+            words = calls.running_class(*self._class(module, parameters), args)
+        before = [*(calls.CLEARED if module.env_clear else ()), *shell]
         if shell:
             self._before = before
-        if self._before and OF_SHELL.search(" ".join(words)):
-            self._commands.append(" ".join([*self._before, FOUND_BY_SHELL]))
+        if self._before and calls.OF_SHELL.search(" ".join(words)):
+            self._commands.append(" ".join([*self._before, calls.FOUND_BY_SHELL]))
+        if module.name:
+            self._commands.append(f"# module {_line(module.name)}")
         self._commands.append(" ".join([*before, *words]))
 
-    def _program(self, source: str) -> list[str]:
-        if source.endswith(".py"):
-            return ["python", source]
-        if source.endswith(".sh"):
-            return ["/bin/sh", source]
-        return [source if source.startswith("/") else f"./{source}"]
-
-    def _class(self, module: Module, args: Any, parameters: Values) -> list[str]:
-        """A program that sets the parameters of a class and runs it, as a here-document."""
+    def _class(self, module: Module, parameters: Values) -> tuple[str, str]:
         name = self._text(module.running_class, parameters, f"{module.path}.running_class")
         package, _, last = name.rpartition(".")
         if not package or not last:
             raise refused(f"{module.path}.running_class", f"{name!r} is not module.Class")
-        lines = (
-            "<<____HERE",
-            "import json",
-            f"from {package} import {last}",
-            f"args = json.loads('''{_json(args)}''')",
-            f"obj = {last}()",
-            "for k,v in args.items():",
-            "    obj.SetParameter(k, v)",
-            "obj.Execute({})",
-            "____HERE\n",
-        )
-        return ["python", "-", "\n".join(lines)]
+        return package, last
 
     def _arguments(self, args: Any, module: Module, parameters: Values) -> list[str]:
         if isinstance(args, str) and args[:1] in ("{", "["):
@@ -269,7 +225,7 @@ class _Writer:
                 first, named = [args], {}
         self._look(first[0] if len(first) == 1 else first, f"{module.path}.args")
         self._look(named, f"{module.path}.args")
-        return [*map(_shown, first), *(_option(key, one) for key, one in named.items())]
+        return [*map(calls.shown, first), *(calls.option(key, one) for key, one in named.items())]
 
     def _of_json(self, text: str, path: str) -> Any:
         try:
@@ -298,7 +254,7 @@ class _Writer:
     def _text(self, value: str, parameters: Values, path: str) -> str:
         found = self._expanded(value, parameters, path)
         self._look(found, path)
-        return _shown(found) if found is not None else ""
+        return calls.shown(found) if found is not None else ""
 
     def _look(self, value: Any, path: str) -> None:
         """Note every macro that nothing resolved, with its place."""
@@ -317,19 +273,6 @@ def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
         case dict():
             for key, one in value.items():
                 yield from _texts(one, f"{path}.{key}")
-
-
-def _option(key: str, value: Any) -> str:
-    dashed = f"-{key}" if len(key) <= 1 else f"--{key}"
-    return dashed if value is None else f"{dashed}={_shown(value)}"
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else unescaped(str(value))
-
-
-def _json(value: Any) -> str:
-    return unescaped(json.dumps(value, separators=(",", ":"))).replace("</", "<\\/")
 
 
 def _quoted(text: str) -> str:
