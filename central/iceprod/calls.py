@@ -56,9 +56,9 @@ def running_class(package: str, name: str, args: Any) -> list[str]:
     return ["python", "-", "\n".join(lines)]
 
 
-def option(key: str, value: Any) -> str:
+def option(key: object, value: Any) -> str:
     """Return an argument with a name; null: the name alone."""
-    dashed = f"-{key}" if len(key) <= 1 else f"--{key}"
+    dashed = f"-{key}" if len(str(key)) <= 1 else f"--{key}"
     return dashed if value is None else f"{dashed}={shown(value)}"
 
 

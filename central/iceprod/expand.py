@@ -14,7 +14,7 @@ from central.iceprod import functions
 from central.iceprod.functions import Unresolved
 from central.iceprod.holes import Hole, Holes, Unsayable, is_in, unescaped
 from central.iceprod.model import Config, Parameters
-from central.iceprod.phrases import Broken, Kind, parts
+from central.iceprod.phrases import Broken, Kind, gathered, parts
 from central.iceprod.refusals import EndlessMacro, UnclosedMacro
 from central.iceprod.types import Doubtful, as_text, typed
 
@@ -52,12 +52,23 @@ class Expander:
         """
         if not isinstance(value, str):
             return value
-        for _ in range(ROUNDS_MAX):
-            found = self._any(value, parameters, DEPTH_MAX)
-            if found is value or (found == value and type(found) is type(value)):
-                return found
-            value = found
-        raise EndlessMacro(text=str(value)[:80], reason=f"not after {ROUNDS_MAX} rounds")
+        first = value
+        try:
+            for _ in range(ROUNDS_MAX):
+                found = self._any(value, parameters, DEPTH_MAX)
+                if found is value or (found == value and type(found) is type(value)):
+                    return found
+                value = found
+        except RecursionError:
+            raise self._endless(first, "for some jobs") from None
+        raise self._endless(value, f"not after {ROUNDS_MAX} rounds")
+
+    def shown(self, text: str) -> str:
+        """Return a text for a person, as the config would say it."""
+        return self.holes.said(text, lambda one: f"$(={one.expression}?...)").replace("$$", "$")
+
+    def _endless(self, value: Any, reason: str) -> EndlessMacro:
+        return EndlessMacro(text=self.shown(str(value)[:800])[:80], reason=reason)
 
     def object(self, value: Any, parameters: Mapping[str, Any]) -> Any:
         """Return a copy of lists and objects with every text in them expanded."""
@@ -94,7 +105,7 @@ class Expander:
         for _ in range(ROUNDS_MAX):
             self._work += 1
             if len(text) > TEXT_CHARS_MAX or self._work > WORK_MAX:
-                raise EndlessMacro(text=text[:80], reason="it grows and grows")
+                raise self._endless(text, "it grows and grows")
             try:
                 joined = self._once(text, parameters, depth)
             except (Broken, LookupError):
@@ -105,7 +116,7 @@ class Expander:
                 break
             text = found
         else:
-            raise EndlessMacro(text=text[:80], reason=f"not after {ROUNDS_MAX} rounds")
+            raise self._endless(text, f"not after {ROUNDS_MAX} rounds")
         return self._any(found, parameters, depth - 1) if isinstance(found, list | dict) else found
 
     def _typed(self, text: str) -> Any:
@@ -123,12 +134,12 @@ class Expander:
         stack: list[tuple[Kind, str]] = []
         for kind, word in parts(text):
             if kind is Kind.CLOSE:
-                inner = _gathered(stack, Kind.OPEN)
+                inner = gathered(stack, Kind.OPEN)
                 _, name = stack.pop()
                 stack.pop()
                 stack.append((Kind.TEXT, self._phrase(name, inner, parameters)))
             elif kind is Kind.INDEX_END:
-                inner = _gathered(stack, Kind.INDEX)
+                inner = gathered(stack, Kind.INDEX)
                 stack.append((Kind.TEXT, self._indexed(stack, inner, parameters, depth)))
             else:
                 stack.append((kind, word))
@@ -278,18 +289,6 @@ class Expander:
         except Unsayable as why:
             self.unsayable.append(str(why))
             return f"{before}[{inner}]"
-
-
-def _gathered(stack: list[tuple[Kind, str]], until: Kind) -> str:
-    """Take the text back to what opened it off the stack. Raises LookupError where nothing did."""
-    text = ""
-    while stack and stack[-1][0] is not until:
-        kind, word = stack.pop()
-        if kind is Kind.NAME and not word:
-            raise Broken
-        text = word + text
-    stack.pop()
-    return text
 
 
 def _key(value: Any) -> Any:

@@ -115,7 +115,8 @@ class _Writer:
         parameters.places = getattr(above.parameters, "places", {}) | places
         for name, value in own.items():
             self._expander.asking = places[name]
-            parameters[name] = self._expanded(value, parameters, places[name])
+            if isinstance(value, str):  # lists and objects wait until a text names them
+                parameters[name] = self._expanded(value, parameters, places[name])
         self._expander.asking = ""
         moved = [one for row in data for one in self._move(row, parameters)]
         inputs = *(one.local for one in moved if not one.is_output), *above.inputs
@@ -143,7 +144,7 @@ class _Writer:
             url = posixpath.join(base, remote or local)
         local = local or posixpath.basename(remote)
         if not local:
-            raise refused(data.path, f"{remote!r} names no file")
+            raise refused(data.path, f"{self._expander.shown(remote)!r} names no file")
         made = [
             Moved(data.path, url, local, data.kind, is_output, word[0] in "me")
             for is_output in (False, True)
@@ -202,7 +203,8 @@ class _Writer:
         name = self._text(module.running_class, parameters, f"{module.path}.running_class")
         package, _, last = name.rpartition(".")
         if not package or not last:
-            raise refused(f"{module.path}.running_class", f"{name!r} is not module.Class")
+            shown = self._expander.shown(name)
+            raise refused(f"{module.path}.running_class", f"{shown!r} is not module.Class")
         return package, last
 
     def _arguments(self, args: Any, module: Module, parameters: Values) -> list[str]:
@@ -234,7 +236,9 @@ class _Writer:
             if is_in(text):
                 self._expander.unsayable.append(f"{text}: it is no JSON for all jobs at once")
                 return text
-            raise refused(path, "it begins like JSON and is none") from None
+            reason = f"it begins like JSON and is none: {text[:80]}"
+            hint = "IceProd stops there as well; write JSON, or a list of arguments"
+            raise refused(path, reason, hint) from None
 
     def _fetched(self, source: str, path: str, before: str) -> str:
         """Note a program that is fetched from an address; return how it is called here."""
