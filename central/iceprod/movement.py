@@ -115,7 +115,7 @@ class Movements:
         return found
 
     def _missing(self, moved: Moved) -> None:
-        where = plain(moved.url)
+        where = f"{plain(moved.url)} (here {plain(moved.local)})"
         if moved.is_optional:
             words = f"{where} may be missing, and nothing fetches it: it will be missing"
         else:
