@@ -22,7 +22,7 @@ ITERATIONS_MAX = 10_000
 IN_DESCRIPTION = ("parent_id", "categories", "dataset_id")
 OF_THE_DATASET = {  # what IceProd keeps beside the config, and some write into it
     "jobs_submitted": "no part of a config: give it as --jobs",
-    "priority": "no part of a config: write priority into the document, or pulk dataset priority",
+    "priority": "no part of a config: write priority into the document",
     "username": "no part of a config: write user into the document",
     "group": "no part of a config: write group into the document",
     "status": "no part of a config: pulk dataset submit --suspended, pulk dataset suspend",

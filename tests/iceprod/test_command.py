@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,8 @@ def test_a_document_comes_out_and_what_is_missing_is_told(tmp_path: Path) -> Non
     batch = '{"condor": {"requirements": "!regexp(X)"}}'
     assert "not carried over: steering.batchsys: " in err
     assert f"(here {batch})" in err
-    assert err.splitlines()[-1] == "3 things were not carried over, see above: complete config or document"
+    last = "3 things were not carried over, see above: complete config or document"
+    assert err.splitlines()[-1] == last
     assert run(written(tmp_path, filters()), "--strict")[0] == 1
     assert run(written(tmp_path, showers()), "--strict")[0] == 0
 
@@ -127,3 +129,15 @@ def test_the_shell_of_a_real_step_runs_its_program_and_renames_its_files(tmp_pat
         )
         assert (tmp_path / "run.json").read_text() == '{"a":0}\n'
     assert done.stdout == "-q\n"
+
+
+def test_every_command_that_the_guide_names_is_there() -> None:
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    known = {
+        one.split("`")[1] for one in (docs / "commands.md").read_text().splitlines() if "| `" in one
+    }
+    text = (docs / "from-iceprod.md").read_text()
+    named = set(re.findall(r"`?(pulk [a-z]+(?: [a-z]+)?)", text))
+    words = {" ".join(one.split()[:size]) for one in known for size in (2, 3)}
+    assert named - words == set()
+    assert len(named) > 20

@@ -158,9 +158,6 @@ def test_no_place_of_a_config_changes_unseen(make: Any) -> None:
     assert unseen == []
 
 
-# What is as good as not written, and keys whose usual value is written in these configs.
-USUAL = ("version", "type", "movement", "transfer", "env_clear")
-NOTHING = (None, "", [], {}, False)
 VALUES = st.sampled_from(["blue", 7, 2.5, True, ["x"], {"k": "v"}, "$(job)", "$(nope)"])
 
 
@@ -173,16 +170,3 @@ def test_a_key_that_nobody_knows_is_told_wherever_it_stands(data: st.DataObject)
     path = data.draw(st.sampled_from(objects))
     more = changed(config, (*path, "colours"), data.draw(VALUES))
     assert outcome(more) != outcome(config)
-
-
-@settings(max_examples=40)
-@given(st.data())
-def test_what_is_taken_away_is_seen_unless_it_said_what_holds_anyway(data: st.DataObject) -> None:
-    config = everything()
-    path = data.draw(st.sampled_from(list(places(config))))
-    value = at(config, path)
-    less = deepcopy(config)
-    del at(less, path[:-1])[path[-1]]
-    after = outcome(less)
-    if value not in NOTHING and path[-1] not in USUAL:
-        assert after != outcome(config)
