@@ -11,6 +11,7 @@ from bundle.dataset.spec import Command
 from central.iceprod.model import Weight
 from central.iceprod.read import read
 from central.iceprod.refusals import EndlessMacro, IceprodRefused
+from central.iceprod.stand_in import stand_in
 from central.iceprod.translate import Imported, Wanted, commands
 from tests.iceprod.configs import Values, made, one_module
 
@@ -185,6 +186,7 @@ def test_a_container_is_carried_over_as_it_is_written() -> None:
     config["tasks"][0]["container"] = image
     imported = made(config)
     assert (imported.dataset.steps[0].container, imported.lost()) == (image, False)
+    assert stand_in(imported.dataset).steps[0].container == ""
     config["tasks"][0]["container"] = "/c/$(job).sif"
     imported = made(config)
     assert (imported.dataset.steps[0].container, imported.lost()) == ("", True)
