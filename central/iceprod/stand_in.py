@@ -22,8 +22,8 @@ done
 def stand_in(dataset: Dataset) -> Dataset:
     """Return the dataset with steps that write down what they would run, and their outputs.
 
-    Each takes its inputs as the real one does, needs no container, asks for little, and leaves its expanded commands in
-    one more output, `commands.sh`.
+    Each takes its inputs as the real one does, needs no container, asks for little, and leaves its
+    expanded commands in one more output, `commands.sh`.
     """
     return replace(dataset, steps=tuple(map(_stand_in, dataset.steps)), account=Account())
 
