@@ -155,6 +155,12 @@ def test_arguments_of_every_kind(value: Any, meant: str) -> None:
     assert args(value, 4, parameters) == meant
 
 
+def test_a_division_by_zero_stays_as_text_and_is_listed() -> None:
+    imported = made(one_module(args="$eval($(job)//0)", **SHELL))
+    assert lines(imported, 3) == ["python run.py $eval(3//0)"]
+    assert imported.lost()
+
+
 def test_a_class_may_be_named_by_a_macro() -> None:
     config = one_module({"k": "a.b.C"}, src="", running_class="$(k)", args={"n": "$(job)"})
     assert "from a.b import C" in lines(made(config), 3)
