@@ -27,6 +27,7 @@ OF_THE_DATASET = {  # what IceProd keeps beside the config, and some write into 
     "group": "no part of a config: write group into the document",
     "status": "no part of a config: pulk dataset submit --suspended, pulk dataset suspend",
 }
+OTHERS = "submit that one first, then write its step into needs, by hand"
 OLD_LISTS = ("resources", "classes", "projects")  # of schema 3
 
 
@@ -114,7 +115,7 @@ class _Reader:
             elif isinstance(one, int) and 0 <= one < len(self._names):
                 found.append(one)
             elif isinstance(one, str) and ":" in one:
-                row.remark(path, f"{one!r} is a task of another dataset: submit this one later")
+                row.remark(path, f"{one!r} is a task of another dataset: {OTHERS}")
             else:
                 hint = "name one of the tasks; a task of another dataset by DATASET:TASK"
                 hint = meant(str(one), self._names, hint)
