@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import click
@@ -56,6 +57,7 @@ def wfcommons(file: Path, time_scale: float, size_scale: float, name: str) -> No
 @click.option("--job", "shown", help="Print the commands of these jobs instead: 0,1,999.")
 @click.option("--stand-in", is_flag=True, help="Steps that only write down what they would run.")
 @click.option("--json", "as_json", is_flag=True, help="With --job: one JSON document on stdout.")
+@click.option("--strict", is_flag=True, help="Exit code 1 where something was not carried over.")
 def iceprod(
     file: Path,
     jobs: int,
@@ -64,25 +66,28 @@ def iceprod(
     shown: str | None,
     stand_in: bool,
     as_json: bool,
+    strict: bool,
 ) -> int:
-    """Print the dataset document of an IceProd config (schema 3, 3.1 and 3.2).
+    """Print the dataset document of an IceProd config (schema 3, 3.1 and 3.2); - reads stdin.
 
-    What is not simply the same is told on stderr, each with its path in the config. Ends with exit
-    code 1 where something was not carried over.
+    What is not simply the same is told on stderr, each with its path in the config.
     """
     from central import document
     from central.iceprod import translate
-    from central.iceprod.load import load
+    from central.iceprod.load import load, parse
+    from central.iceprod.model import Weight
     from central.iceprod.refusals import IceprodRefused
     from central.iceprod.stand_in import stand_in as with_stand_in
 
-    config = load(file)
+    is_stdin = str(file) == "-"
+    config = parse(sys.stdin.buffer.read(), "stdin") if is_stdin else load(file)
     wanted = translate.Wanted(jobs, name, number)
     try:
         made = translate.translate(config, wanted)
     except (IceprodRefused, DatasetRefused) as error:
-        raise type(error)(where=f"{file}: {error.where}", **error.fields) from None
-    for one in made.remarks:
+        where = "stdin" if is_stdin else file
+        raise type(error)(where=f"{where}: {error.where}", **error.fields) from None
+    for one in sorted(made.remarks, key=lambda one: one.weight, reverse=True):
         click.echo(f"{one.weight}: {one.path}: {one.words}", err=True)
     if shown is None:
         dataset = with_stand_in(made.dataset) if stand_in else made.dataset
@@ -92,7 +97,11 @@ def iceprod(
             {job: translate.commands(config, wanted, job) for job in _jobs(shown)},
             as_json=as_json,
         )
-    return 1 if made.lost() else 0
+    lost = sum(one.weight is Weight.LOST for one in made.remarks)
+    if lost:
+        things = "1 thing was" if lost == 1 else f"{lost} things were"
+        click.echo(f"{things} not carried over, see above: complete config or document", err=True)
+    return 1 if lost and strict else 0
 
 
 def _jobs(text: str) -> list[int]:

@@ -30,13 +30,19 @@ def read_text(path: Path) -> str:
         if size > FILE_BYTES_MAX:
             allowed = f"at most {FILE_BYTES_MAX}"
             raise BeyondLimit(where=where, quantity="bytes", found=size, allowed=allowed)
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        reason = f"not UTF-8 text: {error.reason} at byte {error.start}"
-        raise DocumentRefused(where=where, reason=reason, hint="save it as UTF-8") from None
+        return decoded(path.read_bytes(), where)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DocumentRefused(where=where, reason=reason, hint="check the path") from None
+
+
+def decoded(content: bytes, where: str) -> str:
+    """Return the text of UTF-8 bytes, with a mark at the beginning or without."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        reason = f"not UTF-8 text: {error.reason} at byte {error.start}"
+        raise DocumentRefused(where=where, reason=reason, hint="save it as UTF-8") from None
 
 
 def json_values(text: str) -> Any:

@@ -13,14 +13,15 @@ from typing import Any
 from central.iceprod import functions
 from central.iceprod.functions import Unresolved
 from central.iceprod.holes import Hole, Holes, Unsayable, is_in, unescaped
-from central.iceprod.model import Config
-from central.iceprod.phrases import Broken, Kind, parts
+from central.iceprod.model import Config, Parameters
+from central.iceprod.phrases import Broken, Kind, gathered, parts
 from central.iceprod.refusals import EndlessMacro, UnclosedMacro
 from central.iceprod.types import Doubtful, as_text, typed
 
 DEPTH_MAX = 20
 ROUNDS_MAX = 200
 TEXT_CHARS_MAX = 1 << 20
+FILLED_BY_SHELL = ("OS_ARCH", "SROOT", "I3_BUILD", "I3_SRC")
 WORK_MAX = 2_000_000  # rounds of one import; a config of thousands of values takes some thousands
 
 Draw = Callable[[str, int], "str | int"]
@@ -30,7 +31,8 @@ Draw = Callable[[str, int], "str | int"]
 class Expander:
     """Expands values for one task; `options` change while its trays are gone through.
 
-    `draw` gives the place that `$choice` takes among so many, or the expression of it.
+    `draw` gives the place that `$choice` takes among so many, or the expression of it. `noted` are
+    the paths that macros asked for, each behind the parameter that asked (empty: a command did).
     """
 
     config: Config
@@ -39,6 +41,8 @@ class Expander:
     holes: Holes = field(default_factory=Holes)
     unsayable: list[str] = field(default_factory=list)
     doubtful: list[str] = field(default_factory=list)
+    asking: str = ""
+    noted: set[tuple[str, str]] = field(default_factory=set)
     _work: int = 0
 
     def value(self, value: Any, parameters: Mapping[str, Any]) -> Any:
@@ -48,12 +52,23 @@ class Expander:
         """
         if not isinstance(value, str):
             return value
-        for _ in range(ROUNDS_MAX):
-            found = self._any(value, parameters, DEPTH_MAX)
-            if found is value or (found == value and type(found) is type(value)):
-                return found
-            value = found
-        raise EndlessMacro(text=str(value)[:80], reason=f"not after {ROUNDS_MAX} rounds")
+        first = value
+        try:
+            for _ in range(ROUNDS_MAX):
+                found = self._any(value, parameters, DEPTH_MAX)
+                if found is value or (found == value and type(found) is type(value)):
+                    return found
+                value = found
+        except RecursionError:
+            raise self._endless(first, "for some jobs") from None
+        raise self._endless(value, f"not after {ROUNDS_MAX} rounds")
+
+    def shown(self, text: str) -> str:
+        """Return a text for a person, as the config would say it."""
+        return self.holes.said(text, lambda one: f"$(={one.expression}?...)").replace("$$", "$")
+
+    def _endless(self, value: Any, reason: str) -> EndlessMacro:
+        return EndlessMacro(text=self.shown(str(value)[:800])[:80], reason=reason)
 
     def object(self, value: Any, parameters: Mapping[str, Any]) -> Any:
         """Return a copy of lists and objects with every text in them expanded."""
@@ -62,6 +77,10 @@ class Expander:
         if isinstance(value, dict):
             return {key: self.object(one, parameters) for key, one in value.items()}
         return self.value(value, parameters)
+
+    def note(self, path: str) -> None:
+        """Remember that what stands at a path of the config is used."""
+        self.noted.add((self.asking, path))
 
     def _any(self, value: Any, parameters: Mapping[str, Any], depth: int) -> Any:
         if depth < 1:
@@ -86,7 +105,7 @@ class Expander:
         for _ in range(ROUNDS_MAX):
             self._work += 1
             if len(text) > TEXT_CHARS_MAX or self._work > WORK_MAX:
-                raise EndlessMacro(text=text[:80], reason="it grows and grows")
+                raise self._endless(text, "it grows and grows")
             try:
                 joined = self._once(text, parameters, depth)
             except (Broken, LookupError):
@@ -97,7 +116,7 @@ class Expander:
                 break
             text = found
         else:
-            raise EndlessMacro(text=text[:80], reason=f"not after {ROUNDS_MAX} rounds")
+            raise self._endless(text, f"not after {ROUNDS_MAX} rounds")
         return self._any(found, parameters, depth - 1) if isinstance(found, list | dict) else found
 
     def _typed(self, text: str) -> Any:
@@ -115,12 +134,12 @@ class Expander:
         stack: list[tuple[Kind, str]] = []
         for kind, word in parts(text):
             if kind is Kind.CLOSE:
-                inner = _gathered(stack, Kind.OPEN)
+                inner = gathered(stack, Kind.OPEN)
                 _, name = stack.pop()
                 stack.pop()
                 stack.append((Kind.TEXT, self._phrase(name, inner, parameters)))
             elif kind is Kind.INDEX_END:
-                inner = _gathered(stack, Kind.INDEX)
+                inner = gathered(stack, Kind.INDEX)
                 stack.append((Kind.TEXT, self._indexed(stack, inner, parameters, depth)))
             else:
                 stack.append((kind, word))
@@ -142,17 +161,17 @@ class Expander:
     def _function(self, name: str, inner: str, parameters: Mapping[str, Any]) -> str:
         match name:
             case "steering":
-                return self._looked_up(inner, _in(self.config.parameters), parameters)
+                return self._looked_up(inner, self._in("steering.parameters"), parameters)
             case "system":
                 if self.config.system is None:
                     raise Broken  # IceProd stumbles here, and leaves the whole text as it is
-                return self._looked_up(inner, _in(self.config.system), parameters)
+                return self._looked_up(inner, self._in("steering.system"), parameters)
             case "args" | "options":
-                return self._looked_up(inner, _in(self.options), parameters)
-            case "environ" if inner == "OS_ARCH":
-                return "$OS_ARCH"
+                return self._looked_up(inner, self._in("options"), parameters)
+            case "environ" if inner in FILLED_BY_SHELL:
+                return f"${inner}"
             case "metadata":
-                return self._looked_up(inner, _in(self.config.metadata), parameters)
+                return self._looked_up(inner, self._in("difplus"), parameters)
             case "eval":
                 return functions.evaluated(inner, self.holes)
             case "sprintf":
@@ -166,12 +185,35 @@ class Expander:
 
     def _bare(self, name: str, parameters: Mapping[str, Any]) -> Any:
         """`$(name)`: parameters of the scopes around, the config itself, options, steering."""
-        for place in (parameters, self.config.top, self.options, self.config.parameters):
+        places = parameters.places if isinstance(parameters, Parameters) else {}
+        for path, place in (
+            (places.get(name, ""), parameters),
+            (name, self.config.top),
+            (f"options.{name}", self.options),
+            (f"steering.parameters.{name}", self.config.parameters),
+        ):
             if name in place:
+                self.note(path)
                 if place[name] is not None:
                     return place[name]
                 break
         raise Unresolved
+
+    def _in(self, path: str) -> Callable[[str], Any]:
+        place: Mapping[str, Any] = {
+            "steering.parameters": self.config.parameters,
+            "steering.system": self.config.system or {},
+            "options": self.options,
+            "difplus": self.config.metadata,
+        }[path]
+
+        def find(name: str) -> Any:
+            if name not in place:
+                raise Unresolved
+            self.note(f"{path}.{name}")
+            return place[name]
+
+        return find
 
     def _looked_up(
         self, name: str, find: Callable[[str], Any], parameters: Mapping[str, Any]
@@ -184,13 +226,15 @@ class Expander:
 
     def _each(self, text: str) -> tuple[str, list[str]]:
         """Return the expression that a text depends on, and the text for each of its values."""
-        found = [one for one in self.holes.pieces(text) if isinstance(one, Hole)]
-        if len(found) != 1 or not found[0].below or found[0].below > 256 or found[0].shape:
-            raise Unsayable("a name that depends on the job, other than by $eval(... % NUMBER)")
         pieces = list(self.holes.pieces(text))
+        found = [one for one in pieces if isinstance(one, Hole)]
+        words: tuple[str, ...] = ()
+        if len(found) == 1 and not found[0].shape and found[0].below <= 256:
+            words = found[0].choices or tuple(map(str, range(found[0].below)))
+        if not words or any(map(is_in, words)):
+            raise Unsayable("a name that depends on the job, other than by $eval(... % NUMBER)")
         return found[0].expression, [
-            "".join(one if isinstance(one, str) else str(number) for one in pieces)
-            for number in range(found[0].below)
+            "".join(one if isinstance(one, str) else word for one in pieces) for word in words
         ]
 
     def _chosen(self, expression: str, values: list[Any], parameters: Mapping[str, Any]) -> str:
@@ -245,27 +289,6 @@ class Expander:
         except Unsayable as why:
             self.unsayable.append(str(why))
             return f"{before}[{inner}]"
-
-
-def _gathered(stack: list[tuple[Kind, str]], until: Kind) -> str:
-    """Take the text back to what opened it off the stack. Raises LookupError where nothing did."""
-    text = ""
-    while stack and stack[-1][0] is not until:
-        kind, word = stack.pop()
-        if kind is Kind.NAME and not word:
-            raise Broken
-        text = word + text
-    stack.pop()
-    return text
-
-
-def _in(place: Mapping[str, Any]) -> Callable[[str], Any]:
-    def find(name: str) -> Any:
-        if name not in place:
-            raise Unresolved
-        return place[name]
-
-    return find
 
 
 def _key(value: Any) -> Any:

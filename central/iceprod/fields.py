@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from bundle.dataset.refusals import meant
 from central.iceprod.model import Remark, Weight
 from central.iceprod.refusals import IceprodRefused
+
+VALUE_CHARS_MAX = 2000
 
 
 class Fields:
@@ -70,7 +73,7 @@ class Fields:
         """Remark a key that Pulk has no place for, unless it says nothing."""
         value = self.get(key)
         if value not in (None, "", [], {}, False):
-            self.remark(self.at(key), words)
+            self.remark(self.at(key), f"{words} (here {as_written(value)})")
 
     def remark(self, path: str, words: str, weight: Weight = Weight.LOST) -> None:
         """Remark something about a place."""
@@ -81,7 +84,22 @@ class Fields:
         for key in self._value:
             if key not in self._asked:
                 hint = meant(key, self._asked, "IceProd's schema does not know it")
-                self.remark(self.at(key), f"this key is unknown: {hint}")
+                here = as_written(self._value[key])
+                self.remark(self.at(key), f"this key is unknown: {hint} (here {here})")
+
+    def told(self, key: str, words: str) -> None:
+        """Remark a key that is not needed, or done in another way; not where there is none."""
+        value = self.get(key)
+        if value not in (None, "", [], {}):
+            self.remark(self.at(key), f"{words} (here {as_written(value)})", Weight.CHANGED)
+
+
+def as_written(value: Any) -> str:
+    """Return a value as JSON, of which the beginning where it is long."""
+    text = json.dumps(value, ensure_ascii=False)
+    if len(text) > VALUE_CHARS_MAX:
+        return f"{text[:VALUE_CHARS_MAX]}... of {len(text)} characters"
+    return text
 
 
 def refused(path: str, reason: str, hint: str = "correct the config") -> IceprodRefused:

@@ -92,6 +92,8 @@ def _joined(left: Any, sign: type[ast.operator], right: Any) -> Any:
     if not isinstance(left, Hole) and not isinstance(right, Hole):
         _check_size(left, word, right)
         return function(left, right)
+    if word in ("/", "//", "%") and right == 0:
+        raise Unresolved
     if word == "^":
         raise Unsayable("^ of a number that depends on the job")
     if word in ("/", "//", "%", "**") and isinstance(right, Hole) and right.is_varying:

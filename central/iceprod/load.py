@@ -14,11 +14,19 @@ from central.iceprod.refusals import IceprodRefused
 
 def load(path: Path) -> Config:
     """Return the config in a file. Raises IceprodRefused, DatasetRefused."""
-    text = text_file.read_text(path)
+    return _read(text_file.read_text(path), str(path))
+
+
+def parse(content: bytes, where: str) -> Config:
+    """Return the config in some bytes. Raises IceprodRefused, DatasetRefused."""
+    return _read(text_file.decoded(content, where), where)
+
+
+def _read(text: str, where: str) -> Config:
     try:
         return read(_values(text))
     except IceprodRefused as error:
-        raise type(error)(where=f"{path}: {error.where}", **error.fields) from None
+        raise type(error)(where=f"{where}: {error.where}", **error.fields) from None
 
 
 def _values(text: str) -> object:

@@ -14,6 +14,12 @@ from typing import Any
 Values = Mapping[str, Any]
 
 
+class Parameters(dict[str, Any]):
+    """The parameters that hold somewhere; `places` are the paths they stand at in the config."""
+
+    places: dict[str, str]
+
+
 class Weight(StrEnum):
     """How grave a remark is: something is missing, or it is done in another way."""
 
@@ -81,6 +87,7 @@ class Task:
     depends: tuple[int, ...]
     requirements: Values
     trays: tuple[Tray, ...]
+    container: str = ""
 
 
 @dataclass(frozen=True, slots=True)

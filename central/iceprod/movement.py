@@ -115,7 +115,7 @@ class Movements:
         return found
 
     def _missing(self, moved: Moved) -> None:
-        where = plain(moved.url)
+        where = f"{plain(moved.url)} (here {plain(moved.local)})"
         if moved.is_optional:
             words = f"{where} may be missing, and nothing fetches it: it will be missing"
         else:
@@ -127,7 +127,10 @@ class Movements:
         if moved.kind == "permanent":
             words = f"it travels home as {carried.name}; nothing copies it to {plain(moved.url)}"
             self.remarks.append(Remark(moved.path, Weight.CHANGED, words))
-        elif moved.kind != "job_temp" and not is_consumed:
+        elif not is_consumed and moved.kind == "job_temp":
+            words = f"no other task takes {plain(moved.url)} in: it travels home"
+            self.remarks.append(Remark(moved.path, Weight.CHANGED, words))
+        elif not is_consumed:
             words = f"{moved.kind}: what is outside of the job finds it in central, not at a site"
             self.remarks.append(Remark(moved.path, Weight.CHANGED, words))
         if moved.is_optional:

@@ -53,6 +53,18 @@ def parts(text: str) -> list[Part]:
     return reading.end()
 
 
+def gathered(stack: list[Part], until: Kind) -> str:
+    """Take the text back to what opened it off the stack. Raises LookupError where nothing did."""
+    text = ""
+    while stack and stack[-1][0] is not until:
+        kind, word = stack.pop()
+        if kind is Kind.NAME and not word:
+            raise Broken
+        text = word + text
+    stack.pop()
+    return text
+
+
 def _runs(text: str) -> Iterator[tuple[str, str]]:
     """Yield each special character by itself, and what lies between without its backslashes."""
     run: list[str] = []

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from bundle.dataset import containers
 from bundle.dataset.refusals import meant
-from central.iceprod.fields import Fields, refused
+from central.iceprod.fields import Fields, as_written, refused
 from central.iceprod.model import Config, Data, Module, Remark, Task, Tray, Weight
 from central.iceprod.refusals import UnknownVersion
 
@@ -18,6 +19,14 @@ UNSTATED_VERSION = 3.1  # the last that allows everything which 3.x knows
 KINDS = ("permanent", "job_temp", "dataset_temp", "site_temp")
 MOVEMENTS = ("input", "output", "both")
 ITERATIONS_MAX = 10_000
+IN_DESCRIPTION = ("parent_id", "categories", "dataset_id")
+OF_THE_DATASET = {  # what IceProd keeps beside the config, and some write into it
+    "jobs_submitted": "no part of a config: give it as --jobs",
+    "priority": "no part of a config: write priority into the document",
+    "username": "no part of a config: write user into the document",
+    "group": "no part of a config: write group into the document",
+    "status": "no part of a config: pulk dataset submit --suspended, pulk dataset suspend",
+}
 OTHERS = "submit that one first, then write its step into needs, by hand"
 OLD_LISTS = ("resources", "classes", "projects")  # of schema 3
 
@@ -29,7 +38,7 @@ def read(value: Any) -> Config:
     version = _version(top)
     steering = Fields(top.table("steering"), "steering", remarks)
     tasks = top.rows("tasks", least=1)
-    names = [_task_name(one, path) for path, one in tasks]
+    names = [_task_name(one, path) or str(place) for place, (path, one) in enumerate(tasks)]
     read_by = _Reader(names, remarks)
     config = Config(
         version=version,
@@ -41,16 +50,21 @@ def read(value: Any) -> Config:
         system=None if steering.get("system") is None else steering.table("system"),
         metadata=_metadata(top),
         data=read_by.data(steering),
-        tasks=tuple(read_by.task(one, path) for path, one in tasks),
+        tasks=tuple(
+            read_by.task(one, path, name) for (path, one), name in zip(tasks, names, strict=True)
+        ),
         remarks=(),
     )
     steering.lost("batchsys", "words for a batch system: [site] of relay.toml is the place")
     read_by.old_lists(steering)
     top.lost("difplus", "metadata have no place in a document; macros find them")
-    for key in ("parent_id", "categories"):
+    for key in IN_DESCRIPTION:
         if top.get(key):
             words = "it stands in the description"
             remarks.append(Remark(top.at(key), Weight.CHANGED, words))
+    top.told("$schema", "which schema it is, its version says")
+    for key, words in OF_THE_DATASET.items():
+        top.lost(key, words)
     steering.close()
     top.close()
     return replace(config, remarks=tuple(remarks))
@@ -62,9 +76,11 @@ class _Reader:
     def __init__(self, names: list[str], remarks: list[Remark]) -> None:
         self._names, self._remarks = names, remarks
 
-    def task(self, value: Any, path: str) -> Task:
+    def task(self, value: Any, path: str, name: str) -> Task:
         row = Fields(value, path, self._remarks)
-        name = row.text("name")
+        if not row.text("name"):
+            words = f"this task has no name: it is called {name}, by its place, as in IceProd"
+            row.remark(row.at("name"), words, Weight.CHANGED)
         if self._names.count(name) > 1:
             raise refused(row.at("name"), f"two tasks have the name {name!r}")
         task = Task(
@@ -75,13 +91,11 @@ class _Reader:
             depends=self._depends(row),
             requirements=row.table("requirements"),
             trays=tuple(self._tray(one, at) for at, one in row.rows("trays", least=1)),
+            container=self._container(row),
         )
         row.lost("batchsys", "words for a batch system: [site] of relay.toml is the place")
-        row.lost("container", "the commands run outside of it: name it in the command yourself")
         row.lost("task_files", "files that IceProd's API lists for each task are not known here")
-        if row.get("token_scopes"):
-            words = "not needed: files travel in bundles, not with tokens"
-            row.remark(row.at("token_scopes"), words, Weight.CHANGED)
+        row.told("token_scopes", "not needed: files travel in bundles, not with tokens")
         self.old_lists(row)
         row.close()
         return task
@@ -103,9 +117,20 @@ class _Reader:
             elif isinstance(one, str) and ":" in one:
                 row.remark(path, f"{one!r} is a task of another dataset: {OTHERS}")
             else:
-                hint = meant(str(one), self._names, "name one of the tasks")
+                hint = "name one of the tasks; a task of another dataset by DATASET:TASK"
+                hint = meant(str(one), self._names, hint)
                 raise refused(path, f"there is no task {one!r}", hint)
         return tuple(dict.fromkeys(found))
+
+    def _container(self, row: Fields) -> str:
+        """Return the image, which IceProd takes as it is written."""
+        image = row.text("container")
+        problem = containers.problem(image) if image else ""
+        if "$" in image:
+            problem = "macros are not expanded in it, by IceProd neither"
+        if problem:
+            row.lost("container", f"{problem}: the commands run outside of it")
+        return "" if problem else image
 
     def _tray(self, value: Any, path: str) -> Tray:
         row = Fields(value, path, self._remarks)
@@ -114,6 +139,9 @@ class _Reader:
             raise refused(row.at("iterations"), "a whole number is wanted here")
         if not 0 <= iterations <= ITERATIONS_MAX:
             raise refused(row.at("iterations"), f"at most {ITERATIONS_MAX} are read")
+        if not iterations:
+            words = f"this tray runs no time: it is left out (here {as_written(value)})"
+            row.remark(path, words, Weight.CHANGED)
         tray = Tray(
             path=path,
             name=row.text("name"),
@@ -142,8 +170,8 @@ class _Reader:
         )
         if not module.src and not module.running_class:
             raise refused(path, "neither src nor running_class says what to run")
-        if not module.src and "." not in module.running_class.strip("."):
-            raise refused(row.at("running_class"), "write module.Class")
+        if module.src:
+            row.told("running_class", "not run, as src is given")
         self.old_lists(row)
         row.close()
         return module
@@ -213,8 +241,4 @@ def _top(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _task_name(value: Any, path: str) -> str:
-    row = Fields(value, path, [])
-    name = row.text("name")
-    if not name:
-        raise refused(row.at("name"), "a task needs a name")
-    return name
+    return Fields(value, path, []).text("name")

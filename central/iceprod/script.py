@@ -9,45 +9,19 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from central.iceprod import calls
 from central.iceprod.expand import Expander
 from central.iceprod.fields import refused
-from central.iceprod.holes import unescaped
-from central.iceprod.model import Config, Data, Module, Task, Values
+from central.iceprod.holes import is_in
+from central.iceprod.model import Config, Data, Module, Parameters, Task, Values
 from central.iceprod.refusals import IceprodRefused
 
-DEFAULT_OPTIONS: dict[str, Any] = {
-    "dataset": 0,
-    "job": 0,
-    "jobs_submitted": 1,
-    "resource_url": "http://prod-exe.icecube.wisc.edu/",
-    "data_url": "gsiftp://gridftp.icecube.wisc.edu/",
-    "svn_repository": "http://code.icecube.wisc.edu/svn/",
-    "site_temp": "osdf:///icecube/wipac/scratch/simprod",
-    "dataset_temp": "$(site_temp)/$(dataset)",
-    "job_temp": "$(site_temp)/$(dataset)/$(job)",
-}
 HOME = "HOME=${HOME:-$PWD}"
 OS_ARCH = "OS_ARCH=$(/cvmfs/icecube.opensciencegrid.org/py3-v4.3.0/os_arch.sh)"
-KEPT_VARIABLES = (
-    "OPENCL_VENDOR_PATH",
-    "http_proxy",
-    "TMP",
-    "TMPDIR",
-    "_CONDOR_SCRATCH_DIR",
-    "CUDA_VISIBLE_DEVICES",
-    "COMPUTE",
-    "GPU_DEVICE_ORDINAL",
-    "HOME",
-)
-OF_SHELL = re.compile(r"\$\{?(?:OS_ARCH|SROOT|I3_BUILD|I3_SRC)\b")
-FOUND_BY_SHELL = (
-    "sh -c 'export -p' | grep -E ' (OS_ARCH|SROOT|I3_BUILD|I3_SRC)=' > .module_env || :\n"
-    ". ./.module_env"
-)
 LINES_MAX = 20_000
 _MACRO = re.compile(r"\$\w*\([^()]*\)")
 _ADDRESS = re.compile(r"(?:file|https?|ftps?|gsiftp|pelican|osdf):")
@@ -67,21 +41,23 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """What holds inside steering, a task, a tray or a module; names of files: inner ones first."""
+
+    parameters: Values
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Script:
     """What a task does: its commands in order, files that move, and what stayed a macro."""
 
     commands: tuple[str, ...]
     moved: tuple[Moved, ...]
     unresolved: tuple[tuple[str, str], ...]
-    passed_over: tuple[str, ...]
-
-
-def options_of(
-    config: Config, task: Task, number: int, job: int | str, jobs: int | str
-) -> dict[str, Any]:
-    """Return the options of a task of a job: the config's own, what IceProd adds, its defaults."""
-    own = {"dataset": number, "job": job, "jobs_submitted": jobs, "task": task.name}
-    return DEFAULT_OPTIONS | dict(config.options) | own | {"debug": False}
+    passed_over: tuple[tuple[str, str], ...]
+    noted: frozenset[tuple[str, str]]
 
 
 def script(config: Config, task: Task, expander: Expander) -> Script:
@@ -103,10 +79,13 @@ class _Writer:
         self._commands: list[str] = []
         self._moved: dict[tuple[str, str, bool], Moved] = {}
         self._unresolved: dict[tuple[str, str], None] = {}
-        self._passed_over: dict[str, None] = {}
+        self._passed_over: dict[str, str] = {}
+        # As IceProd does: what a tray's first turn made of these, its later turns begin with.
+        self._written: dict[str, str] = {}
+        self._before: list[str] = []
 
     def script(self) -> Script:
-        steering = self._scope("steering", self._config.parameters, {}, self._config.data)
+        steering = self._scope("steering", self._config.parameters, Scope({}), self._config.data)
         task = self._scope(self._task.path, self._task.parameters, steering, self._task.data)
         for place, tray in enumerate(self._task.trays):
             for iteration in range(tray.iterations):
@@ -115,35 +94,47 @@ class _Writer:
                 inner = self._scope(tray.path, tray.parameters, task, tray.data)
                 for module in tray.modules:
                     own = self._scope(module.path, module.parameters, inner, module.data)
-                    self._module(module, own)
+                    self._module(module, own.parameters)
                     if len(self._commands) > LINES_MAX:
                         raise refused(tray.path, f"more than {LINES_MAX} commands")
         return Script(
             tuple(self._commands),
             tuple(self._moved.values()),
             tuple(self._unresolved),
-            tuple(self._passed_over),
+            tuple(self._passed_over.items()),
+            frozenset(self._expander.noted),
         )
 
-    def _scope(
-        self, path: str, own: Values, above: Mapping[str, Any], data: tuple[Data, ...]
-    ) -> Values:
-        """Return the parameters that hold inside, and note the files that move."""
-        parameters = dict(above) | dict(own)
-        for name, value in own.items():
-            parameters[name] = self._expanded(value, parameters, f"{path}.parameters.{name}")
-        for one in data:
-            self._move(one, parameters)
-        return parameters
+    def _scope(self, path: str, own: Values, above: Scope, data: tuple[Data, ...]) -> Scope:
+        """Return what holds inside, and note the files that move.
 
-    def _move(self, data: Data, parameters: Values) -> None:
+        `$(input)` and `$(output)` name the files of the scope that was entered last.
+        """
+        parameters = Parameters(dict(above.parameters) | dict(own))
+        places = {name: f"{path}.parameters.{name}" for name in own}
+        parameters.places = getattr(above.parameters, "places", {}) | places
+        for name, value in own.items():
+            self._expander.asking = places[name]
+            if isinstance(value, str):  # lists and objects wait until a text names them
+                parameters[name] = self._expanded(value, parameters, places[name])
+        self._expander.asking = ""
+        moved = [one for row in data for one in self._move(row, parameters)]
+        inputs = *(one.local for one in moved if not one.is_output), *above.inputs
+        outputs = *(one.local for one in moved if one.is_output), *above.outputs
+        self._expander.options |= {"input": " ".join(inputs), "output": " ".join(outputs)}
+        return Scope(parameters, inputs, outputs)
+
+    def _move(self, data: Data, parameters: Values) -> list[Moved]:
         def text(value: Any, key: str) -> str:
             return self._text(value, parameters, f"{data.path}.{key}")
 
         word = str(self._expander.value(data.transfer, parameters)).lower()
         if word in _WRONG_WORDS[False]:
-            self._passed_over[data.path] = None
-            return
+            self._passed_over[data.path] = f"{data.remote or data.local} as {data.local}"
+            return []
+        if is_in(word):
+            reason = "it depends on the job, and all jobs of a document move the same files"
+            raise refused(f"{data.path}.transfer", reason, "write maybe")
         if word not in (*_WRONG_WORDS[True], "maybe", "exists"):
             raise refused(f"{data.path}.transfer", f"{word!r} is none of true, false and maybe")
         remote, local = text(data.remote, "remote"), text(data.local, "local")
@@ -153,19 +144,25 @@ class _Writer:
             url = posixpath.join(base, remote or local)
         local = local or posixpath.basename(remote)
         if not local:
-            raise refused(data.path, f"{remote!r} names no file")
-        for is_output in (False, True):
-            if data.movement in ("both", "output" if is_output else "input"):
-                moved = Moved(data.path, url, local, data.kind, is_output, word[0] in "me")
-                self._moved.setdefault((url, local, is_output), moved)
+            raise refused(data.path, f"{self._expander.shown(remote)!r} names no file")
+        made = [
+            Moved(data.path, url, local, data.kind, is_output, word[0] in "me")
+            for is_output in (False, True)
+            if data.movement in ("both", "output" if is_output else "input")
+        ]
+        for one in made:
+            self._moved.setdefault((one.url, one.local, one.is_output), one)
+        return made
 
     def _base(self, kind: str, parameters: Values) -> str:
         options = self._expander.options
+        self._expander.note(f"options.{kind if kind in options else 'data_url'}")
         base = options.get(kind, options.get("data_url") if kind == "permanent" else "")
         return str(self._expander.value(base or "", parameters))
 
     def _module(self, module: Module, parameters: Values) -> None:
-        source = self._text(module.src, parameters, f"{module.path}.src")
+        source = self._written.get(f"{module.path}.src", module.src)
+        source = self._text(source, parameters, f"{module.path}.src")
         args = self._expanded(module.args, parameters, f"{module.path}.args")
         path = f"{module.path}.configs"
         configs = self._expanded(dict(module.configs), parameters, path)
@@ -173,57 +170,46 @@ class _Writer:
         self._look(configs, f"{module.path}.configs")
         for name, content in configs.items():
             file = _quoted(posixpath.basename(name))
-            self._commands.append(f"cat > {file} <<'____CONFIG'\n{_json(content)}\n____CONFIG")
-        shell = self._text(module.env_shell, parameters, f"{module.path}.env_shell").split()
+            self._commands.append(
+                f"cat > {file} <<'____CONFIG'\n{calls.as_json(content)}\n____CONFIG"
+            )
+        shell = self._text(
+            self._written.get(f"{module.path}.env_shell", module.env_shell),
+            parameters,
+            f"{module.path}.env_shell",
+        ).split()
         if shell:
             shell[0] = self._fetched(shell[0], f"{module.path}.env_shell", "./")
+            self._written[f"{module.path}.env_shell"] = " ".join(shell)
         if module.src:
-            source = self._fetched(source, f"{module.path}.src", "")
-            words = self._program(source) + self._arguments(args, module, parameters)
+            fetched = self._fetched(source, f"{module.path}.src", "")
+            if fetched != source:
+                self._written[f"{module.path}.src"] = fetched
+            words = calls.program(fetched) + self._arguments(args, module, parameters)
         else:
             args = self._expander.object(args, parameters)
             self._look(args, f"{module.path}.args")
-            words = self._class(module, args, parameters)
-        clear = ["env", "-i", "PYTHONNOUSERSITE=1", "SHELL=/bin/sh"]
-        clear += [f"{name}=${name}" for name in KEPT_VARIABLES]
-        before = [*(clear if module.env_clear else ()), *shell]
-        if shell and OF_SHELL.search(" ".join(words)):
-            self._commands.append(" ".join([*before, FOUND_BY_SHELL]))
+            words = calls.running_class(*self._class(module, parameters), args)
+        before = [*(calls.CLEARED if module.env_clear else ()), *shell]
+        if shell:
+            self._before = before
+        if self._before and calls.OF_SHELL.search(" ".join(words)):
+            self._commands.append(" ".join([*self._before, calls.FOUND_BY_SHELL]))
+        if module.name:
+            self._commands.append(f"# module {_line(module.name)}")
         self._commands.append(" ".join([*before, *words]))
 
-    def _program(self, source: str) -> list[str]:
-        if source.endswith(".py"):
-            return ["python", source]
-        if source.endswith(".sh"):
-            return ["/bin/sh", source]
-        return [source if source.startswith("/") else f"./{source}"]
-
-    def _class(self, module: Module, args: Any, parameters: Values) -> list[str]:
-        """A program that sets the parameters of a class and runs it, as a here-document."""
+    def _class(self, module: Module, parameters: Values) -> tuple[str, str]:
         name = self._text(module.running_class, parameters, f"{module.path}.running_class")
-        package, dot, last = name.rpartition(".")
-        if not dot:
-            raise refused(f"{module.path}.running_class", f"{name!r} is not module.Class")
-        lines = (
-            "<<____HERE",
-            "import json",
-            f"from {package} import {last}",
-            f"args = json.loads('''{_json(args)}''')",
-            f"obj = {last}()",
-            "for k,v in args.items():",
-            "    obj.SetParameter(k, v)",
-            "obj.Execute({})",
-            "____HERE\n",
-        )
-        return ["python", "-", "\n".join(lines)]
+        package, _, last = name.rpartition(".")
+        if not package or not last:
+            shown = self._expander.shown(name)
+            raise refused(f"{module.path}.running_class", f"{shown!r} is not module.Class")
+        return package, last
 
     def _arguments(self, args: Any, module: Module, parameters: Values) -> list[str]:
         if isinstance(args, str) and args[:1] in ("{", "["):
-            try:
-                args = json.loads(args)
-            except (ValueError, RecursionError):
-                reason = "it begins like JSON and is none"
-                raise refused(f"{module.path}.args", reason) from None
+            args = self._of_json(args, f"{module.path}.args")
         match args:
             case None | "":
                 return []
@@ -241,7 +227,18 @@ class _Writer:
                 first, named = [args], {}
         self._look(first[0] if len(first) == 1 else first, f"{module.path}.args")
         self._look(named, f"{module.path}.args")
-        return [*map(_shown, first), *(_option(key, one) for key, one in named.items())]
+        return [*map(calls.shown, first), *(calls.option(key, one) for key, one in named.items())]
+
+    def _of_json(self, text: str, path: str) -> Any:
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            if is_in(text):
+                self._expander.unsayable.append(f"{text}: it is no JSON for all jobs at once")
+                return text
+            reason = f"it begins like JSON and is none: {text[:80]}"
+            hint = "IceProd stops there as well; write JSON, or a list of arguments"
+            raise refused(path, reason, hint) from None
 
     def _fetched(self, source: str, path: str, before: str) -> str:
         """Note a program that is fetched from an address; return how it is called here."""
@@ -261,7 +258,7 @@ class _Writer:
     def _text(self, value: str, parameters: Values, path: str) -> str:
         found = self._expanded(value, parameters, path)
         self._look(found, path)
-        return _shown(found) if found is not None else ""
+        return calls.shown(found) if found is not None else ""
 
     def _look(self, value: Any, path: str) -> None:
         """Note every macro that nothing resolved, with its place."""
@@ -280,19 +277,6 @@ def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
         case dict():
             for key, one in value.items():
                 yield from _texts(one, f"{path}.{key}")
-
-
-def _option(key: str, value: Any) -> str:
-    dashed = f"-{key}" if len(key) <= 1 else f"--{key}"
-    return dashed if value is None else f"{dashed}={_shown(value)}"
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else unescaped(str(value))
-
-
-def _json(value: Any) -> str:
-    return unescaped(json.dumps(value, separators=(",", ":"))).replace("</", "<\\/")
 
 
 def _quoted(text: str) -> str:

@@ -22,8 +22,8 @@ done
 def stand_in(dataset: Dataset) -> Dataset:
     """Return the dataset with steps that write down what they would run, and their outputs.
 
-    Each takes its inputs as the real one does, asks for little, and leaves its expanded commands in
-    one more output, `commands.sh`.
+    Each takes its inputs as the real one does, needs no container, asks for little, and leaves its
+    expanded commands in one more output, `commands.sh`.
     """
     return replace(dataset, steps=tuple(map(_stand_in, dataset.steps)), account=Account())
 
@@ -41,4 +41,5 @@ def _stand_in(step: Step) -> Step:
         outputs=(*step.outputs, Output(told, keep=True)),
         request=Request(memory_mib=64, disk_bytes=64 << 20, walltime_ms=300_000),
         requires=Requires(),
+        container="",
     )

@@ -23,11 +23,16 @@ from central.iceprod.fields import refused
 from central.iceprod.holes import Hole, Holes
 from central.iceprod.model import Config, Remark, Task, Weight
 from central.iceprod.movement import Movement, Movements
+from central.iceprod.options import options_of
+from central.iceprod.read import IN_DESCRIPTION
 from central.iceprod.requirements import Asked, asked
-from central.iceprod.script import HOME, OS_ARCH, Script, options_of, script
+from central.iceprod.script import HOME, OS_ARCH, Script, script
+from central.iceprod.unused import unused
 
 SAMPLES = (0, 1, 2, 3, 7, 9, 10, 11, 99, 100, 101, 999, 1000, 1001, 12_345, 999_999)
 DESCRIPTION_CHARS_MAX = 8000
+JOBS_ASKED_MAX = 2000  # more are not looked at for what they ask of a node
+IDS = {"dataset_id": "$PULK_DATASET", "task_id": "$PULK_TASK"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,7 @@ class _Translation:
         if wanted.number is not None and "dataset" in config.top:
             self._config = replace(config, top=dict(config.top) | {"dataset": wanted.number})
         self._remarks = list(config.remarks)
+        self._noted: set[tuple[str, str]] = set()
 
     def imported(self) -> Imported:
         tasks = self._config.tasks
@@ -98,7 +104,7 @@ class _Translation:
         self._remarks += moving.remarks
         names = _names(tasks)
         steps = tuple(
-            self._step(names[index], scripts[index], movements[index], asks[index])
+            self._step(index, names[index], scripts[index], movements[index], asks[index])
             for index in range(len(tasks))
         )
         dataset = Dataset(
@@ -113,10 +119,12 @@ class _Translation:
         try:
             graph.check(dataset)
         except DatasetRefused as error:
-            where = re.sub(r"^steps\[", "tasks[", error.where)
+            where = re.sub(r"^steps\[(.*)\.needs\b", r"tasks[\1.depends", error.where)
+            where = re.sub(r"^steps\[", "tasks[", where)
             raise type(error)(where=where, **error.fields) from None
         for index in range(len(tasks)):
             self._compare(dataset, index, scripts[index])
+        self._remarks += unused(self._config, self._noted)
         if not self._has_number and "(dataset)" in str(self._config):
             words = "no number is stated: $(dataset) is 0, unless --number gives one"
             self._remarks.append(Remark("dataset", Weight.CHANGED, words))
@@ -143,8 +151,10 @@ class _Translation:
         for words in dict.fromkeys(expander.doubtful):
             self._lose(task.path, f"{self._shown(words)} may differ from what IceProd would make")
         self._unsayable[index] = list(dict.fromkeys(map(self._shown, expander.unsayable)))
-        for path in made.passed_over:
-            self._remarks.append(Remark(path, Weight.CHANGED, "transfer says no: left out"))
+        for path, file in made.passed_over:
+            words = f"transfer says no: {file} is left out"
+            self._remarks.append(Remark(path, Weight.CHANGED, words))
+        self._noted |= made.noted
         return made
 
     def _draw(self, text: str, turn: int) -> str:
@@ -160,13 +170,17 @@ class _Translation:
 
     def _unresolved(self, path: str, macro: str) -> None:
         name = macro.partition("(")[2].rstrip(")")
+        if name in IDS:
+            words = f"{macro} is an id of IceProd's: write {IDS[name]}, which the node fills in"
+            self._lose(path, words)
+            return
         known = {*self._config.parameters, *self._config.options, "job", "jobs_submitted", "iter"}
         by_case = [one for one in known if one.lower() == name.lower()]
         hint = f"did you mean {by_case[0]}?" if by_case else meant(name, known, "define it")
         words = f"{macro} names nothing and stays as text, as in IceProd: {hint}"
         self._lose(path, words)
 
-    def _step(self, name: str, made: Script, moves: Movement, ask: Asked) -> Step:
+    def _step(self, index: int, name: str, made: Script, moves: Movement, ask: Asked) -> Step:
         lines = ["set -e", HOME, *movement.before_lines(moves), *made.commands]
         if any("$OS_ARCH" in one for one in made.commands):
             lines.insert(1, OS_ARCH)
@@ -179,6 +193,7 @@ class _Translation:
             outputs=moves.outputs,
             request=ask.request,
             requires=Requires(os=ask.os),
+            container=self._config.tasks[index].container,
         )
 
     def _choose(self, hole: Hole) -> str:
@@ -199,6 +214,7 @@ class _Translation:
         unresolved: dict[str, str] = {}
         for job in dict.fromkeys((*SAMPLES, dataset.jobs - 1)):
             single = self.of_job(index, job)
+            self._noted |= single.noted
             unresolved = dict(single.unresolved) | unresolved
             if macros.expand(text, dataset, index, job) != _all_of(single):
                 why = "; ".join(self._unsayable[index][:5]) or "types that differ from job to job"
@@ -209,9 +225,14 @@ class _Translation:
             self._unresolved(path, macro)
 
     def _asked(self, index: int) -> Asked:
-        task = self._config.tasks[index]
-        expander = self._expander(index, 0, self._wanted.jobs)
-        return asked(task, lambda value: expander.value(value, {}), self._remarks)
+        task, jobs = self._config.tasks[index], self._wanted.jobs
+        if not any("$" in str(one) for one in task.requirements.values()):
+            return asked(task, [dict(task.requirements)], self._remarks)
+        tried = dict.fromkeys((*range(min(jobs, JOBS_ASKED_MAX)), jobs - 1))
+        expanders = [self._expander(index, job, jobs) for job in tried]
+        found = [one.object(dict(task.requirements), {}) for one in expanders]
+        self._noted.update(*(one.noted for one in expanders))
+        return asked(task, found, self._remarks)
 
     def _account(self, asks: Iterable[Asked]) -> Account:
         sites = {one.site for one in asks}
@@ -225,9 +246,9 @@ class _Translation:
 
     def _description(self) -> str:
         rows = [_clean(self._config.description, DESCRIPTION_CHARS_MAX)]
-        for key, words in (("parent_id", "parent"), ("categories", "categories")):
+        for key in IN_DESCRIPTION:
             if found := self._config.top.get(key):
-                rows.append(f"IceProd {words}: {_clean(str(found), 500)}")
+                rows.append(f"IceProd {key.removesuffix('_id')}: {_clean(str(found), 500)}")
         return "\n".join(one for one in rows if one)
 
     def _shown(self, text: str) -> str:

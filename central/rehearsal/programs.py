@@ -16,7 +16,7 @@ import psutil
 
 from bundle.errors import PulkError
 
-COMMAND_TIMEOUT_S = 60.0
+COMMAND_TIMEOUT_S = 600
 STOP_TIMEOUT_S = 15.0
 
 

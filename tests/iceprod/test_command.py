@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -32,17 +33,39 @@ def run(*arguments: str) -> tuple[Any, str, str]:
     return done.return_value, done.stdout, done.stderr
 
 
-def test_a_document_comes_out_and_the_exit_code_says_what_is_missing(tmp_path: Path) -> None:
+def test_a_document_comes_out_and_what_is_missing_is_told(tmp_path: Path) -> None:
     code, out, err = run(written(tmp_path, showers()), "--jobs", "7", "--name", "mine")
     dataset = document.parse_text(out, None, "stdout")
     assert (code, dataset.name, dataset.jobs, dataset.seed) == (0, "mine", 7, 412)
+    light = "tasks[1].trays[0].modules[0].data[1]: no other task takes"
+    address = "osdf:///icecube/wipac/scratch/simprod/412/N/light.gz"
     assert err.splitlines() == [
-        "carried over in another way: parent_id: it stands in the description"
+        "carried over in another way: parent_id: it stands in the description",
+        f"carried over in another way: {light} {address} in: it travels home",
     ]
     code, out, err = run(written(tmp_path, filters()))
-    assert code == 1
+    assert code == 0
     assert document.parse_text(out, None, "stdout").jobs == 1
-    assert "not carried over: tasks[1].batchsys: " in err
+    batch = '{"condor": {"requirements": "!regexp(X)"}}'
+    assert "not carried over: steering.batchsys: " in err
+    assert f"(here {batch})" in err
+    last = "3 things were not carried over, see above: complete config or document"
+    assert err.splitlines()[-1] == last
+    assert run(written(tmp_path, filters()), "--strict")[0] == 1
+    assert run(written(tmp_path, showers()), "--strict")[0] == 0
+
+
+def test_a_config_comes_from_stdin_with_a_byte_order_mark_or_without() -> None:
+    text = json.dumps(one_module(args="grüße $(job)"), ensure_ascii=False)
+    for content in (text.encode(), b"\xef\xbb\xbf" + text.encode()):
+        done = CliRunner().invoke(group, ["iceprod", "-"], input=content)
+        assert done.exit_code == 0
+        step = document.parse_text(done.stdout, None, "stdout").steps[0]
+        assert isinstance(step.run, Command)
+        assert step.run.argv[-1].endswith("run.py grüße $(job)")
+    with pytest.raises(PulkError, match="not UTF-8") as caught:
+        CliRunner().invoke(group, ["iceprod", "-"], input=b"\xff", catch_exceptions=False)
+    assert caught.value.where == "stdin"
 
 
 def test_commands_of_single_jobs_are_printed_for_comparison(tmp_path: Path) -> None:
@@ -106,3 +129,14 @@ def test_the_shell_of_a_real_step_runs_its_program_and_renames_its_files(tmp_pat
         )
         assert (tmp_path / "run.json").read_text() == '{"a":0}\n'
     assert done.stdout == "-q\n"
+
+
+def test_every_command_that_the_guide_names_is_there() -> None:
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    rows = (docs / "commands.md").read_text()
+    known = {one.strip() for one in re.findall(r"^\| `(pulk [a-z -]+)", rows, re.MULTILINE)}
+    text = (docs / "from-iceprod.md").read_text()
+    named = re.findall(r"(pulk [a-z]+)( [a-z-]+)?", text)
+    unknown = {one + more for one, more in named if not {one, one + more} & known}
+    assert unknown <= {"pulk dataset"}
+    assert len(named) > 30

@@ -187,7 +187,7 @@ def test_the_dataset_number_of_the_config_holds_unless_another_is_given() -> Non
 def test_unknown_keys_and_foreign_tasks_are_listed() -> None:
     config = one_module(args="x", sorce="y")
     config["tasks"][0] |= {
-        "container": "/cvmfs/c.sif",
+        "container": "two words",
         "depends": ["abc:generate"],
         "task_files": True,
         "requirements": {"os": ["RHEL_7_x86_64", "RHEL_9"], "ram": 1, "memory": "lots"},
