@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bundle.cli.table import cells_of, printable, terminal_width
+from bundle.cli.table import printable, terminal_width
 
 BETWEEN = 2  # cells between two columns
 NONE = "none"
@@ -75,7 +75,9 @@ def cell(value: Any) -> str:
 
 
 def _natural(head: Sequence[str], lines: Sequence[Sequence[str]], places: Sequence[int]) -> int:
-    widths = (max(map(cells_of, (head[at], *(one[at] for one in lines)))) for at in places)
+    from rich.cells import cell_len  # by this the table is drawn
+
+    widths = (max(map(cell_len, (head[at], *(one[at] for one in lines)))) for at in places)
     return sum(widths) + BETWEEN * (len(places) - 1)
 
 

@@ -16,10 +16,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
-from bundle.cli.table import cells_of
 from central.cli import shown_watch, tables
 from tests.commands.conftest import COMMAND, LIMIT_S, Production, until
 
@@ -27,6 +27,7 @@ CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 CELLS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=30)
 
 
+@example([["", "", "", "\N{EMOJI MODIFIER FITZPATRICK TYPE-1-2}"]], 38)
 @given(
     st.integers(1, 5).flatmap(
         lambda n: st.lists(st.lists(CELLS, min_size=n, max_size=n), min_size=1, max_size=5)
@@ -38,7 +39,7 @@ def test_no_table_is_wider_than_its_terminal_whatever_is_in_it(
 ) -> None:
     head = [f"column {number}" for number in range(len(rows[0]))]
     text = tables.table(head, 1, rows, head[1:], width)
-    assert max(map(cells_of, text.splitlines())) <= width
+    assert max(map(cell_len, text.splitlines())) <= width
     assert all(line.isprintable() for line in text.splitlines())
 
 
