@@ -165,7 +165,7 @@ def test_watching_on_a_narrow_terminal_stays_inside_it_until_interrupted(
     text = "".join(on_terminal(production, 60, "watch", wanted="6/8"))
     lines = [line for line in re.split(r"[\r\n]+", CONTROL.sub("", text)) if line]
     assert any("planted" in line and "6/8" in line for line in lines)
-    assert max(map(cells_of, lines)) <= 60
+    assert max(map(cell_len, lines)) <= 60
 
 
 def on_terminal(production: Production, columns: int, *words: str, wanted: str) -> Iterator[str]:
