@@ -271,7 +271,7 @@ class Merge:
                 return False
         if not dag.whole[step]:
             return True
-        if dag.waits_for_jobs(step):
+        if dag.waits_for_jobs(place):
             return False
         for above in dag.needs[step]:
             if not dag.is_fan_in(step, above):
