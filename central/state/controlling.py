@@ -52,6 +52,9 @@ def apply(
     again = False
     judged = _judged_anew(old.dag, dag, remade, control)
     kept = min(old.dag.dataset.jobs, dag.dataset.jobs)  # jobs that were there and stay
+    whole = list(_whole_tasks(join, named, _since_task(old.dag, dag, remade, control)))
+    for step, tasks in whole:  # first, or a step has more tasks than it may until they are removed
+        join.touch((step, task) for task in tasks[tasks >= dag.tasks[step]].tolist())
     for block in _blocks(store, join, named, kept if judged is not None and not judged else 0):
         oldest = tried + 1  # generation whose results count at tasks that were emptied
         for step in dag.order:
@@ -73,7 +76,7 @@ def apply(
         join.blocks.drop()
     if again:
         join.add_pins(_pins(store, join, named, remade))
-    for step, tasks in _whole_tasks(join, named, _since_task(old.dag, dag, remade, control)):
+    for step, tasks in whole:
         if control.word is ControlWord.EDIT and step in remade:
             join.set_leased(step, tasks, leased=False)
         join.touch((step, task) for task in tasks.tolist())
