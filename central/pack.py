@@ -7,7 +7,7 @@ knows of it, and merged from the archive like any other.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -28,7 +28,7 @@ from bundle.wire.write import ChunkSource
 from central import calling_off, deltas, epochs, planning, requests, trust_chain
 from central.arriving import join_work
 from central.board import Board
-from central.calling_off import CALLED_OFF, CallingOff
+from central.calling_off import CALLED_OFF, NOTHING_DUE, CallingOff, Due
 from central.core.chain import Recovering
 from central.cosignatures import Demand, cosignature_chunks
 from central.found import Found, FoundLease
@@ -37,7 +37,7 @@ from central.joining import EXPIRED, Joining
 from central.lately import Sent
 from central.looking import maximum
 from central.planning import Lost, Planned
-from central.store.rows import FileRow, LeaseRow, WorkRow
+from central.store.rows import FileRow, WorkRow
 from central.visit import Visit, visit
 from central.workings import Workings
 
@@ -60,14 +60,14 @@ class OutBundle:
 class Offer:
     """What could be packed for a site; while anything is `lost`, nothing.
 
-    `off`: leases that are called off with it.
+    `off`: what is called off with it.
     """
 
     profile: Profile
     planned: list[Planned]
     lost: Lost
     is_news: bool
-    off: Sequence[LeaseRow] = ()
+    off: Due = NOTHING_DUE
 
     @property
     def is_something(self) -> bool:
@@ -184,13 +184,14 @@ class Packer:
 
     def write(self, site: SiteName, offer: Offer) -> OutBundle:
         """Lease, pack and sign what is offered, in a transaction."""
-        w, planned, off = self._w, offer.planned, offer.off
+        w, planned, off = self._w, offer.planned, offer.off.leases
         stream = w.stream_to(site)
         with w.transaction(), ExitStack() as stack:
             found, chunks = _leases(w, planned)
             if planned:
                 epochs.note_horizon(w.store, max(max(one.durations) for one in planned))
             said = [*self._calling_off.said(site), *off]
+            parts = self._calling_off.said_of(site, offer.off)
             number = w.store.bundles.head(w.epoch) + 1
             draft = replace(
                 w.draft(Kind.WORK, stream, number, site),
@@ -198,6 +199,7 @@ class Packer:
                 rules=Rules(maximum=maximum(offer.profile)),
                 tombstones=tuple(w.store.datasets.tombstones()),
                 called_off=tuple(sorted(row.id for row in said)),
+                called_off_tasks=calling_off.rows_of(w, parts),
                 trust=_trust_for(w, site),
                 withdrawn=self._withdrawn(site, stream, {row.no for row in off}),
             )
@@ -213,6 +215,7 @@ class Packer:
                 join_work(joining, draft.with_chunks(()), found)
                 joining.end_leases([row.no for row in off], CALLED_OFF)
                 calling_off.note(w, site, said)
+                calling_off.note_parts(w, site, parts)
                 joining.finish(no)
                 w.store.bundles.set_told(site)
                 if found.leases:

@@ -87,6 +87,10 @@ class OpenShards:
         recorder.open(self._keys, claimed.header(self._pilot_run, host), file)
         return True
 
+    def newest(self) -> list[OpenShard]:
+        """Return the shard that was opened last, if it is open."""
+        return [self.all[self._keys]] if self._keys in self.all else []
+
     def until_due_s(self, most_s: float) -> float:
         """Return in how many seconds the first task that backs off may start."""
         now_us = time.time_ns() // 1000

@@ -45,6 +45,9 @@ def manifest_rows(number: int, manifest: Manifest) -> Iterator[Named]:
         yield "tombstones", (number, dataset)
     for lease in manifest.called_off:
         yield "called_off", (number, lease.hex())
+    for lease, step, jobs in manifest.called_off_tasks:
+        for first, past in jobs.spans:
+            yield "called_off_tasks", (number, lease.hex(), step, first, past - 1)
 
 
 def chunk_rows(number: int, kind: str, name: str, raw: bytes) -> Iterator[Named]:

@@ -102,6 +102,11 @@ class Spool:
         return self.root / "called-off"
 
     @property
+    def called_off_tasks(self) -> Path:
+        """Tasks of leases that go on otherwise: see `bundle.spool.called_off`."""
+        return self.root / "called-off-tasks"
+
+    @property
     def radio(self) -> Path:
         """Where the site's relay is heard, signed; it is there while `pulk relay run` listens."""
         return self.root / "radio"

@@ -14,7 +14,15 @@ from typing import Any, TypeVar
 
 from bundle import canonical, shape
 from bundle.errors import PulkError
-from bundle.ids import BundleId, DatasetId, Epoch, LeaseId, StreamId, parse_dataset_id
+from bundle.ids import (
+    STEP_MAX,
+    BundleId,
+    DatasetId,
+    Epoch,
+    LeaseId,
+    StreamId,
+    parse_dataset_id,
+)
 from bundle.intervals import IntervalSet
 from bundle.limits import CHUNKS_MAX, MANIFEST_LIMITS
 from bundle.records import receipt
@@ -81,6 +89,7 @@ class ManifestDraft:
     received: tuple[tuple[StreamId, IntervalSet], ...] = ()
     withdrawn: IntervalSet = _NONE  # numbers of this stream that need not arrive any more
     called_off: tuple[LeaseId, ...] = ()  # of the audience; nobody wants their results any more
+    called_off_tasks: tuple[tuple[LeaseId, int, IntervalSet], ...] = ()  # jobs of a lease's step
     unknown: tuple[tuple[str, Any], ...] = ()  # fields of later versions, sorted by name
     format: int = FORMAT
     reader_min: int = READER_MIN
@@ -141,6 +150,7 @@ def _to_wire(m: Manifest) -> dict[str, Any]:
         "received": [[stream, numbers.to_wire()] for stream, numbers in m.received],
         "withdrawn": m.withdrawn.to_wire(),
         "called_off": list(m.called_off),
+        "called_off_tasks": [[one, step, jobs.to_wire()] for one, step, jobs in m.called_off_tasks],
     }
     value |= {name: one for name, one in sparse.items() if one}
     return dict(m.unknown) | value
@@ -172,7 +182,7 @@ _REQUIRED = (
 _SPARSE = (
     "previous", "epoch", "commit", "audience", "lifetime_ms", "certificate", "segments",
     "introduces", "refers", "receipts", "rules", "tombstones", "trust", "received",
-    "withdrawn", "called_off",
+    "withdrawn", "called_off", "called_off_tasks",
 )  # fmt: skip
 _FORBIDDEN = frozenset({"alg", "algorithm", "suite"})  # one suite a version: nothing to downgrade
 
@@ -203,6 +213,7 @@ def _manifest(value: shape.Reader) -> Manifest:
         received=_rows(value, "received", _received),
         withdrawn=receipt.intervals(value, "withdrawn") if value.has("withdrawn") else _NONE,
         called_off=tuple(LeaseId(one) for one in _ids(value, "called_off", 16)),
+        called_off_tasks=_rows(value, "called_off_tasks", _off),
         unknown=tuple(
             (name, value.value[name]) for name in value.value if name not in _REQUIRED + _SPARSE
         ),
@@ -241,6 +252,10 @@ def _epoch(row: shape.Reader) -> Epoch:
 
 def _received(row: shape.Reader) -> tuple[StreamId, IntervalSet]:
     return StreamId(row.bytes(0, 16)), receipt.intervals(row, 1)
+
+
+def _off(row: shape.Reader) -> tuple[LeaseId, int, IntervalSet]:
+    return LeaseId(row.bytes(0, 16)), entries.number(row, 1, STEP_MAX), receipt.intervals(row, 2)
 
 
 def _rows(value: shape.Reader, name: str, read: Callable[[shape.Reader], T]) -> tuple[T, ...]:
