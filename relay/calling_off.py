@@ -8,14 +8,13 @@ bundle, which says it again.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable
 
 from bundle.ids import LEASE_ID_BYTES, LeaseId
-from bundle.intervals import IntervalSet
 from bundle.spool import called_off as off_files
 from bundle.spool import publish
 from bundle.spool.called_off import Off
 from bundle.spool.layout import Spool
+from bundle.wire.manifest import Manifest
 from relay import state, works
 
 
@@ -46,17 +45,13 @@ def read_tasks(spool: Spool) -> Off:
         return {}
 
 
-def hear(
-    spool: Spool,
-    called_off: Collection[LeaseId],
-    tasks: Iterable[tuple[LeaseId, int, IntervalSet]] = (),
-) -> None:
-    """Take what a work manifest calls off; what is over and gone here is forgotten."""
-    _hear_tasks(spool, tasks)
-    known = read(spool)
+def hear(spool: Spool, manifest: Manifest) -> None:
+    """Take what a work manifest calls off, once it was heard; what is over here is forgotten."""
+    _hear_tasks(spool, manifest)
+    called_off, known = manifest.called_off, read(spool)
     if not called_off and not known:
         return
-    here = {plan.lease for work in works.live(spool) for plan in work.plans}
+    here = _here(spool)
     state.note_ended_leases(spool, set(called_off) - here)
     stands = (known | set(called_off)) & here
     if stands != known:
@@ -64,16 +59,26 @@ def hear(
         publish.write_file(spool.folder("tmp"), spool.called_off, lines.encode())
 
 
-def _hear_tasks(spool: Spool, said: Iterable[tuple[LeaseId, int, IntervalSet]]) -> None:
-    """Take which tasks are called off; what may still come is remembered until the next word."""
+def _hear_tasks(spool: Spool, manifest: Manifest) -> None:
+    """Take which tasks are called off of leases that go on.
+
+    Of leases that are not here the newest manifest says all that may still come; an older one, on
+    its way for longer, takes nothing back.
+    """
     known, found = read_tasks(spool), Off()
-    for lease, step, jobs in said:
+    for lease, step, jobs in manifest.called_off_tasks:
         off_files.add(found, lease, step, jobs)
     if not known and not found:
         return
-    here = {plan.lease for work in works.live(spool) for plan in work.plans}
-    for lease in here & known.keys():
+    here, newest = _here(spool), state.read_central(spool)
+    at = (manifest.epoch or newest.epoch).counter, manifest.commit
+    is_newest = at >= (newest.epoch.counter, newest.commit)
+    for lease in known.keys() & here if is_newest else known.keys():
         for step, jobs in known[lease].items():
             off_files.add(found, lease, step, jobs)
     if found != known:
         publish.write_file(spool.folder("tmp"), spool.called_off_tasks, off_files.write(found))
+
+
+def _here(spool: Spool) -> set[LeaseId]:
+    return {plan.lease for work in works.live(spool) for plan in work.plans}

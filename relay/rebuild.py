@@ -118,7 +118,7 @@ def _hear(home: Home, work: Work) -> bool:
     state.hear_central(home.spool, manifest, heard_us)
     state.note_received(home.spool, manifest.stream, manifest.sequence)
     state.note_withdrawn(home.spool, manifest.stream, manifest.withdrawn)
-    calling_off.hear(home.spool, manifest.called_off, manifest.called_off_tasks)
+    calling_off.hear(home.spool, manifest)
     return True
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -93,3 +94,29 @@ def test_a_cancelled_dataset_ends_where_it_runs_and_runs_when_it_is_wanted_again
         (tmp_path / "go").touch()
         control(served, dataset, "uncancel")
         until("all to be done", lambda: verdicts(served, dataset).get("done") == TASKS, 100)
+
+
+@pytest.mark.parametrize(
+    ("listen", "interval_s"), [("ipc", 2), ("", 2)], ids=["radio", "spool and short ticks"]
+)
+def test_what_a_truncation_drops_of_a_lease_is_stopped_or_never_begun_and_the_rest_goes_on(
+    tmp_path: Path, listen: str, interval_s: int
+) -> None:
+    wait = f"echo $(job) >> {tmp_path}/ran; until [ -e {tmp_path}/go ]; do sleep 0.2; done"
+    step = Step("wait", Command(("/bin/sh", "-c", wait)), failures_max=1)
+    raw = spec.encode(Dataset("long", TASKS, 1, (step,)))
+    with joined(tmp_path, listen, interval_s) as served:
+        dataset = served.client.submit(raw, os.urandom(8).hex())["id"]
+        ran = tmp_path / "ran"
+        until("a task to run", lambda: ran.exists() and ran.read_text().split(), 100)
+        served.client.post(f"/datasets/{dataset}/size", {"jobs": 1}, os.urandom(8).hex())
+        until("the word", (tmp_path / "relay/called-off-tasks").exists, 100)
+        time.sleep(7)  # pilots look every second, or every five where there is a radio
+        (tmp_path / "go").touch()
+        until("the rest to be done", lambda: verdicts(served, dataset) == {"done": 1}, 100)
+        served.client.post(f"/datasets/{dataset}/size", {"jobs": TASKS}, os.urandom(8).hex())
+        until("all to be done", lambda: verdicts(served, dataset).get("done") == TASKS, 200)
+        for job in range(1, TASKS):
+            attempts = served.client.task(dataset, job, 0)["attempts"]
+            assert {one["fate"] for one in attempts} <= {"success", "cancelled"}
+            assert len({one["lease"] for one in attempts if one["fate"] == "success"}) == 1
