@@ -168,12 +168,12 @@ def test_whatever_is_asked_for_while_results_come_late_it_all_ends(
                 out += [one for one in site.fetch(central.authority) if one.leases]
             case _ if out:
                 held = out.pop(draw.randrange(len(out)))
-                bad = draw.randrange(20)
-                fates = {(0, bad): Fate.LOST}
-                played = [
-                    site.play(held, one, fate=lambda place, _, f=fates: f.get(place, Fate.SUCCESS))
-                    for one in held.leases
-                ]
+                bad = (0, draw.randrange(20))
+
+                def fate(place: tuple[int, int], _: int, bad: tuple[int, int] = bad) -> Fate:
+                    return Fate.LOST if place == bad else Fate.SUCCESS
+
+                played = [site.play(held, one, fate=fate) for one in held.leases]
                 central.authority.absorb(site.result(played))
                 del site.works[held.id]
     made = resize(central, dataset, open=False)
