@@ -202,7 +202,7 @@ def _control_one(
     for piece in _shown(pieces, dataset):
         for answer in _sent_in_parts(client, dataset, asked, piece, steps):
             answers.append(answer)
-    whole = [one["step"] for one in about["steps"] if one["per"] == "dataset"]
+    whole = [one["step"] for one in about["steps"] if one["per"] != "job"]
     if asked.jobs is None and steps is None and whole:
         answers.append(_send(client, dataset, asked, None, whole))
     return _added_up(answers)

@@ -241,3 +241,45 @@ def test_a_task_that_backs_off_and_is_called_off_is_not_waited_for() -> None:
     agenda.call_off(0, IntervalSet.of([0]))
     assert agenda.complete and agenda.due_us == 0
     assert agenda.next(NODE) is None
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_nothing_that_was_called_off_starts_whenever_that_is_and_the_shard_ends(
+    data: st.DataObject,
+) -> None:
+    steps = (
+        step_of(0),
+        step_of(1, 0),
+        step_of(2, 0, per=Per.BLOCK, block_jobs=2),
+        step_of(3, 2, per=Per.DATASET),
+    )
+    agenda = agenda_of(Dataset("off", 5, 1, steps), node=Room(3000, 8192))
+    running: list[Place] = []
+    off: set[Place] = set()
+    for _ in range(200):
+        match data.draw(st.integers(0, 3)):
+            case 0:
+                step, job = data.draw(st.integers(0, 3)), data.draw(st.integers(0, 4))
+                runs = agenda.call_off(step, IntervalSet.of([job]))
+                assert runs <= set(running)
+                off.add((step, job))
+            case 1 if running:
+                place = running.pop(data.draw(st.integers(0, len(running) - 1)))
+                fates = [Fate.SUCCESS, Fate.PAYLOAD_ERROR, Fate.CANCELLED, Fate.LOST]
+                agenda.ended(place, data.draw(st.sampled_from(fates)))
+            case 2 if running:
+                agenda.put_back(running.pop())
+            case _ if len(running) < 3 and (start := agenda.next(NODE)) is not None:
+                assert start.place not in off
+                running.append(start.place)
+        if agenda.complete:
+            break
+    while running or not agenda.complete:
+        for place in running:
+            agenda.ended(place, Fate.SUCCESS)
+        running = []
+        while (start := agenda.next(NODE)) is not None:
+            assert start.place not in off
+            running.append(start.place)
+    assert agenda.complete
