@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bundle import canonical
-from bundle.ids import BundleId, LeaseId, SiteName, StreamId
+from bundle.ids import JOB_MAX, BundleId, LeaseId, SiteName, StreamId
 from bundle.intervals import IntervalSet
 from bundle.limits import STATE_LIMITS
 from bundle.records.lease import Lease
@@ -127,14 +127,21 @@ def unwanted(controls: Controls, lease: Lease) -> tuple[dict[int, IntervalSet], 
     found: dict[int, IntervalSet] = {}
     whole = True
     for block in lease.blocks:
-        jobs = state_byte.jobs_of(block.jobs.spans)
         for step in block.steps:
-            off = (controls.standings(step, jobs).flags & _UNWANTED) != 0
-            whole = whole and bool(off.all())
-            if off.any():
-                its = IntervalSet(tuple(state_byte.spans_of(jobs[off])))
-                found[step] = found.get(step, IntervalSet()) | its
+            off = _off(controls, step, block.jobs)
+            whole = whole and off == block.jobs
+            if off.spans:
+                found[step] = found.get(step, IntervalSet()) | off
     return found, whole
+
+
+def _off(controls: Controls, step: int, jobs: IntervalSet) -> IntervalSet:
+    """Return which tasks of a step nobody wants; a dataset is fed often, so that costs nothing."""
+    if not controls.cancels:
+        return jobs.within(controls.past(step), JOB_MAX + 1)
+    every = state_byte.jobs_of(jobs.spans)
+    off = (controls.standings(step, every).flags & _UNWANTED) != 0
+    return IntervalSet(tuple(state_byte.spans_of(every[off])))
 
 
 def _adds(its: Mapping[int, IntervalSet], told: Mapping[int, IntervalSet]) -> bool:

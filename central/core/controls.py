@@ -85,6 +85,7 @@ class Controls:
             sorted(unique.values(), key=lambda one: (one.epoch, one.commit, one.word))
         )
         self.is_partial = any(one.regions is not None for one in self.all)
+        self.cancels = any(one.word is ControlWord.CANCEL for one in self.all)
         self._whole = _standing([one for one in self.all if one.regions is None])
         self._spans: dict[tuple[int, int], tuple[Jobs, Jobs]] = {}
 
@@ -126,13 +127,13 @@ class Controls:
                     flags[covered] |= state_byte.REMOVED_FLAG
         return self._bounded(Standings(generation, since, flags), step, jobs)
 
-    def _past(self, step: int) -> int:
+    def past(self, step: int) -> int:
         """Return the number behind a step's last task."""
         return self._tasks[step] if step < len(self._tasks) else JOB_MAX + 1
 
     def _bounded(self, found: Standings, step: int, jobs: Jobs) -> Standings:
         """Have tasks removed that the dataset has no more: it was truncated."""
-        past = self._past(step)
+        past = self.past(step)
         if len(jobs) and jobs[-1] >= past:
             found.flags[np.searchsorted(jobs, past) :] |= state_byte.REMOVED_FLAG
         return found
@@ -162,11 +163,11 @@ class Controls:
         found = self._whole
         if self.is_partial:
             found = _standing([one for one in self.all if one.covers(place)])
-        return replace(found, removed=True) if place[1] >= self._past(place[0]) else found
+        return replace(found, removed=True) if place[1] >= self.past(place[0]) else found
 
     def implied(self, place: Place) -> Standing:
         """Return what is in force for a task as long as no control names it."""
-        gone = place[1] >= self._past(place[0])
+        gone = place[1] >= self.past(place[0])
         return replace(self._whole, removed=True) if gone else self._whole
 
     @property

@@ -7,6 +7,7 @@ is changed without any result being lost.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from bundle.dataset.spec import Dataset
@@ -96,8 +97,17 @@ def cut_blocks(before: Dag, now: Dag) -> dict[int, IntervalSet]:
     return found
 
 
+Begun = Callable[[int, IntervalSet], IntervalSet]
+
+
+def all_of(step: int, tasks: IntervalSet) -> IntervalSet:
+    """Take something to have happened to every task."""
+    del step
+    return tasks
+
+
 def controls_of(
-    dags: tuple[Dag, Dag], touched: IntervalSet, control: Control
+    dags: tuple[Dag, Dag], touched: IntervalSet, control: Control, begun: Begun = all_of
 ) -> tuple[Control, ...]:
     """Return what an edit makes of a dataset: the edit itself, and a reset of what it makes stale.
 
@@ -108,6 +118,8 @@ def controls_of(
         dags: before and now.
         touched: jobs that something happened to; nothing else has results.
         control: the edit.
+        begun: which of some tasks of a step per block something happened to; a block of an open
+            dataset that lacks jobs was never begun, and to feed it needs no reset.
     """
     before, now = dags
     jobs = touched
@@ -115,7 +127,7 @@ def controls_of(
         jobs = IntervalSet(((jobs.spans[0][0], jobs.spans[-1][1]),))
     stale = dict(make_region(now, changed_steps(before, now), jobs))
     for step, its in cut_blocks(before, now).items():
-        stale[step] = stale.get(step, IntervalSet()) | its
+        stale[step] = stale.get(step, IntervalSet()) | begun(step, its)
     regions = tuple(
         (step, its if now.whole[step] else its & jobs)
         for step, its in spelled(now, stale, cascades=True)

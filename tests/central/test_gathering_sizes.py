@@ -113,6 +113,21 @@ def test_blocks_of_an_open_dataset_run_as_soon_as_they_are_whole(
     rebuilt_alike(central, tmp_path)
 
 
+def test_to_feed_an_open_dataset_resets_no_block(central: Central) -> None:
+    site = central.site()
+    steps = kept(6).steps[:3]  # nothing over all jobs, which another number makes stale
+    dataset = central.submit(replace(kept(6), steps=steps, open=True))
+    ended(central, site, dataset)
+    for _ in range(3):
+        assert resize(central, dataset, more=3).tasks == 0
+        ended(central, site, dataset)
+    row = central.authority._w.dataset(dataset)
+    assert not central.authority._w.controls(row).is_partial
+    resize(central, dataset, open=False)
+    assert ended(central, site, dataset) == [{"done": 15}, {"done": 4}, {"done": 4}]
+    assert [runs(central, dataset, 1, block) for block in range(4)] == [1] * 4
+
+
 def test_a_result_of_the_shorter_block_never_counts_for_the_longer_one(
     central: Central, tmp_path: Path
 ) -> None:
