@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bundle.dataset import spec
 from bundle.errors import PulkError
 from bundle.ids import BundleId
 from bundle.records import report as reports
@@ -26,7 +27,7 @@ from bundle.wire.errors import (
 )
 from bundle.wire.manifest import CENTRALS_OWN, Kind
 from bundle.wire.read import OpenBundle, open_bundle
-from central import arriving, cosignatures, intake, parking, submission
+from central import arriving, cosignatures, intake, others, parking, submission
 from central.archive import SUFFIX
 from central.core.receipts import Outcome
 from central.errors import (
@@ -226,6 +227,9 @@ def _merge(workings: Workings, bundle: OpenBundle, *, live: bool) -> Disposition
         case Kind.SUBMISSION:
             given = submission.read(bundle)
             if live and workings.signer is not None:
+                if workings.store.people.remembered(NOBODY, bundle.id) is None:
+                    of = workings.dag(spec.dataset_digest(given.raw), given.raw).dataset
+                    others.check(workings, of, others.signer(workings, given.user))
                 submit(workings, given, bundle.id, NOBODY)
             with _archiving(workings, bundle):
                 pass  # its commit holds what counts, and came before it

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from bundle.dataset.asks import Account
 from bundle.dataset.containers import required
+from bundle.dataset.foreign import Which
 from bundle.ids import DatasetId, SiteName
 from bundle.records.profile import Profile
 from central import access, users
@@ -55,6 +56,8 @@ class Shape:
     needs: tuple[tuple[int, ...], ...]
     roots: frozenset[int]  # steps per dataset that need nothing
     gathered: tuple[tuple[int, int], ...]  # steps over several jobs, and how many tasks they have
+    names: tuple[str, ...]
+    others: frozenset[tuple[DatasetId, str, Which]]  # steps of other datasets that it needs
 
 
 @dataclass(slots=True)
@@ -75,6 +78,7 @@ class Line:
     ready: dict[int, int] = field(default_factory=dict)
     held: dict[int, int] = field(default_factory=dict)
     leased: dict[int, int] = field(default_factory=dict)
+    done: dict[int, int] = field(default_factory=dict)
     rows: dict[int, int] = field(default_factory=dict)  # tasks that something happened to
     wall_ms: dict[int, float] = field(default_factory=dict)  # mean of a step's attempts
     delivered_ms: float = 0.0  # core-milliseconds of all attempts that count
@@ -138,6 +142,7 @@ class Board:
         self._lines: dict[int, Line] = {}
         self._shapes: dict[bytes, Shape] = {}
         self._runs: dict[SiteName, tuple[Profile, dict[bytes, Runs]]] = {}
+        self._needing: set[int] = set()  # datasets that need others
         self._is_read = False
 
     def lines(self) -> Mapping[int, Line]:
@@ -152,14 +157,30 @@ class Board:
         if rows:
             numbers = [row.no for row in rows]
             steps, controls = store.tasks.steps_of(numbers), store.datasets.controls_of(numbers)
+        moved: dict[DatasetId, tuple[Line | None, Line]] = {}
         for row in rows:
             standing = Controls(controls.get(row.no, ())).whole
+            before = self._lines.get(row.no)
             line = self._lines[row.no] = self._line(row, standing, steps.get(row.no, []))
+            moved[row.id] = (before, line)
+            self._needing.discard(row.no)
+            if line.shape.others:
+                self._needing.add(row.no)
             self.lately.deliver(line.no, line.user, line.group, line.delivered_ms, now_us)
+        self._look_again(moved)
         # Only now: where the database went away in the middle, all of it is read again.
         self._is_read, self._w.is_all_stirred = True, False
         self._w.stirred.difference_update(stirred)
         return self._lines
+
+    def _look_again(self, moved: Mapping[DatasetId, tuple[Line | None, Line]]) -> None:
+        """Let what was looked at in vain be looked at again where what it needs came about."""
+        for no in self._needing:
+            line = self._lines[no]
+            for dataset, step, which in line.shape.others if line.barren else ():
+                if dataset in moved and _may_be_met(step, which, *moved[dataset]):
+                    line.barren.clear()
+                    break
 
     def runs(self, line: Line, site: SiteName, profile: Profile) -> Runs:
         """Return which steps of a dataset may run at a site with such a profile."""
@@ -221,6 +242,12 @@ class Board:
                 dag.needs,
                 frozenset(n for n, one in enumerate(dag.whole) if one and not dag.needs[n]),
                 tuple((n, document.tasks_of(n)) for n, one in enumerate(dag.whole) if one),
+                tuple(step.name for step in document.steps),
+                frozenset(
+                    (one.dataset, one.step, one.which)
+                    for step in document.steps
+                    for one in step.foreign
+                ),
             )
         return found
 
@@ -246,6 +273,7 @@ class Board:
                 (Verdict.READY, line.ready),
                 (Verdict.HELD, line.held),
                 (Verdict.LEASED, line.leased),
+                (Verdict.DONE, line.done),
             ):
                 if counts[_AT[word]]:
                     into[one.step] = counts[_AT[word]]
@@ -258,6 +286,19 @@ class Board:
     def __iter__(self) -> Iterator[Line]:
         """Yield the datasets as they were read last."""
         return iter(self._lines.values())
+
+
+def _may_be_met(step: str, which: Which, before: Line | None, now: Line) -> bool:
+    """Return whether more of a need of another dataset's step may be met now than before."""
+    if before is None or before.digest != now.digest or before.standing != now.standing:
+        return True
+    if step not in now.shape.names:
+        return False
+    place = now.shape.names.index(step)
+    done = now.done.get(place, 0)
+    if which is Which.ALL and done < dict(now.shape.gathered).get(place, now.jobs):
+        return False
+    return done != before.done.get(place, 0)
 
 
 def user_of(workings: Workings, row: DatasetRow, account: Account) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from bundle.dataset import spec
 from bundle.ids import DatasetId
 from bundle.intervals import IntervalSet
-from central import access, editing, requests
+from central import access, editing, others, requests
 from central.core import edit as edits
 from central.core.authorise import Action, Principal
 from central.core.edit import Size
@@ -48,6 +48,7 @@ class Changing(People):
                 dataset = self._w.dag(spec.dataset_digest(raw), raw).dataset
                 access.check_account(by, dataset)
                 access.check_room(self._w, by, dataset.tasks())
+                others.check(self._w, dataset, by)
                 if asked is not None:
                     access.check(by, asked)
             given = Given(raw, cosignature)
@@ -137,7 +138,10 @@ class Changing(People):
         key = (token_id, idempotency_key)
         with self._acting(by, Action.DATASET_EDIT, dataset) as act:
             if self._w.store.people.remembered(*key) is None:
-                access.check_account(act.by, self._w.dag(spec.dataset_digest(raw), raw).dataset)
+                now = self._w.dag(spec.dataset_digest(raw), raw).dataset
+                before = self._w.dag(self._w.dataset(dataset).digest).dataset
+                access.check_account(act.by, now)
+                others.check(self._w, now, act.by, own=dataset, before=before)
             self._require(dataset, if_match, key)
             made = editing.edit(self._w, dataset, Given(raw, cosignature), key)
             act.on(dataset, digest=made.digest.hex(), tasks=made.tasks)

@@ -19,7 +19,8 @@ from central.core import plan as planner
 from central.core import retry
 from central.core.dag import Dag
 from central.core.facts import Place, TaskRow, Verdict
-from central.core.plan import View
+from central.core.plan import NO_JOBS, View
+from central.foreign import Needs
 from central.state.reading import Reading
 from central.store.rows import DatasetRow
 from central.visit import Visit
@@ -48,19 +49,34 @@ class Look:
 
 
 def view(
-    workings: Workings, row: DatasetRow, dag: Dag, done: dict[int, int], room: int, look: Look
+    workings: Workings,
+    row: DatasetRow,
+    dag: Dag,
+    done: dict[int, int],
+    room: int,
+    look: Look,
+    needs: Needs | None = None,
 ) -> View:
-    """Return a dataset as the planner is to see it for a site, with room for so many tasks."""
+    """Return a dataset as the planner is to see it for a site, with room for so many tasks.
+
+    `needs`: what it needs of other datasets.
+    """
     reading = Reading(workings, row)
     steps = None if len(look.runs.steps) == row.steps else look.runs.steps
     limit = room
     fresh = IntervalSet(((0, row.jobs),)) - row.touched
-    near = fresh.take(room)
+    partly, may = NO_JOBS, None
+    if needs is not None:
+        may = needs.open if needs.some() else None
+        if closed := needs.closed():
+            steps = look.runs.steps - closed
+        fresh, partly = _fresh(needs, dag, steps, fresh, room)
+    near = fresh.take(room) | partly
     if look.visit.has and any(dag.consumed_by):  # those near it may be later ones
         limit = max(room, min(FURTHER * room, NEAR_LOOKED_MAX))
     for turn in range(LOOKS_MAX):
-        ready = reading.ready(limit, steps)
-        jobs = sorted({job for step, job in ready if not dag.whole[step]})
+        ready = reading.ready(limit, steps, may)
+        jobs = sorted({job for step, job in ready if not dag.whole[step]}.union(partly))
         begun = jobs[: max(1, BEGUN_PLACES_MAX // row.steps)]
         places = planner.looked_at(dag, begun, near, ready)
         rows = {one.place: one for one in reading.rows(places)}
@@ -68,10 +84,27 @@ def view(
         if len(ready) < limit or len(ready) - len(waits) >= room or turn == LOOKS_MAX - 1:
             break
         limit *= FURTHER
+    if may is not None and needs is not None:
+        waits |= needs.waits(begun)
     controls = workings.controls(row)
     ordered = _nearest_first(reading, dag, begun, rows, look)
     blocks = frozenset(one for one in places if dag.whole[one[0]])
     return View(dag, controls, fresh, ordered, rows, done, steps, waits, blocks)
+
+
+def _fresh(
+    needs: Needs, dag: Dag, steps: frozenset[int] | None, fresh: IntervalSet, room: int
+) -> tuple[IntervalSet, IntervalSet]:
+    """Return fresh jobs that can go as they are, and those of which only some steps can."""
+    prefix = planner.prefix_steps(dag, steps)
+    gated = needs.some().intersection(prefix)
+    if not gated:
+        return fresh, NO_JOBS
+    whole = needs.first_open(fresh, gated, room).take(room)
+    among = frozenset(range(len(dag.whole))) if steps is None else steps
+    if len(whole) >= room or not planner.prefix_steps(dag, among - gated):
+        return whole, NO_JOBS
+    return whole, (fresh - whole).take(room - len(whole))
 
 
 def maximum(profile: Profile) -> Maximum:

@@ -293,7 +293,8 @@ def _leases(w: Workings, planned: list[Planned]) -> tuple[Found, list[ChunkSourc
         if one.dataset.digest not in found.documents:
             found.documents[one.dataset.digest] = document
             chunks.append(ChunkSource("dataset", one.dataset.id, 1, document))
-        for shard, duration_ms in zip(one.shards, one.durations, strict=True):
+        told = zip(one.shards, one.durations, one.foreign, strict=True)
+        for shard, duration_ms, foreign in told:
             lease = Lease(
                 lease=LeaseId(os.urandom(LEASE_ID_BYTES)),
                 dataset=one.dataset.id,
@@ -320,6 +321,7 @@ def _leases(w: Workings, planned: list[Planned]) -> tuple[Found, list[ChunkSourc
                 asks=tuple(
                     (step, one.asks[step]) for step in sorted(shard.steps() & set(one.asks))
                 ),
+                foreign=foreign,
             )
             raw = leases.encode(lease)
             digest = chunk_digest("lease", raw)

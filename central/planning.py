@@ -6,11 +6,13 @@ import logging
 from dataclasses import asdict, dataclass, field, replace
 
 from bundle.dataset.spec import Request
+from bundle.ids import DatasetId
 from bundle.limits import BUNDLE_BYTES_MAX, CHUNKS_MAX
+from bundle.records.foreign import ForeignPins
 from bundle.records.lease import Pinned
 from bundle.records.rules import History
 from bundle.wire.files import chunks_for
-from central import histories, looking, teaching
+from central import access, foreign, histories, looking, teaching
 from central.board import Board, Line
 from central.candidates import candidates
 from central.core import order, quotas
@@ -34,6 +36,8 @@ ROUNDS_MAX = 4  # in which what got less than it was allotted is made up for by 
 BUNDLE_CHUNKS_MAX = CHUNKS_MAX * 3 // 4  # a file's row in the manifest takes up to 120 bytes
 BUNDLE_FILES_BYTES_MAX = BUNDLE_BYTES_MAX // 2
 LEASE_PINS_MAX = 100_000
+BUNDLE_PINS_MAX = 500_000  # of tasks of others: each lease of who needs all of them repeats them
+LACKING_MAX = 10_000  # tasks of other datasets without files, after which a look ends
 AGAIN_US = 60_000_000  # until a dataset is looked at again whose archive lacks a bundle
 DONE_AT = tuple(Verdict).index(Verdict.DONE)
 
@@ -47,8 +51,9 @@ class Planned:
     """What a bundle takes from one dataset.
 
     `spent`: counted failures of its tasks so far; `tried`: what their retry rests on; `asks`: first
-    requests that were learned; `cost_seen`: core-milliseconds of its tasks by those of their steps
-    that ran; `durations`: for how long each shard is promised, milliseconds.
+    requests that were learned; `foreign`: what each shard reads of other datasets; `cost_seen`:
+    core-milliseconds of its tasks by those of their steps that ran; `durations`: for how long each
+    shard is promised, milliseconds.
     """
 
     dataset: DatasetRow
@@ -59,6 +64,7 @@ class Planned:
     asks: dict[int, Request] = field(default_factory=dict)
     pins: dict[Place, Pinned] = field(default_factory=dict)
     files: list[FileRow] = field(default_factory=list)
+    foreign: list[tuple[ForeignPins, ...]] = field(default_factory=list)
     cost_seen: float = 0.0
     durations: list[int] = field(default_factory=list)
 
@@ -170,7 +176,7 @@ class _Bundle:
             line.barren[self._visit.site] = self._now_us + AGAIN_US
             return
         if missing:
-            self.lost.append((row, missing))
+            self.lost += missing
         elif one is not None:
             self._take(line, one)
         elif look.is_barren:  # else it only did not fit beside what the bundle has already
@@ -231,19 +237,32 @@ class _Space:
         return cls(chunks, BUNDLE_FILES_BYTES_MAX - files_bytes)
 
     def holds(self, one: Planned) -> bool:
-        pins = max((len(shard.outside) for shard in one.shards), default=0)
+        weights = [_weight(of) for of in one.foreign]
+        told = zip(one.shards, weights, strict=True)
+        pins = max((len(shard.outside) + of for shard, of in told), default=0)
         files_bytes = sum(file.size_bytes for file in one.files)
         fits = one.chunks() <= self.chunks and files_bytes <= self.files_bytes
-        return fits and pins <= LEASE_PINS_MAX
+        return fits and pins <= LEASE_PINS_MAX and sum(weights) <= BUNDLE_PINS_MAX
+
+
+def _weight(several: tuple[ForeignPins, ...]) -> int:
+    """Return how many pins of a lease those of other datasets count for."""
+    return sum(len(one.tasks) * max(1, len(one.outputs)) for one in several)
 
 
 def _plan_fitting(
     workings: Workings, row: DatasetRow, tasks_max: int, space: _Space, look: Look
-) -> tuple[Planned | None, list[Place]]:
+) -> tuple[Planned | None, Lost]:
     """Plan less of a dataset until it fits: one that can't must not keep others from sites."""
-    room = tasks_max
+    room, lacking = tasks_max, foreign.NOTHING
     while room > 0:
-        one, missing = _plan_dataset(workings, row, room, look)
+        one, missing = _plan_dataset(workings, row, room, look, lacking)
+        if isinstance(missing, frozenset):  # of others, who alone may have those made again
+            lacking |= missing
+            look.again_us = look.now_us + AGAIN_US  # files may come without their dataset's stir
+            if len(lacking) > LACKING_MAX:
+                break
+            continue
         if one is None or missing or space.holds(one):
             return one, missing
         room = min(room, one.tasks()) // 2
@@ -258,12 +277,13 @@ def block_tasks(shard: Shard) -> int:
 
 
 def _plan_dataset(
-    workings: Workings, row: DatasetRow, room: int, look: Look
-) -> tuple[Planned | None, list[Place]]:
+    workings: Workings, row: DatasetRow, room: int, look: Look, lacking: foreign.Lacking
+) -> tuple[Planned | None, Lost | foreign.Lacking]:
     dag = workings.dag(row.digest)
     done = {one.step: one.verdicts[DONE_AT] for one in workings.store.tasks.steps(row.no)}
     limit = workings.config.planner.shard_tasks_max
-    view = looking.view(workings, row, dag, done, room, look)
+    needs = foreign.Needs(workings, dag, lacking) if dag.has_foreign else None
+    view = looking.view(workings, row, dag, done, room, look, needs)
     chosen = planner.select(view, room, limit, strict=True)
     if not chosen.count():
         look.is_barren = True
@@ -274,7 +294,42 @@ def _plan_dataset(
     tried = histories.tried(workings, row, dag, list(known))
     steps = sorted({step for shard in shards for step in shard.steps()})
     planned = Planned(row, dag, shards, spent, tried, teaching.asks(workings, row, dag, steps))
-    return planned, _bring_outside(workings, planned)
+    planned.foreign = [() for _ in shards]
+    missing = _bring_outside(workings, planned)
+    if missing or needs is None:
+        return planned, [(row, missing)] if missing else []
+    return planned, _bring_foreign(workings, planned, needs)
+
+
+def _bring_foreign(
+    workings: Workings, planned: Planned, needs: foreign.Needs
+) -> Lost | foreign.Lacking:
+    """Find pins and files of other datasets' tasks.
+
+    Where files are lost, return what must be made anew: of the same owner's datasets the planner
+    has that done; of another's the tasks are returned for which this dataset has to wait, and so
+    where an edit there keeps them from travelling home.
+    """
+    read = foreign.read(needs, planned.shards)
+    planned.foreign = read.pins
+    digests = {digest for files in read.files.values() for digest in files}
+    found = workings.store.tasks.files(digests)
+    known = {one.digest for one in planned.files}
+    planned.files += [one for digest, one in found.items() if digest not in known]
+    lost = {key for key, files in read.files.items() if any(one not in found for one in files)}
+    if read.unknown or not lost:
+        return read.unknown or []
+    store = workings.store
+    owner = access.of(store, planned.dataset).owner
+    by_dataset: dict[DatasetId, list[Place]] = {}
+    for dataset, *place in sorted(lost):
+        by_dataset.setdefault(dataset, []).append((place[0], place[1]))
+    rows = {name: read.others[name].row for name in by_dataset}
+    # What does not travel home would be lost again, and again.
+    comes = all(foreign.travels(read.others[name].dag, step) for name, step, _ in lost)
+    if comes and all(access.of(store, row).owner == owner for row in rows.values()):
+        return [(rows[name], places) for name, places in by_dataset.items()]
+    return frozenset(lost)
 
 
 def _bring_outside(workings: Workings, planned: Planned) -> list[Place]:

@@ -9,11 +9,12 @@ from typing import Any
 
 from bundle.dataset import macros
 from bundle.dataset.seeds import seed
-from bundle.dataset.spec import Command, Dataset
+from bundle.dataset.spec import Command, Dataset, Step
 from bundle.fates import Fate
 from bundle.ids import Task
 from bundle.records import host as hosts
 from bundle.records.attempt import Attempt
+from bundle.records.foreign import read_by
 from central.attempts import Found, attempt_row, attempts_of
 from central.core.changes import implied_row
 from central.core.dag import Dag
@@ -87,8 +88,23 @@ def detailed(workings: Workings, row: DatasetRow, found: Sequence[Found]) -> lis
             | _ran(detail, one.segment)
             | {"consumed": [each.hex() for each in detail.consumed]}
             | {"outputs": _files(names, detail.outputs)}
+            | {"foreign": _of_others(workings, one.segment, steps[detail.step], detail.job)}
         )
     return rows
+
+
+def _of_others(workings: Workings, segment: Recalled, step: Step, job: int) -> list[dict[str, Any]]:
+    """Return the files of other datasets that an attempt read, as its lease states them."""
+    if not step.foreign:
+        return []
+    found: list[dict[str, Any]] = []
+    for need, pins, task in read_by(step, job, workings.lease(segment.lease).foreign):
+        made_by = {"task": task.attempt.partition(":")[0], "attempt": task.attempt}
+        for output, name in need.inputs[: JOBS_MAX - len(found)]:
+            file, size = pins.file(task, output)
+            about = {"name": need.named(name, task.task), "sha256": file.hex(), "bytes": size}
+            found.append(about | made_by | {"step": pins.step})
+    return found
 
 
 @lru_cache(4096)
@@ -103,9 +119,12 @@ def _attempts(workings: Workings, row: DatasetRow, task: Task, state: TaskRow) -
     """Return all attempts in detail, and beside them how the canonical one ran."""
     attempts: list[dict[str, Any]] = []
     canonical: dict[str, Any] = {}
+    step = workings.dag(row.digest).dataset.steps[task.step]
     for one in attempts_of(workings, row, (task.step, task.job), ATTEMPTS_MAX):
         detail = one.segment.columns.attempt(one.number)
         shown = attempt_row(row, one) | _came(workings, one) | _ran(detail, one.segment)
+        if step.foreign:
+            shown |= {"foreign": _of_others(workings, one.segment, step, task.job)}
         attempts.append(shown)
         if _counts(detail, shown, state) and not canonical:
             canonical = shown

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from bundle.ids import BundleId, DatasetId, Task
+from central import needed, others
 from central.core.authorise import Principal
 from central.core.facts import Place
 from central.core.receipts import Outcome
+from central.document import Other
 from central.identity import Identity
 from central.listed import Chosen
 from central.parking import Disposition
@@ -45,6 +47,16 @@ class Questions(Identity):
         """
         with self._readers.views() as views:
             return views.preview(dataset, *asked)
+
+    def find(self, given: str, by: Principal) -> list[Other]:
+        """Return the datasets that somebody may read and that have an id or a name."""
+        with self._readers.workings() as (_, workings):
+            return others.find(workings, given, by)
+
+    def needs(self, dataset: DatasetId, by: Principal = OPERATOR) -> dict[str, Any]:
+        """Return what a dataset needs of others, as far as somebody may know. UnknownDataset."""
+        with self._readers.workings() as (_, workings):
+            return needed.shown(workings, dataset, by)
 
     def learned(self, dataset: DatasetId) -> dict[str, Any]:
         """Return what attempts taught about requests. Raises UnknownDataset."""

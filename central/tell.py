@@ -8,6 +8,7 @@ from typing import Any
 from bundle.errors import PulkError
 from bundle.ids import AttemptKey, BundleId, Epoch, LeaseId, PilotRun
 from bundle.ids import Task as TaskId
+from bundle.records.foreign import read_by
 from bundle.wire.manifest import Kind
 from bundle.wire.read import open_bundle
 from central import claims, histories, sidecars, users
@@ -113,7 +114,14 @@ class _Gathered:
             is_fetched=claims.has_arrived(self._w, one),
             key=self._key(bundle),
             order=bundle.no if bundle else 0,
+            read=self._read(one),
         )
+
+    def _read(self, one: LeaseRow) -> list[str]:
+        step, job = self._place
+        of = self._dag.dataset.steps[step]
+        told = read_by(of, job, self._w.lease(one).foreign) if of.foreign else ()
+        return [task.attempt.partition(":")[0] for _, _, task in told]
 
     def _results(self, found: Iterable[Found]) -> list[Result]:
         numbers = sorted({one.segment.row.bundle for one in found})

@@ -10,7 +10,7 @@ from typing import Any
 from bundle.dataset.containers import required
 from bundle.ids import SiteName, Task
 from bundle.records import report as reports
-from central import access, claims, epochs, histories, provenance, silence
+from central import access, claims, epochs, histories, needed, provenance, silence
 from central.attempts import attempts_of
 from central.board import Board, Line
 from central.candidates import candidates
@@ -33,6 +33,7 @@ from central.workings import Workings
 FATES_SHOWN = 5
 PARENTS_SHOWN = 5
 AHEAD_SHOWN = 3
+DATASETS_MAX = 8  # that need each other, and are followed
 ROOTS_MAX = 64  # generations of parents that are followed to the one that is the reason
 
 
@@ -65,8 +66,9 @@ class _Asked:
         dag: Dag,
         place: Place,
         by: Principal,
+        depth: int = 0,
     ) -> None:
-        self._by = by
+        self._by, self._depth = by, depth
         self._w, self._board, self._row, self.dag, self._place = workings, board, row, dag, place
         self._controls = workings.controls(row)
         self._standing = self._controls.standing(place)
@@ -90,6 +92,7 @@ class _Asked:
         everywhere = (
             *claims.parked(self._w, self._task()),
             *self._recovering(),
+            *self._others(),
             *self._back_off(),
             *self._inputs(),
             *self._quotas(),
@@ -117,7 +120,8 @@ class _Asked:
                 leased = claims.leased(self._w, self._row, self.state, self._now_us)
                 return (*claims.parked(self._w, self._task()), *leased)
             case Verdict.HELD:
-                return (*self._suspended(), *self._open(), *self._parents())
+                own = (*self._suspended(), *self._open(), *self._parents())
+                return (*own, *self._others()) if own else ()
             case _:
                 return self._suspended()
 
@@ -174,7 +178,8 @@ class _Asked:
             first = below._open_parents()[:1]
             if not first:
                 break
-            below = _Asked(self._w, self._board, self._row, self.dag, first[0], self._by)
+            of = (self._w, self._board, self._row, self.dag)
+            below = _Asked(*of, first[0], self._by, self._depth)
         step, job = below._place
         at, remedy = f"{self._row.id}/{job}/{step}", ""
         if below._open_parents()[:1] and below is not self:  # following it to its end takes long
@@ -211,6 +216,18 @@ class _Asked:
         after = {job for begin, end in done for job in range(begin, min(end, first + 64))}
         some = [job for job in range(first, min(tasks.stop, first + 64)) if job not in after]
         return [(step, job) for job in some[: PARENTS_SHOWN + 1]]
+
+    def _others(self) -> tuple[Obstacle, ...]:
+        """Say which tasks of other datasets it waits for, and what is in their way."""
+        found = needed.obstacles(self._w, self.dag, self._place, self._by, self._reason_of)
+        return tuple(found)
+
+    def _reason_of(self, task: Task) -> Obstacle:
+        row, dag, place = self._w.task(task)
+        if self._depth >= DATASETS_MAX:
+            return Obstacle(Code.OTHER_DATASET, "it waits in turn", remedy=f"`pulk why {task}`")
+        depth = self._depth + 1
+        return _Asked(self._w, self._board, row, dag, place, self._by, depth).because()[0]
 
     def _recovering(self) -> tuple[Obstacle, ...]:
         found = epochs.recovering(self._w.store)

@@ -45,6 +45,7 @@ class Asking:
                 self._node,
                 held.told,
                 self._containers,
+                shard.claimed.lease.foreign,
             )
         except PulkError as error:
             raise NotAsked(exit_code=126, not_started=error.text()) from error

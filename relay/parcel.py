@@ -19,6 +19,7 @@ from bundle.errors import PulkError
 from bundle.fates import Fate
 from bundle.ids import BundleId
 from bundle.limits import SEAL_LIMITS
+from bundle.records import foreign
 from bundle.records import seal as seals
 from bundle.records import segment as segments
 from bundle.spool import publish
@@ -60,6 +61,7 @@ def write(
                 tar.add(home.spool.work_bundle(work.id), str(_SENT.work_bundle(work.id)))
             lease = sources.lease(work.id, shard.lease)
             files.update(file for pin in lease.pins for file, _ in pin.outputs)
+            files.update(foreign.files_of(lease.foreign))
             leases = {one.lease for one in work.plans if one.shard in plan.needs} | {plan.lease}
             for path in (
                 one for each in sorted(leases) for one in home.spool.seals_of(work.id, each)

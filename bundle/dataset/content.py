@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bundle.dataset import containers, names
+from bundle.dataset import containers, foreign, names
 from bundle.dataset.abilities import SIGNALS
 from bundle.dataset.asks import NETWORK_CLASSES, PRIORITY_MAX
+from bundle.dataset.foreign import Which
 from bundle.dataset.refusals import (
     BeyondLimit,
     DatasetRefused,
@@ -72,6 +73,7 @@ def check_step(dataset: Dataset, index: int, step: Step) -> None:
     """Refuse whatever of one step cannot be run; its needs are known to exist."""
     here = f"steps[{index}]"
     _check_inputs(dataset, step, here)
+    foreign.check(step.foreign, f"{here}.foreign", is_per_job=step.per is Per.JOB)
     _check_directory(dataset, step, here)
     _check_run(step, here)
     for name, value in step.environment:
@@ -174,14 +176,20 @@ def _check_directory(dataset: Dataset, step: Step, here: str) -> None:
     for name, _, where in rows:
         names.check_path(name, where)
     names.check_apart(rows)
-    if step.per is not Per.JOB:
-        _check_job_folders(dataset, step, rows)
+    if _has_job_folders(dataset, step):
+        _check_job_folders(rows)
 
 
-def _check_job_folders(dataset: Dataset, step: Step, rows: list[tuple[str, str, str]]) -> None:
+def _has_job_folders(dataset: Dataset, step: Step) -> bool:
+    """Return whether inputs of several tasks lie in its directory, in folders named after those."""
+    if any(one.which is Which.ALL and one.inputs for one in step.foreign):
+        return True
+    fans = (dataset.steps[one.step].per not in (step.per, Per.DATASET) for one in step.inputs)
+    return step.per is not Per.JOB and any(fans)
+
+
+def _check_job_folders(rows: list[tuple[str, str, str]]) -> None:
     """The inputs of a fan-in lie in folders named after jobs; nothing else may."""
-    if all(dataset.steps[one.step].per in (step.per, Per.DATASET) for one in step.inputs):
-        return
     for name, kind, where in rows:
         head = name.split("/")[0]
         if kind != "an input" and head.isascii() and head.isdecimal():
@@ -191,6 +199,9 @@ def _check_job_folders(dataset: Dataset, step: Step, rows: list[tuple[str, str, 
 def _directory(step: Step, here: str) -> Iterator[tuple[str, str, str]]:
     for place, one in enumerate(step.inputs):
         yield one.name, "an input", f"{here}.inputs[{place}]"
+    for place, need in enumerate(step.foreign):
+        for _, name in need.inputs:
+            yield name, "an input", f"{here}.foreign[{place}]"
     for place, made in enumerate(step.generated):
         yield made.name, "a generated input", f"{here}.generated[{place}]"
     for place, file in enumerate(step.files):
@@ -227,7 +238,7 @@ def _check_run(step: Step, here: str) -> None:
 def _elements(step: Step) -> int:
     """Return about how many elements of canonical msgpack the step takes; never less."""
     rows = 4 * len(step.inputs) + 4 * len(step.generated) + 3 * len(step.outputs)
-    rows += len(step.checkpoint.files)
+    rows += len(step.checkpoint.files) + sum(5 + 3 * len(one.inputs) for one in step.foreign)
     run = len(step.run.argv) if isinstance(step.run, Command) else len(step.run.output_bytes)
     return 64 + len(step.needs) + rows + run + len(step.files) + 2 * len(step.environment)
 

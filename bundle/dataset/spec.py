@@ -12,9 +12,10 @@ from enum import StrEnum
 from typing import Any
 
 from bundle import canonical, shape
-from bundle.dataset import abilities, asks, containers
+from bundle.dataset import abilities, asks, containers, foreign
 from bundle.dataset.abilities import NO_CHECKPOINT, NOT_ELASTIC, Checkpoint, Elastic
 from bundle.dataset.asks import Account, Requires
+from bundle.dataset.foreign import Foreign
 from bundle.digest import digest
 from bundle.limits import DOCUMENT_LIMITS
 from bundle.records import learning as learnings
@@ -114,6 +115,7 @@ class Step:
     container: str = ""  # an image that the command runs in, see bundle.dataset.containers
     block_jobs: int = 0  # jobs of each of its tasks, where it runs per block
     iteration: int | None = None  # what `$(iteration)` is, of a step that is one of several alike
+    foreign: tuple[Foreign, ...] = ()  # needs of other datasets
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +230,7 @@ def _step_to_wire(step: Step) -> dict[str, Any]:
         | asks.requires_to_wire(step.requires)
         | abilities.to_wire(step.checkpoint, step.elastic)
         | containers.to_wire(step.container)
+        | foreign.to_wire(step.foreign)
     )
 
 
@@ -292,6 +295,7 @@ def _step_from_wire(reader: shape.Reader) -> Step:
         container=containers.from_wire(reader),
         block_jobs=reader.count("block_jobs") if _per(reader) is Per.BLOCK else 0,
         iteration=reader.count("iteration") if reader.has("iteration") else None,
+        foreign=foreign.from_wire(reader),
     )
 
 

@@ -10,7 +10,7 @@ import hashlib
 from typing import Any
 
 from bundle import canonical
-from bundle.dataset import macros
+from bundle.dataset import foreign, macros
 from bundle.dataset.spec import Command, Dataset, Per, Step, Synthetic
 from bundle.digest import digest
 
@@ -32,6 +32,7 @@ def _determinants(dataset: Dataset, index: int) -> dict[str, Any]:
         | blocks
         | numbered
         | listed
+        | foreign.to_wire(step.foreign)  # what is consumed; what it holds stands in the lease
         | {
             "step": index,  # seeds and $(step) depend on it
             "per": str(step.per),

@@ -78,6 +78,10 @@ SCHEMA: dict[str, Table] = {
         "parents' successes from other bundles, by output",
         "bundle:n lease dataset job:n step:n generation:n attempt number:n sha256 bytes:n",
     ),
+    "foreign_pins": _table(
+        "successes of other datasets that tasks read, by output; task: its job, or block there",
+        "bundle:n lease dataset step task:n generation:n attempt output sha256 bytes:n",
+    ),
     "datasets": _table(
         "documents", "bundle:n dataset digest name description jobs:n seed:n steps:n tasks:n"
     ),

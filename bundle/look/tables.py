@@ -110,6 +110,11 @@ def _lease(number: int, _name: str, raw: bytes) -> Iterator[Named]:
         at = (*key, lease.dataset, pin.job, pin.step, pin.generation, pin.attempt)
         for place, (file, size) in enumerate(pin.outputs):
             yield "pins", (*at, place, file.hex(), size)
+    for of in lease.foreign:
+        for task in of.tasks:
+            it = (*key, of.dataset, of.step, task.task, task.generation, task.attempt)
+            for output, (file, size) in zip(of.outputs, task.files, strict=True):
+                yield "foreign_pins", (*it, output, file.hex(), size)
 
 
 def _dataset(number: int, name: str, raw: bytes) -> Iterator[Named]:

@@ -15,6 +15,8 @@ from bundle.dataset.spec import Request, request_from_wire, request_to_wire
 from bundle.ids import DatasetId, LeaseId, Task
 from bundle.intervals import IntervalSet
 from bundle.limits import JOBS_MAX, LEASE_LIMITS
+from bundle.records import foreign
+from bundle.records.foreign import ForeignPins
 from bundle.records.rules import History, history_from_wire, history_to_wire
 
 
@@ -55,6 +57,7 @@ class Lease:
     duration_ms: int  # from acceptance at the site; limits starting only
     tried: tuple[tuple[int, int, History], ...] = ()  # (job, step, what its retry rests on)
     asks: tuple[tuple[int, Request], ...] = ()  # (step, first request) where it was learned
+    foreign: tuple[ForeignPins, ...] = ()  # what of other datasets its tasks read
 
     def tasks(self) -> Iterator[tuple[Task, int]]:
         """Yield every task with its generation, by block, then step, then job."""
@@ -82,6 +85,8 @@ def encode(lease: Lease) -> bytes:
         later["tried"] = [[job, step, *history_to_wire(one)] for job, step, one in lease.tried]
     if lease.asks:
         later["asks"] = [[step, *request_to_wire(one)] for step, one in lease.asks]
+    if lease.foreign:
+        later["foreign"] = foreign.to_wire(lease.foreign)
     return canonical.encode(
         later
         | {
@@ -122,6 +127,7 @@ def decode(raw: bytes) -> Lease:
         duration_ms=value.count("duration_ms"),
         tried=tuple(_tried(value)),
         asks=tuple(_asks(value)),
+        foreign=tuple(_foreign(value)),
     )
 
 
@@ -133,6 +139,11 @@ def _tried(value: shape.Reader) -> Iterator[tuple[int, int, History]]:
 def _asks(value: shape.Reader) -> Iterator[tuple[int, Request]]:
     for row in value.readers("asks") if value.has("asks") else ():
         yield row.count(0), request_from_wire(row, 1)
+
+
+def _foreign(value: shape.Reader) -> Iterator[ForeignPins]:
+    for row in value.readers("foreign") if value.has("foreign") else ():
+        yield foreign.from_wire(row)
 
 
 def _block(row: Any, where: str) -> Block:

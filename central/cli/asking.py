@@ -6,14 +6,19 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from bundle.client import Client
 from bundle.errors import PulkError
+from bundle.ids import MalformedId, parse_dataset_id
 from central.cli import settings
 
+if TYPE_CHECKING:
+    from central.document import Find, Other
+
+DATASET_ID = re.compile(r"[a-z2-7]{26}")
 DATASET_BEGINS = re.compile(r"[a-z2-7]{1,26}")
 NAME_CHARS_MAX = 200
 STEPS_SHOWN = 20  # where a name fits none
@@ -86,8 +91,6 @@ def client_of(central: str, token_file: Path) -> Client:
 
 def full_id(client: Client, given: str) -> str:
     """Return the id that a unique abbreviation, or the name of one dataset only, stands for."""
-    from bundle.ids import MalformedId, parse_dataset_id
-
     try:
         return parse_dataset_id(given)
     except MalformedId:
@@ -100,6 +103,27 @@ def full_id(client: Client, given: str) -> str:
         if len(fitting) != 1:
             raise UnknownDataset(given=given, count=len(fitting)) from None
         return str(fitting[0]["id"])
+
+
+def find_others(client: Client) -> Find:
+    """Return what asks central for the datasets that have an id or a name."""
+    from central.document import Other
+
+    def find(given: str) -> list[Other]:
+        found = []
+        if DATASET_ID.fullmatch(given):
+            found = client.every("/datasets", "datasets", id=given, fields="id,submitted")
+        if not found and 0 < len(given) <= NAME_CHARS_MAX:
+            named = client.every("/datasets", "datasets", name=given, fields="id,name,submitted")
+            found = [one for one in named if one["name"] == given]
+        return [_other(client, one["id"]) for one in found]
+
+    def _other(client: Client, dataset: str) -> Other:
+        steps = client.get(f"/datasets/{dataset}")["steps"]
+        outputs = {one["name"]: tuple(one["outputs"]) for one in steps}
+        return Other(parse_dataset_id(dataset), outputs)
+
+    return find
 
 
 def step_no(client: Client, dataset: str, given: str) -> int:

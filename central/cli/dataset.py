@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from central.cli import controls, shown, shown_tasks, sizes, writing
-from central.cli.asking import asking, client_of, full_id, rows, show_answer, step_no
+from central.cli.asking import asking, client_of, find_others, full_id, rows, show_answer, step_no
 from central.cli.export import export
 from central.cli.notify import of_dataset as notify
 from central.cli.outputs import outputs
@@ -56,9 +56,9 @@ def edit(
     from central.cli import signing
     from central.cli.sent import Sent
 
-    dataset = document_of(file)
-    given = signing.given(spec.encode(dataset), cosignatures)
     client = client_of(central, token_file)
+    dataset = document_of(file, find_others(client))
+    given = signing.given(spec.encode(dataset), cosignatures)
     full = full_id(client, dataset_id)
     digest = hashlib.sha256(given.raw + given.cosignature).hexdigest()
     sent, request = Sent.in_home(), f"{central} {full} edit {digest}"
@@ -136,8 +136,9 @@ def show(dataset_id: str, central: str, token_file: Path, as_json: bool) -> None
     client = client_of(central, token_file)
     dataset_id = full_id(client, dataset_id)
     about, counted = client.get(f"/datasets/{dataset_id}"), client.counts(dataset_id)
-    words = "" if as_json else shown.dataset(about, counted)
-    show_answer({**about, "counts": counted}, as_json, words)
+    needs = rows(client.get(f"/datasets/{dataset_id}/needs"), "needs")
+    words = "" if as_json else shown.dataset(about, counted, needs)
+    show_answer({**about, "counts": counted, "needs": needs}, as_json, words)
 
 
 @group.command()

@@ -9,6 +9,7 @@ from typing import Any
 from bundle.cli.table import printable
 from bundle.dataset import macros
 from bundle.dataset.containers import required
+from bundle.dataset.foreign import Which
 from bundle.dataset.spec import Command, Dataset, Per
 from bundle.records.profile import Gpu, Profile
 from central.core import matching
@@ -62,6 +63,7 @@ def words(said: Mapping[str, Any]) -> str:
     for one in said["steps"][:STEPS_SHOWN_MAX]:
         lines.append(f"  {one['name']}: {_often(one)}; each at most {one['request']}")
         lines += [f"    {place}: {one[place]}" for place in ("first", "last") if one[place]]
+        lines += [f"    needs {_other(need)}" for need in one["foreign"]]
     if left := len(said["steps"]) - STEPS_SHOWN_MAX:
         lines += [f"  and {left} more steps"] if left > 0 else []
     lines += [f"  {_site(one)}" for one in said.get("sites", ())]
@@ -81,11 +83,28 @@ def _step(dataset: Dataset, index: int) -> dict[str, Any]:
         "jobs_per_task": dataset.span(index),
         "first": first,
         "last": last if tasks > 1 else "",
+        "foreign": [
+            {
+                "dataset": one.dataset,
+                "step": one.step,
+                "jobs": str(one.which),
+                "inputs": [{"output": of, "as": name} for of, name in one.inputs],
+            }
+            for one in step.foreign
+        ],
         "core_hours_max": round(hours * ask.cpu_milli / 1000, 2),
         "gpu_hours_max": round(hours * ask.gpu_milli / 1000, 2),
         "request": f"{ask.cpu_milli / 1000:g} cores{gpus}, {ask.memory_mib} MiB, "
         f"{ask.disk_bytes / 2**20:,.0f} MiB of disk, {ask.walltime_ms / HOUR_MS:.3g} h",
     }
+
+
+def _other(need: Mapping[str, Any]) -> str:
+    which = "every task" if need["jobs"] == str(Which.ALL) else "the task of the same job"
+    folder = "TASK/" if need["jobs"] == str(Which.ALL) else ""
+    read = ", ".join(f"{one['output']} as {folder}{one['as']}" for one in need["inputs"])
+    files = f", and reads {read}" if read else ""
+    return f"{which} of step {need['step']} of dataset {need['dataset']} to be done{files}"
 
 
 def _command(dataset: Dataset, step: int, job: int) -> str:

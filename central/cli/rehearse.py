@@ -14,6 +14,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from bundle.dataset.refusals import DatasetRefused
 from bundle.dataset.spec import Dataset
 from bundle.ids import DatasetId, Task
 from bundle.intervals import IntervalSet
@@ -75,6 +76,10 @@ def command(
     from central.document import load
 
     document = load(dataset)
+    if any(step.foreign for step in document.steps):
+        reason = "it needs tasks of another dataset, and a rehearsal has one alone"
+        remedy = "rehearse that one; try this one with those needs taken out and small files"
+        raise DatasetRefused(where=str(dataset), reason=f"{reason}: {remedy} under [files]")
     if jobs is not None:
         document = replace(document, jobs=min(jobs, document.jobs))
     root = (root or Path(tempfile.mkdtemp(prefix="pulk-rehearsal-"))).absolute()

@@ -10,11 +10,22 @@ from central.cli.tables import table
 from central.core.facts import Verdict
 
 HOUR_MS = 3_600_000
+NEED_STATES = {
+    "met": "all of it is there",
+    "waiting": "waits",
+    "open": "waits until that dataset is closed",
+    "changed": "an edit took away what it needs there",
+    "gone": "that dataset is not there any more",
+    "hidden": "you may not read that dataset",
+}
 Rows = Sequence[Mapping[str, Any]]
 
 
-def dataset(about: Mapping[str, Any], counted: Rows) -> str:
-    """Return what there is to say of one dataset: what it is, how far it is, its steps."""
+def dataset(about: Mapping[str, Any], counted: Rows, needs: Rows = ()) -> str:
+    """Return what there is to say of one dataset: what it is, how far it is, its steps.
+
+    `needs`: of other datasets.
+    """
     done = sum(int(one["counts"].get(Verdict.DONE.value, 0)) for one in counted)
     share = f" ({done / about['tasks']:.1%})" if about["tasks"] else ""
     lines = [
@@ -23,6 +34,7 @@ def dataset(about: Mapping[str, Any], counted: Rows) -> str:
         f"  {about['jobs']:,} jobs, {about['tasks']:,} tasks; done {done:,}{share}",
         f"  submitted {about['submitted']}{''.join(_people(about))}",
         *([f"  control: {about['control']}"] if about.get("control") else []),
+        *(f"  {_need(one)}" for one in needs),
     ]
     steps = {one["step"]: one for one in about["steps"]}
     merged = []
@@ -31,6 +43,14 @@ def dataset(about: Mapping[str, Any], counted: Rows) -> str:
         needs = [steps[need]["name"] for need in of["needs"]]
         merged.append({**one, "per": of["per"], "needs": needs})
     return "\n".join(map(printable, lines)) + "\n" + counts(merged)
+
+
+def _need(one: Mapping[str, Any]) -> str:
+    which = "all tasks" if one["jobs"] == "all" else "the same task"
+    named = f"{one['name']} ({one['dataset']})" if one["name"] else one["dataset"]
+    words = f"step {one['step']} needs {which} of step {one['of_step']} of {named}"
+    far = "" if one["done"] is None else f": {one['done']:,} of {one['tasks']:,} done"
+    return f"{words}{far}; {NEED_STATES.get(one['state'], one['state'])}"
 
 
 def counts(counted: Rows) -> str:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from central.cli.asking import asking, client_of, full_id, show_answer
+from central.cli.asking import asking, client_of, find_others, full_id, show_answer
 
 if TYPE_CHECKING:
     from bundle.dataset.spec import Dataset
+    from central.document import Find, Other
     from central.submission import Given
 
 
@@ -28,7 +30,7 @@ def check(
     from bundle.dataset import spec
     from central.cli import foretold
 
-    dataset = document_of(file)
+    dataset = document_of(file, _find(central, token_file))
     digest = spec.dataset_digest(spec.encode(dataset)).hex()
     made = {"ok": True, "digest": digest} | foretold.about(dataset)
     if sites:
@@ -105,7 +107,8 @@ def submit(
 
     if (file is None) == (like is None):
         raise click.UsageError("give a FILE, or --like DATASET")
-    dataset = _given(file, like, changes, central, token_file)
+    find = None if bundle is not None else _find(central, token_file)
+    dataset = _given(file, like, changes, central, token_file, find)
     dataset = replace(dataset, open=True) if is_open else dataset
     given = signing.given(spec.encode(dataset), cosignatures)
     if bundle is not None:
@@ -122,13 +125,27 @@ def submit(
         _submit(given, central, token_file, suspended=suspended, as_json=as_json)
 
 
-def document_of(file: Path) -> Dataset:
-    """Read a document's file, or stdin where it is `-`. Raises DatasetRefused."""
+def document_of(file: Path, find: Find | None = None) -> Dataset:
+    """Read a document's file, or stdin where it is `-`; `find` asks for other datasets.
+
+    Raises DatasetRefused.
+    """
     from central import document
 
     if str(file) == "-":
-        return document.parse_text(sys.stdin.read(), None, "stdin")
-    return document.load(file)
+        return document.parse_text(sys.stdin.read(), None, "stdin", find)
+    return document.load(file, find)
+
+
+def _find(central: str | None, token_file: Path | None) -> Find | None:
+    """Return what asks for other datasets, where it was said which central knows them."""
+    if central is None or token_file is None:
+        return None
+
+    def find(given: str) -> Sequence[Other]:
+        return find_others(client_of(central, token_file))(given)
+
+    return find
 
 
 def _given(
@@ -137,6 +154,7 @@ def _given(
     changes: tuple[str, ...],
     central: str | None,
     token_file: Path | None,
+    find: Find | None,
 ) -> Dataset:
     """Return what is to be submitted: a file's document or a dataset's, changed as asked."""
     from central import document
@@ -144,19 +162,19 @@ def _given(
 
     if file is not None:
         if not changes:
-            return document_of(file)
+            return document_of(file, find)
         is_stdin = str(file) == "-"
         text = sys.stdin.read() if is_stdin else document.read_text(file)
         where = "stdin" if is_stdin else str(file)
         values, lines = document.values(text, where)
         base = None if is_stdin else file.parent
-        return document.parse(change.changed(values, [*changes]), base, where, lines)
+        return document.parse(change.changed(values, [*changes]), base, where, lines, find)
     if central is None or token_file is None:
         raise click.UsageError("--like goes with --central and --token-file")
     client = client_of(central, token_file)
     full = full_id(client, str(like))
     values = client.get(f"/datasets/{full}/document")
-    return document.parse(change.changed(values, [*changes]), None, f"like {full}")
+    return document.parse(change.changed(values, [*changes]), None, f"like {full}", None, find)
 
 
 def _submit(

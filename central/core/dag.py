@@ -76,6 +76,11 @@ class Dag:
                 readers[parent].append(index)
         return tuple(tuple(row) for row in readers)
 
+    @cached_property
+    def has_foreign(self) -> bool:
+        """Whether a step needs tasks of another dataset."""
+        return any(step.foreign for step in self.dataset.steps)
+
     def spec_hash(self, step: int) -> bytes:
         """Return a step's spec hash."""
         found = self._spec_hashes.get(step)

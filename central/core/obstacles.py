@@ -22,6 +22,7 @@ class Code(StrEnum):
     PARENTS = "parents"
     SUSPENDED = "suspended"
     OPEN = "open"
+    OTHER_DATASET = "other-dataset"
     LEASED = "leased"
     NOT_FETCHED = "not-fetched"
     RESULT_PARKED = "result-parked"

@@ -58,6 +58,9 @@ class Event:
         return about | {"text": self.text} | self.facts
 
 
+READ_SHOWN, READ_MAX = 3, 1000  # tasks of other datasets that a lease is told with
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
     """A lease that covered the task. `number`: of its work bundle in the stream to the site."""
@@ -73,6 +76,7 @@ class Lease:
     is_fetched: bool
     key: str
     order: Order
+    read: Sequence[str] = ()  # tasks of other datasets that the task reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +201,9 @@ def _lease(task: Task, one: Lease) -> Event:
         f" {short(one.work)}, number {one.number}, signed by central's key {short(one.key)};"
         f" {fetched}; {_STATES.get(one.state, one.state)}"
     )
+    if one.read:
+        more = f" and {len(one.read) - READ_SHOWN} more" if len(one.read) > READ_SHOWN else ""
+        text += f"; it reads what {', '.join(one.read[:READ_SHOWN])}{more} made then"
     facts = {
         "lease": one.id,
         "site": one.site,
@@ -207,6 +214,7 @@ def _lease(task: Task, one: Lease) -> Event:
         "fetched": one.is_fetched,
         "key": one.key,
         "until_us": one.deadline_us,
+        **({"read": list(one.read[:READ_MAX])} if one.read else {}),
     }
     order = (one.order or first, 0, one.made_us, 1)
     return Event(What.LEASED, text, one.made_us, CENTRAL, facts, order)

@@ -45,8 +45,9 @@ def attempts(facts: Facts) -> Iterator[Entity]:
         }
         if started:
             action |= {"startTime": started, "endTime": _after(started, row["wall_ms"])}
-        if taken:
-            action["object"] = ref(*dict.fromkeys(file_id(one["sha256"]) for one in taken))
+        read = [*taken, *row.get("foreign", ())]
+        if read:
+            action["object"] = ref(*dict.fromkeys(file_id(one["sha256"]) for one in read))
         if row["outputs"]:
             action["result"] = ref(*(file_id(one["sha256"]) for one in row["outputs"]))
         if row["fate"] != Fate.SUCCESS:

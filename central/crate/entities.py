@@ -196,6 +196,25 @@ def _files(facts: Facts) -> Iterator[Entity]:
                 "workExample": ref(*held),
             }
     yield from files.values()
+    yield from _of_others(facts, set(files))
+
+
+def _of_others(facts: Facts, known: set[str]) -> Iterator[Entity]:
+    """Yield the files that came from other datasets, and say which task there made each."""
+    for row in facts.rows:
+        for one in row.get("foreign", ()):
+            at = file_id(one["sha256"])
+            if at not in known:
+                known.add(at)
+                yield {
+                    "@id": at,
+                    "@type": "File",
+                    "name": one["name"],
+                    "contentSize": str(one["bytes"]),
+                    "sha256": one["sha256"],
+                    "description": f"Made in another dataset, by task {one['task']} (step "
+                    f"{one['step']}), attempt {one['attempt']}.",
+                }
 
 
 def _outputs(facts: Facts) -> dict[tuple[int, int], dict[str, Any]]:

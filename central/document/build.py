@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from bundle.dataset.abilities import NO_CHECKPOINT, NOT_ELASTIC, Checkpoint, Elastic
@@ -32,24 +33,33 @@ from central.document import axes, policy, steps
 from central.document.beside import bytes_beside
 from central.document.form import DatasetForm, FileForm, InputForm, RequiresForm, StepForm
 from central.document.origin import Origin
+from central.document.others import Find, Others
 from central.document.steps import Entry, Laid, Meant
 
 
-def dataset(form: DatasetForm, base: Path | None) -> tuple[Dataset, Origin]:
+def dataset(
+    form: DatasetForm, base: Path | None, find: Find | None = None
+) -> tuple[Dataset, Origin]:
     """Make the Dataset; its graph and limits are still to be checked. Raises DatasetRefused.
 
-    Returned with it: which place of the document each step and each axis came from.
+    Returned with it: which place of the document each step and each axis came from. `find` asks
+    for other datasets.
     """
     made = axes.axes(form, base)
     files = {name: _content(name, one, base) for name, one in form.files.items()}
     laid = steps.laid_out(form, files)
     outputs = [{one.name: place for place, one in enumerate(s.outputs)} for s in form.steps]
+    others = Others(find)
+    needs = [others.needs_of(one, f"steps[{place}]") for place, one in enumerate(form.steps)]
     found = Dataset(
         name=form.name,
         jobs=made.jobs,
         open=form.open,
         seed=form.seed,
-        steps=tuple(_Builder(form, laid, outputs, one).step() for one in laid.entries),
+        steps=tuple(
+            replace(_Builder(form, laid, outputs, one).step(), foreign=needs[one.index][0])
+            for one in laid.entries
+        ),
         description=form.description,
         account=_account(form),
         parameters=tuple(sorted(made.parameters.items())),
@@ -59,7 +69,8 @@ def dataset(form: DatasetForm, base: Path | None) -> tuple[Dataset, Origin]:
     )
     indexes = tuple(one.index for one in laid.entries)
     words = tuple(one.words for one in laid.entries)
-    return found, Origin(indexes, words, made.names)
+    foreign = tuple(needs[one.index][1] for one in laid.entries)
+    return found, Origin(indexes, words, made.names, foreign)
 
 
 class _Builder:
@@ -76,8 +87,9 @@ class _Builder:
         step, ask = self._step, self._step.request
         needs = [
             one
-            for place, name in enumerate(step.needs)
-            for one in self._find(name, f"{self._here}.needs[{place}]")
+            for place, need in enumerate(step.needs)
+            if need.dataset is None
+            for one in self._find(need.step, f"{self._here}.needs[{place}]")
         ]
         return Step(
             name=self._entry.name,
@@ -150,6 +162,7 @@ class _Builder:
         return tuple(
             made
             for place, one in enumerate(inputs)
+            if one.dataset is None
             for made in self._inputs(one, f"{self._here}.inputs[{place}]")
         )
 

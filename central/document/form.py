@@ -41,14 +41,6 @@ def _command(value: object) -> object:
     return value
 
 
-def _need(value: object) -> object:
-    if isinstance(value, dict):
-        reason = "a step needs steps of its own dataset, by name"
-        remedy = "steps of other datasets go into this document, or their files under [files]"
-        raise ValueError(f"{reason}: {remedy}")
-    return value
-
-
 def _deadline(value: object) -> int:
     """A date and time with its offset, as TOML writes it or as text; UTC microseconds."""
     if isinstance(value, int) and not isinstance(value, bool):
@@ -68,6 +60,7 @@ def _keyed(key: str, value: object) -> object:
 
 
 _input, _output = partial(_keyed, "from"), partial(_keyed, "name")
+_need = partial(_keyed, "step")
 
 
 def _read_by(function: Callable[..., object], written: Any, **how: str) -> BeforeValidator:
@@ -149,11 +142,26 @@ Listed = Annotated[ListForm, _read_by(_values, list[Parameter] | ListForm)]
 Axis = Annotated[AxisForm, _read_by(_values, list[Parameter] | AxisForm)]
 
 
+class NeedForm(Form):
+    """The name of a step; of another dataset `{dataset, step, jobs}`, by its id or name."""
+
+    step: str
+    dataset: str | None = None
+    jobs: Literal["same", "all"] | None = None
+
+    @model_validator(mode="after")
+    def _jobs_of_another(self) -> NeedForm:
+        if self.jobs is not None and self.dataset is None:
+            raise ValueError("jobs goes with dataset: a step of its own dataset is needed by name")
+        return self
+
+
 class InputForm(Form):
-    """`{from = "step:output", as = "name"}`, or just "step:output"."""
+    """`{from = "step:output", as = "name"}`, or just "step:output"; `dataset`: another's."""
 
     source: str = Field(alias="from")
     name: str | None = Field(None, alias="as")
+    dataset: str | None = None
 
 
 class OutputForm(Form):
@@ -269,7 +277,7 @@ class StepForm(Form):
     name: str
     per: Literal["job", "block", "dataset"] = "job"
     jobs_per_task: Count | None = None
-    needs: list[Annotated[str, _read_by(_need, str)]] = []
+    needs: list[Annotated[NeedForm, _read_by(_need, str | NeedForm)]] = []
     inputs: list[Annotated[InputForm, _read_by(_input, str | InputForm)]] | None = None
     outputs: list[Annotated[OutputForm, _read_by(_output, str | OutputForm)]] = []
     command: Annotated[list[str] | None, _read_by(_command, list[str] | None)] = None

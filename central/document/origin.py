@@ -10,6 +10,7 @@ from bundle.dataset.refusals import UnresolvedMacro
 from bundle.dataset.spec import Dataset, Per
 
 _STEP = re.compile(r"steps\[(\d+)\]")
+_FOREIGN = re.compile(r"\.foreign\[(\d+)\]")
 _WORD = re.compile(r"\.command\[(\d+)\]")
 _NAMED = re.compile(r"(?:parameters|lists)\.([^.\[]+)")
 
@@ -19,12 +20,14 @@ class Origin:
     """`steps`: of each step of the dataset the entry of `steps` that it stands in.
 
     `arguments`: how many words of the command stand before the `arguments` of a script; 0: it has
-    none. `axes`: names under `grid` and `each`, and which of the two.
+    none. `axes`: names under `grid` and `each`, and which of the two. `foreign`: where its needs of
+    other datasets stand in `needs`.
     """
 
     steps: tuple[int, ...]
     arguments: tuple[int, ...]
     axes: dict[str, str]
+    foreign: tuple[tuple[int, ...], ...] = ()
 
     def path(self, where: str) -> str:
         """Return a path inside the document for one inside the dataset."""
@@ -39,6 +42,9 @@ class Origin:
         return where
 
     def _rest(self, number: int, rest: str) -> str:
+        need = _FOREIGN.match(rest)
+        if need and int(need[1]) < len(self.foreign[number]):
+            return f".needs[{self.foreign[number][int(need[1])]}]{rest[need.end() :]}"
         word = _WORD.match(rest)
         before = self.arguments[number]
         if not word or not before:

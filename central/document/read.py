@@ -21,6 +21,7 @@ from central.document import build, text_file
 from central.document.form import DatasetForm
 from central.document.lines import Lines, json_lines, line_of, parts
 from central.document.origin import Origin
+from central.document.others import Find
 from central.document.text_file import DocumentRefused
 from central.document.toml_lines import toml_lines
 from central.document.yaml_text import YamlRefused, yaml_values
@@ -32,21 +33,21 @@ _TOML_LINE = re.compile(r"""\s*(?:\[|(?:[\w.\s-]|"[^"]*"|'[^']*')+=)""")
 _LINE_IN_REASON = re.compile(r"line (\d+)")
 
 
-def load(path: Path) -> spec.Dataset:
-    """Read a document's file with the files it names beside it.
+def load(path: Path, find: Find | None = None) -> spec.Dataset:
+    """Read a document's file with the files it names beside it; `find` asks for other datasets.
 
     Raises DatasetRefused: `where` is the file, the line and the path inside the document.
     """
-    return parse_text(text_file.read_text(path), path.parent, str(path))
+    return parse_text(text_file.read_text(path), path.parent, str(path), find)
 
 
-def parse_text(text: str, base: Path | None, where: str) -> spec.Dataset:
+def parse_text(text: str, base: Path | None, where: str, find: Find | None = None) -> spec.Dataset:
     """Read a document's text: JSON, TOML or YAML by the name's end, or by how it begins.
 
     See `parse`.
     """
     value, lines = values(text, where)
-    return parse(value, base, where, lines)
+    return parse(value, base, where, lines, find)
 
 
 def values(text: str, where: str) -> tuple[Any, Callable[[], Lines]]:
@@ -90,7 +91,11 @@ def kind_of(text: str, where: str) -> str:
 
 
 def parse(
-    value: Any, base: Path | None, where: str, lines: Callable[[], Lines] | None = None
+    value: Any,
+    base: Path | None,
+    where: str,
+    lines: Callable[[], Lines] | None = None,
+    find: Find | None = None,
 ) -> spec.Dataset:
     """Make a checked Dataset of a document's plain values. Raises DatasetRefused.
 
@@ -99,6 +104,7 @@ def parse(
         base: folder below which `from = "path"` of `[files]` is read; None refuses such files.
         where: how errors name the document.
         lines: finds the lines that its keys stand on; None where it has none.
+        find: asks for other datasets; None where nobody can be asked.
     """
     place = _Place(where, lines)
     if not isinstance(value, dict):
@@ -109,7 +115,7 @@ def parse(
     except ValidationError as error:
         raise _refusal(error.errors(include_url=False, include_input=False), place) from None
     try:
-        dataset, origin = build.dataset(form, base)
+        dataset, origin = build.dataset(form, base, find)
     except DatasetRefused as error:
         raise place.told(error, error.where) from None
     try:

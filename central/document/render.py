@@ -46,7 +46,15 @@ def _step(dataset: Dataset, step: Step) -> dict[str, Any]:
     if step.per is Per.BLOCK:
         made["jobs_per_task"] = step.block_jobs
     made["needs"] = [dataset.steps[parent].name for parent in step.needs]
+    made["needs"] += [
+        {"dataset": one.dataset, "step": one.step, "jobs": str(one.which)} for one in step.foreign
+    ]
     made["inputs"] = [_input(dataset, one.step, one.output, one.name) for one in step.inputs]
+    made["inputs"] += [
+        {"from": f"{one.step}:{output}", "as": name, "dataset": one.dataset}
+        for one in step.foreign
+        for output, name in one.inputs
+    ]
     if step.generated:
         made["generated"] = [
             {"name": one.name, "size": one.size_bytes, "seed": one.seed} for one in step.generated

@@ -15,7 +15,7 @@ _ASK = re.compile(rb"GET (/exchange/([a-z0-9][a-z0-9._-]{0,62})/outbox) HTTP/1\.
 # What a process of its own reads. Any other form of the same goes to the server, which answers all.
 _READ = re.compile(
     rb"GET /v1/(?:sites(?:/[a-z0-9][a-z0-9._-]{0,62})?|bundles|users|tokens|me|audit|aggregates"
-    rb"|events|docs|openapi\.json|datasets(?:/[a-z2-7]{26}(?:/(?:counts|learned|disputes|document"
+    rb"|events|docs|openapi\.json|datasets(?:/[a-z2-7]{26}(?:/(?:counts|learned|disputes|needs|document"
     rb"|attempts|aggregates|jobs|tasks(?:/[0-9]{1,10}/[0-9]{1,5}(?:/(?:tell|logs))?)?))?)?)"
     rb"(?:\?[!-~]*)? HTTP/1\.1\r\n"
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from functools import partial
 from typing import Annotated, Literal
 
 from aiohttp import hdrs, web
@@ -225,17 +226,17 @@ async def _document(asked: Asked) -> bytes:
     raw = await body.read(request, DOCUMENT_BYTES_MAX)
     if request.content_type == MSGPACK:
         return raw
-    return await asked.budget.run(_canonical, raw)
+    return await asked.budget.run(_canonical, raw, partial(asked.authority.find, by=asked.by))
 
 
-def _canonical(raw: bytes) -> bytes:
+def _canonical(raw: bytes, find: document.Find) -> bytes:
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
         raise RequestMalformed(where="body", reason="it is not UTF-8") from error
     if text.lstrip()[:1] != "{":
         raise RequestMalformed(where="body", reason="it is no JSON object")
-    return spec.encode(document.parse_text(text, None, "body"))
+    return spec.encode(document.parse_text(text, None, "body", find))
 
 
 def _cosignature(request: web.Request) -> bytes:

@@ -15,7 +15,7 @@ from bundle.fates import Fate
 from bundle.ids import JOB_MAX, STEP_MAX, Task
 from central.core.authorise import Action, Visibility
 from central.core.facts import Verdict
-from central.http import shapes
+from central.http import shapes, shapes_needs
 from central.http.answer import as_json
 from central.http.datasets import DATASET, DATASETS, StepIndex, dataset_of
 from central.http.errors import RequestMalformed
@@ -147,6 +147,11 @@ async def counts(asked: Asked) -> web.StreamResponse:
 async def learned(asked: Asked) -> web.StreamResponse:
     """Show what a dataset's attempts taught about requests, beside what was asked."""
     return as_json(await asked.budget.run(asked.questions.learned, dataset_of(asked)))
+
+
+async def needs(asked: Asked) -> web.StreamResponse:
+    """Tell what a dataset needs of other datasets, and how far that is."""
+    return as_json(await asked.budget.run(asked.questions.needs, dataset_of(asked), asked.by))
 
 
 async def disputes(asked: Asked) -> web.StreamResponse:
@@ -318,6 +323,7 @@ ROUTES = (
     _read("/counts", counts, shapes.Counts),
     _read("/learned", learned, shapes.Learned),
     _read("/disputes", disputes, shapes.Disputes),
+    _read("/needs", needs, shapes_needs.Needs),
     _read("/document", document, JSON),
     _read("/attempts", attempts, shapes.Attempts, query=AttemptsQuery, streams=True),
     _read("/aggregates", attempt_groups, shapes.Aggregates, query=AttemptGroupsQuery),

@@ -18,6 +18,7 @@ UNSTATED_VERSION = 3.1  # the last that allows everything which 3.x knows
 KINDS = ("permanent", "job_temp", "dataset_temp", "site_temp")
 MOVEMENTS = ("input", "output", "both")
 ITERATIONS_MAX = 10_000
+OTHERS = "submit that one first, then write its step into needs, by hand"
 OLD_LISTS = ("resources", "classes", "projects")  # of schema 3
 
 
@@ -100,7 +101,7 @@ class _Reader:
             elif isinstance(one, int) and 0 <= one < len(self._names):
                 found.append(one)
             elif isinstance(one, str) and ":" in one:
-                row.remark(path, f"{one!r} is a task of another dataset: submit this one later")
+                row.remark(path, f"{one!r} is a task of another dataset: {OTHERS}")
             else:
                 hint = meant(str(one), self._names, "name one of the tasks")
                 raise refused(path, f"there is no task {one!r}", hint)

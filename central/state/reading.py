@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from central.core import state_byte
 from central.core.facts import AttemptFact, Place, TaskRow, Verdict
-from central.core.state_byte import BLOCK_BITS, BLOCK_JOBS, VERDICTS, Jobs
+from central.core.state_byte import BLOCK_BITS, BLOCK_JOBS, VERDICTS, Jobs, Mask
 from central.state.blocks import Blocks
 from central.state.canonical import Canonical
 from central.state.judge import Judge
@@ -95,8 +95,16 @@ class Reading:
             places = [(one.step, job) for job in touched.tolist()]
             yield from sorted(self.rows(places, outcomes=True), key=lambda row: row.place)
 
-    def ready(self, limit: int, steps: Collection[int] | None = None) -> list[Place]:
-        """Return touched tasks that are ready, lowest job first; of some steps only, or of all."""
+    def ready(
+        self,
+        limit: int,
+        steps: Collection[int] | None = None,
+        may: Callable[[int, Jobs], Mask] | None = None,
+    ) -> list[Place]:
+        """Return touched tasks that are ready, lowest job first; of some steps only, or of all.
+
+        `may`: which jobs of a step per job are asked for; None: all.
+        """
         found: list[Place] = []
         at = None
         for step, block in self._with_ready(steps):
@@ -104,6 +112,8 @@ class Reading:
                 break
             at = block
             jobs = self._jobs(step, block)
+            if may is not None and not self._judge.dag.whole[step]:
+                jobs = jobs[may(step, jobs)]
             states = self._blocks.read(step, jobs)
             in_row = (states & (state_byte.ROW | state_byte.DONE)) == state_byte.ROW
             if in_row.any():
@@ -130,6 +140,15 @@ class Reading:
                 return
             last, left = page[-1], left - len(keys)
             many = min(2 * many, READY_BLOCKS_MAX)
+
+    def done(self, step: int, tasks: Jobs) -> Mask:
+        """Return which tasks of a step, ascending, are done."""
+        return self._judge.done(step, tasks)
+
+    def has_done(self, step: int, block: int) -> bool:
+        """Return whether a success of one of a block's tasks counts."""
+        whole = np.arange(block << BLOCK_BITS, (block + 1) << BLOCK_BITS)
+        return bool((self._blocks.read(step, whole) & state_byte.DONE).any())
 
     def tried_twice(self, step: int) -> Iterator[Place]:
         """Yield the tasks of a step that may have more than one success that counts."""

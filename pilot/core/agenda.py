@@ -91,7 +91,7 @@ class Agenda:
             key: the shard's among the others there.
             start_before_us: when the lease allows no more starts; 0: never.
         """
-        self.dataset, self._name = dataset, lease.dataset
+        self.dataset, self._name, self._foreign = dataset, lease.dataset, lease.foreign
         self.outcomes = dict(earlier.outcomes)
         self._tries = Tries(dataset, lease, earlier.tried, node, maximum)
         self._children = graph.children_steps(dataset)
@@ -181,7 +181,7 @@ class Agenda:
 
     def inputs_bytes(self, place: Place) -> int:
         """Return the size of what a ready task reads."""
-        return inputs_bytes(self.dataset, place, self.outcomes)
+        return inputs_bytes(self.dataset, place, self.outcomes, self._foreign)
 
     def is_in_time(self, place: Place, now_us: int, end_us: int) -> bool:
         """Return whether a ready task can still be started, by lease and end."""

@@ -11,6 +11,7 @@ from bundle.dataset import graph, macros
 from bundle.dataset.seeds import seed
 from bundle.dataset.spec import Command, Dataset, Request, Step, Synthetic
 from bundle.ids import AttemptKey
+from bundle.records.foreign import ForeignPins, read_by
 from pilot.core import container
 from pilot.core.ahead import Staging
 from pilot.core.asides import declared
@@ -55,12 +56,13 @@ def request(
     node: Room,
     granted: Mapping[str, str] = NOTHING,
     containers: Containers = Containers(),  # noqa: B008  frozen
+    foreign: tuple[ForeignPins, ...] = (),
 ) -> dict[str, Any]:
     """Return the request for one attempt.
 
     `ask` is what this try asks for. Macros are expanded, files are named by digest. `variables` is
-    `Site.variables()`; `granted` is `granted.told()`, and no step may say otherwise. Raises
-    DatasetRefused where a macro does not resolve.
+    `Site.variables()`; `granted` is `granted.told()`, and no step may say otherwise; `foreign` is
+    the lease's. Raises DatasetRefused where a macro does not resolve.
     """
     index, job = place
     step = dataset.steps[index]
@@ -84,8 +86,8 @@ def request(
         message["container"] = container.wanted(containers, step.container)
     if step.requires.network:
         message["network"] = step.requires.network
-    if step.inputs:
-        message["inputs"] = inputs(dataset, place, outcomes)
+    if step.inputs or step.foreign:
+        message["inputs"] = inputs(dataset, place, outcomes, foreign)
     if step.generated:
         message["generated"] = [[one.name, one.size_bytes, one.seed] for one in step.generated]
     if step.files:
@@ -94,13 +96,18 @@ def request(
     return message
 
 
-def inputs_bytes(dataset: Dataset, place: Place, outcomes: Mapping[Place, Outcome]) -> int:
+def inputs_bytes(
+    dataset: Dataset,
+    place: Place,
+    outcomes: Mapping[Place, Outcome],
+    foreign: tuple[ForeignPins, ...] = (),
+) -> int:
     """Return the size of all files that a task whose parents succeeded reads from the spool."""
     step = dataset.steps[place[0]]
-    if not (step.inputs or step.generated):
+    if not (step.inputs or step.generated or step.foreign):
         return 0
     size = sum(one.size_bytes for one in step.generated)
-    return size + sum(row[2] for row in inputs(dataset, place, outcomes))
+    return size + sum(row[2] for row in inputs(dataset, place, outcomes, foreign))
 
 
 def _environment(
@@ -130,7 +137,10 @@ def _environment(
 
 
 def inputs(
-    dataset: Dataset, place: Place, outcomes: Mapping[Place, Outcome]
+    dataset: Dataset,
+    place: Place,
+    outcomes: Mapping[Place, Outcome],
+    foreign: tuple[ForeignPins, ...] = (),
 ) -> list[tuple[str, bytes, int]]:
     """Return (name in the task's directory, file digest, size) for every input."""
     rows: list[tuple[str, bytes, int]] = []
@@ -144,4 +154,6 @@ def inputs(
         for source, name in sources:
             digest, size = outcomes[one.step, source].outputs[one.output]
             rows.append((name, digest, size))
+    for need, pins, task in read_by(dataset.steps[index], job, foreign):
+        rows += ((need.named(name, task.task), *pins.file(task, of)) for of, name in need.inputs)
     return rows

@@ -22,11 +22,11 @@ class Inward:
 
     def order(self) -> dict[str, Any]:
         """Return the order to bring them."""
-        dataset = self.shard.claimed.dataset
+        dataset, lease = self.shard.claimed.dataset, self.shard.claimed.lease
         step = dataset.steps[self.place[0]]
         return {
             "bring": self.number,
-            "inputs": inputs(dataset, self.place, self.shard.agenda.outcomes),
+            "inputs": inputs(dataset, self.place, self.shard.agenda.outcomes, lease.foreign),
             "generated": [[one.name, one.size_bytes, one.seed] for one in step.generated],
         }
 

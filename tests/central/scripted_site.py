@@ -94,6 +94,7 @@ class ScriptedSite:
         self.received: dict[StreamId, IntervalSet] = {}
         self.works: dict[BundleId, Held] = {}
         self.told: set[bytes] = set()
+        self.files: set[bytes] = set()  # that came with work
         self.runs = 0
 
     def take(self, path: Path) -> Held:
@@ -103,6 +104,8 @@ class ScriptedSite:
             bundle.check_all()
             raw = {place: bundle.chunk(place) for place in bundle.find("lease")}
             found = [leases.decode(one) for one in raw.values()]
+            names = (bundle.manifest.chunks[place].name for place in bundle.find("data"))
+            self.files.update(map(bytes.fromhex, names))
             held = Held(
                 bundle.id,
                 bundle.envelope(),

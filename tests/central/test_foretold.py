@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from bundle.dataset.asks import Account, Requires
+from bundle.dataset.foreign import Foreign, Which
 from bundle.dataset.spec import Command, Dataset, Request, Step
+from bundle.ids import DatasetId
 from central.cli import foretold
 from central.views import Views
 from tests.central.conftest import Central
@@ -48,3 +50,15 @@ def test_a_site_that_the_document_denies_is_told_with_that_reason_alone(central:
     dataset = Dataset("x", 5, 1, STEPS, account=Account(deny=("south",)))
     (found,) = foretold.fits(dataset, listed(central))
     assert [one["step"] for one in found["not"]] == [""]
+
+
+def test_what_is_needed_of_other_datasets_is_told() -> None:
+    name = DatasetId("b" * 26)
+    same = Foreign(name, "measure", Which.SAME, (("m", "in"),))
+    every = Foreign(name, "count", Which.ALL, (("c", "raw"),))
+    step = Step("read", Command(("read",)), foreign=(same, every))
+    said = foretold.about(Dataset("x", 5, 1, (step,)))
+    assert [one["jobs"] for one in said["steps"][0]["foreign"]] == ["same", "all"]
+    words = foretold.words(said)
+    assert f"the task of the same job of step measure of dataset {name} to be done" in words
+    assert "and reads c as TASK/raw" in words

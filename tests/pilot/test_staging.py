@@ -14,10 +14,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bundle.dataset.spec import Generated, Input, Output, Step
+from bundle.dataset.foreign import Foreign, Which
+from bundle.dataset.spec import Generated, Input, Output, Per, Step
 from bundle.fates import Fate
+from bundle.ids import DatasetId
 from bundle.intervals import IntervalSet
 from bundle.records.attempt import Attempt
+from bundle.records.foreign import ForeignPins, ForeignTask
 from bundle.records.lease import Block, Pinned
 from tests.pilot.site_folder import SiteFolder, dataset, fates, instant, python, shell, small
 
@@ -301,3 +304,38 @@ def ahead_bytes(site: SiteFolder) -> int:
         except FileNotFoundError:
             continue
     return total
+
+
+def test_files_of_other_datasets_come_in_as_others_do(site: SiteFolder) -> None:
+    sizes = {0: 2 * MIB, 1: 10, 2: 3 * MIB}
+    contents = {task: bytes([65 + task]) * size for task, size in sizes.items()}
+    files = {task: hashlib.sha256(one).digest() for task, one in contents.items()}
+    for task, digest in files.items():
+        path = site.spool.data(digest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(contents[task])
+    other = DatasetId("b" * 26)
+    tasks = tuple(ForeignTask(n, 0, f"a{n}", ((files[n], sizes[n]),)) for n in sorted(files))
+    pins = ForeignPins(other, "make", 2, ("made",), tasks)  # a block of two jobs each
+    same = Foreign(other, "make", Which.SAME, (("made", "sub/in"),))
+    every = Foreign(other, "make", Which.ALL, (("made", "in"),))
+    steps = (
+        Step("own", shell("cp sub/in out"), outputs=(Output("out"),), foreign=(same,)),
+        Step(
+            "all",
+            shell("cat 0/in 1/in 2/in > out; ls > names"),
+            per=Per.DATASET,
+            outputs=(Output("out"), Output("names")),
+            foreign=(every,),
+        ),
+    )
+    data = dataset(*(replace(one, request=small()) for one in steps), jobs=5)
+    lease = site.offered(data, foreign=(pins,))
+    site.run(config=configured(site))
+    attempts = site.attempts(lease)
+    assert fates(attempts) == [Fate.SUCCESS] * 6
+    own = {one.job: site.content(one) for one in attempts if one.step == 0}
+    assert own == {job: contents[job // 2] for job in range(5)}
+    (whole,) = [one for one in attempts if one.step == 1]
+    assert site.content(whole) == b"".join(contents[task] for task in sorted(contents))
+    assert b"of inputs were brought" in site.log(lease, whole)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tarfile
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from bundle.digest import file_digest
-from bundle.ids import PilotRun
+from bundle.ids import DatasetId, PilotRun
 from bundle.records import seal as seals
+from bundle.records.foreign import ForeignPins, ForeignTask
 from bundle.spool.layout import Spool
 from relay import claims, handing, returns, staff, works
 from relay.home import Home, now_us, open_home
@@ -186,6 +188,20 @@ def test_what_a_shard_builds_upon_travels_with_it_and_does_not_come_back(
     work_at(post, second)
     tick(world.home)
     assert ran(world) == [0, 1]
+
+
+def test_what_a_shard_reads_of_other_datasets_travels_with_it(world: World, post: Post) -> None:
+    content = b"made in another dataset"
+    digest = hashlib.sha256(content).digest()
+    task = ForeignTask(3, 0, "an attempt", ((digest, len(content)),))
+    pins = ForeignPins(DatasetId("b" * 26), "make", 1, ("made",), (task,))
+    lease = replace(world.lease(0, [0]), foreign=(pins,))
+    world.deliver(world.pack(lease, data=[content]))
+    tick(world.home)
+    node = post.node(only(post))
+    (made,) = (node / "inputs").read_text().split()
+    assert made.endswith(digest.hex())
+    assert (node / "spool" / "data" / made).read_bytes() == content
 
 
 def test_what_a_dead_pilot_had_journaled_counts_and_the_rest_is_offered_again(

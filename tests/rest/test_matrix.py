@@ -51,6 +51,7 @@ EXPECTED = {
     ("GET", f"{D}/counts"): READS,
     ("GET", f"{D}/learned"): READS,
     ("GET", f"{D}/disputes"): READS,
+    ("GET", f"{D}/needs"): READS,
     ("GET", f"{D}/document"): READS,
     ("GET", f"{D}/attempts"): READS,
     ("GET", f"{D}/aggregates"): READS,
