@@ -186,6 +186,7 @@ class Filled:
         dag = self.workings.dag(row.digest)
         shards = [Shard((Block(0, jobs, (0,)),), returns=(0,)) for jobs in several]
         planned = [Planned(row, dag, shards, durations=[LEASE_MS] * len(shards))]
+        planned[0].foreign = [() for _ in shards]
         offer = Offer(Profile(), planned, lost=[], is_news=False)
         with spending(self.other_cpu) as spent:
             out = self.authority._packer.write(SiteName(SITE), offer)

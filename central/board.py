@@ -277,7 +277,7 @@ class Board:
             ):
                 if counts[_AT[word]]:
                     into[one.step] = counts[_AT[word]]
-            line.rows[one.step] = sum(counts)
+            line.rows[one.step] = sum(counts) - counts[_AT[Verdict.REMOVED]]
             if one.usage.attempts > 0:
                 line.wall_ms[one.step] = one.usage.wall_ms / one.usage.attempts
                 line.delivered_ms += one.usage.wall_ms * shape.cores[one.step]

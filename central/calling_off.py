@@ -1,29 +1,55 @@
-"""Calling off: a site is told which of its leases nobody wants any more, their tasks cancelled.
+"""Calling off: a site is told what of its leases nobody wants any more.
 
-A lease is called off as a whole, once and for good, in the order of no commits: so it cannot matter
-when a site hears it. What is asked for again after that is leased anew. It is said in every bundle
-until the site no longer holds the work, or the lease's time is over. Results that come all the same
-are merged as ever.
+That is what was cancelled, or dropped with the jobs that a dataset has no more. A lease all of
+whose tasks are so is called off as a whole, of others the tasks: once and for good, in the order of
+no commits, so it cannot matter when a site hears it. What is asked for again after that is leased
+anew: at once, or, where single tasks were called off, when the rest of their lease has ended. It is
+said in every bundle until the site no longer holds the work, or the lease's time is over. Results
+that come all the same are merged as ever.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-from bundle.ids import BundleId, SiteName, StreamId
+from bundle import canonical
+from bundle.ids import JOB_MAX, BundleId, LeaseId, SiteName, StreamId
 from bundle.intervals import IntervalSet
+from bundle.limits import STATE_LIMITS
 from bundle.records.lease import Lease
 from central.core import state_byte
 from central.core.controls import Controls
 from central.core.facts import ControlWord
+from central.joining import LIVE
 from central.store.rows import LeaseRow
 from central.workings import Workings
 
 CALLED_OFF = "called-off"  # a lease's state
 SAID_MAX = 50_000  # in one bundle; what is beyond that waits for the next
+SPANS_MAX = 50_000  # of tasks, likewise
+
+Parts = dict[int, dict[int, IntervalSet]]  # jobs by step, by the number of a lease
 
 _NUMBER = struct.Struct(">Q")
+_DROPPING = frozenset({ControlWord.CANCEL, ControlWord.EDIT})
+_UNWANTED = state_byte.CANCELLED_FLAG | state_byte.REMOVED_FLAG
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What a site is to be told: whole leases, and tasks of others."""
+
+    leases: list[LeaseRow]
+    parts: Parts
+
+    def __bool__(self) -> bool:
+        """Whether there is anything."""
+        return bool(self.leases or self.parts)
+
+
+NOTHING_DUE = Due([], {})
 
 
 class CallingOff:
@@ -34,23 +60,52 @@ class CallingOff:
         self._w = workings
         self._calm: dict[tuple[SiteName, int], int] = {}  # number of controls by then
 
-    def due(self, site: SiteName) -> list[LeaseRow]:
-        """Return the live leases of a site of which every task is cancelled; changes nothing."""
-        w, found = self._w, []
+    def due(self, site: SiteName) -> Due:
+        """Return what of a site's live leases nobody wants and it was not told; changes nothing."""
+        w, found, parts = self._w, list[LeaseRow](), Parts()
+        told = _read_parts(w, site)
         held = [no for no, _ in w.store.datasets.leased_at(site)]
         for no, said in w.store.datasets.controls_of(held).items():
             place, many = (site, no), len(said)
-            asks = any(one.word is ControlWord.CANCEL for one in said)
+            asks = any(one.word in _DROPPING for one in said)
             if not asks or self._calm.get(place) == many:
                 continue
             controls = w.controls(w.store.datasets.dataset_by_no(no))
             rows = [row for row in w.store.datasets.live_on(no) if row.site == site]
-            off = [row for row in rows if is_off(controls, w.lease(row))]
-            if not off:  # a lease that is made later has no such task
+            off = [(row, *unwanted(controls, w.lease(row))) for row in rows]
+            whole = [row for row, _, is_whole in off if is_whole]
+            some = {
+                row.no: its
+                for row, its, is_whole in off
+                if its and not is_whole and _adds(its, told.get(row.no, {}))
+            }
+            if not (whole or some):  # a lease that is made later has no such task
                 self._calm[place] = many
-            found += off
+            found += whole
+            parts |= some
         room = SAID_MAX - len(self.said(site)) if found else 0
-        return found[: max(0, room)]
+        return Due(found[: max(0, room)], _within(told, parts))
+
+    def said_of(self, site: SiteName, new: Due) -> Parts:
+        """Return the tasks that a site is told of: what it was told before, and what is new.
+
+        Of leases that live; one that is called off as a whole needs no more words.
+        """
+        told, w = _read_parts(self._w, site), self._w
+        for number, steps in new.parts.items():
+            its = told.setdefault(number, {})
+            for step, jobs in steps.items():
+                its[step] = its.get(step, IntervalSet()) | jobs
+        now_us, over = w.clock_us(), {row.no for row in new.leases}
+        rows = {row.no: row for row in w.store.datasets.leases_by_no(sorted(told))} if told else {}
+        return {
+            number: steps
+            for number, steps in told.items()
+            if number not in over
+            and number in rows
+            and rows[number].state == LIVE
+            and rows[number].deadline_us > now_us
+        }
 
     def said(self, site: SiteName) -> list[LeaseRow]:
         """Return the leases that were called off and may still be at work at the site."""
@@ -62,16 +117,86 @@ class CallingOff:
         return [row for row in rows if row.state == CALLED_OFF and row.deadline_us > now_us]
 
 
-def is_off(controls: Controls, lease: Lease) -> bool:
-    """Return whether every task of a lease is cancelled."""
-    if not controls.is_partial:
-        return controls.whole.cancelled
-    return all(
-        (controls.standings(step, jobs).flags & state_byte.CANCELLED_FLAG).all()
-        for block in lease.blocks
-        for jobs in (state_byte.jobs_of(block.jobs.spans),)
-        for step in block.steps
+def unwanted(controls: Controls, lease: Lease) -> tuple[dict[int, IntervalSet], bool]:
+    """Return which jobs of a lease are cancelled or dropped, by step, and whether all of it is.
+
+    Tasks of a deleted dataset are told as such, and count as wanted here.
+    """
+    if controls.whole.removed:
+        return {}, False
+    found: dict[int, IntervalSet] = {}
+    whole = True
+    for block in lease.blocks:
+        for step in block.steps:
+            off = _off(controls, step, block.jobs)
+            whole = whole and off == block.jobs
+            if off.spans:
+                found[step] = found.get(step, IntervalSet()) | off
+    return found, whole
+
+
+def _off(controls: Controls, step: int, jobs: IntervalSet) -> IntervalSet:
+    """Return which tasks of a step nobody wants; a dataset is fed often, so that costs nothing."""
+    if not controls.cancels:
+        return jobs.within(controls.past(step), JOB_MAX + 1)
+    every = state_byte.jobs_of(jobs.spans)
+    off = (controls.standings(step, every).flags & _UNWANTED) != 0
+    return IntervalSet(tuple(state_byte.spans_of(every[off])))
+
+
+def _adds(its: Mapping[int, IntervalSet], told: Mapping[int, IntervalSet]) -> bool:
+    """Return whether something is unwanted that was not told."""
+    return any((jobs - told.get(step, IntervalSet())).spans for step, jobs in its.items())
+
+
+def _within(told: Parts, new: Parts) -> Parts:
+    """Return as many of the new tasks as a bundle has room for beside those told before."""
+    left = SPANS_MAX - _spans(told)
+    found: Parts = {}
+    for number, steps in sorted(new.items()):
+        left -= _spans({number: steps})
+        if left < 0:
+            break
+        found[number] = steps
+    return found
+
+
+def _spans(parts: Parts) -> int:
+    return sum(len(jobs.spans) for steps in parts.values() for jobs in steps.values())
+
+
+def rows_of(workings: Workings, parts: Parts) -> tuple[tuple[LeaseId, int, IntervalSet], ...]:
+    """Return tasks as a manifest says them."""
+    names = {row.no: row.id for row in workings.store.datasets.leases_by_no(sorted(parts))}
+    rows = (
+        (names[number], step, jobs)
+        for number, steps in parts.items()
+        for step, jobs in steps.items()
     )
+    return tuple(sorted(rows, key=lambda row: row[:2]))
+
+
+def note_parts(workings: Workings, site: SiteName, parts: Parts) -> None:
+    """Remember which tasks a site is told of; in a transaction."""
+    if parts != _read_parts(workings, site):
+        rows = [
+            [number, step, jobs.to_wire()]
+            for number, steps in sorted(parts.items())
+            for step, jobs in sorted(steps.items())
+        ]
+        workings.store.people.set_meta(_parts_name(site), canonical.encode(rows))
+
+
+def _read_parts(workings: Workings, site: SiteName) -> Parts:
+    raw = workings.store.people.meta(_parts_name(site))
+    found: Parts = {}
+    for number, step, runs in canonical.decode(raw, STATE_LIMITS, where="meta") if raw else ():
+        found.setdefault(number, {})[step] = IntervalSet.from_wire(runs)
+    return found
+
+
+def _parts_name(site: SiteName) -> str:
+    return f"called-off-tasks/{site}"
 
 
 def note(workings: Workings, site: SiteName, rows: Iterable[LeaseRow]) -> None:
@@ -89,16 +214,17 @@ def heard(
     received: Mapping[StreamId, IntervalSet],
 ) -> None:
     """Forget what was called off of works that came to a site and are not held there any more."""
-    numbers, holds = _read(workings, site), frozenset(held)
-    if not numbers:
+    numbers, parts, holds = _read(workings, site), _read_parts(workings, site), frozenset(held)
+    if not (numbers or parts):
         return
     store, left = workings.store, []
-    for row in store.datasets.leases_by_no(numbers):
+    for row in store.datasets.leases_by_no(sorted({*numbers, *parts})):
         work = store.bundles.bundle(row.work)
         came = work is None or work.sequence in received.get(work.stream, IntervalSet())
         if row.work in holds or not came:
             left.append(row)
-    note(workings, site, left)
+    note(workings, site, [row for row in left if row.no in set(numbers)])
+    note_parts(workings, site, {row.no: parts[row.no] for row in left if row.no in parts})
 
 
 def _read(workings: Workings, site: SiteName) -> list[int]:

@@ -9,11 +9,13 @@ from bundle import canonical
 from bundle.dataset import spec
 from bundle.digest import digest
 from bundle.ids import BundleId, DatasetId
+from bundle.intervals import IntervalSet
 from bundle.trust.cosignature import Cosignature
 from bundle.wire.write import ChunkSource
 from central import cosignatures
 from central.arriving import join_controls
 from central.core import edit as edits
+from central.core import state_byte
 from central.core.commit import Commit, Remembered
 from central.core.dag import Dag
 from central.core.edit import Size
@@ -21,6 +23,7 @@ from central.core.facts import Control, ControlWord
 from central.errors import EditRefused
 from central.joining import Joining, publish_commit
 from central.requests import Key, answered, tasks_of
+from central.state.blocks import Blocks
 from central.store.rows import DatasetRow
 from central.submission import Given
 from central.workings import Workings
@@ -90,9 +93,6 @@ def resize(
             return known
         row = workings.dataset(dataset)
         before = workings.dag(row.digest)
-        refused = edits.has_its_size(before.dataset)
-        if refused:
-            raise EditRefused(where=dataset, reason=refused)
         made = edits.resized(before.dataset, size)
         raw = spec.encode(made)
         now = workings.dag(spec.dataset_digest(raw), raw)
@@ -120,7 +120,13 @@ def _controls(workings: Workings, of: _Replacement) -> tuple[Control, ...]:
         raise EditRefused(where=of.row.id, reason="the dataset was deleted")
     number = workings.store.bundles.head(workings.epoch) + 1
     made = Control(ControlWord.EDIT, None, workings.epoch, number, of.now.digest)
-    return edits.controls_of((of.before, of.now), of.row.touched, made)
+    blocks = Blocks(workings.store.tasks, of.row.no)
+
+    def begun(step: int, tasks: IntervalSet) -> IntervalSet:
+        every = state_byte.jobs_of(tasks.spans)
+        return IntervalSet(tuple(state_byte.spans_of(every[blocks.read(step, every) != 0])))
+
+    return edits.controls_of((of.before, of.now), of.row.touched, made, begun)
 
 
 def _effect(of: _Replacement, controls: Sequence[Control]) -> Edited:

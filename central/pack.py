@@ -29,7 +29,7 @@ from bundle.wire.write import ChunkSource
 from central import calling_off, deltas, epochs, hearing, planning, requests, trust_chain
 from central.arriving import join_work
 from central.board import Board
-from central.calling_off import CALLED_OFF, CallingOff
+from central.calling_off import CALLED_OFF, NOTHING_DUE, CallingOff, Due
 from central.core.chain import Recovering
 from central.cosignatures import Demand, cosignature_chunks
 from central.found import Found, FoundLease
@@ -39,7 +39,7 @@ from central.joining import EXPIRED, Joining
 from central.lately import Sent
 from central.looking import maximum
 from central.planning import Lost, Planned
-from central.store.rows import FileRow, LeaseRow, WorkRow
+from central.store.rows import FileRow, WorkRow
 from central.visit import Visit, visit
 from central.workings import Workings
 
@@ -62,14 +62,14 @@ class OutBundle:
 class Offer:
     """What could be packed for a site; while anything is `lost`, nothing.
 
-    `off`: leases that are called off with it. `edited`: datasets whose newest document is news.
+    `off`: what is called off with it. `edited`: datasets whose newest document is news.
     """
 
     profile: Profile
     planned: list[Planned]
     lost: Lost
     is_news: bool
-    off: Sequence[LeaseRow] = ()
+    off: Due = NOTHING_DUE
     edited: Sequence[int] = ()
 
     @property
@@ -193,7 +193,7 @@ class Packer:
 
     def write(self, site: SiteName, offer: Offer) -> OutBundle:
         """Lease, pack and sign what is offered, in a transaction."""
-        w, planned, off = self._w, offer.planned, offer.off
+        w, planned, off = self._w, offer.planned, offer.off.leases
         stream = w.stream_to(site)
         with w.transaction(), ExitStack() as stack:
             found, chunks = _leases(w, planned)
@@ -203,6 +203,7 @@ class Packer:
             if planned:
                 epochs.note_horizon(w.store, max(max(one.durations) for one in planned))
             said = [*self._calling_off.said(site), *off]
+            parts = self._calling_off.said_of(site, offer.off)
             number = w.store.bundles.head(w.epoch) + 1
             draft = replace(
                 w.draft(Kind.WORK, stream, number, site),
@@ -210,6 +211,7 @@ class Packer:
                 rules=Rules(maximum=maximum(offer.profile)),
                 tombstones=tuple(w.store.datasets.tombstones()),
                 called_off=tuple(sorted(row.id for row in said)),
+                called_off_tasks=calling_off.rows_of(w, parts),
                 edits=tuple(sorted(told.values(), key=lambda one: one.dataset)),
                 trust=_trust_for(w, site),
                 withdrawn=self._withdrawn(site, stream, {row.no for row in off}),
@@ -227,6 +229,7 @@ class Packer:
                 joining.end_leases([row.no for row in off], CALLED_OFF)
                 calling_off.note(w, site, said)
                 hearing.note(w, site, told, (stream, draft.sequence))
+                calling_off.note_parts(w, site, parts)
                 joining.finish(no)
                 w.store.bundles.set_told(site)
                 if found.leases:

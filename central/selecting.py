@@ -24,7 +24,7 @@ from central.state.judge import Judge
 from central.store.rows import DatasetRow
 from central.workings import Workings
 
-SPANS_MAX = 100_000  # of jobs that one control names
+SPANS_MAX = 1_000_000  # of jobs that one control names: a commit holds four million numbers
 TASKS_MAX = 100_000_000  # that it names: each gets a byte
 
 Regions = tuple[tuple[int, IntervalSet], ...]

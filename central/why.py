@@ -137,9 +137,10 @@ class _Asked:
 
     def _open(self) -> tuple[Obstacle, ...]:
         """Say that more jobs may come, where that alone is in the way or more than that."""
-        if not self.dag.waits_for_jobs(self._place[0]):
+        if not self.dag.waits_for_jobs(self._place):
             return ()
-        text = "it needs all jobs, and its dataset is open for more"
+        whole = "all jobs" if self.dag.single[self._place[0]] else "all jobs of its block"
+        text = f"it needs {whole}, and its dataset is open for more"
         remedy = f"`pulk dataset close {self._row.id}`, when all are there"
         return (Obstacle(Code.OPEN, text, remedy=remedy),)
 

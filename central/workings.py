@@ -67,7 +67,7 @@ class Workings:
     _inside: bool = False  # in a transaction
     _stirring: set[int] = field(default_factory=set)  # by the transaction that is open
     _dags: OrderedDict[bytes, Dag] = field(default_factory=OrderedDict)
-    _controls: dict[int, tuple[tuple[list[Control], int], Controls]] = field(default_factory=dict)
+    _controls: dict[int, tuple[tuple[list[Control], bytes], Controls]] = field(default_factory=dict)
     _leases: OrderedDict[bytes, Lease] = field(default_factory=OrderedDict)
     _lease_bytes: dict[bytes, int] = field(default_factory=dict)
     _kept_bytes: int = 0
@@ -278,11 +278,11 @@ class Workings:
         found = self.store.datasets.controls(row.no)
         known = self._controls.get(row.no)
         # Regions that are kept are the same objects.
-        if known is not None and known[0] == (found, row.jobs):
+        if known is not None and known[0] == (found, row.digest):
             return known[1]
-        made = Controls(found, row.jobs)
+        made = Controls(found, self.dag(row.digest).tasks)
         if made.is_partial:  # those take long to make
-            self._controls[row.no] = ((found, row.jobs), made)
+            self._controls[row.no] = ((found, row.digest), made)
             if len(self._controls) > CONTROLS_MAX:
                 del self._controls[next(iter(self._controls))]
         return made

@@ -10,6 +10,7 @@ from typing import Any
 from bundle.dataset.spec import Step
 from bundle.fates import Fate
 from bundle.ids import AttemptKey, PilotRun, Task
+from bundle.intervals import IntervalSet
 from bundle.records.attempt import Attempt, Usage
 from bundle.spool.records import Begun
 from pilot.claims import Claimed
@@ -33,6 +34,7 @@ class OpenShard:
     agenda: Agenda
     running: int = 0
     is_gone: bool = False  # its dataset was deleted, or its lease called off
+    off: Mapping[int, IntervalSet] | None = None  # what of it was called off, jobs by step
 
     def may_start(self, now_us: int) -> bool:
         """Return whether the lease still allows starting."""

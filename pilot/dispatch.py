@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import selectors
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from bundle.fates import Fate
@@ -17,6 +17,7 @@ from pilot.beside import Beside
 from pilot.checkpoints import Checkpoints
 from pilot.core.batching import Batching
 from pilot.core.fate import Stop, may_be_a_schedulers
+from pilot.core.lineage import Place
 from pilot.core.lineage import ended as ended_of
 from pilot.core.packing import Packing
 from pilot.core.provenance import Provenance
@@ -148,8 +149,14 @@ class Dispatch:
         if (news := self.flight.news()) is not None:
             self._on_begin(news)
 
-    def stop(self, stop: Stop, evidence: str, shard: OpenShard | None = None) -> None:
-        """Stop whatever runs, or what runs of one shard."""
+    def stop(
+        self,
+        stop: Stop,
+        evidence: str,
+        shard: OpenShard | None = None,
+        places: Collection[Place] | None = None,
+    ) -> None:
+        """Stop whatever runs, or what runs of one shard, or some tasks of that."""
         message = {"stop": str(stop), "evidence": evidence}
         if shard is None:
             self._flow.stop(stop, evidence)
@@ -157,7 +164,8 @@ class Dispatch:
             if shard is None:
                 self._slots.all[number].send(message)
             for running in some if shard is not None else ():
-                if running.shard is shard:
+                wanted = places is None or running.start.place in places
+                if running.shard is shard and wanted:
                     self._slots.all[number].send(message | {"local": running.local})
 
     def ask_for_checkpoints(self) -> None:

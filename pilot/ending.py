@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from bundle.ids import PilotRun
 from bundle.records import seal as seals
 from bundle.records.seal import Claim
-from bundle.spool import publish
+from bundle.spool import called_off, publish
+from bundle.spool.called_off import Off
 from bundle.spool.layout import Spool
 from pilot.attempts import OpenShard
 from pilot.core.fate import Stop
@@ -68,6 +69,7 @@ class Ending:
         self._stopped = False
         self._next_look_s = time.monotonic()
         self._files = (_Names(spool.tombstones), _Names(spool.called_off))
+        self._tasks_off = _Tasks(spool.called_off_tasks)
         self._told: frozenset[str] = frozenset()  # by the relay, before the spool shows it
         self._look_s = LOOK_S
 
@@ -159,7 +161,7 @@ class Ending:
             else:
                 self.stop(Stop.ALLOCATION_END, "the allocation ends")
 
-    def _look_around(self, shards: Iterable[OpenShard]) -> None:
+    def _look_around(self, shards: Collection[OpenShard]) -> None:
         """Look whether the site drains, work is unwanted, or this pilot was taken for dead."""
         if self._spool.drain.exists():
             self.starts_no_more = True
@@ -173,8 +175,21 @@ class Ending:
         except OSError as error:  # a shared filesystem that hesitates proves nothing
             log.warning("claim not readable", extra={"reason": str(error)})
 
-    def _bury(self, shards: Iterable[OpenShard]) -> None:
+    def opened(self, shards: Iterable[OpenShard]) -> None:
+        """Have nothing started of shards that are open now which was called off before."""
+        off = self._tasks_off.read()
+        for shard in shards if off else ():
+            its = off.get(shard.claimed.lease.lease)
+            if its is None or its is shard.off:
+                continue
+            shard.off = its
+            for step, jobs in its.items():
+                if runs := shard.agenda.call_off(step, jobs):
+                    self._dispatch.stop(Stop.CANCELLED, "it was cancelled", shard, runs)
+
+    def _bury(self, shards: Collection[OpenShard]) -> None:
         """Stop what runs of deleted datasets and called off leases, and start no more of them."""
+        self.opened(shards)
         gone = self._told.union(*(file.read() for file in self._files))
         for shard in shards if gone else ():
             lease = shard.claimed.lease
@@ -202,6 +217,24 @@ class _Names:
         if raw != self._raw:
             self._raw, self._names = raw, frozenset(raw.decode(errors="replace").split())
         return self._names
+
+
+class _Tasks:
+    """The file of tasks that were called off, which is replaced whole."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._raw = path, b""
+        self._off: Off = {}
+
+    def read(self) -> Off:
+        try:
+            with self._path.open("rb") as file:
+                raw = file.read(UNWANTED_BYTES_MAX)
+        except OSError:
+            return self._off
+        if raw != self._raw:
+            self._raw, self._off = raw, called_off.read(raw)
+        return self._off
 
 
 def _unwritable(folder: Path) -> str:

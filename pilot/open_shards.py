@@ -103,6 +103,10 @@ class OpenShards:
                 facts = {"dataset": before.lease.dataset, "steps": sorted(steps)}
                 log.info("going on by an edited document", extra=facts)
 
+    def newest(self) -> list[OpenShard]:
+        """Return the shard that was opened last, if it is open."""
+        return [self.all[self._keys]] if self._keys in self.all else []
+
     def until_due_s(self, most_s: float) -> float:
         """Return in how many seconds the first task that backs off may start."""
         now_us = time.time_ns() // 1000

@@ -268,6 +268,7 @@ class Pilot:
         """Claim and open a shard, if there is one."""
         if not self._shards.claim_one(self._host, self._recorder):
             return False
+        self._ending.opened(self._shards.newest())
         self._last_work_s = time.monotonic()
         return True
 

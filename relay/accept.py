@@ -294,7 +294,7 @@ def _hear(home: Home, bundle: OpenBundle) -> None:
     state.hear_central(home.spool, manifest, _heard_us(home, manifest))
     state.note_received(home.spool, manifest.stream, manifest.sequence)
     state.note_withdrawn(home.spool, manifest.stream, manifest.withdrawn)
-    calling_off.hear(home.spool, manifest.called_off)
+    calling_off.hear(home.spool, manifest)
 
 
 def _heard_us(home: Home, manifest: Manifest) -> int:

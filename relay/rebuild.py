@@ -139,7 +139,7 @@ def _hear_manifest(home: Home, manifest: Manifest, own: BundleId, at_us: int) ->
     state.hear_central(home.spool, manifest, heard_us)
     state.note_received(home.spool, manifest.stream, manifest.sequence)
     state.note_withdrawn(home.spool, manifest.stream, manifest.withdrawn)
-    calling_off.hear(home.spool, manifest.called_off)
+    calling_off.hear(home.spool, manifest)
     return True
 
 

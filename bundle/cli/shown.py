@@ -171,6 +171,9 @@ def _more(found: Facts) -> Iterable[tuple[str, str]]:
         yield "called off", f"{len(found['called_off']):,} leases"
     for one in found["edits"][:ROWS_SHOWN]:
         yield "edited", f"dataset {one['dataset']}, commit {one['commit']} of {one['epoch']}"
+    if found["called_off_tasks"]:
+        tasks = sum(count for _, _, runs in found["called_off_tasks"] for _, count in runs)
+        yield "called off", f"{tasks:,} tasks of leases that go on"
     if found["trust_bytes"]:
         versions = ", ".join(map(str, found["trust_versions"])) or "none that can be read"
         yield "brings trust", versions

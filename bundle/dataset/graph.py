@@ -52,8 +52,8 @@ def needed(dataset: Dataset, step: int, job: int, parent: int) -> range:
         return range(job, job + 1)
     if its is Per.DATASET:
         return range(dataset.tasks_of(parent))
-    low = job * dataset.span(step)
-    return range(low, min(low + dataset.span(step), dataset.jobs))
+    low = job * dataset.span(step)  # nothing is left of a block that the dataset has no more
+    return range(low, max(low, min(low + dataset.span(step), dataset.jobs)))
 
 
 def needing(dataset: Dataset, step: int, job: int, child: int) -> range:
@@ -137,9 +137,6 @@ def _check_needs(dataset: Dataset) -> None:
 def _check_blocks(dataset: Dataset, index: int) -> None:
     """Refuse blocks of unlike sizes that need each other, and jobs that need blocks."""
     step, gathers = dataset.steps[index], False
-    if step.per is Per.BLOCK and dataset.open:
-        reason = "a dataset that is open for more jobs has no steps per block"
-        raise DatasetRefused(where=f"steps[{index}].per", reason=f"{reason}: submit it closed")
     for place, parent in enumerate(step.needs):
         other, where = dataset.steps[parent], f"steps[{index}].needs[{place}]"
         gathers = gathers or other.per is not Per.DATASET

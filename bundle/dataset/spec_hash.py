@@ -70,9 +70,10 @@ def _files(dataset: Dataset, step: Step) -> list[list[Any]]:
 
 
 def _depends_on_jobs(dataset: Dataset, step: Step) -> bool:
-    """What needs every job, or is about a block; any other step where it mentions their number."""
-    if step.per is Per.BLOCK:
-        return True
+    """What needs every job; any other step where it mentions their number.
+
+    Which jobs a block gathers is told by its lineage: it has an outcome for each of them.
+    """
     if step.per is Per.DATASET and any(
         dataset.steps[one].per is not Per.DATASET for one in step.needs
     ):

@@ -104,6 +104,10 @@ def _says(manifest: Manifest) -> Iterator[str]:
         yield f"call off {counted(len(manifest.called_off), 'lease')}"
     if manifest.edits:
         yield f"put {counted(len(manifest.edits), 'edited document')} in force"
+    if manifest.called_off_tasks:
+        tasks = sum(len(jobs) for _, _, jobs in manifest.called_off_tasks)
+        leases = len({lease for lease, _, _ in manifest.called_off_tasks})
+        yield f"call off {counted(tasks, 'task')} of {counted(leases, 'lease')}"
     if manifest.trust:
         yield f"bring {_trust(manifest)}"
 

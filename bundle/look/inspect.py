@@ -148,6 +148,9 @@ def manifest_facts(manifest: Manifest) -> Facts:
         },
         "tombstones": list(manifest.tombstones),
         "called_off": [lease.hex() for lease in manifest.called_off],
+        "called_off_tasks": [
+            [lease.hex(), step, jobs.to_wire()] for lease, step, jobs in manifest.called_off_tasks
+        ],
         "edits": [
             {
                 "dataset": one.dataset,

@@ -114,6 +114,9 @@ SCHEMA: dict[str, Table] = {
     "received": _table("which bundles arrived there", "bundle:n stream first:n last:n"),
     "tombstones": _table("datasets that are gone", "bundle:n dataset"),
     "called_off": _table("leases that nobody wants any more", "bundle:n lease"),
+    "called_off_tasks": _table(
+        "tasks of leases that nobody wants any more", "bundle:n lease step:n first:n last:n"
+    ),
     "edits": _table(
         "documents that edits put in force", "bundle:n dataset document epoch:n commit:n"
     ),

@@ -47,6 +47,9 @@ def manifest_rows(number: int, manifest: Manifest) -> Iterator[Named]:
         yield "called_off", (number, lease.hex())
     for edit in manifest.edits:
         yield "edits", (number, edit.dataset, edit.document.hex(), edit.epoch.counter, edit.commit)
+    for lease, step, jobs in manifest.called_off_tasks:
+        for first, past in jobs.spans:
+            yield "called_off_tasks", (number, lease.hex(), step, first, past - 1)
 
 
 def chunk_rows(number: int, kind: str, name: str, raw: bytes) -> Iterator[Named]:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from bundle import canonical, shape
 from bundle.errors import PulkError
 from bundle.ids import (
+    STEP_MAX,
     BundleId,
     DatasetId,
     Epoch,
@@ -91,6 +92,7 @@ class ManifestDraft:
     withdrawn: IntervalSet = _NONE  # numbers of this stream that need not arrive any more
     called_off: tuple[LeaseId, ...] = ()  # of the audience; nobody wants their results any more
     edits: tuple[Edit, ...] = ()  # which of the documents here edits made, one for a dataset
+    called_off_tasks: tuple[tuple[LeaseId, int, IntervalSet], ...] = ()  # jobs of a lease's step
     unknown: tuple[tuple[str, Any], ...] = ()  # fields of later versions, sorted by name
     format: int = FORMAT
     reader_min: int = READER_MIN
@@ -152,6 +154,7 @@ def _to_wire(m: Manifest) -> dict[str, Any]:
         "withdrawn": m.withdrawn.to_wire(),
         "called_off": list(m.called_off),
         "edits": [edit.to_wire(one) for one in m.edits],
+        "called_off_tasks": [[one, step, jobs.to_wire()] for one, step, jobs in m.called_off_tasks],
     }
     value |= {name: one for name, one in sparse.items() if one}
     return dict(m.unknown) | value
@@ -183,7 +186,7 @@ _REQUIRED = (
 _SPARSE = (
     "previous", "epoch", "commit", "audience", "lifetime_ms", "certificate", "segments",
     "introduces", "refers", "receipts", "rules", "tombstones", "trust", "received",
-    "withdrawn", "called_off", "edits",
+    "withdrawn", "called_off", "called_off_tasks", "edits",
 )  # fmt: skip
 _FORBIDDEN = frozenset({"alg", "algorithm", "suite"})  # one suite a version: nothing to downgrade
 
@@ -215,6 +218,7 @@ def _manifest(value: shape.Reader) -> Manifest:
         withdrawn=receipt.intervals(value, "withdrawn") if value.has("withdrawn") else _NONE,
         called_off=tuple(LeaseId(one) for one in _ids(value, "called_off", 16)),
         edits=_edits(value),
+        called_off_tasks=_rows(value, "called_off_tasks", _off),
         unknown=tuple(
             (name, value.value[name]) for name in value.value if name not in _REQUIRED + _SPARSE
         ),
@@ -255,6 +259,10 @@ def _epoch(row: shape.Reader) -> Epoch:
 
 def _received(row: shape.Reader) -> tuple[StreamId, IntervalSet]:
     return StreamId(row.bytes(0, 16)), receipt.intervals(row, 1)
+
+
+def _off(row: shape.Reader) -> tuple[LeaseId, int, IntervalSet]:
+    return LeaseId(row.bytes(0, 16)), entries.number(row, 1, STEP_MAX), receipt.intervals(row, 2)
 
 
 def _rows(value: shape.Reader, name: str, read: Callable[[shape.Reader], T]) -> tuple[T, ...]:

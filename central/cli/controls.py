@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from bundle.cli.progress import each
+from bundle.errors import PulkError
 from bundle.fates import Fate
 from central.cli.asking import asking, client_of, full_id, show_answer, step_no
 from central.cli.tables import plain as table
@@ -34,7 +35,7 @@ CONTROLS = {
 }
 VERDICTS = ("held", "ready", "leased", "done", "failed", "cancelled")
 PIECE_JOBS = 1 << 20  # that tasks are chosen among by one request
-PIECE_JOBS_MIN = 1 << 16  # so many lie in few enough places, whatever is chosen
+PIECE_JOBS_MIN = 1 << 12  # what is meant of so few lies in few enough places
 TOO_LARGE = "selection-too-large"
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -113,7 +114,12 @@ def _command(name: str, words: str) -> click.Command:
         if dataset_id is not None and any(filters.values()):
             raise click.UsageError("give a dataset, or what chooses several, not both")
         if dataset_id is not None:
-            answer = _control_one(client, full_id(client, dataset_id), asked)
+            answers: list[dict[str, Any]] = []
+            try:
+                answer = _control_one(client, full_id(client, dataset_id), asked, answers)
+            except PulkError:
+                _tell_what_is_done(asked, answers)
+                raise
             show_answer(answer, as_json, _told(asked, answer))
         elif any(filters.values()):
             _control_several(client, _matching(client, filters), asked, as_json=as_json)
@@ -163,11 +169,13 @@ def _control_several(
     lines: list[dict[str, Any]] = []
     for one in each(datasets, "datasets"):
         line = {"id": one["id"], "name": one["name"]}
+        answers: list[dict[str, Any]] = []
         try:
-            answer = _control_one(client, str(one["id"]), asked)
+            answer = _control_one(client, str(one["id"]), asked, answers)
             lines.append(line | {"tasks": answer["tasks"], "refused": None})
         except Refused as refused:
-            lines.append(line | {"tasks": 0, "refused": refused.text()})
+            done = _added_up(answers)["tasks"]
+            lines.append(line | {"tasks": done, "refused": refused.text()})
     covered = sum(line["tasks"] for line in lines)
     words = f"{_verb(asked)}: {covered} tasks of {len(lines)} datasets"
     answer = {"datasets": lines, "tasks": covered, "dry_run": asked.dry_run}
@@ -176,46 +184,77 @@ def _control_several(
         raise SystemExit(1)
 
 
-def _control_one(client: Client, dataset: str, asked: Asked) -> dict[str, Any]:
-    """Control one dataset; tasks that are chosen out of many jobs are so in pieces."""
+def _control_one(
+    client: Client, dataset: str, asked: Asked, answers: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Control one dataset; tasks that are chosen out of many jobs are so in pieces.
+
+    `answers`: gets what was answered to each piece, also where a later one is refused.
+    """
     steps = [step_no(client, dataset, one) for one in asked.steps] or None
     if not asked.chooses:
         return _send(client, dataset, asked, asked.jobs, steps)
     about = client.get(f"/datasets/{dataset}")
     runs = [[0, about["jobs"]]] if asked.jobs is None else asked.jobs
     if sum(count for _, count in runs) <= PIECE_JOBS:
-        return _send(client, dataset, asked, asked.jobs, steps)
+        answer = _sent_if_it_fits(client, dataset, asked, asked.jobs, steps)
+        if answer is not None:
+            return answer
     pieces = [
         [first, min(PIECE_JOBS, start + count - first)]
         for start, count in runs
         for first in range(start, start + count, PIECE_JOBS)
     ]
-    answers = [
-        answer
-        for piece in each(pieces, dataset)
-        for answer in _sent_in_parts(client, dataset, asked, piece, steps)
-    ]
-    whole = [one["step"] for one in about["steps"] if one["per"] == "dataset"]
+    for piece in each(pieces, dataset):
+        for answer in _sent_in_parts(client, dataset, asked, piece, steps):
+            answers.append(answer)
+    whole = [one["step"] for one in about["steps"] if one["per"] != "job"]
     if asked.jobs is None and steps is None and whole:
         answers.append(_send(client, dataset, asked, None, whole))
     return _added_up(answers)
+
+
+def _tell_what_is_done(asked: Asked, answers: list[dict[str, Any]]) -> None:
+    """Say what pieces did before one was refused, or got no answer: each was a commit."""
+    if answers and not asked.dry_run:
+        done = _added_up(answers)["tasks"]
+        words = f"{asked.control}: {done} tasks in {len(answers)} pieces are done and stay so; "
+        click.echo(f"{words}it broke off before the rest", err=True)
+
+
+def _sent_if_it_fits(
+    client: Client,
+    dataset: str,
+    asked: Asked,
+    jobs: list[list[int]] | None,
+    steps: list[int] | None,
+) -> dict[str, Any] | None:
+    """Send a control, one commit; None where what is meant is too much for one."""
+    from bundle.client import Refused
+
+    try:
+        return _send(client, dataset, asked, jobs, steps)
+    except Refused as refused:
+        if TOO_LARGE not in refused.text():
+            raise
+        return None
 
 
 def _sent_in_parts(
     client: Client, dataset: str, asked: Asked, piece: list[int], steps: list[int] | None
 ) -> Iterator[dict[str, Any]]:
     """Send a piece; one where what is meant lies in too many places is halved."""
-    from bundle.client import Refused
-
     first, count = piece
-    try:
+    if count <= PIECE_JOBS_MIN:
         yield _send(client, dataset, asked, [piece], steps)
-    except Refused as refused:
-        if TOO_LARGE not in refused.text() or count <= PIECE_JOBS_MIN:
-            raise
-        half = count // 2
-        yield from _sent_in_parts(client, dataset, asked, [first, half], steps)
-        yield from _sent_in_parts(client, dataset, asked, [first + half, count - half], steps)
+        return
+    answer = _sent_if_it_fits(client, dataset, asked, [piece], steps)
+    if answer is not None:
+        yield answer
+        return
+    half = count // 2
+    yield from _sent_in_parts(client, dataset, asked, [first, half], steps)
+    yield from _sent_in_parts(client, dataset, asked, [first + half, count - half], steps)
 
 
 def _send(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,19 +71,21 @@ NOTHING = Standing()
 class Controls:
     """All controls of a dataset; the newest (epoch, commit) of a pair is in force."""
 
-    def __init__(self, controls: Iterable[Control] = (), jobs: int | None = None) -> None:
+    def __init__(self, controls: Iterable[Control] = (), tasks: Sequence[int] = ()) -> None:
         """Join controls, in any order, repeats allowed.
 
         Args:
             controls: all of a dataset.
-            jobs: how many jobs it has now; what was begun of others is removed. None: no bound.
+            tasks: how many tasks each of its steps has now; what was begun of others is removed.
+                Empty: no bound.
         """
-        self._jobs = JOB_MAX + 1 if jobs is None else jobs
+        self._tasks = tuple(tasks)
         unique = {(one.epoch, one.commit, one.word, one.regions): one for one in controls}
         self.all: tuple[Control, ...] = tuple(
             sorted(unique.values(), key=lambda one: (one.epoch, one.commit, one.word))
         )
         self.is_partial = any(one.regions is not None for one in self.all)
+        self.cancels = any(one.word is ControlWord.CANCEL for one in self.all)
         self._whole = _standing([one for one in self.all if one.regions is None])
         self._spans: dict[tuple[int, int], tuple[Jobs, Jobs]] = {}
 
@@ -102,7 +104,7 @@ class Controls:
                 np.full(count, whole.since, np.int64),
                 np.full(count, whole.flags(), np.uint8),
             )
-            return self._bounded(found, jobs)
+            return self._bounded(found, step, jobs)
         generation, since = np.zeros(count, np.int64), np.zeros(count, np.int64)
         flags = np.zeros(count, np.uint8)
         for place, control in enumerate(self.all):
@@ -123,12 +125,17 @@ class Controls:
                     flags[covered] &= 255 - state_byte.CANCELLED_FLAG
                 case ControlWord.TOMBSTONE:
                     flags[covered] |= state_byte.REMOVED_FLAG
-        return self._bounded(Standings(generation, since, flags), jobs)
+        return self._bounded(Standings(generation, since, flags), step, jobs)
 
-    def _bounded(self, found: Standings, jobs: Jobs) -> Standings:
-        """Have jobs removed that the dataset has no more: it was truncated."""
-        if len(jobs) and jobs[-1] >= self._jobs:
-            found.flags[np.searchsorted(jobs, self._jobs) :] |= state_byte.REMOVED_FLAG
+    def past(self, step: int) -> int:
+        """Return the number behind a step's last task."""
+        return self._tasks[step] if step < len(self._tasks) else JOB_MAX + 1
+
+    def _bounded(self, found: Standings, step: int, jobs: Jobs) -> Standings:
+        """Have tasks removed that the dataset has no more: it was truncated."""
+        past = self.past(step)
+        if len(jobs) and jobs[-1] >= past:
+            found.flags[np.searchsorted(jobs, past) :] |= state_byte.REMOVED_FLAG
         return found
 
     def _covered(self, place: int, step: int, jobs: Jobs) -> slice | state_byte.Mask:
@@ -156,11 +163,12 @@ class Controls:
         found = self._whole
         if self.is_partial:
             found = _standing([one for one in self.all if one.covers(place)])
-        return replace(found, removed=True) if place[1] >= self._jobs else found
+        return replace(found, removed=True) if place[1] >= self.past(place[0]) else found
 
     def implied(self, place: Place) -> Standing:
         """Return what is in force for a task as long as no control names it."""
-        return replace(self._whole, removed=True) if place[1] >= self._jobs else self._whole
+        gone = place[1] >= self.past(place[0])
+        return replace(self._whole, removed=True) if gone else self._whole
 
     @property
     def whole(self) -> Standing:

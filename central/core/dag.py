@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from bundle.dataset import graph
+from bundle.dataset.content import BLOCKS_MAX
 from bundle.dataset.spec import Dataset, Per
 from bundle.dataset.spec_hash import spec_hash
 from bundle.ids import JOB_MAX
@@ -88,13 +89,23 @@ class Dag:
         return found
 
     def past(self, step: int, jobs_past: int) -> int:
-        """Return the number behind a step's last task, where jobs were begun below `jobs_past`."""
-        return self.dataset.tasks_of(step) if self.whole[step] else jobs_past
+        """Return a number that no task of a step reaches, where jobs were begun below `jobs_past`.
+
+        The dataset may have had more blocks of jobs than now.
+        """
+        if self.single[step]:
+            return 1
+        return BLOCKS_MAX if self.whole[step] else jobs_past
+
+    @cached_property
+    def tasks(self) -> tuple[int, ...]:
+        """How many tasks each step has."""
+        return tuple(self.dataset.tasks_of(step) for step in range(len(self.dataset.steps)))
 
     def holds(self, place: Place) -> bool:
         """Return whether there is such a task."""
         step, job = place
-        return 0 <= step < len(self.whole) and 0 <= job < self.dataset.tasks_of(step)
+        return 0 <= step < len(self.whole) and 0 <= job < self.tasks[step]
 
     def is_fan_in(self, step: int, parent: int) -> bool:
         """Return whether a task of a step needs several tasks of a parent."""
@@ -115,9 +126,12 @@ class Dag:
         """Return which tasks of a child need a task."""
         return graph.needing(self.dataset, *place, child)
 
-    def waits_for_jobs(self, step: int) -> bool:
-        """Return whether a step needs every job of a dataset that is open for more of them."""
-        return self.dataset.open and any(self.is_fan_in(step, one) for one in self.needs[step])
+    def waits_for_jobs(self, place: Place) -> bool:
+        """Return whether a task needs jobs that are still to come: its dataset is open for more."""
+        step, task = place
+        if not self.dataset.open or not self._gathered[step]:
+            return False
+        return self.single[step] or (task + 1) * self.spans[step] > self.dataset.jobs
 
     def parents(self, place: Place) -> Iterator[Place]:
         """Yield the tasks that a task needs, but for those of a fan-in."""

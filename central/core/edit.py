@@ -7,11 +7,12 @@ is changed without any result being lost.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from bundle.dataset.spec import Dataset, Per
+from bundle.dataset.spec import Dataset
 from bundle.intervals import IntervalSet
-from central.core.controls import make_region
+from central.core.controls import make_region, spelled
 from central.core.dag import Dag
 from central.core.facts import Control, ControlWord
 
@@ -54,14 +55,6 @@ class Size:
     open: bool | None = None
 
 
-def has_its_size(dataset: Dataset) -> str:
-    """Return why a dataset's number of jobs stays as it is, or nothing."""
-    named = [step.name for step in dataset.steps if step.per is Per.BLOCK]
-    if not named:
-        return ""
-    return f"its step {named[0]!r} runs per block of jobs, and blocks are counted once"
-
-
 def resized(before: Dataset, size: Size) -> Dataset:
     """Return a document with another number of jobs, open or closed."""
     jobs = before.jobs if size.jobs is None else size.jobs
@@ -87,8 +80,34 @@ def stale_steps(before: Dag, now: Dag) -> frozenset[int]:
     return frozenset(found)
 
 
+def cut_blocks(before: Dag, now: Dag) -> dict[int, IntervalSet]:
+    """Return by step the blocks of jobs that are other tasks by another number of jobs.
+
+    Those are the last ones, before and now, where they lack jobs. What either of them made, now or
+    at a time when the dataset had that many jobs before, must not count for it as it is now.
+    """
+    sizes = {before.dataset.jobs, now.dataset.jobs}
+    if len(sizes) == 1:
+        return {}
+    found: dict[int, IntervalSet] = {}
+    for step, span in enumerate(now.spans):
+        cut = [jobs // span for jobs in sizes if jobs % span]
+        if now.whole[step] and not now.single[step] and cut:
+            found[step] = IntervalSet.of(cut)
+    return found
+
+
+Begun = Callable[[int, IntervalSet], IntervalSet]
+
+
+def all_of(step: int, tasks: IntervalSet) -> IntervalSet:
+    """Take something to have happened to every task."""
+    del step
+    return tasks
+
+
 def controls_of(
-    dags: tuple[Dag, Dag], touched: IntervalSet, control: Control
+    dags: tuple[Dag, Dag], touched: IntervalSet, control: Control, begun: Begun = all_of
 ) -> tuple[Control, ...]:
     """Return what an edit makes of a dataset: the edit itself, and a reset of what it makes stale.
 
@@ -99,14 +118,19 @@ def controls_of(
         dags: before and now.
         touched: jobs that something happened to; nothing else has results.
         control: the edit.
+        begun: which of some tasks of a step per block something happened to; a block of an open
+            dataset that lacks jobs was never begun, and to feed it needs no reset.
     """
     before, now = dags
     jobs = touched
     if len(jobs.spans) > SPANS_MAX:
         jobs = IntervalSet(((jobs.spans[0][0], jobs.spans[-1][1]),))
+    stale = dict(make_region(now, changed_steps(before, now), jobs))
+    for step, its in cut_blocks(before, now).items():
+        stale[step] = stale.get(step, IntervalSet()) | begun(step, its)
     regions = tuple(
         (step, its if now.whole[step] else its & jobs)
-        for step, its in make_region(now, changed_steps(before, now), jobs)
+        for step, its in spelled(now, stale, cascades=True)
         if now.whole[step] or (its & jobs).spans
     )
     if not regions:

@@ -271,7 +271,7 @@ class Merge:
                 return False
         if not dag.whole[step]:
             return True
-        if dag.waits_for_jobs(step):
+        if dag.waits_for_jobs(place):
             return False
         for above in dag.needs[step]:
             if not dag.is_fan_in(step, above):
@@ -316,8 +316,11 @@ class Merge:
 
     def _outcomes(self, step: int, tasks: range) -> bytes | None:
         """Return the outcomes of a step's tasks, one after the other, once all are known."""
+        if not tasks:  # of a block that the dataset has no more
+            return None
         every = len(tasks) == self.dag.dataset.tasks_of(step)
-        if every and self._known.get(step, 0) < len(tasks):  # those of a truncated one have more
+        known = self._known.get(step, len(tasks))  # of a truncated one there are more
+        if every and known < len(tasks):
             return None
         key = (step, tasks.start, tasks.stop)
         if key not in self._fan_in:

@@ -225,7 +225,7 @@ class _There:
         row = view.rows.get(place)
         if row is not None and row.verdict is Verdict.READY:
             return True
-        if dag.waits_for_jobs(place[0]):
+        if dag.waits_for_jobs(place):
             return False
         for parent in dag.needs[place[0]]:
             tasks = dag.needed(place, parent)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from bundle.ids import JOB_MAX
 from bundle.intervals import IntervalSet
 from central.core import state_byte
 from central.core.controls import Controls
@@ -51,6 +52,9 @@ def apply(
     again = False
     judged = _judged_anew(old.dag, dag, remade, control)
     kept = min(old.dag.dataset.jobs, dag.dataset.jobs)  # jobs that were there and stay
+    whole = list(_whole_tasks(join, named, _since_task(old.dag, dag, remade, control)))
+    for step, tasks in whole:  # first, or a step has more tasks than it may until they are removed
+        join.touch((step, task) for task in tasks[tasks >= dag.tasks[step]].tolist())
     for block in _blocks(store, join, named, kept if judged is not None and not judged else 0):
         oldest = tried + 1  # generation whose results count at tasks that were emptied
         for step in dag.order:
@@ -72,7 +76,7 @@ def apply(
         join.blocks.drop()
     if again:
         join.add_pins(_pins(store, join, named, remade))
-    for step, tasks in _whole_tasks(join, named):
+    for step, tasks in whole:
         if control.word is ControlWord.EDIT and step in remade:
             join.set_leased(step, tasks, leased=False)
         join.touch((step, task) for task in tasks.tolist())
@@ -104,13 +108,33 @@ def _judged_anew(
     """
     if control.word is not ControlWord.EDIT:
         return None
-    pairs = enumerate(zip(before.dataset.steps, now.dataset.steps, strict=True))
-    capped = {
+    return frozenset(one for one in remade | _capped(before, now) if not now.whole[one])
+
+
+def _capped(before: Dag, now: Dag) -> frozenset[int]:
+    """Return the steps that another number of failures ends."""
+    return frozenset(
         number
-        for number, (one, other) in pairs
+        for number, (one, other) in enumerate(
+            zip(before.dataset.steps, now.dataset.steps, strict=True)
+        )
         if (one.failures_max, one.retry) != (other.failures_max, other.retry)
+    )
+
+
+def _since_task(before: Dag, now: Dag, remade: frozenset[int], control: Control) -> dict[int, int]:
+    """Return by step the first of its tasks over several jobs that a control may move.
+
+    An edit moves none of the blocks that have all their jobs before and after it.
+    """
+    if control.word is not ControlWord.EDIT:
+        return {}
+    kept, moved = min(before.dataset.jobs, now.dataset.jobs), remade | _capped(before, now)
+    return {
+        step: kept // span
+        for step, span in enumerate(now.spans)
+        if now.whole[step] and not now.single[step] and step not in moved
     }
-    return frozenset(one for one in remade | capped if not now.whole[one])
 
 
 def _blocks(store: Store, join: DatasetJoin, named: Regions | None, since: int) -> list[int]:
@@ -171,10 +195,13 @@ def _pins(
             yield pin
 
 
-def _whole_tasks(join: DatasetJoin, named: Regions | None) -> Iterator[tuple[int, Jobs]]:
+def _whole_tasks(
+    join: DatasetJoin, named: Regions | None, since: dict[int, int]
+) -> Iterator[tuple[int, Jobs]]:
     """Yield the tasks of steps over several jobs that a control concerns.
 
-    Where it names none, those that something happened to, or to one of their jobs.
+    Where it names none, those that something happened to, or to one of their jobs; of a step in
+    `since` only those from there on.
     """
     dag = join.judge.dag
     for step, whole in enumerate(dag.whole):
@@ -184,12 +211,12 @@ def _whole_tasks(join: DatasetJoin, named: Regions | None) -> Iterator[tuple[int
             yield step, FIRST
         else:
             found = _begun_tasks(join, step) if named is None else named[step]
-            yield step, state_byte.jobs_of(found.spans)
+            yield step, state_byte.jobs_of(found.within(since.get(step, 0), JOB_MAX + 1).spans)
 
 
 def _begun_tasks(join: DatasetJoin, step: int) -> IntervalSet:
     """Return the tasks of a step per block that something happened to, or to one of their jobs."""
     dag = join.judge.dag
-    every = np.arange(dag.dataset.tasks_of(step))
+    every = np.arange(dag.past(step, 0))
     own = every[join.blocks.read(step, every) != 0]
     return dag.covering(step, join.row.touched) | IntervalSet(tuple(state_byte.spans_of(own)))

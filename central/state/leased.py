@@ -65,7 +65,7 @@ def standing(judge: Judge, lease: Lease) -> dict[int, IntervalSet]:
                 continue
             jobs = block.jobs  # also those that the dataset has no more: it may be extended again
             if dag.whole[step] and jobs.spans:
-                jobs = jobs.within(0, dag.dataset.tasks_of(step))
+                jobs = jobs.within(0, dag.past(step, 0))
             if not jobs.spans:
                 continue
             if controls.is_partial:

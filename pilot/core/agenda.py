@@ -17,6 +17,7 @@ from bundle.dataset import graph
 from bundle.dataset.spec import Dataset, Per, Request
 from bundle.fates import Fate
 from bundle.ids import PilotRun
+from bundle.intervals import IntervalSet
 from bundle.records.lease import Lease
 from bundle.records.rules import UNKNOWN, Maximum
 from bundle.retry import Ended
@@ -42,6 +43,7 @@ class State(IntEnum):
     DONE = auto()  # this and what follows is for good
     EXHAUSTED = auto()  # not tried again here: its budget is spent, or elsewhere is better
     BLOCKED = auto()  # a parent cannot succeed here
+    UNWANTED = auto()  # it was called off
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ class Agenda:
             self._jobs.setdefault(step, []).append(job)
         self._missing: dict[Place, int] = {}
         self._later: list[tuple[int, Place]] = []
+        self._off: set[Place] = set()
         self._states: dict[Place, State] = {}
         self._counts = [0] * len(State)
         self._packing, self._key = Packing(node) if packing is None else packing, key
@@ -161,7 +164,20 @@ class Agenda:
     def put_back(self, place: Place) -> None:
         """Take a running task back that was not begun; nothing happened to it."""
         self._move(place, State.WAITING)
-        self._make_ready(place)
+        self._again(place)
+
+    def call_off(self, step: int, jobs: IntervalSet) -> frozenset[Place]:
+        """Have no more tasks of a step started that nobody wants; return which of them run."""
+        places = [(step, job) for job in self._jobs.get(step, ()) if job in jobs]
+        off = [one for one in places if self._states[one] < State.DONE and one not in self._off]
+        self._off.update(off)
+        self._packing.forget(self._key, step, {job for _, job in off})
+        self._later = [one for one in self._later if one[1] not in self._off]
+        heapify(self._later)
+        for place in off:
+            if self._states[place] is not State.RUNNING:
+                self._give_up(place, State.UNWANTED)
+        return frozenset(one for one in off if self._states[one] is State.RUNNING)
 
     def inputs_bytes(self, place: Place) -> int:
         """Return the size of what a ready task reads."""
@@ -178,6 +194,8 @@ class Agenda:
 
     def arrived(self, place: Place, size: int) -> None:
         """Let a ready task start that lacked files: so many bytes of them are here."""
+        if self._states[place] is not State.READY:  # it was called off meanwhile
+            return
         self._push(place, with_files(self._tries.need(place), size))
 
     def ended(self, place: Place, how: Fate | Ended, outputs: Outputs = ()) -> None:
@@ -196,13 +214,19 @@ class Agenda:
                 self._arrived(child)
             return
         due_us = self._tries.note(place, attempt)
-        if due_us < 0:
-            self._move(place, State.EXHAUSTED)
-            self._block(self._children_of(place))
-        elif due_us > attempt.ended_us:
+        if due_us < 0 and place not in self._off:
+            self._give_up(place, State.EXHAUSTED)
+        elif due_us > attempt.ended_us and place not in self._off:
             self._back_off(place, due_us)
         else:
             self._move(place, State.WAITING)
+            self._again(place)
+
+    def _again(self, place: Place) -> None:
+        """Make a task ready once more, unless nobody wants it any more."""
+        if place in self._off:
+            self._give_up(place, State.UNWANTED)
+        else:
             self._make_ready(place)
 
     def revise(
@@ -239,6 +263,11 @@ class Agenda:
                 continue
             self._move(place, State.WAITING)
             self._go_on(place, now_us)
+
+    def _give_up(self, place: Place, state: State) -> None:
+        """Have a task end here for good without a success."""
+        self._move(place, state)
+        self._block(self._children_of(place))
 
     def _planned(self) -> Plan:
         """Return the shard as packing sees it."""
@@ -283,8 +312,7 @@ class Agenda:
     def _go_on(self, place: Place, now_us: int) -> None:
         """Let a task whose parents are done be ready, now or later, unless its tries are spent."""
         if self._tries.is_spent(place):
-            self._move(place, State.EXHAUSTED)
-            self._block(self._children_of(place))
+            self._give_up(place, State.EXHAUSTED)
             return
         due_us = min(self._tries.not_before(place, now_us), now_us + HELD_US_MAX)
         if due_us > now_us:

@@ -15,7 +15,8 @@ A task whose files are brought ahead starts only once they are here (`pilot.core
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from heapq import heappop, heappush
+from collections.abc import Set as AbstractSet
+from heapq import heapify, heappop, heappush
 
 from pilot.core.durations import Durations
 from pilot.core.promises import Promises
@@ -99,6 +100,18 @@ class Packing:
         plan.shares = []
         plan.estimate(self.durations)
         self._stale = True
+
+    def forget(self, key: int, step: int, jobs: AbstractSet[int]) -> None:
+        """Have tasks of a step start no more, as far as they are ready."""
+        for kind in self._shards[key].kinds.values():
+            left = [job for job in kind.jobs if job not in jobs] if kind.step == step else kind.jobs
+            if len(left) < len(kind.jobs):
+                self._ready[kind.need] -= len(kind.jobs) - len(left)
+                self.lacking -= (len(kind.jobs) - len(left)) * kind.lacks_files
+                heapify(left)
+                kind.jobs = left
+                if left:
+                    self._shelve(kind)
 
     def close(self, key: int) -> None:
         """Let nothing more of a shard start."""

@@ -23,13 +23,17 @@ class Unwanted:
         self.leases: frozenset[LeaseId] = frozenset()
 
     def look(self) -> tuple[tuple[DatasetId, ...], tuple[LeaseId, ...]] | None:
-        """Read what changed; return what is new, sorted, or None where nothing changed."""
+        """Read what changed; return what is new, sorted, or None where nothing changed.
+
+        Nothing new is told of single tasks: pilots look into the spool whatever they hear.
+        """
         datasets, leases = self.datasets, self.leases
         if (raw := self._changed(self._spool.tombstones)) is not None:
             self.datasets = _datasets(raw)
         if (raw := self._changed(self._spool.called_off)) is not None:
             self.leases = calling_off.parse(raw)
-        if (datasets, leases) == (self.datasets, self.leases):
+        tasks = self._changed(self._spool.called_off_tasks)
+        if tasks is None and (datasets, leases) == (self.datasets, self.leases):
             return None
         return tuple(sorted(self.datasets - datasets)), tuple(sorted(self.leases - leases))
 

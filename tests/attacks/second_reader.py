@@ -34,7 +34,7 @@ MANIFEST = (8388608, 500_000)
 SPARSE = (
     "previous", "epoch", "commit", "audience", "lifetime_ms", "certificate", "segments",
     "introduces", "refers", "receipts", "rules", "tombstones", "trust", "received",
-    "withdrawn", "called_off", "edits",
+    "withdrawn", "called_off", "called_off_tasks", "edits",
 )  # fmt: skip
 
 
@@ -154,6 +154,10 @@ def _manifest(m: Any) -> dict[str, Any]:
             binary(digest, 32)
     for lease in array(m.get("called_off", [])):
         binary(lease, 16)
+    for lease, step, numbers in (array(row, 3) for row in array(m.get("called_off_tasks", []))):
+        binary(lease, 16)
+        count(step, 65_535)
+        runs(numbers)
     edited = [array(row, 5) for row in array(m.get("edits", []))]
     for dataset, document, counter, nonce, commit in edited:
         require(re.fullmatch("[a-z2-7]{26}", text(dataset)), "a dataset's id")

@@ -61,7 +61,7 @@ class Board:
         return self.documents[digest]
 
     def controls(self, row: DatasetRow) -> Controls:
-        return Controls(self.store.datasets.controls(row.no), row.jobs)
+        return Controls(self.store.datasets.controls(row.no), self.documents[row.digest].tasks)
 
     def lease(self, row: LeaseRow) -> Lease:
         return self._leases[row.id]

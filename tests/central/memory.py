@@ -33,8 +33,8 @@ class Memory:
 
     @property
     def joined(self) -> Controls:
-        """All controls, with how many jobs there are now."""
-        return Controls(self.controls, self.dag.dataset.jobs)
+        """All controls, with how many tasks there are now."""
+        return Controls(self.controls, self.dag.tasks)
 
     def load_rows(self, places: Collection[Place]) -> Iterable[TaskRow]:
         return [self.rows[place] for place in places if place in self.rows]
@@ -79,7 +79,8 @@ class Memory:
         merge = Merge(DATASET, self.dag, self.joined, self, live)
         for control in new:
             if control.regions is None:
-                merge.touch({*self.rows, *self._named()})
+                below = (child for one in self.rows for child in self.dag.children_of(one))
+                merge.touch({*self.rows, *self._named(), *below})
             for step, jobs in control.regions or ():
                 merge.touch((step, job) for job in jobs)
         # Jobs that are new, or here again, were told nothing of the steps per dataset.

@@ -23,14 +23,16 @@ from bundle.intervals import IntervalSet
 from bundle.records.attempt import Attempt, Usage, outcome_digest
 from bundle.records.lease import Block, Lease
 from central.core.changes import UsageSum
-from central.core.controls import make_control, make_region
+from central.core.controls import make_control
 from central.core.dag import Dag
+from central.core.edit import controls_of
 from central.core.facts import Control, ControlWord, Pin, Place, Verdict
 from central.store.protocol import Store
 from tests.central.board import Board, store_in
 from tests.central.memory import DATASET, EPOCH, Memory
 
 JOBS = 4
+SIZES = (2, 3, JOBS + 1, JOBS + 2)  # beside it
 EXAMPLES = int(os.environ.get("PULK_TEST_EXAMPLES", "60"))
 RUN = Command(("/bin/true",))
 SHAPES = {
@@ -73,15 +75,12 @@ def dag_of(document: Dataset) -> Dag:
 
 
 def edits(document: Dataset) -> tuple[Dataset, ...]:
-    """The document itself; with another command for its first step, other limits, other sizes.
-
-    With steps per block a dataset has no other size.
-    """
+    """The document itself; with another command for its first step, other limits, other sizes."""
     first, *rest = document.steps
     other = replace(first, run=Command(("/bin/false",)))
     lenient = [replace(one, failures_max=one.failures_max + 1) for one in document.steps]
-    in_blocks = any(one.per is Per.BLOCK for one in document.steps)
-    sizes = (replace(document, jobs=jobs) for jobs in (2, JOBS + 2) if not in_blocks)
+    sizes = [replace(document, jobs=jobs) for jobs in SIZES]
+    sizes.append(replace(document, open=True))
     commands = replace(document, steps=(other, *rest))
     return document, commands, replace(document, steps=(*lenient,)), *sizes
 
@@ -156,12 +155,8 @@ def controls(draw: st.DrawFn, of: Dag) -> list[tuple[Control, ...]]:
 def edit(before: Dag, now: Dag, number: int) -> tuple[Control, ...]:
     """Another document, after the reset of what it makes stale: then no lease of that stands."""
     asked = Control(ControlWord.EDIT, None, EPOCH, number, now.digest)
-    every = range(len(now.whole))
-    changed = [step for step in every if before.spec_hash(step) != now.spec_hash(step)]
-    if not changed:
-        return (asked,)
-    regions = make_region(now, changed, IntervalSet(((0, JOBS),)))
-    return Control(ControlWord.RESET, regions, EPOCH, number), asked
+    every = IntervalSet(((0, max(JOBS, *SIZES)),))
+    return tuple(reversed(controls_of((before, now), every, asked)))
 
 
 @st.composite
@@ -197,8 +192,8 @@ def compare(board: Board, memory: Memory) -> None:
     of = memory.dag
     whole = memory.joined
     counted: dict[tuple[int, Verdict], int] = {}
-    for step, is_whole in enumerate(of.whole):
-        for job in range(of.dataset.tasks_of(step) if is_whole else JOBS + 2):
+    for step, single in enumerate(of.single):
+        for job in range(1 if single else JOBS + 2):
             has = rows.get((step, job))
             should = memory.row((step, job))
             if has is None:

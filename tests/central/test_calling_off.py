@@ -12,8 +12,10 @@ from bundle.intervals import IntervalSet
 from bundle.wire.manifest import Kind, Manifest
 from bundle.wire.read import open_bundle
 from central.core.controls import ControlWord
+from central.core.edit import Size
 from tests.central.conftest import Central, chain
 from tests.central.scripted_site import Held, ScriptedSite
+from tests.central.test_gathering import gathered
 
 JOBS = 40
 
@@ -192,3 +194,112 @@ def test_a_new_start_of_central_says_it_again_and_calls_off_nothing_twice(
     central.reopen()
     assert is_quiet(central, site)
     assert central.authority.pack(SiteName(site.name), 10) is None
+
+
+# -- parts of leases ---------------------------------------------------------------------
+
+
+def tasks_off(manifests: list[Manifest]) -> dict[LeaseId, set[tuple[int, int]]]:
+    """The tasks that manifests call off, (step, job) by lease."""
+    found: dict[LeaseId, set[tuple[int, int]]] = {}
+    for one in manifests:
+        for lease, step, jobs in one.called_off_tasks:
+            found.setdefault(lease, set()).update((step, job) for job in jobs)
+    return found
+
+
+def test_of_a_lease_that_goes_on_the_cancelled_tasks_are_called_off_once_and_for_good(
+    central: Central, site: ScriptedSite
+) -> None:
+    dataset = central.submit(chain(4, fan_in=False))
+    (held,) = works(central, site)
+    (lease,) = held.leases
+    control(central, dataset, ControlWord.CANCEL, IntervalSet.of([1]))
+    said = tasks_off(told(central, site))
+    assert said == {lease.lease: {(0, 1), (1, 1)}}
+    assert is_quiet(central, site)
+    control(central, dataset, ControlWord.CANCEL, IntervalSet.of([3]))
+    central.reopen()
+    more = {(0, 1), (1, 1), (0, 3), (1, 3)}
+    assert tasks_off(told(central, site)) == {lease.lease: more}
+    control(central, dataset, ControlWord.UNCANCEL)
+    assert is_quiet(central, site)  # what was said stands, for this lease
+    assert central.counts(dataset)[0] == {"leased": 4}
+    played = site.play(held, lease, jobs=IntervalSet.of([0, 2]))
+    assert central.authority.absorb(site.result([played])).outcome == "merged"
+    assert central.counts(dataset)[0] == {"done": 2, "ready": 2}
+    del site.works[held.id]
+    central.authority.absorb(site.report(1000))
+    again = [lease for one in site.fetch(central.authority) for lease in one.leases]
+    assert {task.job for lease in again for task, _ in lease.tasks()} == {1, 3}
+    assert central.authority.pack(SiteName(site.name), 10) is None
+    central.fsck()
+
+
+def truncate(central: Central, dataset: DatasetId, jobs: int) -> None:
+    size, key = Size(jobs=jobs), os.urandom(8).hex()
+    central.authority.resize(dataset, size, idempotency_key=key, token_id=1)
+
+
+def test_what_a_truncation_drops_is_called_off_and_leased_anew_when_it_is_wanted(
+    central: Central, site: ScriptedSite
+) -> None:
+    dataset = central.submit(chain(JOBS, fan_in=False))
+    held = works(central, site)
+    truncate(central, dataset, 5)
+    manifests = told(central, site)
+    whole = {lease for one in manifests for lease in one.called_off}
+    parts = tasks_off(manifests)
+    off = {
+        (step, job)
+        for one in held
+        for lease in one.leases
+        for task, _ in lease.tasks()
+        for step, job in [(task.step, task.job)]
+        if lease.lease in whole or (step, job) in parts.get(lease.lease, set())
+    }
+    assert off == {(step, job) for step in (0, 1) for job in range(5, JOBS)}
+    assert is_quiet(central, site)
+    central.fsck()
+    for one in held:
+        live = [lease for lease in one.leases if lease.lease not in whole]
+        played = [site.play(one, lease, jobs=IntervalSet(((0, 5),))) for lease in live]
+        central.authority.absorb(site.result(played))
+        del site.works[one.id]
+    truncate(central, dataset, JOBS)
+    central.authority.absorb(site.report(1000))
+    fetched = site.fetch(central.authority)
+    again = {task.job for one in fetched for lease in one.leases for task, _ in lease.tasks()}
+    assert again == set(range(5, JOBS))
+    central.fsck()
+
+
+def test_blocks_that_a_truncation_drops_are_called_off_with_their_jobs(
+    central: Central, site: ScriptedSite
+) -> None:
+    dataset = central.submit(gathered(10))
+    (held,) = works(central, site)
+    truncate(central, dataset, 4)
+    manifests = told(central, site)
+    said = {one for several in tasks_off(manifests).values() for one in several}
+    for lease in held.leases:
+        if any(lease.lease in one.called_off for one in manifests):
+            said |= {(task.step, task.job) for task, _ in lease.tasks()}
+    dropped = {(0, job) for job in range(4, 10)} | {(s, b) for s in (1, 2) for b in (1, 2)}
+    assert said == dropped
+
+
+def test_tasks_are_said_again_until_the_work_is_gone_from_the_site(
+    central: Central, site: ScriptedSite
+) -> None:
+    dataset = central.submit(chain(4, fan_in=False))
+    (held,) = works(central, site)
+    control(central, dataset, ControlWord.CANCEL, IntervalSet.of([1]))
+    told(central, site)
+    central.submit(chain(2, fan_in=False))
+    manifests = told(central, site)
+    assert set(tasks_off(manifests)) == leases([held])
+    del site.works[held.id]
+    central.authority.absorb(site.report(1000))
+    central.submit(chain(3, fan_in=False))
+    assert tasks_off(told(central, site)) == {}

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bundle.dataset import spec
-from bundle.dataset.spec import Dataset
+from bundle.dataset.spec import Command, Dataset, Step
 from bundle.fates import Fate
 from bundle.ids import DatasetId, Task
 from bundle.intervals import IntervalSet
 from central import selecting
+from central.core import state_byte
+from central.core.changes import UsageSum
 from central.core.edit import Size
 from central.core.facts import ControlWord, Verdict
 from central.core.selection import Only
+from central.core.state_byte import BLOCK_BITS, BLOCK_JOBS
 from central.editing import Edited
 from central.errors import BadControl, IdempotencyConflict, SelectionTooLarge, UnknownTask
+from central.state.blocks import packed_block
+from central.store.rows import BlockRow, StepRow
 from tests.central.conftest import Central, chain
 from tests.central.test_bytes_and_rows import SHAPES
 from tests.central.test_edit import bring, control, leased, rebuilt_alike
@@ -367,6 +373,40 @@ def test_a_selection_that_fits_nothing_makes_no_commit(central: Central) -> None
     head = central.authority.health()["commit"]
     assert reset(central, dataset, Only(soft=True)) == 0
     assert central.authority.health()["commit"] == head
+
+
+def fail(central: Central, dataset: DatasetId, jobs: Sequence[int]) -> None:
+    """Have tasks of the first step fail for good, in the store: a million take long to run."""
+    store, row = central.authority._w.store, central.authority._w.dataset(dataset)
+    its = np.array(jobs)
+    with store.transaction():
+        for block in range(int(its[-1] >> BLOCK_BITS) + 1):
+            states = np.zeros(BLOCK_JOBS, np.uint8)
+            here = its[its >> BLOCK_BITS == block] & (BLOCK_JOBS - 1)
+            states[here] = state_byte.TOUCHED | 1
+            packed = packed_block(states, 0, len(here))
+            store.tasks.save_blocks(row.no, [BlockRow(0, block, packed, 0, len(here))])
+        counts = [0] * len(Verdict)
+        counts[state_byte.FAILED] = len(its)
+        store.tasks.add_to_steps(row.no, [StepRow(0, tuple(counts), 0, UsageSum())])
+        store.datasets.set_touched(row.no, IntervalSet.of(jobs))
+
+
+def test_three_of_a_hundred_that_failed_among_a_million_are_reset_in_one_commit(
+    central: Central,
+) -> None:
+    step = Step("only", Command(("/bin/true",)), failures_max=1)
+    dataset = central.submit(Dataset("bad day", 1_000_000, 1, (step,)))
+    failed = range(0, 1_000_000, 33)
+    fail(central, dataset, failed)
+    assert central.counts(dataset)[0]["failed"] == len(failed)
+    head = central.authority.health()["commit"]
+    assert reset(central, dataset, Only(verdicts=frozenset({Verdict.FAILED}))) == len(failed)
+    assert central.authority.health()["commit"] == head + 1
+    assert central.counts(dataset) == [{"ready": 1_000_000}]
+    central.reopen()  # what is stored of the control says the same
+    assert central.authority.task(Task(dataset, 33, 0))["generation"] == 1
+    assert central.authority.task(Task(dataset, 34, 0))["generation"] == 0
 
 
 def test_a_selection_in_too_many_places_is_refused_and_changes_nothing(

@@ -48,7 +48,7 @@ class Newcomer:
             if name == "client.toml":
                 self._set_up(text)
             else:
-                assert JOBS[0] in text
+                assert JOBS[0] in text or name != "thousand.toml"
                 (self.home / name).write_text(text.replace(*JOBS))
         return {one.line: self._type(one.line, one.code) for one in section.lines}
 
@@ -130,6 +130,7 @@ def test_a_newcomer_submits_finds_a_fault_mends_it_and_exports(newcomer: Newcome
     summed = [one for one in taken if one.get("instrument") == {"@id": "#tool/1"}]
     assert [len(one["object"]) for one in summed] == [20]
     assert "you are told of nothing" in said["pulk notify set --off"]
+    assert sorted(one.name for one in (newcomer.home / "merged/merge").iterdir()) == ["0", "1", "2"]
     assert "not brought home" in said["pulk dataset outputs thousand/7/simulate"]
 
 
@@ -143,5 +144,6 @@ def test_the_guide_has_a_task_for_everything_that_people_come_with() -> None:
         "Fix and retry",
     ]
     assert {"Export the provenance", "Move from IceProd", "Be told"} <= set(titles)
+    assert "Feed it over time" in titles
     assert all(one.lines for one in sections())
     assert f"docs/{PAGE.name}" in (REPOSITORY / "README.md").read_text()

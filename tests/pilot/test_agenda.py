@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from bundle.dataset import graph
 from bundle.dataset.spec import Command, Dataset, Per, Request, Step
 from bundle.fates import Fate, counts
-from bundle.ids import DatasetId, LeaseId
+from bundle.ids import DatasetId, LeaseId, PilotRun
 from bundle.intervals import IntervalSet
 from bundle.records.lease import Block, Lease, Pinned
-from bundle.retry import LOSSES_PER_PILOT
+from bundle.retry import LOSSES_PER_PILOT, Ended
 from pilot.core.agenda import Agenda, Start, State
 from pilot.core.lineage import Earlier, Place, settle
 from pilot.core.room import Room
@@ -200,3 +200,86 @@ def test_nothing_is_known_to_be_done_without_an_outcome() -> None:
     data = Dataset("d", 1, 1, (step_of(0),))
     agenda = Agenda(data, lease_of(data), Earlier({}, {}), NODE)
     assert agenda.state((0, 0)) is State.READY
+
+
+def test_what_is_called_off_starts_no_more_and_the_rest_ends_the_shard() -> None:
+    data = Dataset("off", 4, 1, (step_of(0), step_of(1, 0)))
+    agenda = agenda_of(data)
+    first = agenda.next(NODE)
+    assert first is not None and first.place == (0, 0)
+    second = agenda.next(NODE)
+    assert second is not None and second.place == (0, 1)
+    off = IntervalSet.of([1, 2])
+    assert agenda.call_off(0, off) == {(0, 1)}  # it runs: who asks stops it
+    assert agenda.call_off(0, off) == frozenset()
+    assert agenda.state((0, 2)) is State.UNWANTED
+    assert agenda.state((1, 2)) is State.BLOCKED
+    agenda.ended((0, 1), Fate.CANCELLED)
+    assert agenda.state((0, 1)) is State.UNWANTED
+    agenda.ended((0, 0), Fate.SUCCESS)
+    ran = [first.place]
+    while (start := agenda.next(NODE)) is not None:
+        ran.append(start.place)
+        agenda.ended(start.place, Fate.SUCCESS)
+    assert sorted(ran) == [(0, 0), (0, 3), (1, 0), (1, 3)]
+    assert agenda.complete
+
+
+def test_what_ended_well_before_it_was_stopped_is_done_and_its_children_run() -> None:
+    agenda = agenda_of(Dataset("off", 1, 1, (step_of(0), step_of(1, 0))))
+    assert agenda.next(NODE) is not None
+    assert agenda.call_off(0, IntervalSet.of([0])) == {(0, 0)}
+    agenda.ended((0, 0), Fate.SUCCESS)
+    assert agenda.state((0, 0)) is State.DONE
+    assert agenda.next(NODE) is not None
+
+
+def test_a_task_that_backs_off_and_is_called_off_is_not_waited_for() -> None:
+    agenda = agenda_of(Dataset("off", 1, 1, (step_of(0),)))
+    assert agenda.next(NODE, 0) is not None
+    agenda.ended((0, 0), Ended(Fate.PAYLOAD_ERROR, PilotRun(bytes(8)), ended_us=1))
+    agenda.call_off(0, IntervalSet.of([0]))
+    assert agenda.complete and agenda.due_us == 0
+    assert agenda.next(NODE) is None
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_nothing_that_was_called_off_starts_whenever_that_is_and_the_shard_ends(
+    data: st.DataObject,
+) -> None:
+    steps = (
+        step_of(0),
+        step_of(1, 0),
+        step_of(2, 0, per=Per.BLOCK, block_jobs=2),
+        step_of(3, 2, per=Per.DATASET),
+    )
+    agenda = agenda_of(Dataset("off", 5, 1, steps), node=Room(3000, 8192))
+    running: list[Place] = []
+    off: set[Place] = set()
+    for _ in range(200):
+        match data.draw(st.integers(0, 3)):
+            case 0:
+                step, job = data.draw(st.integers(0, 3)), data.draw(st.integers(0, 4))
+                runs = agenda.call_off(step, IntervalSet.of([job]))
+                assert runs <= set(running)
+                off.add((step, job))
+            case 1 if running:
+                place = running.pop(data.draw(st.integers(0, len(running) - 1)))
+                fates = [Fate.SUCCESS, Fate.PAYLOAD_ERROR, Fate.CANCELLED, Fate.LOST]
+                agenda.ended(place, data.draw(st.sampled_from(fates)))
+            case 2 if running:
+                agenda.put_back(running.pop())
+            case _ if len(running) < 3 and (start := agenda.next(NODE)) is not None:
+                assert start.place not in off
+                running.append(start.place)
+        if agenda.complete:
+            break
+    while running or not agenda.complete:
+        for place in running:
+            agenda.ended(place, Fate.SUCCESS)
+        running = []
+        while (start := agenda.next(NODE)) is not None:
+            assert start.place not in off
+            running.append(start.place)
+    assert agenda.complete

@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -93,3 +94,40 @@ def test_a_cancelled_dataset_ends_where_it_runs_and_runs_when_it_is_wanted_again
         (tmp_path / "go").touch()
         control(served, dataset, "uncancel")
         until("all to be done", lambda: verdicts(served, dataset).get("done") == TASKS, 100)
+
+
+def started(tmp_path: Path) -> dict[int, Path]:
+    """The process of each job that was begun, by its folder below /proc."""
+    file = tmp_path / "ran"
+    lines = file.read_text().splitlines() if file.exists() else []
+    return {int(job): Path("/proc") / pid for job, pid in map(str.split, lines)}
+
+
+@pytest.mark.parametrize("listen", ["ipc", ""], ids=["radio", "spool"])
+def test_what_a_truncation_drops_of_a_lease_is_stopped_or_never_begun_and_the_rest_goes_on(
+    tmp_path: Path, listen: str
+) -> None:
+    wait = f"echo $(job) $$$$ >> {tmp_path}/ran; until [ -e {tmp_path}/go ]; do sleep 0.2; done"
+    step = Step("wait", Command(("/bin/sh", "-c", wait)), failures_max=1)
+    raw = spec.encode(Dataset("long", TASKS, 1, (step,)))
+    with joined(tmp_path, listen, 2) as served:
+        dataset = served.client.submit(raw, os.urandom(8).hex())["id"]
+        until("a task to run", lambda: 0 in started(tmp_path), 100)
+        served.client.post(f"/datasets/{dataset}/size", {"jobs": 1}, os.urandom(8).hex())
+        until("the word", (tmp_path / "relay/called-off-tasks").exists, 100)
+        time.sleep(6)  # where one slot runs job 0, nothing shows that the pilot looked
+
+        def stopped() -> bool:
+            return not any(at.exists() for job, at in started(tmp_path).items() if job)
+
+        until("the end of what was dropped", stopped, 100)
+        begun = started(tmp_path)
+        (tmp_path / "go").touch()
+        until("the rest to be done", lambda: verdicts(served, dataset) == {"done": 1}, 100)
+        assert started(tmp_path).keys() == begun.keys()
+        served.client.post(f"/datasets/{dataset}/size", {"jobs": TASKS}, os.urandom(8).hex())
+        until("all to be done", lambda: verdicts(served, dataset) == {"done": TASKS}, 200)
+        for job in range(TASKS):
+            attempts = served.client.task(dataset, job, 0)["attempts"]
+            stops = ["cancelled"] if job and job in begun else []
+            assert [one["fate"] for one in attempts] == [*stops, "success"]

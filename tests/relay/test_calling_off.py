@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from bundle.ids import LeaseId
+from bundle.intervals import IntervalSet
+from bundle.spool import called_off as called_off_files
 from relay import calling_off, works
 from relay.core.shards import is_over
 from relay.rebuild import rebuild
@@ -71,3 +74,55 @@ def test_a_memory_made_anew_knows_what_was_called_off(world: World) -> None:
     assert calling_off.read(world.spool) <= {lease.lease}
     rebuild(world.home)
     assert list(works.shards_in(world.spool.folder("claimable"))) == []
+
+
+def test_tasks_of_a_lease_that_goes_on_are_told_to_pilots_and_forgotten_with_their_work(
+    world: World,
+) -> None:
+    lease = world.lease(0, [0, 1, 2])
+    world.deliver(world.pack(lease))
+    tick(world.home)
+    for job in (0, 2, 0):
+        word = ((lease.lease, 0, IntervalSet.of([job])),)
+        world.deliver(world.pack(called_off_tasks=word))
+        tick(world.home)
+    both = {lease.lease: {0: IntervalSet.of([0, 2])}}
+    assert calling_off.read_tasks(world.spool) == both
+    world.deliver(world.pack())
+    tick(world.home)
+    assert calling_off.read_tasks(world.spool) == both
+    assert calling_off.read(world.spool) == frozenset()
+    (left,) = works.shards_in(world.spool.folder("claimable"))
+    assert left.lease == lease.lease
+    for _ in range(2):
+        world.deliver(world.pack(called_off=(lease.lease,)))
+        tick(world.home)
+    assert calling_off.read_tasks(world.spool) == {}
+
+
+def test_tasks_that_are_called_off_before_their_work_comes_stay_so(world: World) -> None:
+    lease = world.lease(0, [0, 1])
+    jobs = IntervalSet.of([1])
+    work, old = world.pack(lease), world.pack()
+    world.deliver(world.pack(called_off_tasks=((lease.lease, 0, jobs),)))
+    tick(world.home)
+    world.deliver(old)
+    tick(world.home)
+    world.deliver(work)
+    tick(world.home)
+    assert calling_off.read_tasks(world.spool) == {lease.lease: {0: jobs}}
+    other = world.lease(1, [2])
+    world.deliver(world.pack(called_off_tasks=((other.lease, 0, jobs),)))
+    tick(world.home)
+    assert set(calling_off.read_tasks(world.spool)) == {lease.lease, other.lease}
+    world.deliver(world.pack())  # the newest word: that work will not come
+    tick(world.home)
+    assert set(calling_off.read_tasks(world.spool)) == {lease.lease}
+
+
+def test_lines_of_the_file_that_say_nothing_are_passed_over() -> None:
+    lease = LeaseId(b"l" * 16)
+    off = {lease: {3: IntervalSet(((0, 2), (7, 8))), 0: IntervalSet.of([5])}}
+    raw = called_off_files.write(off)
+    junk = b"\xff\n\n00 1 2-3\n" + lease.hex().encode() + b" 1 9-2\n" + lease.hex().encode()
+    assert called_off_files.read(junk + b" -1 1-2\n" + raw) == off

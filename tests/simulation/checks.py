@@ -112,7 +112,7 @@ class Checks:
         for place, row in of.rows.items():
             if row.verdict in OPEN:
                 found.append(place)
-            elif of.dag.waits_for_jobs(place[0]):
+            elif of.dag.waits_for_jobs(place):
                 continue  # more may come
             elif row.verdict is Verdict.HELD and not _standing(of, place).suspended:
                 parents = [of.rows[one] for one in graph.parents(dataset, *place)]
@@ -197,7 +197,7 @@ class Checks:
             # Poison where these were pilots enough, which the pilots of a shard also decide.
             return (Verdict.FAILED, Verdict.LEASED, Verdict.READY, Verdict.HELD)
         met = all(one.verdict is Verdict.DONE for one in parents) and not standing.suspended
-        met &= not of.dag.waits_for_jobs(place[0])
+        met &= not of.dag.waits_for_jobs(place)
         return (Verdict.LEASED, Verdict.READY if met else Verdict.HELD)
 
     def _is_in_force(self, of: Standings, document: bytes, step: int) -> bool:

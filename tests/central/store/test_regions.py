@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bundle import canonical
+from bundle.ids import JOB_MAX
 from bundle.intervals import IntervalSet
 from central.store import regions
 from central.store.regions import KeptRegions
@@ -18,6 +20,13 @@ REGIONS = st.none() | st.dictionaries(st.integers(0, 9), JOBS).map(lambda one: (
 def test_regions_come_back_as_they_were(some: regions.Regions) -> None:
     raw = KeptRegions().encode(some)
     assert KeptRegions().decode(raw) == some
+
+
+def test_regions_up_to_the_last_job_there_can_be_and_those_of_before_are_read() -> None:
+    every = ((0, IntervalSet(((0, 1), (5, JOB_MAX + 1)))), (3, IntervalSet()))
+    assert KeptRegions().decode(KeptRegions().encode(every)) == every
+    old = canonical.encode([[step, jobs.to_wire()] for step, jobs in every])
+    assert KeptRegions().decode(old) == every
 
 
 def test_what_was_read_is_kept_as_long_as_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
