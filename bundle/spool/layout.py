@@ -106,6 +106,8 @@ class Spool:
     def edits(self) -> Path:
         """The newest documents of datasets that were edited, see `bundle.spool.edits`."""
         return self.root / "edits"
+
+    @property
     def called_off_tasks(self) -> Path:
         """Tasks of leases that go on otherwise: see `bundle.spool.called_off`."""
         return self.root / "called-off-tasks"
