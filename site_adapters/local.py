@@ -61,7 +61,8 @@ class LocalAdapter:
     def __init__(self, folder: Path) -> None:
         """Keep one folder per pilot in `folder`."""
         self._folder = folder
-        self._started: set[int] = set()  # pids, to be reaped where they die before they wrote
+        # Names by pid, to be reaped where they die before they wrote.
+        self._started: dict[int, str] = {}
 
     @property
     def pilots_each(self) -> int:
@@ -97,7 +98,7 @@ class LocalAdapter:
             raise SubmitFailed(name=request.name, reason=error.strerror or str(error)) from error
         try:
             _write_request(home)
-            self._started.add(_spawn(home, request, batch_id))
+            self._started[_spawn(home, request, batch_id)] = request.name
         except OSError as error:
             shutil.rmtree(home, ignore_errors=True)
             raise SubmitFailed(name=request.name, reason=error.strerror or str(error)) from error
@@ -105,12 +106,11 @@ class LocalAdapter:
 
     def survey(self) -> Mapping[str, PilotView]:
         """Return every pilot not yet forgotten, by batch id."""
-        here = (platform.node(), process.boot_id())
-        self._started = {pid for pid in self._started if not process.reap(pid)}
+        self._reap()
         views = {}
         for one in self._remembered():
             batch_id = _batch_id(one.name)
-            state = _state(one, here, self._folder / one.name / "process")
+            state = self._state(one)
             ending = Ending.UNKNOWN if state is PilotState.ABSENT else None
             views[batch_id] = PilotView(one.name, batch_id, state, one.submitted_us, ending)
         return views
@@ -142,12 +142,9 @@ class LocalAdapter:
 
     def forget(self, batch_id: str) -> None:
         """Drop the folder of an ABSENT pilot."""
+        self._reap()
         one = self._find(batch_id)
-        here = (platform.node(), process.boot_id())
-        if one is None:
-            return
-        state = _state(one, here, self._folder / one.name / "process")
-        if state is PilotState.ABSENT:
+        if one is not None and self._state(one) is PilotState.ABSENT:
             shutil.rmtree(self._folder / one.name, ignore_errors=True)
 
     def limits(self) -> Limits | None:
@@ -157,6 +154,31 @@ class LocalAdapter:
     def examine(self) -> tuple[Finding, ...]:
         """Nothing can be wrong with a batch system where there is none."""
         return ()
+
+    def _reap(self) -> None:
+        """Let go of what died of all that this process started."""
+        self._started = {pid: name for pid, name in self._started.items() if not process.reap(pid)}
+
+    def _state(self, one: _Remembered) -> PilotState:
+        if one.host != platform.node():
+            return PilotState.UNKNOWN  # another login node's pilot: only that node can tell
+        if one.boot_id != process.boot_id():
+            return PilotState.ABSENT
+        leader, record = one.leader, self._folder / one.name / "process"
+        if leader is None:
+            # This process itself is in no submission now: what it started is to be seen. A launcher
+            # shows no arguments for a moment after it began, but whose child it is.
+            submits = one.submitter[0] != os.getpid() and process.is_alive(*one.submitter)
+            if submits or any(_launching(record)):
+                return PilotState.WAITING
+            leader = _read_leader(record)  # the launcher may just have become the pilot
+            if leader is None and one.name in self._started.values():
+                return PilotState.WAITING
+        if leader is None:
+            return PilotState.ABSENT  # submitter or launcher died before there was a pilot
+        process.reap(leader.pid)
+        is_alive = process.is_alive(leader.pid, leader.start_ticks)
+        return PilotState.RUNNING if is_alive else PilotState.ABSENT
 
     def _remembered(self) -> Iterator[_Remembered]:
         homes = sorted(self._folder.iterdir()) if self._folder.is_dir() else []
@@ -246,27 +268,6 @@ def _read_leader(path: Path) -> Process | None:
         return process.parse_stat(path.read_text(errors="replace").splitlines()[0])
     except (OSError, ValueError, IndexError):
         return None
-
-
-def _state(one: _Remembered, here: tuple[str, str], record: Path) -> PilotState:
-    """Return a pilot's state; `record` is the file that its launcher writes."""
-    host, boot_id = here
-    if one.host != host:
-        return PilotState.UNKNOWN  # another login node's pilot: only that node can tell
-    if one.boot_id != boot_id:
-        return PilotState.ABSENT
-    leader = one.leader
-    if leader is None:
-        # This process itself is in no submission now: what it started is to be seen.
-        submits = one.submitter[0] != os.getpid() and process.is_alive(*one.submitter)
-        if submits or any(_launching(record)):
-            return PilotState.WAITING
-        leader = _read_leader(record)  # the launcher may just have become the pilot
-    if leader is None:
-        return PilotState.ABSENT  # submitter or launcher died before there was a pilot
-    process.reap(leader.pid)
-    is_alive = process.is_alive(leader.pid, leader.start_ticks)
-    return PilotState.RUNNING if is_alive else PilotState.ABSENT
 
 
 def _launching(record: Path) -> Iterator[Process]:

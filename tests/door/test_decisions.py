@@ -282,6 +282,9 @@ def test_a_site_with_many_bundles_leaves_places_for_another() -> None:
     assert asyncio.run(crowd()) == (5, "merged")
 
 
+BLOCKED = "the event loop is blocked"
+
+
 def test_a_loop_that_stands_still_is_told_with_what_it_does(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -298,5 +301,5 @@ def test_a_loop_that_stands_still_is_told_with_what_it_does(
 
     with Watchdog(marks, silent_s_max=0.3):
         asyncio.run(turn())
-    (told,) = [one for one in caplog.records if one.message == "the event loop is blocked"]
+    (told,) = [one for one in caplog.records if one.getMessage() == BLOCKED]
     assert "in dawdle" in vars(told)["stack"]

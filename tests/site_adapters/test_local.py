@@ -69,6 +69,17 @@ def test_clearing_ends_the_pilot_its_children_and_what_carries_its_mark(
     wait_for(adapter, batch_id, PilotState.ABSENT)
 
 
+def test_a_pilot_is_seen_from_the_moment_it_was_submitted_on(tmp_path: Path) -> None:
+    adapter = LocalAdapter(tmp_path / "pilots")
+    for number in range(100):  # a launcher that began this moment shows no arguments yet
+        request = PilotRequest(f"n{number}", ("/bin/sleep", "60"), tmp_path)
+        (batch_id,) = adapter.submit(request)
+        assert adapter.survey()[batch_id].state is not PilotState.ABSENT
+        wait_for(adapter, batch_id, PilotState.RUNNING)
+        assert adapter.clear(batch_id, "")
+        adapter.forget(batch_id)
+
+
 def test_a_reused_pid_is_not_taken_for_the_pilot(tmp_path: Path) -> None:
     adapter = LocalAdapter(tmp_path / "pilots")
     (batch_id,) = adapter.submit(PilotRequest("one", python("pass"), tmp_path))
