@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import random
@@ -36,7 +37,8 @@ pytestmark = pytest.mark.programs
 TASKS = 1_200
 SETTINGS = "[planner]\nbundle_tasks_max = 100\nshard_tasks_max = 25\n"
 START_S, LIMIT_S = 30.0, 120.0
-PUT_OFF = (OSError, json.JSONDecodeError, AssertionError)
+# An answer that a kill cut off is none.
+PUT_OFF = (OSError, http.client.HTTPException, json.JSONDecodeError, AssertionError)
 
 
 class Served:
