@@ -10,16 +10,15 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bundle.ids import PilotRun
 from bundle.records import seal as seals
 from bundle.records.seal import Claim
 from bundle.spool import called_off, publish
-from bundle.spool.called_off import Off
 from bundle.spool.layout import Spool
 from pilot.attempts import OpenShard
 from pilot.core.fate import Stop
@@ -35,6 +34,8 @@ LOOK_ON_AIR_S = 5.0  # and so often where the relay is heard
 UNWANTED_BYTES_MAX = 16 << 20
 
 log = logging.getLogger("pulk.pilot")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,8 @@ class Ending:
         self._rung = Rung.WORK
         self._stopped = False
         self._next_look_s = time.monotonic()
-        self._files = (_Names(spool.tombstones), _Names(spool.called_off))
-        self._tasks_off = _Tasks(spool.called_off_tasks)
+        self._files = (_Shown(spool.tombstones, _names), _Shown(spool.called_off, _names))
+        self._tasks_off = _Shown(spool.called_off_tasks, called_off.read)
         self._told: frozenset[str] = frozenset()  # by the relay, before the spool shows it
         self._look_s = LOOK_S
 
@@ -201,40 +202,27 @@ class Ending:
             self._dispatch.stop(Stop.CANCELLED, why, shard)
 
 
-class _Names:
-    """A file of names, a line each, that is replaced whole."""
+class _Shown(Generic[T]):
+    """What a file says that is replaced whole; where it can't be read, what it said last."""
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._raw = path, b""
-        self._names: frozenset[str] = frozenset()
+    def __init__(self, path: Path, means: Callable[[bytes], T]) -> None:
+        self._path, self._means = path, means
+        self._raw, self._said = b"", means(b"")
 
-    def read(self) -> frozenset[str]:
+    def read(self) -> T:
         try:
             with self._path.open("rb") as file:
                 raw = file.read(UNWANTED_BYTES_MAX)
         except OSError:
-            return self._names
+            return self._said
         if raw != self._raw:
-            self._raw, self._names = raw, frozenset(raw.decode(errors="replace").split())
-        return self._names
+            self._raw, self._said = raw, self._means(raw)
+        return self._said
 
 
-class _Tasks:
-    """The file of tasks that were called off, which is replaced whole."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._raw = path, b""
-        self._off: Off = {}
-
-    def read(self) -> Off:
-        try:
-            with self._path.open("rb") as file:
-                raw = file.read(UNWANTED_BYTES_MAX)
-        except OSError:
-            return self._off
-        if raw != self._raw:
-            self._raw, self._off = raw, called_off.read(raw)
-        return self._off
+def _names(raw: bytes) -> frozenset[str]:
+    """Read a file of names, a line each."""
+    return frozenset(raw.decode(errors="replace").split())
 
 
 def _unwritable(folder: Path) -> str:
