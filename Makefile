@@ -8,7 +8,7 @@ SOURCES := bundle central relay pilot site_adapters tests benchmarks
 help:
 	@echo "make demo      the whole loop on this machine, with faults on purpose (about two minutes)"
 	@echo "make test      every check and test"
-	@echo "make check     format, lint, types, import layers, unit and property tests (under a minute)"
+	@echo "make check     format, lint, types, import layers, unit and property tests (two minutes)"
 	@echo "make bench     measure, print the table, write benchmarks/results/"
 	@echo "make campaign  the long sweeps; reports in .campaign/"
 
