@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
 from bundle.trust.trust_file import TrustView
 from bundle.wire import files
@@ -17,6 +18,21 @@ from central.http.route import V1, Asked, Policy, Route
 KINDS = frozenset({Kind.RESULT, Kind.DATA})
 
 
+class _Passing(web.FileResponse):
+    """A file that is gone once it was sent."""
+
+    def __init__(self, path: Path) -> None:
+        headers = {"Content-Type": "application/octet-stream", "Cache-Control": "no-transform"}
+        super().__init__(path, headers=headers)
+        self._own = path
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        try:
+            return await super().prepare(request)  # sends all of it
+        finally:
+            self._own.unlink(missing_ok=True)
+
+
 async def send(asked: Asked) -> web.StreamResponse:
     """Send one output by its SHA-256; all of it is verified before the first byte leaves."""
     name = asked.part("sha256")
@@ -25,12 +41,10 @@ async def send(asked: Asked) -> web.StreamResponse:
     copy = upload_place(home)
     try:
         await asked.budget.run(_copy, place.bundle_path, place.place, home.trust, copy)
-        headers = {"Content-Type": "application/octet-stream", "Cache-Control": "no-transform"}
-        answer = web.FileResponse(copy, headers=headers)
-        await answer.prepare(asked.request)  # sends all of it
-        return answer
-    finally:
+    except BaseException:
         copy.unlink(missing_ok=True)
+        raise
+    return _Passing(copy)
 
 
 def _copy(bundle: Path, place: int, trust: Path, to: Path) -> None:
