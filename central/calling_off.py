@@ -11,7 +11,7 @@ that come all the same are merged as ever.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bundle import canonical
@@ -21,7 +21,7 @@ from bundle.limits import STATE_LIMITS
 from bundle.records.lease import Lease
 from central.core import state_byte
 from central.core.controls import Controls
-from central.core.facts import ControlWord
+from central.core.facts import Control, ControlWord
 from central.joining import LIVE
 from central.store.rows import LeaseRow
 from central.workings import Workings
@@ -60,12 +60,14 @@ class CallingOff:
         self._w = workings
         self._calm: dict[tuple[SiteName, int], int] = {}  # number of controls by then
 
-    def due(self, site: SiteName) -> Due:
-        """Return what of a site's live leases nobody wants and it was not told; changes nothing."""
+    def due(self, site: SiteName, leased: Mapping[int, Sequence[Control]]) -> Due:
+        """Return what of a site's live leases nobody wants and it was not told; changes nothing.
+
+        `leased`: the controls of the datasets that are leased to the site, by number.
+        """
         w, found, parts = self._w, list[LeaseRow](), Parts()
         told = _read_parts(w, site)
-        held = [no for no, _ in w.store.datasets.leased_at(site)]
-        for no, said in w.store.datasets.controls_of(held).items():
+        for no, said in leased.items():
             place, many = (site, no), len(said)
             asks = any(one.word in _DROPPING for one in said)
             if not asks or self._calm.get(place) == many:

@@ -18,14 +18,12 @@ from bundle.intervals import IntervalSet
 from bundle.records.foreign import ForeignPins, ForeignTask
 from central.core import state_byte
 from central.core.dag import Dag
-from central.core.facts import Place, Verdict
+from central.core.facts import Place
 from central.core.shards import Shard
 from central.core.state_byte import BLOCK_BITS, BLOCK_JOBS, Jobs, Mask
 from central.state.reading import Reading
 from central.store.rows import DatasetRow
 from central.workings import Workings
-
-DONE_AT = tuple(Verdict).index(Verdict.DONE)
 
 Lacking = frozenset[tuple[DatasetId, int, int]]
 """Tasks (dataset, step, task) that are done, but whose files are not at central."""
@@ -59,10 +57,10 @@ class Other:
         if row is None:
             return None
         dag = workings.dag(row.digest)
-        done = {one.step: one.verdicts[DONE_AT] for one in workings.store.tasks.steps(row.no)}
+        reading = Reading(workings, row)
         removed = workings.controls(row).whole.removed
         names = {step.name: place for place, step in enumerate(dag.dataset.steps)}
-        return cls(row, dag, Reading(workings, row), removed, done, names)
+        return cls(row, dag, reading, removed, reading.done_by_step(), names)
 
     def tasks(self, step: int) -> int:
         """Return how many tasks a step has."""

@@ -40,10 +40,7 @@ def _site(
     workings: Workings, row: DatasetRow, newest: Control, site: SiteName, leased: Collection[bytes]
 ) -> dict[str, Any] | None:
     known = next((one for one in hearing.read(workings, site) if one.dataset == row.no), None)
-    if known is not None and (known.edit.epoch, known.edit.commit) == (
-        newest.epoch,
-        newest.commit,
-    ):
+    if known is not None and known.tells(newest):
         return {"site": site, "heard": iso(known.heard_us), "refused": known.is_refused}
     if not hearing.is_news(workings, row, newest, leased, known):
         return None  # what it holds runs by this document, or as it did before

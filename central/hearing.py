@@ -45,6 +45,10 @@ class Said:
     heard_us: int = 0
     is_refused: bool = False
 
+    def tells(self, newest: Control) -> bool:
+        """Return whether it is this edit that the site was told of."""
+        return (self.edit.epoch, self.edit.commit) == (newest.epoch, newest.commit)
+
 
 class Hearing:
     """Finds what is news at sites, and remembers where there was nothing."""
@@ -54,24 +58,26 @@ class Hearing:
         self._w = workings
         self._calm: dict[tuple[SiteName, int], tuple[Epoch, int]] = {}  # by then newest edit
 
-    def due(self, site: SiteName, *, is_settled: bool = True) -> list[int]:
+    def due(
+        self, site: SiteName, leased: Mapping[int, Sequence[Control]], *, is_settled: bool = True
+    ) -> list[int]:
         """Return the datasets of which a site is to be told, by number; changes nothing.
 
+        `leased`: the controls of the datasets that are leased to the site, by number.
         `is_settled`: what the site holds is known; not so while central was restored.
         """
         w = self._w
-        held = [no for no, _ in w.store.datasets.leased_at(site)]
         known = {one.dataset: one for one in read(w, site)}
         found = []
-        for no, controls in w.store.datasets.controls_of(held).items():
+        for no, controls in leased.items():
             newest = newest_of(controls)
             if newest is None or self._calm.get((site, no)) == (newest.epoch, newest.commit):
                 continue
             row = w.store.datasets.dataset_by_no(no)
             if row.digest != newest.document:
                 continue
-            leased = leased_of(w, row).get(site, set())
-            if is_news(w, row, newest, leased, known.get(no)):
+            documents = leased_of(w, row).get(site, set())
+            if is_news(w, row, newest, documents, known.get(no)):
                 found.append(no)
             elif is_settled:  # a lease that is made later is of this document
                 self._calm[site, no] = (newest.epoch, newest.commit)
@@ -110,7 +116,7 @@ def is_news(
 
     `leased`: the documents that the site's leases are of. `known`: what it was told last.
     """
-    if known is not None and (known.edit.epoch, known.edit.commit) == (newest.epoch, newest.commit):
+    if known is not None and known.tells(newest):
         return False
     now = workings.dag(row.digest)
     told = None
@@ -174,7 +180,7 @@ def heard(
     """Take note of what came to a site, and what its report says that it passed over."""
     said = read(workings, site)
     waiting = [one for one in said if not one.heard_us]
-    if not waiting and report is None:
+    if not said or (not waiting and report is None):
         return
     refused, demand = _refused(workings, report), Demand.of_report(report)
     now_us, found = workings.clock_us(), {}

@@ -52,7 +52,6 @@ def view(
     workings: Workings,
     row: DatasetRow,
     dag: Dag,
-    done: dict[int, int],
     room: int,
     look: Look,
     needs: Needs | None = None,
@@ -89,6 +88,7 @@ def view(
     controls = workings.controls(row)
     ordered = _nearest_first(reading, dag, begun, rows, look)
     blocks = frozenset(one for one in places if dag.whole[one[0]])
+    done = reading.done_by_step()
     return View(dag, controls, fresh, ordered, rows, done, steps, waits, blocks)
 
 

@@ -142,10 +142,10 @@ class Packer:
         row = self._w.store.bundles.site(site)
         is_news = row.news > row.told or self._is_unheard(site)
         planned, lost = self._plan(replace(found, recovering=recovering))
-        off, edited = (
-            self._calling_off.due(site),
-            self._hearing.due(site, is_settled=recovering is None),
-        )
+        datasets = self._w.store.datasets
+        leased = datasets.controls_of([no for no, _ in datasets.leased_at(site)])
+        off = self._calling_off.due(site, leased)
+        edited = self._hearing.due(site, leased, is_settled=recovering is None)
         return Offer(found.profile, planned, lost, is_news, off, edited)
 
     def _hear(self, site: SiteName) -> None:

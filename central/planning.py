@@ -20,7 +20,7 @@ from central.core import plan as planner
 from central.core import shards as cutter
 from central.core.chain import Recovering
 from central.core.dag import Dag
-from central.core.facts import Place, Verdict
+from central.core.facts import Place
 from central.core.order import Room, Usage
 from central.core.shards import Shard
 from central.cosignatures import NO_DEMAND, Demand
@@ -39,7 +39,6 @@ LEASE_PINS_MAX = 100_000
 BUNDLE_PINS_MAX = 500_000  # of tasks of others: each lease of who needs all of them repeats them
 LACKING_MAX = 10_000  # tasks of other datasets without files, after which a look ends
 AGAIN_US = 60_000_000  # until a dataset is looked at again whose archive lacks a bundle
-DONE_AT = tuple(Verdict).index(Verdict.DONE)
 
 _LOG = logging.getLogger(__name__)
 
@@ -280,10 +279,9 @@ def _plan_dataset(
     workings: Workings, row: DatasetRow, room: int, look: Look, lacking: foreign.Lacking
 ) -> tuple[Planned | None, Lost | foreign.Lacking]:
     dag = workings.dag(row.digest)
-    done = {one.step: one.verdicts[DONE_AT] for one in workings.store.tasks.steps(row.no)}
     limit = workings.config.planner.shard_tasks_max
     needs = foreign.Needs(workings, dag, lacking) if dag.has_foreign else None
-    view = looking.view(workings, row, dag, done, room, look, needs)
+    view = looking.view(workings, row, dag, room, look, needs)
     chosen = planner.select(view, room, limit, strict=True)
     if not chosen.count():
         look.is_barren = True

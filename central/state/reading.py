@@ -48,6 +48,11 @@ class Reading:
         self._judge = Judge(workings.dag(row.digest), workings.controls(row), self._blocks)
         self._canonical = Canonical(self._store, row.no, self._judge, self._blocks, self._recall)
 
+    def done_by_step(self) -> dict[int, int]:
+        """Return how many tasks of each step are done."""
+        steps = self._store.tasks.steps(self._row.no)
+        return {one.step: one.verdicts[state_byte.IS_DONE] for one in steps}
+
     def rows(self, places: Collection[Place], *, outcomes: bool = False) -> list[TaskRow]:
         """Return the rows of those tasks that something happened to.
 
