@@ -141,6 +141,7 @@ def served(root: Path, dataset: str, hook: Hook, hook_url: str) -> Iterator[Prod
         until(lambda: (central / "address").exists() or server.ended_badly())
         assert not server.ended_badly(), server.ended_badly()
         yield Production(central, dataset, root / "home", hook, hook_url)
+        assert server.running, f"gone before its end: {server.process}"
         assert "Unhandled" not in (root / "serve.log").read_text()
     finally:
         server.stop()

@@ -173,10 +173,18 @@ def test_processes_that_come_and_go_but_share_are_no_offence(site: SiteFolder) -
 
 def test_who_is_held_still_does_nothing_and_then_goes_on(tmp_path: Path) -> None:
     """One process in the group of the first, one that left it."""
-    names = [tmp_path / "one", tmp_path / "two"]
+    code = "import sys; from tests.pilot.test_watched_tasks import stillness as s; s(sys.argv[1:])"
+    names = [str(tmp_path / "one"), str(tmp_path / "two")]  # who holds still has no other children
+    subprocess.run([sys.executable, "-c", code, *names], cwd=REPOSITORY, check=True, timeout=60)
+
+
+def stillness(paths: list[str]) -> None:
+    """What the test above plays in a process of its own: what it holds and ends is all below it."""
+    names = [Path(path) for path in paths]
     code = 'for f in "$@"; do setsid -w bash -c "while :; do echo >> $f; done" & done; wait'
-    argv = ["/bin/bash", "-c", code, "bash", *map(str, names)]
-    with subprocess.Popen(argv, start_new_session=True) as process:
+    with subprocess.Popen(
+        ["/bin/bash", "-c", code, "bash", *paths], start_new_session=True
+    ) as process:
         try:
             _wait_for_growth(names)
             with reap.held_still(process.pid):
