@@ -30,28 +30,38 @@ class Channel:
         self.socket.sendall(pack(message))
 
     def receive(self) -> dict[str, Any] | None:
-        """Wait for one message; None where the other end is gone."""
+        """Wait for one message and take no byte of the next; None where the other end is gone.
+
+        What came behind it stays with the socket, where a poll sees it: a stop that is read with
+        its task, and kept here, would be heard with the message after it.
+        """
         while (message := self._taken()) is None:
-            if not self._fill():
+            if not self._fill(self._missing()):
                 return None
         return message
 
     def arrived(self) -> list[dict[str, Any]] | None:
         """Read once what is there and return the whole messages; None at the end."""
-        if not self._fill():
+        if not self._fill(RECEIVE_BYTES):
             return None
         messages = []
         while (message := self._taken()) is not None:
             messages.append(message)
         return messages
 
-    def _fill(self) -> bool:
+    def _fill(self, most: int) -> bool:
         try:
-            data = self.socket.recv(RECEIVE_BYTES)
+            data = self.socket.recv(most)
         except ConnectionError:
             return False
         self._buffer += data
         return bool(data)
+
+    def _missing(self) -> int:
+        """Return how many bytes the message that comes next still lacks, or its length does."""
+        if len(self._buffer) < LENGTH_BYTES:
+            return LENGTH_BYTES - len(self._buffer)
+        return LENGTH_BYTES + int.from_bytes(self._buffer[:LENGTH_BYTES], "big") - len(self._buffer)
 
     def _taken(self) -> dict[str, Any] | None:
         if len(self._buffer) < LENGTH_BYTES:

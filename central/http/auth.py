@@ -11,7 +11,7 @@ from bundle.ids import DatasetId, parse_dataset_id
 from central.core.authorise import Action, Decision, Principal, Resource, Role, Scope, decide
 from central.errors import Forbidden, Unauthorised, UnknownDataset
 from central.http.route import Asked, Of, Policy, denial
-from central.http.shared import NOBODY, asking
+from central.http.shared import NOBODY, asking, goes_on
 from central.tokens import UnknownToken
 
 _BEARER = re.compile(r"(?i:Bearer) +([A-Za-z0-9_\-.~+/=]{16,256})")
@@ -26,6 +26,7 @@ async def admitted(asked: Asked, policy: Policy) -> Asked:
     TooManyRequests, and what the authority raises for a wrong signature.
     """
     asking.set(NOBODY)
+    goes_on.set(False)
     if policy.action is None:
         return asked
     asked = replace(asked, principal=await (_site(asked) if policy.is_signed else _person(asked)))

@@ -24,6 +24,7 @@ from central.http.lines import is_gone
 from central.http.media import EVENTS
 from central.http.queries import Query
 from central.http.route import V1, Asked, Policy, Route
+from central.http.shared import goes_on
 
 DATASET = r"^[a-z2-7]{26}$"
 LISTENERS_MAX = 64  # in one process
@@ -74,6 +75,7 @@ async def _send(asked: Asked) -> web.StreamResponse:
     answer = web.StreamResponse(headers=headers)
     answer.force_close()
     await answer.prepare(asked.request)
+    goes_on.set(True)
     with suppress(PulkError, ConnectionError):  # who may no more, or is gone, hears no more
         await _tell(asked, answer, (only, query.once), version, rows)
     return answer

@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 from central.http.auth import still
 from central.http.media import NDJSON
 from central.http.route import Asked, Policy
+from central.http.shared import goes_on
 
 ASK_AGAIN_S = 1.0  # how often it is asked whether who listens still may
 _LOG = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ async def _as_lines(asked: Asked, policy: Policy, pieces: Iterator[bytes]) -> we
     answer.force_close()
     piece = await asked.budget.run(next, pieces, None)  # what is refused is refused with a status
     await answer.prepare(request)
+    goes_on.set(True)
     loop = asyncio.get_running_loop()
     asked_s = loop.time()
     try:

@@ -1,7 +1,8 @@
 """A budget that people share: places in turn by person, so that none waits for another's many.
 
 A person's request is in it under the person's name (`asking`); before a token is looked up it is
-under no name, and then nothing but the whole budget bounds it.
+under no name, and then nothing but the whole budget bounds it. An answer that goes on piece by
+piece was let in once (`goes_on`): its next piece waits its turn, whatever came after it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from central.http.budget import Budget
 from central.http.errors import Busy, TooManyAtOnce
 
 asking: ContextVar[str] = ContextVar("asking", default="")
+goes_on: ContextVar[bool] = ContextVar("goes_on", default=False)
 NOBODY = ""
 
 
@@ -44,7 +46,11 @@ class SharedBudget(Budget):
         return bool(self._queues) or self._free <= 0
 
     async def take(self) -> None:
-        """Take one place, in turn. Raises TooManyAtOnce for a person's own many, Busy for all's."""
+        """Take one place, in turn.
+
+        Raises TooManyAtOnce for a person's own many, Busy for all's; neither where an answer goes
+        on.
+        """
         who = asking.get()
         if not self._free or who in self._queues or not self._may_run(who):
             await self._wait(who)
@@ -57,14 +63,12 @@ class SharedBudget(Budget):
 
     async def _wait(self, who: str) -> None:
         queue = self._queues.get(who, deque())
-        if who != NOBODY and len(queue) >= self._each_waiting_max:
-            raise TooManyAtOnce(what_for=self.name, at_once=self._each_waiting_max)
-        if sum(map(len, self._queues.values())) >= self._waiting_max:
-            raise Busy(what_for=self.name)
+        if not (was_let_in := goes_on.get()):
+            self._check_waiting(who, len(queue))
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queues.setdefault(who, queue).append(turn)
         try:
-            async with asyncio.timeout(self._wait_s_max):
+            async with asyncio.timeout(None if was_let_in else self._wait_s_max):
                 await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled():
@@ -73,6 +77,12 @@ class SharedBudget(Budget):
             if isinstance(error, TimeoutError):
                 raise Busy(what_for=self.name) from None
             raise
+
+    def _check_waiting(self, who: str, theirs: int) -> None:
+        if who != NOBODY and theirs >= self._each_waiting_max:
+            raise TooManyAtOnce(what_for=self.name, at_once=self._each_waiting_max)
+        if sum(map(len, self._queues.values())) >= self._waiting_max:
+            raise Busy(what_for=self.name)
 
     def _may_run(self, who: str) -> bool:
         return who == NOBODY or self._runs[who] < self._each_running_max
