@@ -1,11 +1,12 @@
 """Calling off: a site is told what of its leases nobody wants any more.
 
-That is what was cancelled, or dropped with the jobs that a dataset has no more. A lease all of
-whose tasks are so is called off as a whole, of others the tasks: once and for good, in the order of
-no commits, so it cannot matter when a site hears it. What is asked for again after that is leased
-anew: at once, or, where single tasks were called off, when the rest of their lease has ended. It is
-said in every bundle until the site no longer holds the work, or the lease's time is over. Results
-that come all the same are merged as ever.
+That is what was cancelled, or dropped with the jobs that a dataset has no more, and what would not
+count: tasks of a generation before a reset, or of a step that an edit has compute something else. A
+lease all of whose tasks are so is called off as a whole, of others the tasks: once and for good, in
+the order of no commits, so it cannot matter when a site hears it. What is asked for again after
+that is leased anew: at once, or, where single tasks were called off and count once more, when the
+rest of their lease has ended. It is said in every bundle until the site no longer holds the work,
+or the lease's time is over. Results that come all the same are merged as ever.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from bundle import canonical
 from bundle.ids import JOB_MAX, BundleId, LeaseId, SiteName, StreamId
 from bundle.intervals import IntervalSet
 from bundle.limits import STATE_LIMITS
-from bundle.records.lease import Lease
+from bundle.records.lease import Block, Lease
 from central.core import state_byte
 from central.core.controls import Controls
+from central.core.dag import Dag
 from central.core.facts import Control, ControlWord
 from central.joining import LIVE
 from central.store.rows import LeaseRow
@@ -33,7 +35,7 @@ SPANS_MAX = 50_000  # of tasks, likewise
 Parts = dict[int, dict[int, IntervalSet]]  # jobs by step, by the number of a lease
 
 _NUMBER = struct.Struct(">Q")
-_DROPPING = frozenset({ControlWord.CANCEL, ControlWord.EDIT})
+_DROPPING = frozenset({ControlWord.CANCEL, ControlWord.EDIT, ControlWord.RESET})
 _UNWANTED = state_byte.CANCELLED_FLAG | state_byte.REMOVED_FLAG
 
 
@@ -60,10 +62,13 @@ class CallingOff:
         self._w = workings
         self._calm: dict[tuple[SiteName, int], int] = {}  # number of controls by then
 
-    def due(self, site: SiteName, leased: Mapping[int, Sequence[Control]]) -> Due:
+    def due(
+        self, site: SiteName, leased: Mapping[int, Sequence[Control]], *, is_settled: bool = True
+    ) -> Due:
         """Return what of a site's live leases nobody wants and it was not told; changes nothing.
 
         `leased`: the controls of the datasets that are leased to the site, by number.
+        `is_settled`: which resets and edits there were is known; not so while central was restored.
         """
         w, found, parts = self._w, list[LeaseRow](), Parts()
         told = _read_parts(w, site)
@@ -72,16 +77,17 @@ class CallingOff:
             asks = any(one.word in _DROPPING for one in said)
             if not asks or self._calm.get(place) == many:
                 continue
-            controls = w.controls(w.store.datasets.dataset_by_no(no))
+            row = w.store.datasets.dataset_by_no(no)
+            dag, controls = w.dag(row.digest) if is_settled else None, w.controls(row)
             rows = [row for row in w.store.datasets.live_on(no) if row.site == site]
-            off = [(row, *unwanted(controls, w.lease(row))) for row in rows]
+            off = [(row, *unwanted(controls, dag, w.lease(row))) for row in rows]
             whole = [row for row, _, is_whole in off if is_whole]
             some = {
                 row.no: its
                 for row, its, is_whole in off
                 if its and not is_whole and _adds(its, told.get(row.no, {}))
             }
-            if not (whole or some):  # a lease that is made later has no such task
+            if not (whole or some) and is_settled:  # a lease that is made later has no such task
                 self._calm[place] = many
             found += whole
             parts |= some
@@ -119,30 +125,43 @@ class CallingOff:
         return [row for row in rows if row.state == CALLED_OFF and row.deadline_us > now_us]
 
 
-def unwanted(controls: Controls, lease: Lease) -> tuple[dict[int, IntervalSet], bool]:
-    """Return which jobs of a lease are cancelled or dropped, by step, and whether all of it is.
+def unwanted(
+    controls: Controls, dag: Dag | None, lease: Lease
+) -> tuple[dict[int, IntervalSet], bool]:
+    """Return which jobs of a lease nobody wants, by step, and whether all of it is so.
 
-    Tasks of a deleted dataset are told as such, and count as wanted here.
+    Without a DAG that is what was cancelled or dropped alone, whatever else would not count. Tasks
+    of a deleted dataset are told as such, and count as wanted here.
     """
     if controls.whole.removed:
         return {}, False
     found: dict[int, IntervalSet] = {}
-    whole = True
+    whole, hashes = True, dict(lease.spec_hashes)
     for block in lease.blocks:
         for step in block.steps:
-            off = _off(controls, step, block.jobs)
+            if dag is not None and not _is_as_leased(dag, step, hashes[step]):
+                off = block.jobs
+            else:
+                off = _off(controls, step, block, by_generation=dag is not None)
             whole = whole and off == block.jobs
             if off.spans:
                 found[step] = found.get(step, IntervalSet()) | off
     return found, whole
 
 
-def _off(controls: Controls, step: int, jobs: IntervalSet) -> IntervalSet:
+def _is_as_leased(dag: Dag, step: int, leased: bytes) -> bool:
+    return step < len(dag.whole) and dag.spec_hash(step) == leased
+
+
+def _off(controls: Controls, step: int, block: Block, *, by_generation: bool) -> IntervalSet:
     """Return which tasks of a step nobody wants; a dataset is fed often, so that costs nothing."""
-    if not controls.cancels:
-        return jobs.within(controls.past(step), JOB_MAX + 1)
-    every = state_byte.jobs_of(jobs.spans)
-    off = (controls.standings(step, every).flags & _UNWANTED) != 0
+    if not controls.cancels and not (controls.resets and by_generation):
+        return block.jobs.within(controls.past(step), JOB_MAX + 1)
+    every = state_byte.jobs_of(block.jobs.spans)
+    standings = controls.standings(step, every)
+    off = (standings.flags & _UNWANTED) != 0
+    if by_generation:
+        off |= standings.since > block.generation
     return IntervalSet(tuple(state_byte.spans_of(every[off])))
 
 

@@ -144,8 +144,9 @@ class Packer:
         planned, lost = self._plan(replace(found, recovering=recovering))
         datasets = self._w.store.datasets
         leased = datasets.controls_of([no for no, _ in datasets.leased_at(site)])
-        off = self._calling_off.due(site, leased)
-        edited = self._hearing.due(site, leased, is_settled=recovering is None)
+        is_settled = recovering is None
+        off = self._calling_off.due(site, leased, is_settled=is_settled)
+        edited = self._hearing.due(site, leased, is_settled=is_settled)
         return Offer(found.profile, planned, lost, is_news, off, edited)
 
     def _hear(self, site: SiteName) -> None:

@@ -186,7 +186,7 @@ class Ending:
             shard.off = its
             for step, jobs in its.items():
                 if runs := shard.agenda.call_off(step, jobs):
-                    self._dispatch.stop(Stop.CANCELLED, "it was cancelled", shard, runs)
+                    self._dispatch.stop(Stop.CANCELLED, "it was called off", shard, runs)
 
     def _bury(self, shards: Collection[OpenShard]) -> None:
         """Stop what runs of deleted datasets and called off leases, and start no more of them."""
@@ -198,7 +198,7 @@ class Ending:
                 continue
             shard.is_gone = True
             self._packing.close(shard.key)
-            why = "its dataset was deleted" if lease.dataset in gone else "it was cancelled"
+            why = "its dataset was deleted" if lease.dataset in gone else "it was called off"
             self._dispatch.stop(Stop.CANCELLED, why, shard)
 
 

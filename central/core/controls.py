@@ -86,6 +86,7 @@ class Controls:
         )
         self.is_partial = any(one.regions is not None for one in self.all)
         self.cancels = any(one.word is ControlWord.CANCEL for one in self.all)
+        self.resets = any(one.word is ControlWord.RESET for one in self.all)
         self._whole = _standing([one for one in self.all if one.regions is None])
         self._spans: dict[tuple[int, int], tuple[Jobs, Jobs]] = {}
 

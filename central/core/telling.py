@@ -203,7 +203,7 @@ _STATES = {
     "complete": "it was answered whole",
     "expired": "its time ran out before it was answered",
     "gone": "the site holds it no more",
-    "called-off": "it was called off: every task of it was cancelled or dropped",
+    "called-off": "it was called off: every task of it was cancelled, dropped, reset or edited",
 }
 
 

@@ -286,7 +286,7 @@ def test_blocks_that_a_truncation_drops_are_called_off_with_their_jobs(
         if any(lease.lease in one.called_off for one in manifests):
             said |= {(task.step, task.job) for task, _ in lease.tasks()}
     dropped = {(0, job) for job in range(4, 10)} | {(s, b) for s in (1, 2) for b in (1, 2)}
-    assert said == dropped
+    assert said == dropped | {(3, 0)}  # over all blocks, which are others now
 
 
 def test_tasks_are_said_again_until_the_work_is_gone_from_the_site(

@@ -193,3 +193,26 @@ def test_an_edit_while_leased_reaches_what_waits_without_another_lease(tmp_path:
         return not any((tmp_path / "site").glob("**/edits/*"))
 
     until("nothing left", is_gone)
+
+
+@pytest.mark.timeout(300)
+def test_a_wrong_command_that_runs_is_stopped_by_an_edit_and_the_right_one_runs(
+    tmp_path: Path,
+) -> None:
+    """The node has one slot, which the wrong one would hold for ten minutes."""
+    both = Both(tmp_path)
+    both.enrol()
+    begun, right = tmp_path / "begun", document(tmp_path, "right", 400)
+    wrong = Command(("/bin/sh", "-c", f"echo > {begun}; sleep 600"))
+    dataset = both.submitted(replace(right, steps=(replace(right.steps[0], run=wrong),)))
+    both.carry()
+    until("the wrong command", begun.exists)
+    both.edited(dataset, replace(right, steps=right.steps[:1]))
+
+    def is_done() -> bool:
+        both.carry()
+        return any(one["fate"] == "success" for one in both.attempts(dataset, 0))
+
+    until("the right command", is_done)
+    fates = {one["attempt"].split(":")[1]: one["fate"] for one in both.attempts(dataset, 0)}
+    assert fates == {"0": "cancelled", "1": "success"}
