@@ -69,10 +69,16 @@ def make_reading_app(
 
 def _app(service: Service, routes: Iterable[Route]) -> web.Application:
     app = web.Application(middlewares=[_closing, translate])
+    app.on_response_prepare.append(_as_its_type)
     for route in routes:
         answer = _answering(route, service)
         app.router.add_route(route.method, route.path, answer, expect_handler=body.go_on_later)
     return app
+
+
+async def _as_its_type(_: web.Request, answer: web.StreamResponse) -> None:
+    """Have a browser take an answer for what it says it is: what a payload wrote is no page."""
+    answer.headers["X-Content-Type-Options"] = "nosniff"
 
 
 @web.middleware

@@ -189,7 +189,7 @@ async def described(_: object) -> web.StreamResponse:
 async def shown(_: object) -> web.StreamResponse:
     """Show this document as a page for people, which needs nothing from elsewhere."""
     _, html, policy = _made()
-    headers = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff"}
+    headers = {"Content-Security-Policy": policy}
     return web.Response(body=html, content_type="text/html", charset="utf-8", headers=headers)
 
 

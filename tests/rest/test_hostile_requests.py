@@ -198,6 +198,7 @@ def test_of_two_tokens_none_counts_and_bearer_may_be_small(world: World) -> None
         small = {"Authorization": f"bearer {texts[0]}"}
         async with ask._client.get("/v1/me", headers=small) as answer:
             assert (await answer.json())["name"] == "anna"
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"  # whatever it holds
 
     world.asking(script)
 

@@ -107,6 +107,8 @@ def test_tasks_are_selected_counted_first_and_then_controlled(world: World) -> N
         assert whole["tasks"] == 13
         none = {"control": "reset", "fates": ["oom"], "site": "north", "soft": True}
         assert (await post(ask, "anna", path, none)).json["tasks"] == 0
+        misspelt = await post(ask, "anna", path, none | {"site": "nroth", "dry_run": True})
+        assert (misspelt.status, misspelt.code) == (404, "unknown-site")
         trail = (await ask("anna", "GET", f"/v1/audit?resource={dataset}")).json["audit"]
         assert trail[0]["detail"]["only"] == {"verdicts": ["ready"]}
         assert len(trail) == 2  # what was only counted, or fitted nothing, changed nothing
