@@ -19,6 +19,7 @@ class Judge:
     def __init__(self, dag: Dag, controls: Controls, blocks: Blocks) -> None:
         """Judge by these; `blocks` is what changes."""
         self.dag, self.controls, self._blocks = dag, controls, blocks
+        self._missing: dict[int, int] = {}  # by step, the parent that no job looked at had done
 
     def done(self, step: int, jobs: Jobs, *, before: bool = False) -> Mask:
         """Return which jobs of a step are done."""
@@ -34,13 +35,22 @@ class Judge:
         return state_byte.verdicts(states, failures_max, flags, parents)
 
     def parents_done(self, step: int, jobs: Jobs, *, before: bool = False) -> Mask:
-        """Return for which jobs of a step per job all parents are done."""
+        """Return for which jobs of a step per job all parents are done.
+
+        The parent that was missing last time comes first: of a thousand that end one after the
+        other, it mostly settles the matter alone.
+        """
         found = np.ones(len(jobs), np.bool_)
-        for parent in self.dag.needs[step]:
+        needs, first = self.dag.needs[step], self._missing.get(step, 0)
+        for place in (*range(first, len(needs)), *range(first)):
+            parent = needs[place]
             if self.dag.single[parent]:
                 found &= self.done(parent, FIRST, before=before)[0]
             else:
                 found &= self.done(parent, jobs, before=before)
+            if not found.any():
+                self._missing[step] = place
+                break
         return found
 
     def job_children(self, step: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from bundle.ids import DatasetId, Task
 from bundle.intervals import IntervalSet
 from central.core.facts import ControlWord
 from central.rebuild import rebuild
+from central.state.judge import Judge
 from tests.central.conftest import Central
 
 RUN = Command(("/bin/true",))
@@ -166,3 +168,25 @@ def big_blocks() -> tuple[Step, ...]:
         replace(step, block_jobs=50_000) if step.per is Per.BLOCK else step
         for step in gathered().steps
     )
+
+
+def test_a_step_that_needs_hundreds_is_judged_by_few_of_them(
+    central: Central, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While they end one after the other, the one that is missing settles the matter."""
+    many, looks = 300, 0
+    done = Judge.done
+
+    def counted(self: Judge, *which: Any, **how: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return done(self, *which, **how)
+
+    monkeypatch.setattr(Judge, "done", counted)
+    roots = [Step(f"s{number}", RUN) for number in range(many)]
+    last = Step("last", RUN, needs=tuple(range(many)))
+    dataset = central.submit(Dataset("fan-in", 2, 7, (*roots, last)))
+    central.site().work_all(central.authority)
+    assert central.counts(dataset)[-1] == {"done": 2}
+    assert looks < 30 * many, looks  # not many * many
+    central.fsck()
