@@ -36,6 +36,7 @@ class Waiting:
         """Share what the slot has. `report` tells what ended before; `leave` ends the slot."""
         self._channel, self._log, self._hold, self._images = channel, log, hold, images
         self._report, self._leave = report, leave
+        self._early: list[dict[str, Any]] = []  # about tasks of the batch that have not begun
         self._tell_s = NEVER_S  # how often the pilot hears what a task uses, though nothing changed
         self._poll = select.poll()
         self._poll.register(channel.socket, select.POLLIN)
@@ -85,15 +86,17 @@ class Waiting:
             return bool(self._poll.poll(0)) or time.monotonic() >= min(time_limit_s, kill_at_s)
 
         still = partial(reap.held_still, pid)
+        early, self._early = self._early, []
         while True:
             wake_s = min(watch.next_look_s, kill_at_s, time_limit_s, task.next_s)
-            left_ms = max(0.0, wake_s - time.monotonic()) * 1000 + 1
+            left_ms = 0 if early else max(0.0, wake_s - time.monotonic()) * 1000 + 1
             ready = [one for one, _ in self._poll.poll(left_ms)]
             if descriptor in ready:
                 return
             stop, evidence = Stop.NONE, ""
-            if ready:
-                stop, evidence = self._asked(reply["local"], task, watch)
+            if early or ready:
+                messages, early = early or self._channel.arrived(), []
+                stop, evidence = self._asked(messages, reply["local"], task, watch)
             task.tick()
             now_s = time.monotonic()
             is_over = now_s >= time_limit_s
@@ -116,14 +119,21 @@ class Waiting:
                 self._hold.kill_all()
                 kill_at_s = now_s + 1
 
-    def _asked(self, local: int, task: asides.Plain, watch: Watch) -> tuple[Stop, str]:
-        """Read what the pilot says while a task runs."""
-        messages = self._channel.arrived()
+    def _asked(
+        self,
+        messages: list[dict[str, Any]] | None,
+        local: int,
+        task: asides.Plain,
+        watch: Watch,
+    ) -> tuple[Stop, str]:
+        """Take what the pilot says while a task runs; what is about a later one waits for that."""
         if messages is None:
             self._leave()
         for message in messages:
             self.note(message)
-            if message.get("local", local) != local:
+            if (of := message.get("local", local)) != local:
+                if of > local:
+                    self._early.append(message)
                 continue
             task.hear(message, watch)
             if "gpus" in message:
