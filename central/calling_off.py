@@ -24,6 +24,7 @@ from central.core import state_byte
 from central.core.controls import Controls
 from central.core.dag import Dag
 from central.core.facts import Control, ControlWord
+from central.hearing import newest_of
 from central.joining import LIVE
 from central.store.rows import LeaseRow
 from central.workings import Workings
@@ -68,19 +69,24 @@ class CallingOff:
         """Return what of a site's live leases nobody wants and it was not told; changes nothing.
 
         `leased`: the controls of the datasets that are leased to the site, by number.
-        `is_settled`: which resets and edits there were is known; not so while central was restored.
+        `is_settled`: which controls there were is known; while central was restored, only what was
+        said since is taken at its word, for what came after the backup may have undone the rest.
         """
         w, found, parts = self._w, list[LeaseRow](), Parts()
         told = _read_parts(w, site)
-        for no, said in leased.items():
+        for no, every in leased.items():
+            said = every if is_settled else [one for one in every if one.epoch == w.epoch]
             place, many = (site, no), len(said)
             asks = any(one.word in _DROPPING for one in said)
             if not asks or self._calm.get(place) == many:
                 continue
-            row = w.store.datasets.dataset_by_no(no)
-            dag, controls = w.dag(row.digest) if is_settled else None, w.controls(row)
+            dataset = w.store.datasets.dataset_by_no(no)
+            dag = w.dag(dataset.digest)
+            controls = w.controls(dataset) if is_settled else Controls(said, dag.tasks)
             rows = [row for row in w.store.datasets.live_on(no) if row.site == site]
-            off = [(row, *unwanted(controls, dag, w.lease(row))) for row in rows]
+            since = newest_of(said)
+            now = {row.no: dag if self._precedes(row, since) else None for row in rows}
+            off = [(row, *unwanted(controls, now[row.no], w.lease(row))) for row in rows]
             whole = [row for row, _, is_whole in off if is_whole]
             some = {
                 row.no: its
@@ -93,6 +99,16 @@ class CallingOff:
             parts |= some
         room = SAID_MAX - len(self.said(site)) if found else 0
         return Due(found[: max(0, room)], _within(told, parts))
+
+    def _precedes(self, row: LeaseRow, edit: Control | None) -> bool:
+        """Return whether a lease was made before an edit put the document in force.
+
+        A restored central may lack an edit by which it leased: its document replaced none of these.
+        """
+        work = None if edit is None else self._w.store.bundles.bundle(row.work)
+        if edit is None or work is None or work.epoch is None:
+            return False
+        return (work.epoch, work.commit) < (edit.epoch, edit.commit)
 
     def said_of(self, site: SiteName, new: Due) -> Parts:
         """Return the tasks that a site is told of: what it was told before, and what is new.
@@ -130,8 +146,8 @@ def unwanted(
 ) -> tuple[dict[int, IntervalSet], bool]:
     """Return which jobs of a lease nobody wants, by step, and whether all of it is so.
 
-    Without a DAG that is what was cancelled or dropped alone, whatever else would not count. Tasks
-    of a deleted dataset are told as such, and count as wanted here.
+    `dag`: of the document in force, where that was put in force since; None: the lease's document
+    is not older. Tasks of a deleted dataset are told as such, and count as wanted here.
     """
     if controls.whole.removed:
         return {}, False
@@ -142,7 +158,7 @@ def unwanted(
             if dag is not None and not _is_as_leased(dag, step, hashes[step]):
                 off = block.jobs
             else:
-                off = _off(controls, step, block, by_generation=dag is not None)
+                off = _off(controls, step, block, is_bounded=dag is not None)
             whole = whole and off == block.jobs
             if off.spans:
                 found[step] = found.get(step, IntervalSet()) | off
@@ -153,15 +169,18 @@ def _is_as_leased(dag: Dag, step: int, leased: bytes) -> bool:
     return step < len(dag.whole) and dag.spec_hash(step) == leased
 
 
-def _off(controls: Controls, step: int, block: Block, *, by_generation: bool) -> IntervalSet:
-    """Return which tasks of a step nobody wants; a dataset is fed often, so that costs nothing."""
-    if not controls.cancels and not (controls.resets and by_generation):
-        return block.jobs.within(controls.past(step), JOB_MAX + 1)
+def _off(controls: Controls, step: int, block: Block, *, is_bounded: bool) -> IntervalSet:
+    """Return which tasks of a step nobody wants; a dataset is fed often, so that costs nothing.
+
+    `is_bounded`: tasks are dropped that the dataset has no more.
+    """
+    if not (controls.cancels or controls.resets):
+        return block.jobs.within(controls.past(step), JOB_MAX + 1) if is_bounded else IntervalSet()
     every = state_byte.jobs_of(block.jobs.spans)
     standings = controls.standings(step, every)
-    off = (standings.flags & _UNWANTED) != 0
-    if by_generation:
-        off |= standings.since > block.generation
+    unwanted_flags = _UNWANTED if is_bounded else state_byte.CANCELLED_FLAG
+    off = (standings.flags & unwanted_flags) != 0
+    off |= standings.since > block.generation
     return IntervalSet(tuple(state_byte.spans_of(every[off])))
 
 
@@ -175,10 +194,9 @@ def _within(told: Parts, new: Parts) -> Parts:
     left = SPANS_MAX - _spans(told)
     found: Parts = {}
     for number, steps in sorted(new.items()):
-        left -= _spans({number: steps})
-        if left < 0:
-            break
-        found[number] = steps
+        if (spans := _spans({number: steps})) <= left:
+            left -= spans
+            found[number] = steps
     return found
 
 

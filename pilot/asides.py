@@ -127,8 +127,11 @@ class Asides(Plain):
         return [digest for _, digest, _ in rows]
 
     def _signal(self, number: signal.Signals | None) -> None:
-        """Signal the first process alone: it knows what its children can stand."""
-        if number is not None and self._pid:
+        """Signal the first process alone: it knows what its children can stand.
+
+        One that has not got so far that it can take the signal would die of it.
+        """
+        if number is not None and self._pid and linux.is_ready_for(self._pid, number):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(self._pid, number)
 

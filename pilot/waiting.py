@@ -36,7 +36,7 @@ class Waiting:
         """Share what the slot has. `report` tells what ended before; `leave` ends the slot."""
         self._channel, self._log, self._hold, self._images = channel, log, hold, images
         self._report, self._leave = report, leave
-        self._early: list[dict[str, Any]] = []  # about tasks of the batch that have not begun
+        self._early: list[dict[str, Any]] = []  # stops of tasks of the batch that have not begun
         self._tell_s = NEVER_S  # how often the pilot hears what a task uses, though nothing changed
         self._poll = select.poll()
         self._poll.register(channel.socket, select.POLLIN)
@@ -92,6 +92,7 @@ class Waiting:
             left_ms = 0 if early else max(0.0, wake_s - time.monotonic()) * 1000 + 1
             ready = [one for one, _ in self._poll.poll(left_ms)]
             if descriptor in ready:
+                self._early += early  # they may be about the next one
                 return
             stop, evidence = Stop.NONE, ""
             if early or ready:
@@ -126,13 +127,17 @@ class Waiting:
         task: asides.Plain,
         watch: Watch,
     ) -> tuple[Stop, str]:
-        """Take what the pilot says while a task runs; what is about a later one waits for that."""
+        """Take what the pilot says while a task runs; a later one's stop waits until that begins.
+
+        Not so its grant or the wish for a checkpoint: they come with a signal, which would end a
+        program that has just begun.
+        """
         if messages is None:
             self._leave()
         for message in messages:
             self.note(message)
             if (of := message.get("local", local)) != local:
-                if of > local:
+                if of > local and message.get("stop"):
                     self._early.append(message)
                 continue
             task.hear(message, watch)

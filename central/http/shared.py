@@ -39,6 +39,7 @@ class SharedBudget(Budget):
         self._free = running_max
         self._runs: Counter[str] = Counter()
         self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        self._new: Counter[str] = Counter()  # of those that wait, who was not let in before
 
     @property
     def is_busy(self) -> bool:
@@ -63,8 +64,10 @@ class SharedBudget(Budget):
 
     async def _wait(self, who: str) -> None:
         queue = self._queues.get(who, deque())
-        if not (was_let_in := goes_on.get()):
-            self._check_waiting(who, len(queue))
+        was_let_in = goes_on.get()
+        if not was_let_in:
+            self._check_waiting(who)
+        self._new[who] += not was_let_in
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queues.setdefault(who, queue).append(turn)
         try:
@@ -77,11 +80,15 @@ class SharedBudget(Budget):
             if isinstance(error, TimeoutError):
                 raise Busy(what_for=self.name) from None
             raise
+        finally:
+            self._new[who] -= not was_let_in
+            if not self._new[who]:
+                del self._new[who]
 
-    def _check_waiting(self, who: str, theirs: int) -> None:
-        if who != NOBODY and theirs >= self._each_waiting_max:
+    def _check_waiting(self, who: str) -> None:
+        if who != NOBODY and self._new[who] >= self._each_waiting_max:
             raise TooManyAtOnce(what_for=self.name, at_once=self._each_waiting_max)
-        if sum(map(len, self._queues.values())) >= self._waiting_max:
+        if self._new.total() >= self._waiting_max:
             raise Busy(what_for=self.name)
 
     def _may_run(self, who: str) -> bool:

@@ -11,7 +11,6 @@ from bundle.fates import Fate
 from bundle.ids import DatasetId, LeaseId
 from bundle.intervals import IntervalSet
 from bundle.records.lease import Lease
-from central.calling_off import unwanted
 from central.core.controls import ControlWord
 from central.core.edit import Size
 from tests.central.conftest import Central, chain
@@ -154,16 +153,3 @@ def test_what_gathers_all_jobs_is_called_off_when_there_are_more(
     central.authority.resize(dataset, size, idempotency_key=key, token_id=1)
     whole, parts = told(central, site)
     assert tasks([one for one in held.leases if one.lease in whole]) | parts == {(2, 0)}
-
-
-def test_while_central_learns_what_it_knew_only_what_was_cancelled_is_called_off(
-    central: Central, site: ScriptedSite
-) -> None:
-    dataset = central.submit(PLAIN)
-    (lease, *_) = _all(works(central, site))
-    control(central, dataset, ControlWord.RESET)
-    w = central.authority._w
-    row = w.dataset(dataset)
-    assert unwanted(w.controls(row), None, lease) == ({}, False)
-    found, is_whole = unwanted(w.controls(row), w.dag(row.digest), lease)
-    assert is_whole and found

@@ -117,6 +117,30 @@ def test_an_answer_that_goes_on_waits_its_turn_however_many_came_after_it() -> N
     running(script, wait_s_max=0.05)
 
 
+def test_answers_that_go_on_keep_nobody_out_who_is_new() -> None:
+    async def script(budget: SharedBudget) -> None:
+        ends = asyncio.Event()
+
+        async def pieces(who: str) -> None:
+            asking.set(who)
+            goes_on.set(True)
+            while not ends.is_set():
+                async with budget.place():
+                    await settle()
+
+        going = [asyncio.create_task(pieces(f"p{number}")) for number in range(30)]
+        await settle()  # far more of them wait than the six that may
+        asking.set("anna")
+        for _ in range(5):
+            async with budget.place():
+                assert budget.is_busy
+        ends.set()
+        await asyncio.gather(*going)
+        assert not budget.is_busy
+
+    running(script)
+
+
 def test_who_gives_up_leaves_no_place_taken() -> None:
     async def script(budget: SharedBudget) -> None:
         asking.set("anna")
