@@ -84,9 +84,11 @@ class CallingOff:
             dag = w.dag(dataset.digest)
             controls = w.controls(dataset) if is_settled else Controls(said, dag.tasks)
             rows = [row for row in w.store.datasets.live_on(no) if row.site == site]
-            since = newest_of(said)
-            now = {row.no: dag if self._precedes(row, since) else None for row in rows}
-            off = [(row, *unwanted(controls, now[row.no], w.lease(row))) for row in rows]
+            older = self._before({row.work for row in rows}, newest_of(said))
+            off = [
+                (row, *unwanted(controls, dag if row.work in older else None, w.lease(row)))
+                for row in rows
+            ]
             whole = [row for row, _, is_whole in off if is_whole]
             some = {
                 row.no: its
@@ -100,15 +102,18 @@ class CallingOff:
         room = SAID_MAX - len(self.said(site)) if found else 0
         return Due(found[: max(0, room)], _within(told, parts))
 
-    def _precedes(self, row: LeaseRow, edit: Control | None) -> bool:
-        """Return whether a lease was made before an edit put the document in force.
+    def _before(self, works: Iterable[BundleId], edit: Control | None) -> frozenset[BundleId]:
+        """Return the works that were made before an edit put the document in force.
 
         A restored central may lack an edit by which it leased: its document replaced none of these.
         """
-        work = None if edit is None else self._w.store.bundles.bundle(row.work)
-        if edit is None or work is None or work.epoch is None:
-            return False
-        return (work.epoch, work.commit) < (edit.epoch, edit.commit)
+        if edit is None:
+            return frozenset()
+        known = [one for work in works if (one := self._w.store.bundles.bundle(work)) is not None]
+        place = edit.epoch, edit.commit
+        return frozenset(
+            one.id for one in known if one.epoch is not None and (one.epoch, one.commit) < place
+        )
 
     def said_of(self, site: SiteName, new: Due) -> Parts:
         """Return the tasks that a site is told of: what it was told before, and what is new.

@@ -20,7 +20,7 @@ from central.core.commit import Commit, Remembered, Submission
 from central.core.controls import ControlWord, make_reset
 from central.core.facts import Control, Place
 from central.core.selection import ALL, Only
-from central.errors import IdempotencyConflict, UnknownSite
+from central.errors import IdempotencyConflict
 from central.joining import Joining, publish_commit
 from central.store.rows import AccessRow, DatasetRow
 from central.submission import Given
@@ -167,8 +167,7 @@ def presume_lost(workings: Workings, site: SiteName) -> int:
 
     A fact of its own: a rebuild knows it too. Raises UnknownSite.
     """
-    if all(one.name != site for one in workings.store.bundles.sites()):
-        raise UnknownSite(site=site)
+    workings.check_site(site)
     ended = 0
 
     def join(bundle: BundleId, no: int) -> None:

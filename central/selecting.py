@@ -16,7 +16,7 @@ from central.core.controls import make_control, make_region, spelled
 from central.core.facts import ControlWord
 from central.core.selection import ALL, Only
 from central.core.state_byte import VERDICTS, Jobs, Mask
-from central.errors import BadControl, SelectionTooLarge, UnknownSite
+from central.errors import BadControl, SelectionTooLarge
 from central.listed import Lister
 from central.state import leased
 from central.state.blocks import Blocks
@@ -48,8 +48,8 @@ def regions(
         raise BadControl(where=row.id, reason=f"there are steps 0 to {row.steps - 1}")
     if jobs is not None and jobs.spans and jobs.spans[-1][1] > row.jobs:
         raise BadControl(where=row.id, reason=f"there are jobs 0 to {row.jobs - 1}")
-    if only.site and all(one.name != only.site for one in workings.store.bundles.sites()):
-        raise UnknownSite(site=only.site)  # a name that is misspelt is no site where nothing ran
+    if only.site:
+        workings.check_site(only.site)  # a name that is misspelt is no site where nothing ran
     dag = workings.dag(row.digest)
     if only == ALL:
         made = make_control(dag, word, steps, jobs, workings.epoch, 0).regions

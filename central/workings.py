@@ -33,6 +33,7 @@ from central.errors import (
     SetBack,
     SignerNotInForce,
     UnknownDataset,
+    UnknownSite,
     UnknownTask,
 )
 from central.home import Home
@@ -264,6 +265,11 @@ class Workings:
         if row is None:
             raise UnknownDataset(dataset=dataset)
         return row
+
+    def check_site(self, site: str) -> None:
+        """Raise UnknownSite where no site of this name was ever enrolled or heard."""
+        if all(one.name != site for one in self.store.bundles.sites()):
+            raise UnknownSite(site=site)
 
     def task(self, task: Task) -> tuple[DatasetRow, Dag, Place]:
         """Return a task's dataset, its dag, its place. Raises UnknownDataset, UnknownTask."""

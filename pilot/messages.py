@@ -36,7 +36,7 @@ class Channel:
         its task, and kept here, would be heard with the message after it.
         """
         while (message := self._taken()) is None:
-            if not self._fill(self._missing()):
+            if not self._fill(self._past() - len(self._buffer)):
                 return None
         return message
 
@@ -57,16 +57,14 @@ class Channel:
         self._buffer += data
         return bool(data)
 
-    def _missing(self) -> int:
-        """Return how many bytes the message that comes next still lacks, or its length does."""
+    def _past(self) -> int:
+        """Return where the message that comes next ends; its length does, while that lacks."""
         if len(self._buffer) < LENGTH_BYTES:
-            return LENGTH_BYTES - len(self._buffer)
-        return LENGTH_BYTES + int.from_bytes(self._buffer[:LENGTH_BYTES], "big") - len(self._buffer)
+            return LENGTH_BYTES
+        return LENGTH_BYTES + int.from_bytes(self._buffer[:LENGTH_BYTES], "big")
 
     def _taken(self) -> dict[str, Any] | None:
-        if len(self._buffer) < LENGTH_BYTES:
-            return None
-        past = LENGTH_BYTES + int.from_bytes(self._buffer[:LENGTH_BYTES], "big")
+        past = self._past()
         if len(self._buffer) < past:
             return None
         body = bytes(self._buffer[LENGTH_BYTES:past])

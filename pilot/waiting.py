@@ -86,13 +86,13 @@ class Waiting:
             return bool(self._poll.poll(0)) or time.monotonic() >= min(time_limit_s, kill_at_s)
 
         still = partial(reap.held_still, pid)
-        early, self._early = self._early, []
+        early = [one for one in self._early if one["local"] == reply["local"]]
+        self._early = [one for one in self._early if one["local"] > reply["local"]]
         while True:
             wake_s = min(watch.next_look_s, kill_at_s, time_limit_s, task.next_s)
             left_ms = 0 if early else max(0.0, wake_s - time.monotonic()) * 1000 + 1
             ready = [one for one, _ in self._poll.poll(left_ms)]
             if descriptor in ready:
-                self._early += early  # they may be about the next one
                 return
             stop, evidence = Stop.NONE, ""
             if early or ready:

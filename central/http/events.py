@@ -20,11 +20,10 @@ from central.core.authorise import Action
 from central.errors import UnknownDataset
 from central.http.auth import still
 from central.http.errors import Busy, TooManyAtOnce
-from central.http.lines import is_gone
+from central.http.lines import begun, is_gone
 from central.http.media import EVENTS
 from central.http.queries import Query
 from central.http.route import V1, Asked, Policy, Route
-from central.http.shared import goes_on
 
 DATASET = r"^[a-z2-7]{26}$"
 LISTENERS_MAX = 64  # in one process
@@ -71,11 +70,8 @@ async def _send(asked: Asked) -> web.StreamResponse:
     version, rows = await asked.budget.run(asked.questions.changes, asked.by, -1)
     if only is not None and only not in {one["dataset"] for one in rows}:
         raise UnknownDataset(dataset=only)
-    headers = {hdrs.CONTENT_TYPE: EVENTS, hdrs.CACHE_CONTROL: "no-store"}
-    answer = web.StreamResponse(headers=headers)
-    answer.force_close()
-    await answer.prepare(asked.request)
-    goes_on.set(True)
+    headers: dict[str, str] = {hdrs.CONTENT_TYPE: EVENTS, hdrs.CACHE_CONTROL: "no-store"}
+    answer = await begun(asked.request, headers)
     with suppress(PulkError, ConnectionError):  # who may no more, or is gone, hears no more
         await _tell(asked, answer, (only, query.once), version, rows)
     return answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from aiohttp import hdrs, web
 
@@ -34,11 +34,8 @@ async def as_lines(asked: Asked, policy: Policy, pieces: Iterator[bytes]) -> web
 
 async def _as_lines(asked: Asked, policy: Policy, pieces: Iterator[bytes]) -> web.StreamResponse:
     request = asked.request
-    answer = web.StreamResponse(headers={hdrs.CONTENT_TYPE: NDJSON})
-    answer.force_close()
     piece = await asked.budget.run(next, pieces, None)  # what is refused is refused with a status
-    await answer.prepare(request)
-    goes_on.set(True)
+    answer = await begun(request, {hdrs.CONTENT_TYPE: NDJSON})
     loop = asyncio.get_running_loop()
     asked_s = loop.time()
     try:
@@ -55,6 +52,15 @@ async def _as_lines(asked: Asked, policy: Policy, pieces: Iterator[bytes]) -> we
         _LOG.exception("lines broke off", extra={"route": request.path})
         if request.transport is not None:
             request.transport.abort()
+    return answer
+
+
+async def begun(request: web.Request, headers: Mapping[str, str]) -> web.StreamResponse:
+    """Return an answer that goes on, its head sent: from here on its pieces wait their turn."""
+    answer = web.StreamResponse(headers=headers)
+    answer.force_close()
+    await answer.prepare(request)
+    goes_on.set(True)
     return answer
 
 

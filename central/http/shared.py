@@ -63,15 +63,21 @@ class SharedBudget(Budget):
         self._take_back(asking.get())
 
     async def _wait(self, who: str) -> None:
-        queue = self._queues.get(who, deque())
-        was_let_in = goes_on.get()
-        if not was_let_in:
-            self._check_waiting(who)
-        self._new[who] += not was_let_in
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queues.setdefault(who, queue).append(turn)
+        if goes_on.get():
+            await self._turn(who, None)
+            return
+        self._check_waiting(who)
+        self._new[who] += 1
         try:
-            async with asyncio.timeout(None if was_let_in else self._wait_s_max):
+            await self._turn(who, self._wait_s_max)
+        finally:
+            self._new -= Counter((who,))  # none is kept at nought
+
+    async def _turn(self, who: str, wait_s_max: float | None) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queues.setdefault(who, deque()).append(turn)
+        try:
+            async with asyncio.timeout(wait_s_max):
                 await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled():
@@ -80,10 +86,6 @@ class SharedBudget(Budget):
             if isinstance(error, TimeoutError):
                 raise Busy(what_for=self.name) from None
             raise
-        finally:
-            self._new[who] -= not was_let_in
-            if not self._new[who]:
-                del self._new[who]
 
     def _check_waiting(self, who: str) -> None:
         if who != NOBODY and self._new[who] >= self._each_waiting_max:

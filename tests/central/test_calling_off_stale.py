@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 import pytest
 
 from bundle.dataset.spec import Command, Request
 from bundle.fates import Fate
-from bundle.ids import DatasetId, LeaseId
+from bundle.ids import LeaseId
 from bundle.intervals import IntervalSet
 from bundle.records.lease import Lease
 from central.core.controls import ControlWord
 from central.core.edit import Size
 from tests.central.conftest import Central, chain
 from tests.central.scripted_site import Held, ScriptedSite
-from tests.central.test_calling_off import is_quiet, leases, tasks_off, works
+from tests.central.test_calling_off import control, is_quiet, leases, tasks_off, works
 from tests.central.test_calling_off import told as told_now
 from tests.central.test_edit import edit, with_step
 
@@ -27,14 +28,6 @@ OTHER = with_step(PLAIN, 1, run=Command(("/bin/echo", "otherwise")))
 @pytest.fixture
 def site(central: Central) -> ScriptedSite:
     return central.site()
-
-
-def control(
-    central: Central, of: DatasetId, word: ControlWord, jobs: list[int] | None = None
-) -> None:
-    chosen = None if jobs is None else IntervalSet.of(jobs)
-    key = os.urandom(8).hex()
-    central.authority.control(of, word, chosen, None, idempotency_key=key, token_id=1)
 
 
 def told(central: Central, site: ScriptedSite) -> tuple[set[LeaseId], set[tuple[int, int]]]:
@@ -49,8 +42,7 @@ def tasks(several: list[Lease]) -> set[tuple[int, int]]:
 
 
 def held_since(site: ScriptedSite, before: set[LeaseId]) -> list[Lease]:
-    every = [lease for one in site.works.values() for lease in one.leases]
-    return [one for one in every if one.lease not in before]
+    return [one for one in _all(site.works.values()) if one.lease not in before]
 
 
 def test_a_reset_calls_off_what_ran_and_leases_it_anew_in_the_same_bundle(
@@ -72,7 +64,7 @@ def test_of_a_lease_the_tasks_that_were_reset_are_called_off_and_leased_anew_at_
 ) -> None:
     dataset = central.submit(chain(4, fan_in=False))
     (held,) = works(central, site)
-    control(central, dataset, ControlWord.RESET, [1])
+    control(central, dataset, ControlWord.RESET, IntervalSet.of([1]))
     assert told(central, site) == (set(), {(0, 1), (1, 1)})
     again = held_since(site, leases([held]))
     assert tasks(again) == {(0, 1), (1, 1)}  # though the first lease goes on
@@ -133,7 +125,7 @@ def only_first(place: tuple[int, int], _tried: int) -> Fate:
     return Fate.SUCCESS if place[0] == 0 else Fate.CANCELLED
 
 
-def _all(held: list[Held]) -> list[Lease]:
+def _all(held: Iterable[Held]) -> list[Lease]:
     return [lease for one in held for lease in one.leases]
 
 

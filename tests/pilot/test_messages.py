@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import select
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from pilot.core.fate import Stop
 from pilot.core.holding import Holding, Isolation
 from pilot.messages import Channel, pack
 from pilot.slots import Slots
-from tests.conftest import REPOSITORY
+from tests.pilot.alone import alone
 
 MESSAGES = st.lists(st.dictionaries(st.text(max_size=5), st.binary(max_size=300)), min_size=1)
 
@@ -64,10 +62,7 @@ def test_a_stop_for_a_task_that_waits_behind_another_is_heard_when_that_begins(
     tmp_path: Path,
 ) -> None:
     """Both are in one batch of one slot, and the stop comes before the first has ended."""
-    code = "import sys; from tests.pilot.test_messages import batch; batch(sys.argv[1])"
-    subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], cwd=REPOSITORY, check=True, timeout=60
-    )
+    alone(batch, str(tmp_path))
 
 
 def batch(root: str) -> None:

@@ -24,7 +24,7 @@ from pilot.watching.gpus import Gpus
 from pilot.watching.memory import Memory
 from pilot.watching.processes import Process, Processes
 from pilot.watching.watch import Watch
-from tests.conftest import REPOSITORY
+from tests.pilot.alone import alone
 from tests.pilot.site_folder import SiteFolder, dataset, fates, python, shell, small
 
 pytestmark = pytest.mark.programs
@@ -173,12 +173,10 @@ def test_processes_that_come_and_go_but_share_are_no_offence(site: SiteFolder) -
 
 def test_who_is_held_still_does_nothing_and_then_goes_on(tmp_path: Path) -> None:
     """One process in the group of the first, one that left it."""
-    code = "import sys; from tests.pilot.test_watched_tasks import stillness as s; s(sys.argv[1:])"
-    names = [str(tmp_path / "one"), str(tmp_path / "two")]  # who holds still has no other children
-    subprocess.run([sys.executable, "-c", code, *names], cwd=REPOSITORY, check=True, timeout=60)
+    alone(stillness, str(tmp_path / "one"), str(tmp_path / "two"))
 
 
-def stillness(paths: list[str]) -> None:
+def stillness(*paths: str) -> None:
     """What the test above plays in a process of its own: what it holds and ends is all below it."""
     names = [Path(path) for path in paths]
     code = 'for f in "$@"; do setsid -w bash -c "while :; do echo >> $f; done" & done; wait'
@@ -434,8 +432,7 @@ def _names(family: list[Process]) -> list[str]:
 
 
 def test_what_a_task_is_granted_is_told_with_the_next_look() -> None:
-    code = "from tests.pilot.test_watched_tasks import grants; grants()"  # no children of others
-    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True, timeout=60)
+    alone(grants)
 
 
 def grants() -> None:

@@ -33,6 +33,18 @@ def running(script: Callable[[SharedBudget], Awaitable[None]], wait_s_max: float
     asyncio.run(run())
 
 
+async def read(budget: SharedBudget, ends: asyncio.Event, who: str, *, goes: bool = False) -> str:
+    """Hold a place until that ends; return `read`, or how it was refused."""
+    asking.set(who)
+    goes_on.set(goes)
+    try:
+        async with budget.place():
+            await ends.wait()
+    except (Busy, TooManyAtOnce) as error:
+        return error.code
+    return "read"
+
+
 async def settle() -> None:
     for _ in range(5):
         await asyncio.sleep(0)
@@ -67,19 +79,9 @@ def test_places_go_round_by_person_and_nobody_has_all_of_them() -> None:
 def test_too_many_of_one_person_are_refused_and_others_are_let_in() -> None:
     async def script(budget: SharedBudget) -> None:
         ends = asyncio.Event()
-
-        async def read(who: str) -> str:
-            asking.set(who)
-            try:
-                async with budget.place():
-                    await ends.wait()
-            except (Busy, TooManyAtOnce) as error:
-                return error.code
-            return "read"
-
-        tasks = [asyncio.create_task(read("anna")) for _ in range(6)]
+        tasks = [asyncio.create_task(read(budget, ends, "anna")) for _ in range(6)]
         await settle()
-        tasks += [asyncio.create_task(read("bela")) for _ in range(3)]
+        tasks += [asyncio.create_task(read(budget, ends, "bela")) for _ in range(3)]
         await settle()
         ends.set()
         said = await asyncio.gather(*tasks)
@@ -92,21 +94,11 @@ def test_too_many_of_one_person_are_refused_and_others_are_let_in() -> None:
 def test_an_answer_that_goes_on_waits_its_turn_however_many_came_after_it() -> None:
     async def script(budget: SharedBudget) -> None:
         ends = asyncio.Event()
-
-        async def read(who: str, *, is_a_piece: bool) -> str:
-            asking.set(who)
-            goes_on.set(is_a_piece)
-            try:
-                async with budget.place():
-                    await ends.wait()
-            except (Busy, TooManyAtOnce) as error:
-                return error.code
-            return "read"
-
         who = ["anna"] * 5 + ["bela"] * 5
-        tasks = [asyncio.create_task(read(one, is_a_piece=False)) for one in who]
+        tasks = [asyncio.create_task(read(budget, ends, one)) for one in who]
         await settle()
-        pieces = [asyncio.create_task(read("anna", is_a_piece=True)) for _ in range(4)]
+        going = [read(budget, ends, "anna", goes=True) for _ in range(4)]
+        pieces = [asyncio.create_task(one) for one in going]
         await asyncio.sleep(0.1)  # longer than others wait
         ends.set()
         said = await asyncio.gather(*tasks)
